@@ -1,0 +1,95 @@
+# `make` or `make help` lists the targets. Everything runs in .venv, which any target that needs it builds first.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Options for the tools, as in: make test ARGS="-k webhook"
+ARGS ?=
+# Which Python to build .venv from; found by tools/find-python.sh when empty.
+PYTHON ?=
+UV_VERSION := 0.13.9
+
+BIN := .venv/bin
+PIP_INSTALL := -m pip --disable-pip-version-check --no-input install
+QUIETLY := --quiet --quiet
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --quiet $(if $(filter 1,$(UPGRADE)),--upgrade)
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/ok ## create, run and watch deployments on a throw-away stack; nothing else needed
+	@$(BIN)/python -m deployment_service.dev.demo $(ARGS)
+
+.PHONY: run
+run: .venv/ok ## run the whole stack in the foreground, settings in .dev/env; Ctrl-C stops it
+	@exec $(BIN)/python -m deployment_service.dev.stack $(ARGS)
+
+##@ Check
+
+.PHONY: test
+test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
+	@$(BIN)/python -m pytest $(ARGS) \
+		&& echo "make test: everything passed." \
+		|| { status=$$?; echo "make test: FAILED, see above."; exit $$status; }
+
+.PHONY: protos
+protos: .venv-protos/ok ## generate deployment_service/v1 from protos/
+	@.venv-protos/bin/python tools/protos.py generate
+
+##@ House
+
+.PHONY: venv
+venv: .venv/ok ## only build .venv
+	@echo "$$($(BIN)/python --version) in .venv is ready."
+
+.PHONY: lock
+lock: .venv-lock/ok ## pin the dependencies of pyproject.toml anew; UPGRADE=1 takes newer releases
+	@.venv-lock/bin/uv pip compile pyproject.toml --extra dev $(LOCK_OPTIONS) --output-file requirements.lock
+	@.venv-lock/bin/uv pip compile --group protos $(LOCK_OPTIONS) --output-file requirements-protos.lock
+	@if grep -n '://' requirements.lock requirements-protos.lock; then \
+		echo "A lock file names a download address: see above."; exit 1; fi
+
+.PHONY: clean
+clean: ## remove all that builds and tests leave, .venv too
+	rm -rf .venv .venv-protos .venv-lock .dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environments. A changed lock rebuilds one from nothing, so that what was unpinned is gone as well;
+# a changed pyproject.toml only registers our own package anew.
+
+.venv/deps: requirements.lock
+	@python=$${PYTHON:-$$(tools/find-python.sh)} && [ -n "$$python" ] \
+		&& echo "Building .venv with $$($$python --version); about half a minute, once." \
+		&& $$python -m venv --clear .venv
+	@{ $(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock 2>.venv/pip-errors && touch $@; } \
+		| awk -v total="$$(grep -c '==' requirements.lock)" \
+			'/^Collecting/ && ++n % 15 == 0 { print "  " n " of about " total " packages fetched" } \
+			/^Installing/ { print "  installing them" } { fflush() }'
+	@[ -e $@ ] || { cat .venv/pip-errors >&2; exit 1; }
+
+.venv/ok: .venv/deps pyproject.toml
+	@$(BIN)/python $(PIP_INSTALL) $(QUIETLY) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# grpcio-tools of the oldest supported release has no wheels for Python 3.14.
+.venv-protos/ok: requirements-protos.lock
+	@python=$$(tools/find-python.sh 11 13) && [ -n "$$python" ] \
+		&& echo "Building .venv-protos with $$($$python --version) ..." \
+		&& $$python -m venv --clear .venv-protos \
+		&& .venv-protos/bin/python $(PIP_INSTALL) $(QUIETLY) --require-hashes -r requirements-protos.lock
+	@touch $@
+
+.venv-lock/ok: Makefile
+	@python=$${PYTHON:-$$(tools/find-python.sh)} && [ -n "$$python" ] \
+		&& $$python -m venv --clear .venv-lock \
+		&& .venv-lock/bin/python $(PIP_INSTALL) $(QUIETLY) uv==$(UV_VERSION)
+	@touch $@

@@ -1,0 +1,1 @@
+"""Knows for certain what became of every deployment."""

@@ -1,0 +1,1 @@
+"""The gRPC surface: translates only, decides nothing."""

@@ -1,0 +1,1 @@
+"""What other services import: channel, retries, resumable watch; and deployctl."""

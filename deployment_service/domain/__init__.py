@@ -1,0 +1,1 @@
+"""Pure rules: the order of statuses, runs, events, names, errors. No I/O."""

@@ -1,0 +1,576 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DeploymentStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEPLOYMENT_STATUS_UNSPECIFIED: _ClassVar[DeploymentStatus]
+    DEPLOYMENT_STATUS_PENDING: _ClassVar[DeploymentStatus]
+    DEPLOYMENT_STATUS_RUNNING: _ClassVar[DeploymentStatus]
+    DEPLOYMENT_STATUS_COMPLETED: _ClassVar[DeploymentStatus]
+    DEPLOYMENT_STATUS_FAILED: _ClassVar[DeploymentStatus]
+    DEPLOYMENT_STATUS_CANCELLED: _ClassVar[DeploymentStatus]
+
+class UnstablePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNSTABLE_POLICY_UNSPECIFIED: _ClassVar[UnstablePolicy]
+    UNSTABLE_POLICY_FAILED: _ClassVar[UnstablePolicy]
+    UNSTABLE_POLICY_COMPLETED: _ClassVar[UnstablePolicy]
+
+class CicdJobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CICD_JOB_STATE_UNSPECIFIED: _ClassVar[CicdJobState]
+    CICD_JOB_STATE_CREATING: _ClassVar[CicdJobState]
+    CICD_JOB_STATE_READY: _ClassVar[CicdJobState]
+    CICD_JOB_STATE_FAILED: _ClassVar[CicdJobState]
+
+class Correlation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CORRELATION_UNSPECIFIED: _ClassVar[Correlation]
+    CORRELATION_RUN_ID: _ClassVar[Correlation]
+    CORRELATION_QUEUE_ITEM: _ClassVar[Correlation]
+
+class RunSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_SOURCE_UNSPECIFIED: _ClassVar[RunSource]
+    RUN_SOURCE_SERVICE: _ClassVar[RunSource]
+    RUN_SOURCE_EXTERNAL: _ClassVar[RunSource]
+
+class WaitingFor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WAITING_FOR_UNSPECIFIED: _ClassVar[WaitingFor]
+    WAITING_FOR_TRIGGER: _ClassVar[WaitingFor]
+    WAITING_FOR_QUEUE: _ClassVar[WaitingFor]
+    WAITING_FOR_INPUT: _ClassVar[WaitingFor]
+
+class FailureCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAILURE_CAUSE_UNSPECIFIED: _ClassVar[FailureCause]
+    FAILURE_CAUSE_TRIGGER_REJECTED: _ClassVar[FailureCause]
+    FAILURE_CAUSE_TRIGGER_DEADLINE: _ClassVar[FailureCause]
+    FAILURE_CAUSE_TRIGGER_OUTCOME_UNKNOWN: _ClassVar[FailureCause]
+    FAILURE_CAUSE_BUILD_FAILED: _ClassVar[FailureCause]
+    FAILURE_CAUSE_BUILD_UNSTABLE: _ClassVar[FailureCause]
+    FAILURE_CAUSE_BUILD_LOST: _ClassVar[FailureCause]
+    FAILURE_CAUSE_CANCELLED_IN_JENKINS: _ClassVar[FailureCause]
+    FAILURE_CAUSE_NOT_BUILT: _ClassVar[FailureCause]
+    FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: _ClassVar[FailureCause]
+    FAILURE_CAUSE_JOB_MISSING: _ClassVar[FailureCause]
+
+class EventSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_SOURCE_UNSPECIFIED: _ClassVar[EventSource]
+    EVENT_SOURCE_API: _ClassVar[EventSource]
+    EVENT_SOURCE_DISPATCHER: _ClassVar[EventSource]
+    EVENT_SOURCE_WEBHOOK: _ClassVar[EventSource]
+    EVENT_SOURCE_READ: _ClassVar[EventSource]
+DEPLOYMENT_STATUS_UNSPECIFIED: DeploymentStatus
+DEPLOYMENT_STATUS_PENDING: DeploymentStatus
+DEPLOYMENT_STATUS_RUNNING: DeploymentStatus
+DEPLOYMENT_STATUS_COMPLETED: DeploymentStatus
+DEPLOYMENT_STATUS_FAILED: DeploymentStatus
+DEPLOYMENT_STATUS_CANCELLED: DeploymentStatus
+UNSTABLE_POLICY_UNSPECIFIED: UnstablePolicy
+UNSTABLE_POLICY_FAILED: UnstablePolicy
+UNSTABLE_POLICY_COMPLETED: UnstablePolicy
+CICD_JOB_STATE_UNSPECIFIED: CicdJobState
+CICD_JOB_STATE_CREATING: CicdJobState
+CICD_JOB_STATE_READY: CicdJobState
+CICD_JOB_STATE_FAILED: CicdJobState
+CORRELATION_UNSPECIFIED: Correlation
+CORRELATION_RUN_ID: Correlation
+CORRELATION_QUEUE_ITEM: Correlation
+RUN_SOURCE_UNSPECIFIED: RunSource
+RUN_SOURCE_SERVICE: RunSource
+RUN_SOURCE_EXTERNAL: RunSource
+WAITING_FOR_UNSPECIFIED: WaitingFor
+WAITING_FOR_TRIGGER: WaitingFor
+WAITING_FOR_QUEUE: WaitingFor
+WAITING_FOR_INPUT: WaitingFor
+FAILURE_CAUSE_UNSPECIFIED: FailureCause
+FAILURE_CAUSE_TRIGGER_REJECTED: FailureCause
+FAILURE_CAUSE_TRIGGER_DEADLINE: FailureCause
+FAILURE_CAUSE_TRIGGER_OUTCOME_UNKNOWN: FailureCause
+FAILURE_CAUSE_BUILD_FAILED: FailureCause
+FAILURE_CAUSE_BUILD_UNSTABLE: FailureCause
+FAILURE_CAUSE_BUILD_LOST: FailureCause
+FAILURE_CAUSE_CANCELLED_IN_JENKINS: FailureCause
+FAILURE_CAUSE_NOT_BUILT: FailureCause
+FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: FailureCause
+FAILURE_CAUSE_JOB_MISSING: FailureCause
+EVENT_SOURCE_UNSPECIFIED: EventSource
+EVENT_SOURCE_API: EventSource
+EVENT_SOURCE_DISPATCHER: EventSource
+EVENT_SOURCE_WEBHOOK: EventSource
+EVENT_SOURCE_READ: EventSource
+
+class Deployment(_message.Message):
+    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameters", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    CICD_JOB_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_RUN_FIELD_NUMBER: _ClassVar[int]
+    LAST_COMPLETED_RUN_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    UNSTABLE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    display_name: str
+    provider: str
+    status: DeploymentStatus
+    parameters: _containers.ScalarMap[str, str]
+    labels: _containers.ScalarMap[str, str]
+    job: DeploymentJob
+    cicd_job: CicdJob
+    current_run: str
+    last_completed_run: str
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    etag: str
+    unstable_policy: UnstablePolicy
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ...) -> None: ...
+
+class DeploymentJob(_message.Message):
+    __slots__ = ("existing_job", "pipeline_script", "pipeline_scm", "freestyle_shell", "config_xml", "full_name")
+    EXISTING_JOB_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_SCRIPT_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_SCM_FIELD_NUMBER: _ClassVar[int]
+    FREESTYLE_SHELL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_XML_FIELD_NUMBER: _ClassVar[int]
+    FULL_NAME_FIELD_NUMBER: _ClassVar[int]
+    existing_job: ExistingJob
+    pipeline_script: str
+    pipeline_scm: PipelineScm
+    freestyle_shell: str
+    config_xml: str
+    full_name: str
+    def __init__(self, existing_job: _Optional[_Union[ExistingJob, _Mapping]] = ..., pipeline_script: _Optional[str] = ..., pipeline_scm: _Optional[_Union[PipelineScm, _Mapping]] = ..., freestyle_shell: _Optional[str] = ..., config_xml: _Optional[str] = ..., full_name: _Optional[str] = ...) -> None: ...
+
+class ExistingJob(_message.Message):
+    __slots__ = ("full_name", "fixed_parameters")
+    class FixedParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    FULL_NAME_FIELD_NUMBER: _ClassVar[int]
+    FIXED_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    full_name: str
+    fixed_parameters: _containers.ScalarMap[str, str]
+    def __init__(self, full_name: _Optional[str] = ..., fixed_parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class PipelineScm(_message.Message):
+    __slots__ = ("url", "branch", "script_path", "credentials_id")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
+    SCRIPT_PATH_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIALS_ID_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    branch: str
+    script_path: str
+    credentials_id: str
+    def __init__(self, url: _Optional[str] = ..., branch: _Optional[str] = ..., script_path: _Optional[str] = ..., credentials_id: _Optional[str] = ...) -> None: ...
+
+class CicdJob(_message.Message):
+    __slots__ = ("id", "name", "url", "status", "build_number", "correlation", "state", "state_message", "webhook_url")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    BUILD_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STATE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_URL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    url: str
+    status: str
+    build_number: int
+    correlation: Correlation
+    state: CicdJobState
+    state_message: str
+    webhook_url: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "confirmed", "failure_cause", "failure_message", "uid")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_ID_FIELD_NUMBER: _ClassVar[int]
+    BUILD_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BUILD_URL_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    status: DeploymentStatus
+    source: RunSource
+    parameters: _containers.ScalarMap[str, str]
+    queue_id: int
+    build_number: int
+    build_url: str
+    waiting_for: WaitingFor
+    waiting_reason: str
+    create_time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    last_observed_time: _timestamp_pb2.Timestamp
+    confirmed: bool
+    failure_cause: FailureCause
+    failure_message: str
+    uid: str
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[int] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., confirmed: bool = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ...) -> None: ...
+
+class DeploymentEvent(_message.Message):
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "confirmed", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
+    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_STATUS_UPDATE: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_RUN_START: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_RUN_FAILURE: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_CREATED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_UPDATED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_DELETED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_JOB_UPDATE: _ClassVar[DeploymentEvent.Type]
+    TYPE_UNSPECIFIED: DeploymentEvent.Type
+    DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
+    DEPLOYMENT_RUN_START: DeploymentEvent.Type
+    DEPLOYMENT_RUN_FAILURE: DeploymentEvent.Type
+    DEPLOYMENT_CREATED: DeploymentEvent.Type
+    DEPLOYMENT_UPDATED: DeploymentEvent.Type
+    DEPLOYMENT_DELETED: DeploymentEvent.Type
+    DEPLOYMENT_JOB_UPDATE: DeploymentEvent.Type
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    CICD_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    BUILD_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OLD_STATUS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    CORRECTION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_UID_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    revision: int
+    type: DeploymentEvent.Type
+    deployment: str
+    run: str
+    cicd_job_id: str
+    build_number: int
+    old_status: DeploymentStatus
+    status: DeploymentStatus
+    source: EventSource
+    confirmed: bool
+    correction: bool
+    message: str
+    create_time: _timestamp_pb2.Timestamp
+    deployment_uid: str
+    deployment_status: DeploymentStatus
+    failure_cause: FailureCause
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., confirmed: bool = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ...) -> None: ...
+
+class CreateDeploymentRequest(_message.Message):
+    __slots__ = ("parent", "deployment_id", "deployment", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    deployment_id: str
+    deployment: Deployment
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., deployment_id: _Optional[str] = ..., deployment: _Optional[_Union[Deployment, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateDeploymentResponse(_message.Message):
+    __slots__ = ("deployment", "resume_token")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    deployment: Deployment
+    resume_token: str
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class GetDeploymentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetDeploymentResponse(_message.Message):
+    __slots__ = ("deployment",)
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    deployment: Deployment
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ...) -> None: ...
+
+class ListDeploymentsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    statuses: _containers.RepeatedScalarFieldContainer[DeploymentStatus]
+    labels: _containers.ScalarMap[str, str]
+    provider: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ...) -> None: ...
+
+class ListDeploymentsResponse(_message.Message):
+    __slots__ = ("deployments", "next_page_token", "resume_token")
+    DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    deployments: _containers.RepeatedCompositeFieldContainer[Deployment]
+    next_page_token: str
+    resume_token: str
+    def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class UpdateDeploymentRequest(_message.Message):
+    __slots__ = ("deployment", "update_mask", "request_id")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    deployment: Deployment
+    update_mask: _field_mask_pb2.FieldMask
+    request_id: str
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateDeploymentResponse(_message.Message):
+    __slots__ = ("deployment", "resume_token")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    deployment: Deployment
+    resume_token: str
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class DeleteDeploymentRequest(_message.Message):
+    __slots__ = ("name", "force", "etag", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    force: bool
+    etag: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., force: bool = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDeploymentResponse(_message.Message):
+    __slots__ = ("resume_token",)
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    resume_token: str
+    def __init__(self, resume_token: _Optional[str] = ...) -> None: ...
+
+class RunDeploymentRequest(_message.Message):
+    __slots__ = ("name", "parameters", "request_id", "allow_concurrent")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    parameters: _containers.ScalarMap[str, str]
+    request_id: str
+    allow_concurrent: bool
+    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., allow_concurrent: bool = ...) -> None: ...
+
+class RunDeploymentResponse(_message.Message):
+    __slots__ = ("run", "resume_token")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    resume_token: str
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class GetRunRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetRunResponse(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class ListRunsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "statuses")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    statuses: _containers.RepeatedScalarFieldContainer[DeploymentStatus]
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ...) -> None: ...
+
+class ListRunsResponse(_message.Message):
+    __slots__ = ("runs", "next_page_token", "resume_token")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[Run]
+    next_page_token: str
+    resume_token: str
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class ListEventsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "types")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ...) -> None: ...
+
+class ListEventsResponse(_message.Message):
+    __slots__ = ("events", "next_page_token", "resume_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[DeploymentEvent]
+    next_page_token: str
+    resume_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class WatchDeploymentsRequest(_message.Message):
+    __slots__ = ("parent", "names", "types", "resume_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
+    resume_token: str
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class WatchDeploymentsResponse(_message.Message):
+    __slots__ = ("start", "deployment", "snapshot_complete", "event", "bookmark", "reset", "resume_token", "prev_sequence")
+    START_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    BOOKMARK_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PREV_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    start: WatchStart
+    deployment: Deployment
+    snapshot_complete: SnapshotComplete
+    event: DeploymentEvent
+    bookmark: Bookmark
+    reset: Reset
+    resume_token: str
+    prev_sequence: int
+    def __init__(self, start: _Optional[_Union[WatchStart, _Mapping]] = ..., deployment: _Optional[_Union[Deployment, _Mapping]] = ..., snapshot_complete: _Optional[_Union[SnapshotComplete, _Mapping]] = ..., event: _Optional[_Union[DeploymentEvent, _Mapping]] = ..., bookmark: _Optional[_Union[Bookmark, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_token: _Optional[str] = ..., prev_sequence: _Optional[int] = ...) -> None: ...
+
+class WatchStart(_message.Message):
+    __slots__ = ("max_silence",)
+    MAX_SILENCE_FIELD_NUMBER: _ClassVar[int]
+    max_silence: _duration_pb2.Duration
+    def __init__(self, max_silence: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SnapshotComplete(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class Bookmark(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class Reset(_message.Message):
+    __slots__ = ("reason",)
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[Reset.Reason]
+        REASON_HISTORY_TRIMMED: _ClassVar[Reset.Reason]
+        REASON_STORE_CHANGED: _ClassVar[Reset.Reason]
+    REASON_UNSPECIFIED: Reset.Reason
+    REASON_HISTORY_TRIMMED: Reset.Reason
+    REASON_STORE_CHANGED: Reset.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: Reset.Reason
+    def __init__(self, reason: _Optional[_Union[Reset.Reason, str]] = ...) -> None: ...

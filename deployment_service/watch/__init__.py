@@ -1,0 +1,1 @@
+"""From committed events to watchers: listener, tail, ring, stream."""
