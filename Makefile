@@ -11,9 +11,19 @@ ARGS ?=
 PYTHON ?=
 UV_VERSION := 0.13.9
 
+# Oldest and newest minor version of Python 3 that the oldest supported grpcio-tools has wheels for.
+PROTOS_PYTHON := 11 13
+
 BIN := .venv/bin
 PIP_INSTALL := -m pip --disable-pip-version-check --no-input install
 QUIETLY := --quiet --quiet
+# Pins $(2) in $(1), for all platforms and Pythons, by hash and never by address; leaves an unchanged file untouched.
+define pin
+cp $(1) $(1).new 2>/dev/null || true; \
+.venv-lock/bin/uv pip compile $(2) $(LOCK_OPTIONS) --output-file $(1).new && ! grep '://' $(1).new \
+	&& if cmp -s $(1).new $(1); then rm $(1).new; echo "$(1): unchanged"; \
+	else mv $(1).new $(1); echo "$(1): changed"; fi
+endef
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --quiet $(if $(filter 1,$(UPGRADE)),--upgrade)
 
@@ -41,6 +51,41 @@ test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
 		&& echo "make test: everything passed." \
 		|| { status=$$?; echo "make test: FAILED, see above."; exit $$status; }
 
+.PHONY: lint
+lint: .venv/ok ## check style, layering, the contract and its generated code
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted; to format: make format"; exit 1; }
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/buf lint
+	@tools/buf-breaking.sh $(BIN)/buf
+	@$(MAKE) check-generated
+	@echo "make lint: everything passed."
+
+.PHONY: typecheck
+typecheck: .venv/ok ## check types (mypy, strict)
+	@$(BIN)/mypy $(ARGS)
+
+.PHONY: check
+check: ## all of it: lint, typecheck, test
+	@$(MAKE) lint
+	@$(MAKE) typecheck
+	@$(MAKE) test
+
+.PHONY: check-generated
+check-generated: ## is deployment_service/v1 what protos/ generates, and does the core run on its oldest dependencies
+	@if tools/find-python.sh $(PROTOS_PYTHON) >/dev/null 2>&1; then \
+		$(MAKE) .venv-protos/ok && .venv-protos/bin/python tools/protos.py check; \
+	else \
+		echo "Generated code not checked: the generator needs a Python between 3.11 and 3.13."; \
+	fi
+
+##@ Change
+
+.PHONY: format
+format: .venv/ok ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
 .PHONY: protos
 protos: .venv-protos/ok ## generate deployment_service/v1 from protos/
 	@.venv-protos/bin/python tools/protos.py generate
@@ -53,10 +98,8 @@ venv: .venv/ok ## only build .venv
 
 .PHONY: lock
 lock: .venv-lock/ok ## pin the dependencies of pyproject.toml anew; UPGRADE=1 takes newer releases
-	@.venv-lock/bin/uv pip compile pyproject.toml --extra dev $(LOCK_OPTIONS) --output-file requirements.lock
-	@.venv-lock/bin/uv pip compile --group protos $(LOCK_OPTIONS) --output-file requirements-protos.lock
-	@if grep -n '://' requirements.lock requirements-protos.lock; then \
-		echo "A lock file names a download address: see above."; exit 1; fi
+	@$(call pin,requirements.lock,pyproject.toml --extra dev)
+	@$(call pin,requirements-protos.lock,--group protos)
 
 .PHONY: clean
 clean: ## remove all that builds and tests leave, .venv too
@@ -80,9 +123,8 @@ clean: ## remove all that builds and tests leave, .venv too
 	@$(BIN)/python $(PIP_INSTALL) $(QUIETLY) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# grpcio-tools of the oldest supported release has no wheels for Python 3.14.
 .venv-protos/ok: requirements-protos.lock
-	@python=$$(tools/find-python.sh 11 13) && [ -n "$$python" ] \
+	@python=$$(tools/find-python.sh $(PROTOS_PYTHON)) && [ -n "$$python" ] \
 		&& echo "Building .venv-protos with $$($$python --version) ..." \
 		&& $$python -m venv --clear .venv-protos \
 		&& .venv-protos/bin/python $(PIP_INSTALL) $(QUIETLY) --require-hashes -r requirements-protos.lock
