@@ -1,0 +1,59 @@
+"""Events: the committed facts of a tenant's history."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from deployment_service.domain.status import DeploymentStatus, FailureCause
+
+
+class EventType(StrEnum):
+    DEPLOYMENT_STATUS_UPDATE = "DEPLOYMENT_STATUS_UPDATE"
+    DEPLOYMENT_RUN_START = "DEPLOYMENT_RUN_START"
+    DEPLOYMENT_RUN_FAILURE = "DEPLOYMENT_RUN_FAILURE"
+    DEPLOYMENT_CREATED = "DEPLOYMENT_CREATED"
+    DEPLOYMENT_UPDATED = "DEPLOYMENT_UPDATED"
+    DEPLOYMENT_DELETED = "DEPLOYMENT_DELETED"
+    DEPLOYMENT_JOB_UPDATE = "DEPLOYMENT_JOB_UPDATE"
+
+
+class EventSource(StrEnum):
+    API = "API"
+    DISPATCHER = "DISPATCHER"
+    WEBHOOK = "WEBHOOK"
+    READ = "READ"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be appended: the database gives it its sequence and time.
+
+    ``revision`` is the deployment's, already raised in the same transaction.
+    """
+
+    deployment_id: uuid.UUID
+    deployment_slug: str
+    revision: int
+    type: EventType
+    source: EventSource
+    old_status: DeploymentStatus
+    status: DeploymentStatus
+    deployment_status: DeploymentStatus
+    run_number: int | None = None
+    job_id: uuid.UUID | None = None
+    build_number: int | None = None
+    confirmed: bool = False
+    correction: bool = False
+    failure_cause: FailureCause | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event(NewEvent):
+    """A committed event."""
+
+    sequence: int = 0
+    create_time: datetime | None = None

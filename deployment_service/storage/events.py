@@ -1,0 +1,87 @@
+"""The history: appending events with a dense sequence, and reading them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import asyncpg
+
+from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
+from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.storage.database import Connection
+
+# The lock makes sequence order commit order: whoever numbers events holds it until the commit. The numbering is a
+# statement of its own after it, so that its snapshot sees what the holder before committed. max() of the primary
+# key reads one index entry; a counter column would collect dead row versions under an old snapshot.
+_LOCK_TENANT = "SELECT FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
+_APPEND = """
+    INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
+        job_id, build_number, old_status, status, deployment_status, source, confirmed, correction, failure_cause,
+        message)
+    SELECT $1, head.sequence + new.place, new.deployment_id, new.deployment_slug, new.revision, new.type,
+        new.run_number, new.job_id, new.build_number, new.old_status, new.status, new.deployment_status, new.source,
+        new.confirmed, new.correction, new.failure_cause, new.message
+    FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
+        unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::uuid[], $8::int[], $9::text[],
+            $10::text[], $11::text[], $12::text[], $13::bool[], $14::bool[], $15::text[], $16::text[])
+        WITH ORDINALITY AS new (deployment_id, deployment_slug, revision, type, run_number, job_id, build_number,
+            old_status, status, deployment_status, source, confirmed, correction, failure_cause, message, place)
+    RETURNING sequence
+"""
+_FIELDS = (
+    "deployment_id",
+    "deployment_slug",
+    "revision",
+    "type",
+    "run_number",
+    "job_id",
+    "build_number",
+    "old_status",
+    "status",
+    "deployment_status",
+    "source",
+    "confirmed",
+    "correction",
+    "failure_cause",
+    "message",
+)
+_HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_id = $1"
+
+
+async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[NewEvent]) -> int:
+    """Append events and return the last sequence. Must be the last step of the transaction:
+    it holds the tenant until the commit."""
+    await connection.execute(_LOCK_TENANT, tenant_id)
+    columns = [[getattr(event, field) for event in events] for field in _FIELDS]
+    rows = await connection.fetch(_APPEND, tenant_id, *columns)
+    return max(row["sequence"] for row in rows)
+
+
+async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
+    """The last committed sequence; 0 if there is none."""
+    return int(await connection.fetchval(_HEAD, tenant_id))
+
+
+def from_row(row: asyncpg.Record) -> Event:
+    """An event of a row that has all columns of the table."""
+    cause = row["failure_cause"]
+    return Event(
+        deployment_id=row["deployment_id"],
+        deployment_slug=row["deployment_slug"],
+        revision=row["revision"],
+        type=EventType(row["type"]),
+        source=EventSource(row["source"]),
+        old_status=DeploymentStatus(row["old_status"]),
+        status=DeploymentStatus(row["status"]),
+        deployment_status=DeploymentStatus(row["deployment_status"]),
+        run_number=row["run_number"],
+        job_id=row["job_id"],
+        build_number=row["build_number"],
+        confirmed=row["confirmed"],
+        correction=row["correction"],
+        failure_cause=FailureCause(cause) if cause else None,
+        message=row["message"],
+        sequence=row["sequence"],
+        create_time=row["create_time"],
+    )
