@@ -1,0 +1,127 @@
+"""The HTTP side: from a request to an answer, with crumbs, faults and the start-up page between."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from . import answers, control, security, web_root
+from .answers import Answer
+from .call import Call, path_tokens, read_parameters
+from .controller import Controller
+from .faults import RequestFault
+from .permissions import Permission
+from .requests_log import RequestLog
+from .security import CRUMB_FIELD, Sessions
+
+_LONGEST_URI = 8192
+_CONTROL = "/_simulator/"
+
+
+class Application:
+    """Answers HTTP requests for one controller."""
+
+    def __init__(
+        self, controller: Controller, requests: RequestLog, control_api: control.ControlApi
+    ) -> None:
+        self._controller = controller
+        self._requests = requests
+        self._control = control_api
+        self.sessions = Sessions()
+        self.starting = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request; what the control path is asked is no part of Jenkins."""
+        path = request.raw_path
+        if path.startswith(_CONTROL):
+            return await self._control.handle(request)
+        fault = self._controller.faults.for_request(request.method, path)
+        try:
+            response = await self._answer(request, fault)
+        except ConnectionResetError:
+            self._requests.add(request.method, path, None)
+            raise
+        self._requests.add(request.method, path, response.status)
+        return response
+
+    async def _answer(
+        self, request: web.BaseRequest, fault: RequestFault | None
+    ) -> web.StreamResponse:
+        if fault is None:
+            return await self._send(request, *await self._work(request))
+        if fault.delay_before_s:
+            await asyncio.sleep(fault.delay_before_s)
+        if fault.replaces_answer and not fault.do_work:
+            worked = None
+        else:
+            worked = await self._work(request)
+        if fault.delay_after_s:
+            await asyncio.sleep(fault.delay_after_s)
+        if fault.reset:
+            _reset(request)
+        if fault.status is not None:
+            return _proxy_page(fault.status, "<h1>Bad gateway</h1>")
+        if fault.login_page:
+            return _proxy_page(200, "<form action='/sso'>Log in</form>")
+        assert worked is not None
+        return await self._send(request, *worked)
+
+    async def _work(self, request: web.BaseRequest) -> tuple[Answer, str | None]:
+        """What Jenkins does and answers, and the session that this began."""
+        if self.starting:
+            return answers.starting_up(), None
+        call: Call | None = None
+        try:
+            if len(request.raw_path) > _LONGEST_URI:
+                raise answers.container_error(414, "URI Too Long")
+            call = await self._call(request)
+            answer = await web_root.dispatch(call, path_tokens(request.raw_path))
+        except answers.Refusal as refusal:
+            answer = refusal.answer
+            answer.sized = answer.sized or self._is_short(call)
+        session = call.new_session if call is not None else None
+        if answer.needs_session and session is None and self.sessions.of(request) is None:
+            session = self.sessions.new()
+        return answer, session
+
+    @staticmethod
+    def _is_short(call: Call | None) -> bool:
+        """Pages are short enough for a Content-Length if the caller may see little."""
+        if call is None or call.caller.is_anonymous:
+            return False
+        return not call.caller.may(Permission.ADMINISTER)
+
+    async def _call(self, request: web.BaseRequest) -> Call:
+        controller = self._controller
+        caller = security.authenticate(request, controller.users, controller.anonymous_permissions)
+        body = await request.read()
+        parameters = read_parameters(request, body)
+        call = Call(request, controller, self.sessions, caller, body, parameters)
+        crumb = request.headers.get(CRUMB_FIELD) or call.parameter(CRUMB_FIELD)
+        security.check_crumb(request, self.sessions, caller, crumb)
+        return call
+
+    async def _send(
+        self, request: web.BaseRequest, answer: Answer, session: str | None
+    ) -> web.StreamResponse:
+        controller = self._controller
+        return await answers.send(
+            request,
+            answer,
+            version=controller.config.version,
+            session=controller.session,
+            new_cookie=session,
+        )
+
+
+def _proxy_page(status: int, html: str) -> web.Response:
+    """Not Jenkins' answer: none of its headers."""
+    return web.Response(status=status, text=html, content_type="text/html")
+
+
+def _reset(request: web.BaseRequest) -> None:
+    """Tear the connection down without a word."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError

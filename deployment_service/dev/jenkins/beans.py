@@ -1,0 +1,56 @@
+"""Which bean shows which object."""
+
+from __future__ import annotations
+
+from .beans_builds import (
+    BUILD_REFERENCE_BEAN,
+    FREESTYLE_RUN_BEAN,
+    PIPELINE_RUN_BEAN,
+    BuildReference,
+)
+from .beans_items import FOLDER_BEAN, JOB_BEANS
+from .beans_queue import QUEUE_ITEM_BEANS
+from .beans_shared import (
+    CAUSES_BEAN,
+    DEFINITION_BEANS,
+    PARAMETERS_BEAN,
+    PROPERTY_BEAN,
+    REMOTE_CAUSE_BEAN,
+    USER_CAUSE_BEAN,
+    VALUE_BEANS,
+    Causes,
+    Parameters,
+    ParametersProperty,
+    Shown,
+    shown_bean,
+)
+from .exported import Bean
+from .model import Build, Cause, Folder, Job, QueueItem
+from .parameters import ParameterDefinition, ParameterValue
+
+_FIXED: dict[type, Bean] = {
+    Parameters: PARAMETERS_BEAN,
+    Causes: CAUSES_BEAN,
+    ParametersProperty: PROPERTY_BEAN,
+    BuildReference: BUILD_REFERENCE_BEAN,
+    Folder: FOLDER_BEAN,
+}
+
+
+def find_bean(value: object) -> Bean | None:
+    """The bean that exports this object, or None if it is a plain value."""
+    if isinstance(value, Shown):
+        return shown_bean(value)
+    if isinstance(value, Build):
+        return PIPELINE_RUN_BEAN if value.job.is_pipeline else FREESTYLE_RUN_BEAN
+    if isinstance(value, Job):
+        return JOB_BEANS[value.config.kind]
+    if isinstance(value, QueueItem):
+        return QUEUE_ITEM_BEANS[value.state]
+    if isinstance(value, ParameterValue):
+        return VALUE_BEANS[value.kind]
+    if isinstance(value, ParameterDefinition):
+        return DEFINITION_BEANS[value.kind]
+    if isinstance(value, Cause):
+        return USER_CAUSE_BEAN if value.remote_address is None else REMOTE_CAUSE_BEAN
+    return _FIXED.get(type(value))

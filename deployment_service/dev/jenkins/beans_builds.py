@@ -1,0 +1,179 @@
+"""What the remote API shows of builds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .beans_shared import Causes, P, Parameters, Shown
+from .exported import Bean, Unexported
+from .model import Build, Job, Result
+
+_FREESTYLE_BUILD = "hudson.model.FreeStyleBuild"
+_PIPELINE_BUILD = "org.jenkinsci.plugins.workflow.job.WorkflowRun"
+DISPLAY_ACTION = "org.jenkinsci.plugins.displayurlapi.actions."
+
+
+@dataclass(frozen=True)
+class BuildReference:
+    """A Pipeline's neighbouring build: just number and URL."""
+
+    build: Build
+
+
+def estimated_duration_ms(job: Job) -> int:
+    """Mean of the last successful builds; failed ones count only when there are no others."""
+    finished = [b for b in job.builds_newest_first() if b.result and not b.building]
+    good = [b for b in finished if b.result in (Result.SUCCESS, Result.UNSTABLE)][:3]
+    usable = [b for b in finished if b.result is not Result.ABORTED]
+    candidates = good or usable[:3]
+    total_ms = sum(build.duration_ms for build in candidates)
+    return round(total_ms / len(candidates)) if total_ms else -1
+
+
+def _build_actions(build: Build, ctx: Any) -> list[object]:
+    actions: list[object] = []
+    if build.parameters is not None:
+        actions.append(Parameters(build.parameters))
+    actions.append(Causes(build.causes))
+    if build.interrupted_by is not None:
+        actions.append(_interruption(build.interrupted_by))
+    pipeline = build.job.is_pipeline
+    if pipeline:
+        actions.append(Shown("org.jenkinsci.plugins.workflow.libs.LibrariesAction"))
+    if build.waiting_for_input is not None:
+        actions.append(_input_action())
+    actions += [Unexported(), _display_action(build, ctx)]
+    if pipeline:
+        actions += _flow_actions(building=build.building)
+    return actions
+
+
+def _interruption(user: str) -> Shown:
+    java_class = "jenkins.model.CauseOfInterruption$UserInterruption"
+    cause = Shown(java_class, {"shortDescription": f"Aborted by {user}"}, visibility=3)
+    return Shown("jenkins.model.InterruptedBuildAction", {"causes": [cause]})
+
+
+def _input_action() -> Shown:
+    java_class = "org.jenkinsci.plugins.workflow.support.steps.input.InputAction"
+    return Shown(java_class, {"waitingForInput": True}, visibility=1)
+
+
+def _display_action(build: Build, ctx: Any) -> Shown:
+    url = ctx.absolute(build.url)
+    return Shown(
+        DISPLAY_ACTION + "RunDisplayAction",
+        {
+            "artifactsUrl": url + "artifact",
+            "changesUrl": ctx.absolute(build.job.url) + "changes",
+            "displayUrl": url,
+            "testsUrl": url + "testReport",
+        },
+    )
+
+
+def _flow_actions(*, building: bool) -> list[object]:
+    restart = (
+        "org.jenkinsci.plugins.pipeline.modeldefinition.actions.RestartDeclarativePipelineAction"
+    )
+    graph = "org.jenkinsci.plugins.workflow.job.views.FlowGraphAction"
+    between = 3 if building else 1
+    return [
+        Shown(restart, {"restartEnabled": False, "restartableStages": []}),
+        *[Unexported() for _ in range(between)],
+        Shown(graph, {"nodes": []}),
+        *[Unexported() for _ in range(3)],
+    ]
+
+
+def _executor_of(build: Build, _: Any) -> object:
+    if not build.in_progress:
+        return None
+    pipeline = build.job.is_pipeline
+    return Shown(
+        "hudson.model.OneOffExecutor" if pipeline else "hudson.model.Executor",
+        {
+            "currentExecutable": build,
+            "idle": False,
+            "likelyStuck": False,
+            "number": build.executor_number,
+            "progress": -1,
+        },
+    )
+
+
+def _neighbour(build: Build, step: int) -> BuildReference | None:
+    numbers = sorted(build.job.builds)
+    beyond = [n for n in numbers if (n - build.number) * step > 0]
+    if not beyond:
+        return None
+    return BuildReference(build.job.builds[min(beyond) if step > 0 else max(beyond)])
+
+
+def _artifacts(build: Build, _: Any) -> list[Shown]:
+    return [
+        Shown(
+            "hudson.model.Run$Artifact",
+            {
+                "displayPath": p.rsplit("/", 1)[-1],
+                "fileName": p.rsplit("/", 1)[-1],
+                "relativePath": p,
+            },
+            visibility=3,
+        )
+        for p in build.artifacts
+    ]
+
+
+_IN_PROGRESS = P("inProgress", lambda b, c: b.in_progress)
+_RUN = (
+    P("actions", _build_actions),
+    P("artifacts", _artifacts, expected="hudson.model.Run$Artifact"),
+    P("building", lambda b, c: b.building),
+    P("description", lambda b, c: b.description),
+    P("displayName", lambda b, c: b.display_name),
+    P("duration", lambda b, c: b.duration_ms),
+    P("estimatedDuration", lambda b, c: estimated_duration_ms(b.job)),
+    P("executor", _executor_of, expected="hudson.model.Executor"),
+    P("fingerprint", lambda b, c: [], -1, inline=True),
+    P("fullDisplayName", lambda b, c: f"{b.job.full_display_name} {b.display_name}"),
+    P("id", lambda b, c: str(b.number)),
+    _IN_PROGRESS,
+    P("keepLog", lambda b, c: b.keep_forever),
+    P("number", lambda b, c: b.number, 2),
+    P("queueId", lambda b, c: b.queue_id),
+    P("result", lambda b, c: b.result.name if b.result else None),
+    P("timestamp", lambda b, c: b.timestamp_ms),
+    P("url", lambda b, c: c.absolute(b.url), 2),
+)
+_FREESTYLE_RUN_TAIL = (
+    P("builtOn", lambda b, c: ""),
+    P(
+        "changeSet",
+        lambda b, c: Shown(
+            "hudson.scm.EmptyChangeLogSet", {"items": [], "kind": None}, visibility=999
+        ),
+    ),
+    P("culprits", lambda b, c: []),
+)
+_PIPELINE_RUN_TAIL = (
+    P("changeSets", lambda b, c: []),
+    P("culprits", lambda b, c: []),
+    _IN_PROGRESS,
+    P("nextBuild", lambda b, c: _neighbour(b, 1), expected=_PIPELINE_BUILD),
+    P("previousBuild", lambda b, c: _neighbour(b, -1), expected=_PIPELINE_BUILD),
+)
+
+
+FREESTYLE_RUN_BEAN = Bean(_FREESTYLE_BUILD, _RUN + _FREESTYLE_RUN_TAIL)
+PIPELINE_RUN_BEAN = Bean(
+    _PIPELINE_BUILD, tuple(p for p in _RUN if p is not _IN_PROGRESS) + _PIPELINE_RUN_TAIL
+)
+BUILD_REFERENCE_BEAN = Bean(
+    _PIPELINE_BUILD,
+    (
+        P("number", lambda r, c: r.build.number, 2),
+        P("url", lambda r, c: c.absolute(r.build.url), 2),
+    ),
+)

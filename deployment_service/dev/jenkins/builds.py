@@ -1,0 +1,101 @@
+"""Running builds: the life of one from the executor to FINALIZED."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from .model import Build, Result
+from .notifications import notify
+from .pipeline import run_pipeline
+from .publishers import publish
+from .shell import describe
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+HOLD_MARK = "simulator: hold"
+
+
+async def run_build(controller: Controller, build: Build) -> None:
+    """The whole life of a build; cancelled only when the controller dies."""
+    for cause in build.causes:
+        build.console.started_by(cause.text, cause.user)
+    if not build.job.is_pipeline:
+        build.console.line("Running as SYSTEM")
+    # The plugin computes QUEUED's time from the wait in the queue, to a few ms the build's start.
+    await notify(controller, build, "QUEUED", controller.clock.now_ms())
+    await notify(controller, build, "STARTED", build.timestamp_ms)
+    result = await _execute(controller, build)
+    build.worsen(result)
+    build.duration_ms = max(1, controller.clock.now_ms() - build.timestamp_ms)
+    await controller.until_up()
+    build.building = False
+    if build.job.is_pipeline:
+        build.in_progress = False
+    ended_ms = build.timestamp_ms + build.duration_ms
+    await notify(controller, build, "COMPLETED", ended_ms)
+    assert build.result is not None
+    build.console.line(f"Finished: {build.result.name}")
+    if controller.config.finalize_delay_s:
+        await controller.clock.sleep(controller.config.finalize_delay_s)
+    build.in_progress = False
+    controller.ledger.build_ended(build, controller.clock.now())
+    await notify(controller, build, "FINALIZED", controller.clock.now_ms())
+    controller.build_left_executor(build)
+
+
+async def _execute(controller: Controller, build: Build) -> Result:
+    if controller.is_held(build):
+        return await _hold(build)
+    if build.job.is_pipeline:
+        return await run_pipeline(controller, build)
+    return await _run_freestyle(controller, build)
+
+
+async def _hold(build: Build) -> Result:
+    """Wait until a test releases the build with the result of its choice, or it is stopped."""
+    if build.released is None:
+        build.released = asyncio.get_running_loop().create_future()
+    stopped = asyncio.create_task(build.abort.wait())
+    waiting: set[asyncio.Future[Any]] = {build.released, stopped}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+    if build.released.done():
+        return build.released.result()
+    log_abort(build)
+    return Result.ABORTED
+
+
+def log_abort(build: Build) -> None:
+    """The console's last words on a stopped build."""
+    if not build.job.is_pipeline:
+        build.console.line("Build was aborted")
+    build.console.line(f"Aborted by {build.interrupted_by}")
+
+
+async def _run_freestyle(controller: Controller, build: Build) -> Result:
+    job, console = build.job, build.console
+    workspace = controller.workspaces.path(job.full_name)
+    console.line(f"Building in workspace {workspace}")
+    environment = controller.environment_of(build)
+    result = Result.SUCCESS
+    for builder in job.config.builders:
+        console.line(f"[{job.name}] $ {describe(builder.command)}")
+        code = await controller.workspaces.run(build, builder.command, environment, console)
+        if build.abort.is_set():
+            result = Result.ABORTED
+            break
+        if code and code == builder.unstable_return:
+            console.line("Build step 'Execute shell' changed build result to UNSTABLE")
+            result = Result.UNSTABLE
+        elif code:
+            console.line("Build step 'Execute shell' marked build as failure")
+            result = Result.FAILURE
+            break
+    if result is Result.ABORTED:
+        log_abort(build)
+        return result
+    return publish(build, workspace).worst(result)

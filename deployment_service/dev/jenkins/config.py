@@ -1,0 +1,54 @@
+"""Settings of a simulated Jenkins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .permissions import ALL_PERMISSIONS, Permission
+
+DEFAULT_API_TOKEN = "11" + "5e" * 16
+DEFAULT_PASSWORD = "admin-password"
+
+
+@dataclass(frozen=True)
+class SimulatedUser:
+    """Somebody who may log in: by password (needs crumbs) or by API token (needs none)."""
+
+    password: str | None = DEFAULT_PASSWORD
+    api_token: str | None = DEFAULT_API_TOKEN
+    permissions: frozenset[Permission] = ALL_PERMISSIONS
+
+
+def _only_admin() -> Mapping[str, SimulatedUser]:
+    return {"admin": SimulatedUser()}
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """How the simulated Jenkins is set up; the defaults are those of a real one.
+
+    `root_url` is the "Jenkins URL" that builds and notifications show: a template that may name
+    `{host}` and `{port}`, or None for a controller whose URL nobody has configured.
+    `notification_plugin` is the plugin's version, or None for a controller without it.
+    `credentials` maps ids of secret-text credentials to their secrets.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    version: str = "2.440"
+    root_url: str | None = "http://{host}:{port}/"
+    quiet_period_s: float = 5.0
+    left_item_ttl_s: float = 300.0
+    executors: int = 2
+    notification_plugin: str | None = "1.19"
+    users: Mapping[str, SimulatedUser] = field(default_factory=_only_admin)
+    anonymous_permissions: frozenset[Permission] = frozenset()
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    finalize_delay_s: float = 0.0
+    """Time between COMPLETED and FINALIZED; a real one shows up to half a second."""
+    queue_saved_every_s: float = 60.0
+    """A hard kill loses the queue items that are younger than this."""
+    start_up_s: float = 0.0
+    """How long everything is answered 503 after a start or restart."""
+    fault_seed: int = 0

@@ -1,0 +1,116 @@
+"""`/_simulator/…`: the simulator's own HTTP interface, for tests in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .faults import NotificationFault, RequestFault
+from .model import Result
+
+if TYPE_CHECKING:
+    from .simulator import JenkinsSimulator
+
+Arguments = dict[str, Any]
+
+
+class ControlApi:
+    """Answers JSON; GET reads, POST takes the arguments of the Python method of the same name."""
+
+    def __init__(self, simulator: JenkinsSimulator) -> None:
+        self._simulator = simulator
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request of a test."""
+        command = request.path.removeprefix("/_simulator/").strip("/")
+        handlers = self._posts() if request.method == "POST" else self._gets()
+        handler = handlers.get(command)
+        if handler is None:
+            return web.json_response({"known": sorted(handlers)}, status=404)
+        try:
+            arguments = await request.json() if request.can_read_body else {}
+            return web.json_response(await handler(arguments))
+        except (KeyError, TypeError, ValueError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+    def _gets(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
+        return {"ledger": self._ledger, "requests": self._requests, "faults": self._faults}
+
+    def _posts(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
+        return {
+            "faults": self._add_fault,
+            "faults/clear": self._clear_faults,
+            "requests/clear": self._clear_requests,
+            "restart": self._restart,
+            "hold": self._hold,
+            "release": self._release,
+            "forget": self._forget,
+            "clock": self._advance,
+        }
+
+    async def _ledger(self, _: Arguments) -> Any:
+        return self._simulator.ledger.as_json()
+
+    async def _requests(self, _: Arguments) -> Any:
+        counts = self._simulator.requests.counts().items()
+        return {
+            "counts": [{"method": m, "path": p, "count": n} for (m, p), n in sorted(counts)],
+            "entries": [asdict(entry) for entry in self._simulator.requests.entries],
+        }
+
+    async def _faults(self, _: Arguments) -> Any:
+        return self._simulator.faults.as_json()
+
+    async def _add_fault(self, arguments: Arguments) -> Any:
+        """`{"request": {…}}` or `{"notification": {…}}`, with the fields of the rule."""
+        if "seed" in arguments:
+            self._simulator.faults.reseed(int(arguments["seed"]))
+        if "request" in arguments:
+            self._simulator.faults.add(RequestFault(**arguments["request"]))
+        if "notification" in arguments:
+            self._simulator.faults.add(NotificationFault(**arguments["notification"]))
+        return self._simulator.faults.as_json()
+
+    async def _clear_faults(self, _: Arguments) -> Any:
+        self._simulator.faults.clear()
+        return {}
+
+    async def _clear_requests(self, _: Arguments) -> Any:
+        self._simulator.requests.clear()
+        return {}
+
+    async def _restart(self, arguments: Arguments) -> Any:
+        """Answers at once: the connection of this very request would not outlive the restart."""
+        hard, down_s = bool(arguments.get("hard", False)), float(arguments.get("down_s", 0))
+
+        async def restart() -> None:
+            await asyncio.sleep(0.05)
+            await self._simulator.restart(hard=hard, down_s=down_s)
+
+        task = asyncio.create_task(restart())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return {}
+
+    async def _hold(self, arguments: Arguments) -> Any:
+        self._simulator.hold(arguments["job"])
+        return {}
+
+    async def _release(self, arguments: Arguments) -> Any:
+        number = arguments.get("number")
+        result = Result[arguments.get("result", "SUCCESS")]
+        released = self._simulator.release(arguments["job"], number, result)
+        return {"released": [build.number for build in released]}
+
+    async def _forget(self, arguments: Arguments) -> Any:
+        self._simulator.forget_queue_item(int(arguments["id"]))
+        return {}
+
+    async def _advance(self, arguments: Arguments) -> Any:
+        self._simulator.clock.advance(float(arguments["advance_s"]))
+        return {"now": self._simulator.clock.now()}

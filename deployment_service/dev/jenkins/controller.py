@@ -1,0 +1,248 @@
+"""One Jenkins controller: its jobs, its queue and its running builds."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from .builds import HOLD_MARK, run_build
+from .clock import Clock
+from .config import SimulatorConfig
+from .console import Console
+from .faults import Faults
+from .ledger import Ledger
+from .model import Build, Cause, Folder, Item, Job, QueueItem, Result
+from .parameters import ParameterValue
+from .scheduler import BuildQueue, Executors
+from .shell import Workspaces
+
+
+class Controller:
+    """Jenkins without HTTP; everything in memory, and kept over restarts as a real one would."""
+
+    def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.users = dict(config.users)
+        self.anonymous_permissions = config.anonymous_permissions
+        self.ledger = Ledger()
+        self.faults = Faults(config.fault_seed)
+        self.workspaces = Workspaces()
+        self.root = Folder.root()
+        self.executors = Executors(config.executors)
+        self.quieting_down = False
+        self.session = _new_session()
+        self.root_url: str | None = None
+        self._held_jobs: set[str] = set()
+        self._up = asyncio.Event()
+        self.queue = BuildQueue(
+            clock,
+            self.executors,
+            config.left_item_ttl_s,
+            self._start_build,
+            lambda: self.quieting_down,
+        )
+        self._running: set[Build] = set()
+
+    # --- jobs
+
+    def find(self, full_name: str) -> Item | None:
+        """The folder or job of that full name."""
+        item: Item | None = self.root
+        for name in full_name.split("/"):
+            item = item.find(name) if isinstance(item, Folder) else None
+        return item
+
+    def job(self, full_name: str) -> Job:
+        """The job of that full name; raises KeyError."""
+        item = self.find(full_name)
+        if not isinstance(item, Job):
+            raise KeyError(full_name)
+        return item
+
+    def delete(self, item: Item) -> None:
+        """Delete a job or folder: queued items are cancelled, running builds aborted."""
+        for job in list(item.jobs()) if isinstance(item, Folder) else [item]:
+            assert isinstance(job, Job)
+            job.deleted = True
+            for queued in [i for i in self.queue.items() if i.job is job]:
+                self.cancel(queued)
+            for build in job.builds.values():
+                self.stop(build, "SYSTEM")
+        assert item.parent is not None
+        item.parent.items.pop(item.name, None)
+
+    def rotate(self, job: Job) -> None:
+        """Delete old builds as the job's discarder says; the last good ones are always kept."""
+        keep = job.config.builds_to_keep
+        if keep is None:
+            return
+        builds = job.builds_newest_first()
+        kept = set(builds[:keep])
+        for results in ({Result.SUCCESS}, {Result.SUCCESS, Result.UNSTABLE}):
+            kept.update([b for b in builds if not b.in_progress and b.result in results][:1])
+        for build in builds:
+            if build not in kept and not build.in_progress and not build.keep_forever:
+                del job.builds[build.number]
+
+    # --- the queue
+
+    def schedule(
+        self,
+        job: Job,
+        parameters: tuple[ParameterValue, ...] | None,
+        cause: Cause,
+        quiet_period_s: float | None = None,
+    ) -> tuple[QueueItem, bool]:
+        """Queue a build; the flag says whether the item is new or an old one was reused."""
+        if quiet_period_s is None:
+            own = job.config.quiet_period_s
+            quiet_period_s = self.config.quiet_period_s if own is None else own
+        item, created = self.queue.schedule(job, parameters, cause, quiet_period_s)
+        if created:
+            self.ledger.item_accepted(item, cause.user)
+        else:
+            self.ledger.item_folded(item)
+        return item, created
+
+    def cancel(self, item: QueueItem) -> bool:
+        """Cancel a queue item; False if it had left."""
+        cancelled = self.queue.cancel(item)
+        if cancelled:
+            self.ledger.item_cancelled(item)
+        return cancelled
+
+    # --- builds
+
+    def hold(self, full_name: str) -> None:
+        """Let every further build of this job wait for `release`."""
+        self._held_jobs.add(full_name)
+
+    def is_held(self, build: Build) -> bool:
+        """Whether the build waits for a test instead of running its script."""
+        config = build.job.config
+        texts = [config.script, *(builder.command for builder in config.builders)]
+        return build.job.full_name in self._held_jobs or any(HOLD_MARK in text for text in texts)
+
+    def release(self, build: Build, result: Result) -> None:
+        """End a held build with this result."""
+        if build.released is None:
+            build.released = asyncio.get_running_loop().create_future()
+        if not build.released.done():
+            build.released.set_result(result)
+
+    def stop(self, build: Build, user: str) -> None:
+        """Interrupt a build; one that has ended is left alone."""
+        if build.building and not build.abort.is_set():
+            build.interrupted_by = user
+            build.abort.set()
+
+    def running_builds(self) -> list[Build]:
+        """Builds on executors of either kind."""
+        return sorted(self._running, key=lambda build: build.started_at)
+
+    def environment_of(self, build: Build) -> dict[str, str]:
+        """The variables that a build sees."""
+        job, root_url = build.job, self.root_url
+        environment = {
+            "BUILD_NUMBER": str(build.number),
+            "BUILD_ID": str(build.number),
+            "BUILD_DISPLAY_NAME": build.display_name,
+            "BUILD_TAG": f"jenkins-{job.full_name.replace('/', '-')}-{build.number}",
+            "JOB_NAME": job.full_name,
+            "JOB_BASE_NAME": job.name,
+            "EXECUTOR_NUMBER": str(build.executor_number),
+            "NODE_NAME": "built-in",
+            "NODE_LABELS": "built-in",
+        }
+        if job.branch is not None:
+            environment["BRANCH_NAME"] = job.branch
+        if root_url is not None:
+            environment |= {"JENKINS_URL": root_url, "HUDSON_URL": root_url}
+            environment |= {"BUILD_URL": root_url + build.url, "JOB_URL": root_url + job.url}
+        return environment | {value.name: value.text for value in build.parameters or ()}
+
+    def _start_build(self, item: QueueItem) -> None:
+        if item.placeholder_of is not None:
+            self.executors.acquire(item.placeholder_of)
+            item.granted.set()
+            return
+        job = item.job
+        build = Build(
+            job,
+            job.next_build_number,
+            item.id,
+            item.parameters,
+            item.causes,
+            entered_queue_at=item.entered_at,
+            started_at=self.clock.now(),
+            console=Console(),
+        )
+        if not job.is_pipeline:
+            build.executor_number = self.executors.acquire(build) or 0
+        job.next_build_number += 1
+        job.builds[build.number] = item.build = build
+        self._running.add(build)
+        self.ledger.build_started(build)
+        build.task = asyncio.get_running_loop().create_task(run_build(self, build))
+
+    def build_left_executor(self, build: Build) -> None:
+        """A build is over: make room for the next."""
+        self._running.discard(build)
+        self.executors.release(build)
+        self.rotate(build.job)
+        self.queue.maintain()
+
+    # --- life
+
+    async def until_up(self) -> None:
+        """Wait while the controller is down: a Pipeline's steps outlive it, its reports do not."""
+        await self._up.wait()
+
+    def come_up(self) -> None:
+        """Begin (again) to work."""
+        self._up.set()
+        self.queue.maintain()
+
+    def go_down(self, *, hard: bool) -> None:
+        """End all that a dying controller ends."""
+        self._up.clear()
+        self.queue.halt()
+        for build in self.running_builds():
+            if build.job.is_pipeline:
+                continue
+            self._lose(build, hard=hard)
+
+    def _lose(self, build: Build, *, hard: bool) -> None:
+        """A freestyle build dies with the controller, and nobody is told."""
+        if build.task is not None:
+            build.task.cancel()
+        self._running.discard(build)
+        self.executors.release(build)
+        build.building = build.in_progress = False
+        build.duration_ms = max(1, self.clock.now_ms() - build.timestamp_ms)
+        if hard:
+            build.job.builds.pop(build.number, None)
+        else:
+            build.worsen(Result.ABORTED)
+            build.console.line("Finished: ABORTED")
+        self.ledger.build_ended(build, self.clock.now(), lost=hard)
+
+    def start_again(self, *, hard: bool) -> None:
+        """What a new start forgets and restores."""
+        self.session = _new_session()
+        self.quieting_down = False
+        saved_before = self.clock.now() - self.config.queue_saved_every_s if hard else None
+        self.queue.restore(saved_before=saved_before)
+
+    def close(self) -> None:
+        """End everything for good, processes included."""
+        self.queue.halt()
+        for build in self.running_builds():
+            if build.task is not None:
+                build.task.cancel()
+        self.workspaces.close()
+
+
+def _new_session() -> str:
+    return secrets.token_hex(4)

@@ -1,0 +1,141 @@
+"""Injected faults: what goes wrong with requests to this Jenkins and with its notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class RequestFault:
+    """What happens to matching requests. With `do_work`, the work is done before the fault shows.
+
+    `path` is searched in the raw path and query. `count` is how often the rule still strikes,
+    None for ever. `status` answers with an HTML error page; `login_page` with 200 and a login
+    form, as a single-sign-on proxy does; `reset` tears the connection down.
+    """
+
+    method: str = ".*"
+    path: str = ""
+    count: int | None = None
+    probability: float = 1.0
+    delay_before_s: float = 0.0
+    delay_after_s: float = 0.0
+    status: int | None = None
+    reset: bool = False
+    login_page: bool = False
+    do_work: bool = False
+
+    @property
+    def replaces_answer(self) -> bool:
+        """Whether the caller gets something else than Jenkins' answer."""
+        return self.status is not None or self.reset or self.login_page
+
+
+@dataclass
+class NotificationFault:
+    """What happens to matching notifications: dropped, late, twice, or after the next one."""
+
+    job: str = ""
+    phase: str = ".*"
+    count: int | None = None
+    probability: float = 1.0
+    drop: bool = False
+    delay_s: float = 0.0
+    duplicates: int = 0
+    reorder: bool = False
+    """Send it only after the next notification of any job has been sent."""
+
+
+@dataclass
+class Faults:
+    """The rules in force, tried in order; the first that strikes is the only one."""
+
+    seed: int = 0
+    requests: list[RequestFault] = field(default_factory=list)
+    notifications: list[NotificationFault] = field(default_factory=list)
+    _random: random.Random = field(init=False)
+    _held_back: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    _late: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def add(self, fault: RequestFault | NotificationFault) -> None:
+        """Put a rule in force."""
+        if isinstance(fault, RequestFault):
+            self.requests.append(fault)
+        else:
+            self.notifications.append(fault)
+
+    def reseed(self, seed: int) -> None:
+        """Make the probabilities repeat from here."""
+        self.seed = seed
+        self._random = random.Random(seed)
+
+    def clear(self) -> None:
+        """Withdraw all rules; notifications held back for reordering are never sent."""
+        self.requests.clear()
+        self.notifications.clear()
+        self._held_back.clear()
+
+    def for_request(self, method: str, path: str) -> RequestFault | None:
+        """The rule that strikes this request, using up one of its `count`."""
+        for fault in self.requests:
+            matches = re.fullmatch(fault.method, method) and re.search(fault.path, path)
+            if matches and self._strikes(fault):
+                return fault
+        return None
+
+    async def deliver(self, job: str, phase: str, send: Callable[[], Awaitable[None]]) -> None:
+        """Send a notification, or do to it what a rule says."""
+        fault = self._for_notification(job, phase)
+        if fault is None:
+            await send()
+        elif fault.reorder:
+            self._held_back.append(send)
+            return
+        elif not fault.drop:
+            for _ in range(1 + fault.duplicates):
+                self._send_after(fault.delay_s, send) if fault.delay_s else await send()
+        while self._held_back:
+            await self._held_back.pop(0)()
+
+    def as_json(self) -> dict[str, Any]:
+        """The rules in force."""
+        return {
+            "requests": [asdict(fault) for fault in self.requests],
+            "notifications": [asdict(fault) for fault in self.notifications],
+        }
+
+    def _for_notification(self, job: str, phase: str) -> NotificationFault | None:
+        for fault in self.notifications:
+            matches = re.search(fault.job, job) and re.fullmatch(fault.phase, phase)
+            if matches and self._strikes(fault):
+                return fault
+        return None
+
+    def _strikes(self, fault: RequestFault | NotificationFault) -> bool:
+        if fault.count == 0 or self._random.random() >= fault.probability:
+            return False
+        if fault.count is not None:
+            fault.count -= 1
+        return True
+
+    def _send_after(self, delay_s: float, send: Callable[[], Awaitable[None]]) -> None:
+        """Late but not blocking the build: the network is slow, not the receiver."""
+
+        async def later() -> None:
+            await asyncio.sleep(delay_s)
+            try:
+                await send()
+            except Exception:  # one that fails when nobody waits for it any more is just lost
+                return
+
+        task = asyncio.get_running_loop().create_task(later())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)

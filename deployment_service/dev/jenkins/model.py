@@ -1,0 +1,265 @@
+"""What a Jenkins keeps: folders, jobs, builds and queue items."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+from xml.etree.ElementTree import Element
+
+from .jobxml import JobConfig, JobKind, parse_config
+from .parameters import ParameterValue
+
+if TYPE_CHECKING:
+    from .console import Console
+
+
+class Result(Enum):
+    """Final results, worst last: a build's result only ever gets worse."""
+
+    SUCCESS = 0
+    UNSTABLE = 1
+    FAILURE = 2
+    NOT_BUILT = 3
+    ABORTED = 4
+
+    def worst(self, other: Result | None) -> Result:
+        """The worse of the two."""
+        return self if other is None or self.value >= other.value else other
+
+
+def encode_segment(name: str) -> str:
+    """Percent-encode one path segment as Jenkins does in the URLs that it shows."""
+    return quote(name, safe="!$&'()*+,=@").replace("~", "%7E")
+
+
+@dataclass(eq=False)
+class Item:
+    """A folder or a job."""
+
+    name: str
+    parent: Folder | None
+    xml: Element
+    xml_version: str = "1.1"
+    config: JobConfig = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.config = parse_config(self.xml)
+
+    def update(self, xml: Element, xml_version: str) -> None:
+        """Take a new config.xml; refused configurations never get here."""
+        self.config = parse_config(xml)
+        self.xml, self.xml_version = xml, xml_version
+
+    @property
+    def full_name(self) -> str:
+        """Names from the root, joined with `/`."""
+        above = self.parent.full_name if self.parent else ""
+        return f"{above}/{self.name}" if above else self.name
+
+    @property
+    def display_name(self) -> str:
+        """Free text for people; by default the name."""
+        return self.config.display_name or self.name
+
+    @property
+    def full_display_name(self) -> str:
+        """Display names from the root, joined with a guillemet."""
+        above = self.parent.full_display_name if self.parent else ""
+        return f"{above} » {self.display_name}" if above else self.display_name
+
+    @property
+    def url(self) -> str:
+        """Relative to the root, with a trailing slash: `job/F/job/J/`."""
+        if self.parent is None:
+            return ""
+        return f"{self.parent.url}job/{encode_segment(self.name)}/"
+
+
+@dataclass(eq=False)
+class Folder(Item):
+    """A folder, a multibranch project (a folder that makes its own jobs), or the root."""
+
+    items: dict[str, Item] = field(default_factory=dict)
+
+    @classmethod
+    def root(cls) -> Folder:
+        """The invisible folder that contains everything."""
+        return cls("", None, Element(JobKind.FOLDER.value))
+
+    def find(self, name: str) -> Item | None:
+        """The child of that name; names differing only in case are the same to Jenkins."""
+        exact = self.items.get(name)
+        if exact is not None:
+            return exact
+        return next((i for n, i in self.items.items() if n.lower() == name.lower()), None)
+
+    def sorted_items(self) -> list[Item]:
+        """Children in the order Jenkins lists them."""
+        return [self.items[name] for name in sorted(self.items, key=lambda n: (n.lower(), n))]
+
+    def jobs(self) -> Iterator[Job]:
+        """Every job below, at any depth."""
+        for item in self.items.values():
+            if isinstance(item, Folder):
+                yield from item.jobs()
+            elif isinstance(item, Job):
+                yield item
+
+
+@dataclass(eq=False)
+class Job(Item):
+    """Something that can be built."""
+
+    builds: dict[int, Build] = field(default_factory=dict)
+    next_build_number: int = 1
+    deleted: bool = False
+    held_off_until_saved: bool = False
+    """A copied job is not buildable before its configuration has been saved once."""
+    branch: str | None = None
+    """Set on the jobs of a multibranch project."""
+    jenkinsfile_parameters: tuple[str, ...] | None = None
+    """What the last `properties([parameters(…)])` declared; it removes only what it once knew."""
+    foreign_parameters_seen: frozenset[str] = frozenset()
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether this runs on a flyweight executor."""
+        return self.config.kind is JobKind.PIPELINE
+
+    @property
+    def is_buildable(self) -> bool:
+        """Whether a trigger is accepted."""
+        return not (self.config.disabled or self.deleted or self.held_off_until_saved)
+
+    @property
+    def display_name(self) -> str:
+        """A branch job is shown by its branch."""
+        return self.config.display_name or self.branch or self.name
+
+    def builds_newest_first(self) -> list[Build]:
+        """All builds that still exist."""
+        return [self.builds[number] for number in sorted(self.builds, reverse=True)]
+
+    def last_build(self) -> Build | None:
+        """The newest build, running or not."""
+        return self.builds[max(self.builds)] if self.builds else None
+
+    def is_building(self) -> bool:
+        """Whether a build is on an executor now."""
+        return any(build.in_progress for build in self.builds.values())
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why something is in the queue."""
+
+    user: str | None = None
+    remote_address: str | None = None
+    note: str | None = None
+
+    @property
+    def text(self) -> str:
+        """As the first lines of the console show it."""
+        if self.remote_address is not None:
+            by_host = f"Started by remote host {self.remote_address}"
+            return f"{by_host} with note: {self.note}" if self.note else by_host
+        return f"Started by user {self.user}"
+
+
+class ItemState(Enum):
+    """Where a queue item is; the value is Jenkins' class name."""
+
+    WAITING = "hudson.model.Queue$WaitingItem"
+    BLOCKED = "hudson.model.Queue$BlockedItem"
+    BUILDABLE = "hudson.model.Queue$BuildableItem"
+    LEFT = "hudson.model.Queue$LeftItem"
+
+
+@dataclass(eq=False)
+class QueueItem:
+    """A request to build, from the trigger until five minutes after it left the queue."""
+
+    id: int
+    job: Job
+    parameters: tuple[ParameterValue, ...] | None
+    causes: list[Cause]
+    entered_at: float
+    due_at: float
+    state: ItemState = ItemState.WAITING
+    why: str | None = None
+    buildable_since: float = 0.0
+    left_at: float = 0.0
+    cancelled: bool = False
+    build: Build | None = None
+    placeholder_of: Build | None = None
+    """Set on the extra items that a Pipeline's `node` step puts in the queue."""
+    granted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(eq=False)
+class PendingInput:
+    """An `input` step that waits: decided by the name of who proceeds, None for an abort."""
+
+    id: str
+    decision: asyncio.Future[str | None]
+
+
+@dataclass(eq=False)
+class Build:
+    """One execution of a job."""
+
+    job: Job
+    number: int
+    queue_id: int
+    parameters: tuple[ParameterValue, ...] | None
+    causes: list[Cause]
+    entered_queue_at: float
+    started_at: float
+    console: Console
+    result: Result | None = None
+    building: bool = True
+    in_progress: bool = True
+    duration_ms: int = 0
+    description: str | None = None
+    keep_forever: bool = False
+    interrupted_by: str | None = None
+    waiting_for_input: PendingInput | None = None
+    artifacts: list[str] = field(default_factory=list)
+    test_summary: dict[str, object] | None = None
+    executor_number: int = 0
+    task: asyncio.Task[None] | None = None
+    abort: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Future[Result] | None = None
+
+    @property
+    def display_name(self) -> str:
+        """`#7`."""
+        return f"#{self.number}"
+
+    @property
+    def url(self) -> str:
+        """Relative to the root: `job/J/7/`."""
+        return f"{self.job.url}{self.number}/"
+
+    @property
+    def timestamp_ms(self) -> int:
+        """When it began."""
+        return int(self.started_at * 1000)
+
+    def worsen(self, result: Result) -> None:
+        """Set the result unless it is worse already."""
+        self.result = result.worst(self.result)
+
+    def parameter(self, name: str) -> str | None:
+        """The value of one parameter as text, or None if the build has none of that name."""
+        return next((p.text for p in self.parameters or () if p.name == name), None)
+
+
+def new_id_counter(first: int = 1) -> Iterator[int]:
+    """Ids rise by one; after a hard kill they start again."""
+    return itertools.count(first)

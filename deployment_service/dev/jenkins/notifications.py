@@ -1,0 +1,237 @@
+"""The Notification plugin: what it posts, when, and how stubbornly."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from . import java_http
+from .jobxml import Endpoint
+from .model import Build, Result
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_.]+)\}|([A-Za-z0-9_]+))")
+_FINISHED = {Result.SUCCESS, Result.FAILURE, Result.UNSTABLE}
+
+
+async def notify(controller: Controller, build: Build, phase: str, timestamp_ms: int) -> None:
+    """Tell every endpoint of the job; the build waits until all have answered or given up."""
+    plugin = controller.config.notification_plugin
+    if plugin is None:
+        return
+    # The plugin gives QUEUED and FINALIZED no listener: those leave no trace in the console.
+    to_console = phase in ("STARTED", "COMPLETED")
+    for endpoint in build.job.config.endpoints or ():
+        if endpoint.url_or_id.strip() and _wants(endpoint, build, phase):
+            await _Delivery(controller, build, endpoint, phase, timestamp_ms, to_console).send()
+
+
+def _wants(endpoint: Endpoint, build: Build, phase: str) -> bool:
+    event = endpoint.event
+    if event is None or event == "all":
+        return True
+    failed = phase == "FINALIZED" and build.result is Result.FAILURE
+    if event == "failedAndFirstSuccess":
+        recovered = phase == "FINALIZED" and build.result is Result.SUCCESS
+        return failed or (recovered and _previous_result(build) is Result.FAILURE)
+    return failed if event == "failed" else event == phase.lower()
+
+
+def _previous_result(build: Build) -> Result | None:
+    for earlier in build.job.builds_newest_first():
+        if earlier.number < build.number and earlier.result in _FINISHED:
+            return earlier.result
+    return None
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Replace `$NAME` and `${NAME}`; names that nobody knows stay as they are."""
+    return _VARIABLE.sub(
+        lambda found: environment.get(found.group(1) or found.group(2), found.group(0)), text
+    )
+
+
+class _Delivery:
+    """One phase of one build for one endpoint: the first try and its retries."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        build: Build,
+        endpoint: Endpoint,
+        phase: str,
+        timestamp_ms: int,
+        to_console: bool,
+    ) -> None:
+        self._controller = controller
+        self._build = build
+        self._endpoint = endpoint
+        self._phase = phase
+        self._timestamp_ms = timestamp_ms
+        self._to_console = to_console
+
+    async def send(self) -> None:
+        """The failed flag is never cleared: one failure makes all remaining tries be sent too."""
+        tries_left = self._endpoint.retries
+        failed = False
+        while True:
+            failed = not await self._try(tries_left) or failed
+            tries_left -= 1
+            if not failed or tries_left < 0:
+                return
+
+    def _log(self, text: str) -> None:
+        if self._to_console:
+            self._build.console.line(text)
+
+    async def _try(self, tries_left: int) -> bool:
+        """Whether this try went well, which includes having nothing to send."""
+        environment = self._controller.environment_of(self._build)
+        endpoint = self._endpoint
+        if endpoint.url_type == "SECRET":
+            shown = f"credentials id '{endpoint.url_or_id}'"
+            secret = self._controller.config.credentials.get(endpoint.url_or_id)
+            url = expand(secret or "", environment)
+        else:
+            url = expand(endpoint.url_or_id, environment)
+            shown = f"url '{url}'"
+        if "$" in url:
+            self._log(f"Ignoring sending notification due to unresolved variable: {shown}")
+            return True
+        if not url.strip():
+            self._log("URL is not set, ignoring call to send notification.")
+            return True
+        if not self._branch_matches(environment.get("BRANCH_NAME")):
+            return True
+        self._log(f"Notifying endpoint with {shown}")
+        try:
+            await self._post(url)
+        except java_http.DeliveryError as error:
+            self._log(f"ERROR: Failed to notify endpoint with {shown}")
+            self._log(f"{error}\n\tat com.tikal.hudson.plugins.notification.Protocol")
+            self._log(f"Failed to notify endpoint with {shown} - {error}")
+            if tries_left > 0:
+                self._log(
+                    f"Reattempting to notify endpoint with {shown} ({tries_left} tries remaining)"
+                )
+            return False
+        return True
+
+    def _branch_matches(self, branch_name: str | None) -> bool:
+        wanted = self._endpoint.branch
+        version = self._controller.config.notification_plugin or ""
+        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (1, 17):
+            return True
+        if branch_name is None:
+            if wanted != ".*":
+                self._log("Environment does not contain BRANCH_NAME variable")
+            return wanted == ".*"
+        # A missing <branch> is null, and null matches nothing: the plugin then fails inside.
+        matches = wanted is not None and re.fullmatch(wanted, branch_name) is not None
+        if not matches:
+            self._log(
+                f"Environment variable BRANCH_NAME with value {branch_name} "
+                f"does not match configured branch filter {wanted}"
+            )
+        return matches
+
+    async def _post(self, url: str) -> None:
+        content = job_state(
+            self._controller, self._build, self._endpoint, self._phase, self._timestamp_ms
+        )
+        is_json = self._endpoint.format != "XML"
+        body = _gson(content) if is_json else _xstream(content)
+        content_type = f"application/{'json' if is_json else 'xml'};charset=UTF-8"
+        timeout_s = self._endpoint.timeout_ms / 1000 or None
+
+        async def send() -> None:
+            await java_http.post(url, body, content_type, timeout_s)
+
+        await self._controller.faults.deliver(self._build.job.full_name, self._phase, send)
+
+
+def job_state(
+    controller: Controller, build: Build, endpoint: Endpoint, phase: str, timestamp_ms: int
+) -> dict[str, Any]:
+    """The body's content, in the plugin's order; what is null is left out."""
+    job = build.job
+    state: dict[str, Any] = {}
+    root_url = controller.root_url
+    if root_url is not None:
+        state["full_url"] = root_url + build.url
+    state |= {
+        "number": build.number,
+        "queue_id": build.queue_id,
+        "timestamp": timestamp_ms,
+        "duration": build.duration_ms,
+        "phase": phase,
+    }
+    if build.result is not None:
+        state["status"] = build.result.name
+    state |= {"url": build.url, "scm": {"changes": [], "culprits": []}}
+    if build.parameters is not None:
+        shown = {p.name: p.text for p in build.parameters if not p.is_sensitive}
+        state["parameters"] = {name: shown[name] for name in sorted(shown, key=str.lower)}
+    state["log"] = _log_lines(build, endpoint.loglines)
+    if endpoint.notes is not None:
+        on_workspace = phase not in ("QUEUED", "STARTED")
+        environment = controller.environment_of(build)
+        state["notes"] = expand(endpoint.notes, environment) if on_workspace else endpoint.notes
+    if build.test_summary is not None:
+        state["test_summary"] = build.test_summary
+    state["artifacts"] = {
+        path: {"archive": f"{root_url}{build.url}artifact/{path}"} for path in build.artifacts
+    }
+    return {"name": job.name, "display_name": job.display_name, "url": job.url, "build": state}
+
+
+def _log_lines(build: Build, count: int) -> str:
+    if count == 0:
+        return ""
+    raw = build.console.raw
+    if count < 0:
+        return raw
+    return "".join(line + "\n" for line in build.console.plain.splitlines()[-count:])
+
+
+def _gson(content: dict[str, Any]) -> bytes:
+    """JSON with the escapes of Gson, which is careful about HTML."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&='\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode(errors="replace")
+
+
+def _xstream(content: dict[str, Any]) -> bytes:
+    return "\n".join(_xml_lines("job", content, "")).encode(errors="replace")
+
+
+def _xml_lines(name: str, value: object, indent: str) -> list[str]:
+    tag = re.sub(r"_(\w)", lambda found: found.group(1).upper(), name)
+    if name == "parameters" and isinstance(value, dict):
+        return _xml_environment(value, indent)
+    if isinstance(value, dict | list):
+        children = value.items() if isinstance(value, dict) else [("string", one) for one in value]
+        inner = [line for key, one in children for line in _xml_lines(key, one, indent + "  ")]
+        return [f"{indent}<{tag}>", *inner, f"{indent}</{tag}>"] if inner else [f"{indent}<{tag}/>"]
+    return [f"{indent}<{tag}>{escape(str(value))}</{tag}>"]
+
+
+def _xml_environment(parameters: dict[str, str], indent: str) -> list[str]:
+    """Parameters are a Java map of its own kind, which XStream writes in its own way."""
+    lines = [
+        f"{indent}<parameters>",
+        f"{indent}  <unserializable-parents/>",
+        f"{indent}  <tree-map>",
+    ]
+    lines.append(f'{indent}    <comparator class="hudson.util.CaseInsensitiveComparator"/>')
+    for key, value in parameters.items():
+        lines.append(f"{indent}    <entry>")
+        lines += [f"{indent}      <string>{escape(text)}</string>" for text in (key, value)]
+        lines.append(f"{indent}    </entry>")
+    return [*lines, f"{indent}  </tree-map>", f"{indent}</parameters>"]

@@ -1,0 +1,241 @@
+"""Jenkins' build queue: folding, quiet period, blocking, executors, and the five-minute memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from .beans_builds import estimated_duration_ms
+from .clock import Clock
+from .model import Build, Cause, ItemState, Job, QueueItem, new_id_counter
+from .parameters import ParameterValue
+
+_NEVER_STUCK_BEFORE_S = 600.0
+_STUCK_WITHOUT_ESTIMATE_S = 86_400.0
+
+
+class Executors:
+    """The heavyweight executors of the one node; Pipelines themselves need none."""
+
+    def __init__(self, count: int) -> None:
+        self.slots: list[Build | None] = [None] * count
+
+    def acquire(self, build: Build) -> int | None:
+        """Occupy a free slot and return its number."""
+        for number, occupant in enumerate(self.slots):
+            if occupant is None:
+                self.slots[number] = build
+                return number
+        return None
+
+    def release(self, build: Build) -> None:
+        """Free whatever this build occupies."""
+        self.slots = [None if occupant is build else occupant for occupant in self.slots]
+
+    def has_free(self) -> bool:
+        """Whether a freestyle build could start now."""
+        return None in self.slots
+
+
+class BuildQueue:
+    """Items wait, then are blocked or buildable, then leave; `start` makes a build of an item."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        executors: Executors,
+        left_item_ttl_s: float,
+        start: Callable[[QueueItem], None],
+        is_quieting_down: Callable[[], bool],
+    ) -> None:
+        self._clock = clock
+        self._executors = executors
+        self._left_item_ttl_s = left_item_ttl_s
+        self._start = start
+        self._is_quieting_down = is_quieting_down
+        self._live: dict[int, QueueItem] = {}
+        self._left: dict[int, QueueItem] = {}
+        self._timers: dict[int, asyncio.Task[None]] = {}
+        self._ids = new_id_counter()
+
+    def schedule(
+        self,
+        job: Job,
+        parameters: tuple[ParameterValue, ...] | None,
+        cause: Cause,
+        quiet_period_s: float,
+    ) -> tuple[QueueItem, bool]:
+        """Enter a build request, or fold it into an equal one that still waits."""
+        due_at = self._clock.now() + quiet_period_s
+        for item in self.items():
+            if (
+                item.job is job
+                and item.placeholder_of is None
+                and _is_same(item.parameters, parameters)
+            ):
+                item.causes.append(cause)
+                if item.state is ItemState.WAITING and due_at < item.due_at:
+                    item.due_at = due_at
+                    self._watch(item)
+                return item, False
+        item = QueueItem(
+            next(self._ids), job, parameters, [cause], entered_at=self._clock.now(), due_at=due_at
+        )
+        self._live[item.id] = item
+        self._watch(item)
+        return item, True
+
+    def add_placeholder(self, build: Build) -> QueueItem:
+        """The item by which a Pipeline's `node` step asks for an executor."""
+        now = self._clock.now()
+        item = QueueItem(next(self._ids), build.job, None, [], entered_at=now, due_at=now)
+        item.placeholder_of = build
+        self._live[item.id] = item
+        self.maintain()
+        return item
+
+    def items(self) -> list[QueueItem]:
+        """Live items in the order that Jenkins lists them: waiting by due time, then the others."""
+        order = {ItemState.WAITING: 0, ItemState.BLOCKED: 1, ItemState.BUILDABLE: 2}
+        return sorted(self._live.values(), key=lambda i: (order[i.state], i.due_at, i.id))
+
+    def of_job(self, job: Job) -> QueueItem | None:
+        """The job's first live item."""
+        return next((i for i in self._live.values() if i.job is job and not i.placeholder_of), None)
+
+    def get(self, item_id: int) -> QueueItem | None:
+        """A live item, or one that left less than five minutes ago."""
+        item = self._live.get(item_id) or self._left.get(item_id)
+        if item is None or item.state is not ItemState.LEFT:
+            return item
+        if self._clock.now() - item.left_at >= self._left_item_ttl_s:
+            del self._left[item_id]
+            return None
+        return item
+
+    def cancel(self, item: QueueItem) -> bool:
+        """Take an item out; False if it had left already."""
+        if item.state is ItemState.LEFT:
+            return False
+        item.cancelled = True
+        self._leave(item)
+        return True
+
+    def maintain(self) -> None:
+        """Move every item as far as it can go; called after whatever may unblock one."""
+        for item in self.items():
+            if item.state is ItemState.WAITING and item.due_at > self._clock.now():
+                continue
+            blocked_by = self._blocking_build(item)
+            if blocked_by is not None:
+                self._enter(item, ItemState.BLOCKED)
+                item.why = (
+                    f"Build #{blocked_by.number} is already in progress (ETA: {_eta(blocked_by)})"
+                )
+                continue
+            self._enter(item, ItemState.BUILDABLE)
+            if self._is_quieting_down() and item.placeholder_of is None:
+                item.why = "Jenkins is about to shut down"
+            elif self._is_flyweight(item) or self._executors.has_free():
+                self._dispatch(item)
+            else:
+                item.why = "Waiting for next available executor"
+
+    @staticmethod
+    def _is_flyweight(item: QueueItem) -> bool:
+        return item.job.is_pipeline and item.placeholder_of is None
+
+    def why(self, item: QueueItem) -> str | None:
+        """Why the item is not running, as a sentence; nothing once it has left."""
+        if item.state is ItemState.WAITING:
+            left_s = max(0.0, item.due_at - self._clock.now())
+            return f"In the quiet period. Expires in {time_span(left_s)}"
+        return None if item.state is ItemState.LEFT else item.why
+
+    def is_stuck(self, item: QueueItem) -> bool:
+        """Whether it has been waiting for an executor for far longer than builds take."""
+        if item.state is not ItemState.BUILDABLE:
+            return False
+        waited_s = self._clock.now() - item.buildable_since
+        estimate_s = estimated_duration_ms(item.job) / 1000
+        if estimate_s < 0:
+            return waited_s > _STUCK_WITHOUT_ESTIMATE_S
+        return waited_s > max(estimate_s * 10, _NEVER_STUCK_BEFORE_S)
+
+    def forget(self, item_id: int) -> None:
+        """Lose an item as if it had never been (fault injection)."""
+        self._live.pop(item_id, None)
+        self._left.pop(item_id, None)
+        self._stop_timer(item_id)
+
+    def halt(self) -> None:
+        """Stop every timer: the controller is going down."""
+        for item_id in list(self._timers):
+            self._stop_timer(item_id)
+
+    def restore(self, *, saved_before: float | None) -> None:
+        """Come back after a restart: left items are forgotten; `saved_before` marks a hard kill."""
+        self._left.clear()
+        kept = [i for i in self._live.values() if i.placeholder_of is None]
+        if saved_before is not None:
+            kept = [item for item in kept if item.entered_at <= saved_before]
+            self._ids = new_id_counter(1 + max((item.id for item in kept), default=0))
+        self._live = {item.id: item for item in kept}
+        for item in kept:
+            self._watch(item)
+
+    def _watch(self, item: QueueItem) -> None:
+        self._stop_timer(item.id)
+        self._timers[item.id] = asyncio.get_running_loop().create_task(self._when_due(item))
+
+    async def _when_due(self, item: QueueItem) -> None:
+        await self._clock.sleep_until(item.due_at)
+        self._timers.pop(item.id, None)
+        self.maintain()
+
+    def _stop_timer(self, item_id: int) -> None:
+        timer = self._timers.pop(item_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _enter(self, item: QueueItem, state: ItemState) -> None:
+        if item.state is not state:
+            if item.state is ItemState.WAITING:
+                item.buildable_since = self._clock.now()
+            item.state = state
+
+    def _blocking_build(self, item: QueueItem) -> Build | None:
+        if item.job.config.concurrent or item.placeholder_of is not None:
+            return None
+        return next((b for b in item.job.builds_newest_first() if b.in_progress), None)
+
+    def _dispatch(self, item: QueueItem) -> None:
+        self._leave(item)
+        self._start(item)
+
+    def _leave(self, item: QueueItem) -> None:
+        self._stop_timer(item.id)
+        self._live.pop(item.id, None)
+        item.state, item.left_at, item.why = ItemState.LEFT, self._clock.now(), None
+        self._left[item.id] = item
+
+
+def _is_same(one: Sequence[ParameterValue] | None, other: Sequence[ParameterValue] | None) -> bool:
+    """Whether Jenkins folds the two: equal sets of parameters, none being like an empty one."""
+    return set(one or ()) == set(other or ())
+
+
+def _eta(build: Build) -> str:
+    estimate_ms = estimated_duration_ms(build.job)
+    return "N/A" if estimate_ms < 0 else time_span(estimate_ms / 1000)
+
+
+def time_span(seconds: float) -> str:
+    """A duration in Jenkins' words: `44 sec`, `4.9 sec`, `1 min 3 sec`."""
+    if seconds >= 60:
+        minutes, rest = divmod(int(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} hr {minutes} min" if hours else f"{minutes} min {rest} sec"
+    if seconds >= 10:
+        return f"{int(seconds)} sec"
+    return f"{int(seconds * 10) / 10:g} sec" if seconds >= 1 else f"{int(seconds * 1000)} ms"

@@ -1,0 +1,104 @@
+"""Running the shell scripts of builds as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .console import Console
+from .model import Build
+
+_PATIENCE_S = 5.0
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+class Workspaces:
+    """Directories for builds, and every process that is running in them."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="simulated-jenkins-")
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+
+    def path(self, full_name: str) -> Path:
+        """The workspace of a job."""
+        path = Path(self._home.name, "workspace", full_name.replace("%", "_"))
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    async def run(
+        self, build: Build, command: str, environment: Mapping[str, str], console: Console
+    ) -> int:
+        """Run a script and return its exit code; a build's `abort` ends it with SIGTERM."""
+        workspace = self.path(build.job.full_name)
+        script = Path(self._home.name, f"script-{id(build)}-{build.number}.sh")
+        script.write_text(command, errors="replace")
+        arguments = _interpreter(command, script)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=workspace,
+            env={**inherited, **environment, "WORKSPACE": str(workspace)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._running[process.pid] = process
+        watcher = asyncio.create_task(_end_on_abort(build, process))
+        try:
+            await _copy_output(process, console)
+            return await process.wait()
+        finally:
+            watcher.cancel()
+            _signal_group(process, signal.SIGKILL)
+            self._running.pop(process.pid, None)
+            script.unlink(missing_ok=True)
+
+    def kill_all(self) -> None:
+        """Kill what is still running, process group by process group."""
+        for process in list(self._running.values()):
+            _signal_group(process, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill everything and remove the directories."""
+        self.kill_all()
+        self._home.cleanup()
+
+
+def describe(command: str) -> str:
+    """The command line as the console shows it."""
+    return " ".join(_interpreter(command, Path("/tmp/jenkins.sh")))
+
+
+def _interpreter(command: str, script: Path) -> Sequence[str]:
+    first_line = command.split("\n", 1)[0]
+    if first_line.startswith("#!"):
+        return [*first_line[2:].split(), str(script)]
+    return ["/bin/sh", "-xe", str(script)]
+
+
+async def _copy_output(process: asyncio.subprocess.Process, console: Console) -> None:
+    assert process.stdout is not None
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while chunk := await process.stdout.read(65_536):
+        console.write(decoder.decode(chunk))
+
+
+async def _end_on_abort(build: Build, process: asyncio.subprocess.Process) -> None:
+    await build.abort.wait()
+    _signal_group(process, signal.SIGTERM)
+    await asyncio.sleep(_PATIENCE_S)
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # The group is the process's own (new session), so nobody else is ever hit.
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass

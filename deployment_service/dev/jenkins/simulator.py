@@ -1,0 +1,199 @@
+"""The simulator as tests use it: start, restart, hold, release, look behind the scenes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from .app import Application
+from .clock import Clock
+from .config import SimulatedUser, SimulatorConfig
+from .control import ControlApi
+from .controller import Controller
+from .faults import Faults
+from .jobxml import JobKind
+from .ledger import Ledger
+from .model import Build, Folder, Item, Job, Result, encode_segment
+from .permissions import Permission
+from .requests_log import RequestLog
+from .web_items import add_item
+
+_LONGEST_LINE = 1 << 20
+_LARGEST_BODY = 64 << 20
+
+
+def _make_request(
+    message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY
+    )
+
+
+class JenkinsSimulator:
+    """A Jenkins on loopback. `async with JenkinsSimulator(config) as jenkins: …jenkins.url…`."""
+
+    def __init__(self, config: SimulatorConfig | None = None, clock: Clock | None = None) -> None:
+        self.config = config or SimulatorConfig()
+        self.clock = clock or Clock()
+        self.controller = Controller(self.config, self.clock)
+        self.requests = RequestLog()
+        self._app = Application(self.controller, self.requests, ControlApi(self))
+        self._runner: web.ServerRunner | None = None
+        self._port = self.config.port
+
+    # --- life
+
+    async def start(self, port: int | None = None) -> str:
+        """Listen (port 0: any free one), begin to work, and return the URL."""
+        if port is not None:
+            self._port = port
+        await self._listen()
+        self.controller.come_up()
+        return self.url
+
+    async def stop(self) -> None:
+        """End everything: connections, builds and their processes."""
+        await self._stop_listening()
+        self.controller.close()
+
+    async def restart(self, *, hard: bool = False, down_s: float = 0.0) -> None:
+        """Restart as after SIGTERM, or after SIGKILL if `hard`; refuse connections for `down_s`."""
+        self.controller.go_down(hard=hard)
+        await self._stop_listening()
+        if down_s:
+            await self.clock.sleep(down_s)
+        self._app.sessions.forget_all()
+        self.controller.start_again(hard=hard)
+        self._app.starting = self.config.start_up_s > 0
+        await self._listen()
+        if self._app.starting:
+            await self.clock.sleep(self.config.start_up_s)
+            self._app.starting = False
+        self.controller.come_up()
+
+    async def __aenter__(self) -> JenkinsSimulator:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _listen(self) -> None:
+        server = web.Server(
+            self._app.handle, max_line_size=_LONGEST_LINE, request_factory=_make_request
+        )
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, self.config.host, self._port, reuse_address=True, shutdown_timeout=0.1
+        )
+        await site.start()
+        self._port = int(self._runner.addresses[0][1])
+        template = self.config.root_url
+        self.controller.root_url = (
+            None if template is None else template.format(host=self.config.host, port=self._port)
+        )
+
+    async def _stop_listening(self) -> None:
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    # --- where and who
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a trailing slash."""
+        return f"http://{self.config.host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port, kept over restarts."""
+        return self._port
+
+    def set_user(self, name: str, user: SimulatedUser) -> None:
+        """Add or replace a user, for example with other permissions."""
+        self.controller.users[name] = user
+
+    def set_permissions(self, name: str, permissions: frozenset[Permission]) -> None:
+        """Change what a user may do."""
+        user = self.controller.users[name]
+        self.controller.users[name] = dataclasses.replace(user, permissions=permissions)
+
+    # --- what happened
+
+    @property
+    def ledger(self) -> Ledger:
+        """All that really happened."""
+        return self.controller.ledger
+
+    @property
+    def faults(self) -> Faults:
+        """The fault rules in force."""
+        return self.controller.faults
+
+    # --- jobs and builds
+
+    def create_job(self, full_name: str, config_xml: str) -> Item:
+        """Make a job or folder without HTTP; folders on the way are made too."""
+        *above, name = full_name.split("/")
+        folder = self.controller.root
+        for step in above:
+            item = folder.find(step) or add_item(folder, step, f"<{JobKind.FOLDER.value}/>")
+            assert isinstance(item, Folder)
+            folder = item
+        return add_item(folder, name, config_xml)
+
+    def add_branch(self, project: str, branch: str, script: str) -> Job:
+        """Make the job of a branch, as a multibranch project does when it finds a Jenkinsfile."""
+        folder = self.controller.find(project)
+        assert isinstance(folder, Folder)
+        xml = f"<{JobKind.PIPELINE.value}><definition><script/></definition></{JobKind.PIPELINE.value}>"
+        job = add_item(folder, encode_segment(branch).replace("/", "%2F"), xml)
+        assert isinstance(job, Job)
+        job.branch = branch
+        element = job.xml.find("definition/script")
+        assert element is not None
+        element.text = script
+        job.update(job.xml, job.xml_version)
+        return job
+
+    def job(self, full_name: str) -> Job:
+        """The job of that full name; raises KeyError."""
+        return self.controller.job(full_name)
+
+    def hold(self, full_name: str) -> None:
+        """Let every further build of this job wait for `release` instead of running its script."""
+        self.controller.hold(full_name)
+
+    def release(
+        self, full_name: str, number: int | None = None, result: Result = Result.SUCCESS
+    ) -> list[Build]:
+        """End a held build, or all running ones of the job, with this result."""
+        job = self.controller.job(full_name)
+        builds = [b for b in job.builds.values() if b.building and number in (None, b.number)]
+        for build in builds:
+            self.controller.release(build, result)
+        return builds
+
+    def forget_queue_item(self, item_id: int) -> None:
+        """Lose a queue item, as a crash does."""
+        self.controller.queue.forget(item_id)
+
+    async def wait_for(self, build: Build) -> Result:
+        """Wait until a build is over, FINALIZED sent included, and return its result."""
+        if build.task is not None:
+            await asyncio.shield(build.task)
+        assert build.result is not None
+        return build.result

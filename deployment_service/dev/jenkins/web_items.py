@@ -1,0 +1,304 @@
+"""What can be asked of folders and jobs: create, read, configure, rename, delete."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from . import answers, web_api, web_builds, web_triggers
+from .answers import Answer
+from .beans_items import view_of
+from .call import ApiContext, Call
+from .jobxml import BadXml, JobKind, parse_xml, set_text, write_xml
+from .model import Folder, Item, Job, encode_segment
+from .permissions import Permission
+
+_UNSAFE = "?*/\\%!@#$^&|<>[]:;"
+_MODES = {
+    "hudson.model.FreeStyleProject": JobKind.FREESTYLE,
+    "org.jenkinsci.plugins.workflow.job.WorkflowJob": JobKind.PIPELINE,
+    JobKind.FOLDER.value: JobKind.FOLDER,
+    JobKind.MULTIBRANCH.value: JobKind.MULTIBRANCH,
+}
+_XML_NAMES = {
+    JobKind.FREESTYLE: "freeStyleProject",
+    JobKind.PIPELINE: "workflowJob",
+    JobKind.FOLDER: "folder",
+    JobKind.MULTIBRANCH: "workflowMultiBranchProject",
+}
+
+
+async def dispatch(call: Call, folder: Folder, rest: list[str]) -> Answer:
+    """Answer a request below `job/` of a folder: names lead downwards, the rest is an action."""
+    item = folder.items.get(rest[0]) if rest else None
+    if item is None:
+        raise answers.not_found()
+    if not call.caller.may(Permission.ITEM_READ):
+        if call.caller.may(Permission.ITEM_DISCOVER):
+            call.require(Permission.ITEM_READ)
+        raise answers.not_found()
+    below = rest[1:]
+    if isinstance(item, Folder):
+        return await dispatch_folder(call, item, below)
+    assert isinstance(item, Job)
+    return await _dispatch_job(call, item, below)
+
+
+async def dispatch_folder(call: Call, folder: Folder, rest: list[str]) -> Answer:
+    """Answer a request to a folder that is not the root."""
+    if len(rest) >= 2 and rest[0] in ("view", "job"):
+        if rest[0] == "job":
+            return await dispatch(call, folder, rest[1:])
+        if rest[1].lower() == "all":
+            if rest[2:3] == ["api"]:
+                return web_api.serve(call, rest[3:], view_of(folder, ApiContext(call)), "allView")
+            return await dispatch_folder(call, folder, rest[2:])
+    if rest[:1] == ["api"]:
+        return web_api.serve(call, rest[1:], folder, _XML_NAMES[folder.config.kind])
+    if rest == ["createItem"]:
+        return create_item(call, folder)
+    if rest == ["checkJobName"]:
+        return check_job_name(call, folder)
+    return _common(call, folder, rest)
+
+
+async def _dispatch_job(call: Call, job: Job, rest: list[str]) -> Answer:
+    if rest and web_builds.is_build_token(rest[0]):
+        build = web_builds.find_build(job, rest[0])
+        if build is None:
+            raise answers.not_found()
+        return await web_builds.dispatch(call, build, rest[1:])
+    if rest[:1] == ["api"]:
+        return web_api.serve(call, rest[1:], job, _XML_NAMES[job.config.kind])
+    if rest == ["build"]:
+        return web_triggers.build(call, job)
+    if rest == ["buildWithParameters"]:
+        return web_triggers.build_with_parameters(call, job)
+    if len(rest) == 1 and rest[0] in _JOB_POSTS:
+        if call.method != "POST":
+            raise answers.post_required()
+        return _JOB_POSTS[rest[0]](call, job)
+    return _common(call, job, rest)
+
+
+def _common(call: Call, item: Item, rest: list[str]) -> Answer:
+    if not rest:
+        return answers.page(item.full_display_name)
+    action = rest[0] if len(rest) == 1 else ""
+    if action == "config.xml":
+        return _config_xml(call, item)
+    if action in _ITEM_POSTS:
+        if call.method != "POST":
+            raise answers.post_required()
+        return _ITEM_POSTS[action](call, item)
+    if action == "description":
+        return answers.text(item.config.description or "")
+    if action in ("configure", "changes", "ws", "confirm-rename", "delete"):
+        return answers.page(item.full_display_name)
+    raise answers.not_found()
+
+
+# --- creating
+
+
+def create_item(call: Call, parent: Folder) -> Answer:
+    """`createItem` in the root or in a folder."""
+    if call.method != "POST":
+        raise answers.post_required()
+    call.require(Permission.ITEM_CREATE)
+    content_type = call.request.headers.get("Content-Type")
+    mode = call.parameter("mode")
+    if content_type is None and mode != "copy":
+        raise answers.failure("No Content-Type header set")
+    name = call.parameter("name")
+    if name is None:
+        raise answers.failure("Query parameter 'name' is required")
+    _check_good_name(name)
+    name = name.strip()
+    if parent.find(name) is not None:
+        raise answers.failure(f"A job already exists with the name ‘{name}’")
+    if mode == "copy":
+        item = _copy_of(call, parent, name)
+    elif (content_type or "").startswith(("application/xml", "text/xml")):
+        add_item(parent, name, _body_text(call))
+        return answers.nothing(200)
+    elif mode is None:
+        raise answers.failure("No mode given")
+    elif mode not in _MODES:
+        raise answers.failure(f"No item type ‘{mode}’ is known")
+    else:
+        item = add_item(parent, name, f"<{_MODES[mode].value}/>")
+    return answers.nothing(302, f"{call.base}/{item.url}configure")
+
+
+def add_item(parent: Folder, name: str, xml: str) -> Item:
+    """Make a folder or job of this config.xml."""
+    try:
+        root, version = parse_xml(xml)
+    except BadXml as error:
+        raise answers.oops(str(error)) from error
+    is_folder = root.tag in (JobKind.FOLDER.value, JobKind.MULTIBRANCH.value)
+    item: Item = (Folder if is_folder else Job)(name, parent, root, version)
+    parent.items[name] = item
+    return item
+
+
+def _body_text(call: Call) -> str:
+    charset = call.request.charset or "utf-8"
+    try:
+        return call.body.decode(charset)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise answers.oops(str(error)) from error
+
+
+def _check_good_name(name: str) -> None:
+    if not name:
+        raise answers.failure("No name is specified")
+    if name.strip() in (".", ".."):
+        raise answers.failure(f"“{name.strip()}” is not an allowed name")
+    for character in name:
+        if ord(character) < 32 or 127 <= ord(character) < 160:
+            printable = "".join(c if c.isprintable() else f"\\u{ord(c)};" for c in name)
+            raise answers.failure(f"No control code is allowed: {printable}")
+        if character in _UNSAFE:
+            raise answers.failure(f"‘{character}’ is an unsafe character")
+    if name.strip().endswith("."):
+        raise answers.failure("A name cannot end with ‘.’")
+
+
+def _copy_of(call: Call, parent: Folder, name: str) -> Item:
+    wanted = call.parameter("from")
+    if not wanted:
+        raise answers.failure("Specify which job to copy")
+    relative = f"{parent.full_name}/{wanted}" if parent.full_name else wanted
+    full_name = wanted.removeprefix("/") if wanted.startswith("/") else relative
+    source = call.controller.find(full_name) or call.controller.find(wanted)
+    if source is None or source is call.controller.root:
+        raise answers.failure(f"No such job: {wanted}")
+    call.require(Permission.ITEM_EXTENDED_READ)
+    item: Item = type(source)(name, parent, copy.deepcopy(source.xml), source.xml_version)
+    if isinstance(item, Job):
+        # Jenkins holds a copy back until somebody has saved its configuration.
+        item.held_off_until_saved = not item.is_pipeline
+    parent.items[name] = item
+    return item
+
+
+def check_job_name(call: Call, parent: Folder) -> Answer:
+    """Whether a new item may have this name, as a scrap of HTML."""
+    call.require(Permission.ITEM_CREATE)
+    name = call.parameter("value") or ""
+    html = "<div/>"
+    if name and parent.find(name) is not None:
+        html = f"<div class=error>A job already exists with the name ‘{name}’</div>"
+    elif name:
+        try:
+            _check_good_name(name)
+        except answers.Refusal as refusal:
+            html = f"<div class=error>{dict(refusal.answer.headers)['X-Error']}</div>"
+    return answers.text(html, "text/html;charset=utf-8")
+
+
+# --- changing
+
+
+def _config_xml(call: Call, item: Item) -> Answer:
+    if call.method in ("GET", "HEAD"):
+        call.require(Permission.ITEM_EXTENDED_READ)
+        xml = write_xml(item.xml, item.xml_version)
+        return Answer(200, xml.encode(), [("Content-Type", "application/xml")])
+    if call.method != "POST":
+        raise answers.container_error(400, "Bad Request")
+    call.require(Permission.ITEM_CONFIGURE)
+    _refuse_for_branch(call, item)
+    try:
+        root, version = parse_xml(_body_text(call))
+    except BadXml as error:
+        raise answers.oops(str(error)) from error
+    if root.tag != item.config.kind.value:
+        raise answers.oops(f"Expecting {item.config.kind.value} but got {root.tag}")
+    item.update(root, version)
+    _saved(item)
+    return answers.nothing(200)
+
+
+def _refuse_for_branch(call: Call, item: Item) -> None:
+    """Jobs of a multibranch project can't be configured by anybody."""
+    if isinstance(item, Job) and item.branch is not None:
+        raise answers.access_denied(call.caller.name, Permission.ITEM_CONFIGURE)
+
+
+def _saved(item: Item) -> None:
+    if isinstance(item, Job):
+        item.held_off_until_saved = False
+
+
+def _delete(call: Call, item: Item) -> Answer:
+    call.require(Permission.ITEM_DELETE)
+    _refuse_for_branch(call, item)
+    assert item.parent is not None
+    above = item.parent.url
+    call.controller.delete(item)
+    return answers.nothing(302, f"{call.base}/{above}")
+
+
+def _rename(call: Call, item: Item) -> Answer:
+    call.require(Permission.ITEM_CONFIGURE)
+    _refuse_for_branch(call, item)
+    new_name = (call.parameter("newName") or "").strip()
+    _check_good_name(new_name)
+    assert item.parent is not None
+    if new_name == item.name:
+        raise answers.failure("The new name is the same as the current name.")
+    clash = item.parent.find(new_name)
+    if clash is not None and clash is not item:
+        raise answers.failure(f"The name “{new_name}” is already in use.")
+    if isinstance(item, Job) and item.is_building():
+        raise answers.failure("Unable to rename a job while it is building.")
+    del item.parent.items[item.name]
+    item.name = new_name
+    item.parent.items[new_name] = item
+    return answers.nothing(302, f"{call.base}/{item.parent.url}job/{encode_segment(new_name)}")
+
+
+def _describe(call: Call, item: Item) -> Answer:
+    call.require(Permission.ITEM_CONFIGURE)
+    set_text(item.xml, "description", call.parameter("description") or "")
+    item.update(item.xml, item.xml_version)
+    return answers.nothing(302, call.directory)
+
+
+def _set_disabled(disabled: bool) -> Callable[[Call, Job], Answer]:
+    def handle(call: Call, job: Job) -> Answer:
+        call.require(Permission.ITEM_CONFIGURE)
+        set_text(job.xml, "disabled", "true" if disabled else "false")
+        job.update(job.xml, job.xml_version)
+        _saved(job)
+        if disabled:
+            queued = call.controller.queue.of_job(job)
+            if queued is not None:
+                call.controller.cancel(queued)
+        return answers.nothing(302, call.directory)
+
+    return handle
+
+
+def _cancel_queue(call: Call, job: Job) -> Answer:
+    call.require(Permission.ITEM_CANCEL)
+    item = call.controller.queue.of_job(job)
+    if item is not None:
+        call.controller.cancel(item)
+    return answers.nothing(302, call.request.headers.get("Referer") or call.directory)
+
+
+_ITEM_POSTS: dict[str, Callable[[Call, Item], Answer]] = {
+    "doDelete": _delete,
+    "doRename": _rename,
+    "confirmRename": _rename,
+    "submitDescription": _describe,
+}
+_JOB_POSTS: dict[str, Callable[[Call, Job], Answer]] = {
+    "disable": _set_disabled(True),
+    "enable": _set_disabled(False),
+    "cancelQueue": _cancel_queue,
+}

@@ -1,0 +1,98 @@
+"""`build` and `buildWithParameters`, with every way they refuse."""
+
+from __future__ import annotations
+
+import json
+
+from . import answers
+from .answers import Answer
+from .call import Call
+from .model import Cause, Job, QueueItem
+from .parameters import BadParameter, values_from_form, values_from_request
+from .permissions import Permission
+
+_MOST_DIGITS = 18
+
+
+def build(call: Call, job: Job) -> Answer:
+    """`build`: for jobs without parameters, and the classic form for those with."""
+    quiet_period_s = _delay_s(call)
+    _check_buildable(job)
+    definitions = job.config.parameters
+    if definitions is not None and call.method != "POST":
+        raise answers.post_required()
+    by_token = _check_permission(call, job)
+    if definitions is None:
+        item, _ = call.controller.schedule(job, None, _cause(call, by_token), quiet_period_s)
+        return answers.nothing(201, _location(call, item))
+    submitted = call.parameter("json")
+    if submitted is None:
+        raise answers.container_error(400, "This page expects a form submission")
+    try:
+        form = json.loads(submitted)
+        values = values_from_form(definitions, form)
+    except (ValueError, BadParameter) as error:
+        raise answers.oops(str(error)) from error
+    cause = Cause(user=call.caller.name)
+    item, _ = call.controller.schedule(job, values, cause, quiet_period_s)
+    # Jenkins redirects to the form's own `redirectTo`, which is empty if it is missing.
+    target = str(form.get("redirectTo", "")) if isinstance(form, dict) else ""
+    return answers.nothing(201, call.directory + target.lstrip("/"))
+
+
+def build_with_parameters(call: Call, job: Job) -> Answer:
+    """`buildWithParameters`: 201 for a new queue item, 303 when folded into an old one."""
+    quiet_period_s = _delay_s(call)
+    by_token = _check_permission(call, job)
+    _check_buildable(job)
+    if job.config.parameters is None:
+        raise answers.oops(f"{job.full_name} is not parameterized")
+    try:
+        values = values_from_request(job.config.parameters, call.parameters)
+    except BadParameter as error:
+        raise answers.oops(str(error)) from error
+    item, created = call.controller.schedule(job, values, _cause(call, by_token), quiet_period_s)
+    return answers.nothing(201 if created else 303, _location(call, item))
+
+
+def _location(call: Call, item: QueueItem) -> str:
+    return f"{call.base}/queue/item/{item.id}/"
+
+
+def _check_buildable(job: Job) -> None:
+    if not job.is_buildable:
+        raise answers.error(409, f"{job.full_name} is not buildable")
+
+
+def _check_permission(call: Call, job: Job) -> bool:
+    """Whether the job's own trigger token let the call in, which needs neither user nor POST."""
+    token = call.parameter("token")
+    if job.config.auth_token is not None and token is not None:
+        if token == job.config.auth_token:
+            return True
+        raise answers.error(403, "Invalid token provided.")
+    call.require(Permission.ITEM_BUILD)
+    if call.method != "POST":
+        raise answers.post_required(with_allow=True)
+    return False
+
+
+def _cause(call: Call, by_token: bool) -> Cause:
+    if by_token:
+        return Cause(remote_address=call.request.remote or "", note=call.parameter("cause"))
+    return Cause(user=call.caller.name)
+
+
+def _delay_s(call: Call) -> float | None:
+    """`delay`: milliseconds, or seconds with `sec`; Jenkins counts whole seconds only."""
+    delay = call.parameter("delay")
+    if delay is None:
+        return None
+    text = delay.strip()
+    milliseconds = 1
+    if text.endswith(("sec", "secs")):
+        text, milliseconds = text[: text.rindex("sec")].strip(), 1000
+    digits = text.removeprefix("-").removeprefix("+")
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > _MOST_DIGITS:
+        raise answers.oops(f"Invalid time duration value: {delay}")
+    return float(int(int(text) * milliseconds / 1000))
