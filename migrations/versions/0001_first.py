@@ -73,11 +73,25 @@ UPGRADE = (
         job_folder text NOT NULL DEFAULT '',
         allowed_folders text[] NOT NULL DEFAULT '{{}}',
         allowed_job_kinds text[] NOT NULL DEFAULT '{{}}',
+        controller_key text NOT NULL GENERATED ALWAYS AS (md5(base_url || E'\\n' || username)) STORED,
         version bigint NOT NULL DEFAULT 1,
         create_time timestamptz NOT NULL DEFAULT now(),
         update_time timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, provider_id),
         UNIQUE (tenant_id, slug)
+    )
+    """,
+    "CREATE INDEX cicd_providers_by_controller ON cicd_providers (controller_key)",
+    # One Jenkins seen through one account, whichever tenants' providers name it: the reading cycle is leased here.
+    """
+    CREATE TABLE cicd_controllers (
+        controller_key text PRIMARY KEY,
+        lease_owner uuid,
+        lease_until timestamptz,
+        next_cycle_time timestamptz NOT NULL DEFAULT now(),
+        session text NOT NULL DEFAULT '',
+        session_time timestamptz,
+        CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
     )
     """,
     # status is the current run's; revision counts the deployment's events, version its definitions.
@@ -164,6 +178,8 @@ UPGRADE = (
     "CREATE INDEX deployment_cicd_mappings_by_job ON deployment_cicd_mappings (tenant_id, job_id)",
     # trigger_state: WAITING (nothing is in Jenkins) -> SENDING (a post may be on its way or may have arrived)
     # -> ACCEPTED (Jenkins has it) or ENDED (there will be no post). rank is the point in the status order.
+    # first_build_number: no lower number can be the run's. after_*: the highest build known when a run ended that
+    # never got one. order_*: what makes a run the deployment's current one (domain/runs.py: order_key).
     f"""
     CREATE TABLE deployment_runs (
         tenant_id uuid NOT NULL,
@@ -185,7 +201,15 @@ UPGRADE = (
         build_number int CHECK (build_number >= 1),
         build_timestamp_ms bigint,
         queue_id bigint CHECK (queue_id >= 1),
+        first_build_number int,
+        after_generation int NOT NULL DEFAULT 0,
         after_build_number int NOT NULL DEFAULT 0,
+        order_generation int NOT NULL GENERATED ALWAYS AS (
+            CASE WHEN source = 'SERVICE' AND build_number IS NULL AND end_time IS NULL THEN 2147483647
+                 ELSE coalesce(generation, after_generation) END) STORED,
+        order_position bigint NOT NULL GENERATED ALWAYS AS (
+            CASE WHEN build_number IS NULL THEN 2 * after_build_number::bigint + 1
+                 ELSE 2 * build_number::bigint END) STORED,
         trigger_state text NOT NULL CHECK (trigger_state IN ('WAITING', 'SENDING', 'ACCEPTED', 'ENDED')),
         attempt int NOT NULL DEFAULT 0,
         lease_owner uuid,
@@ -196,13 +220,10 @@ UPGRADE = (
         look_count int NOT NULL DEFAULT 0,
         look_time timestamptz,
         look_session text,
-        next_build_number int,
-        jenkins_session text,
         create_time timestamptz NOT NULL DEFAULT now(),
         start_time timestamptz,
         end_time timestamptz,
         last_observed_time timestamptz,
-        next_read_time timestamptz,
         PRIMARY KEY (tenant_id, run_id),
         UNIQUE (tenant_id, deployment_id, number),
         FOREIGN KEY (tenant_id, deployment_id) REFERENCES deployments ON DELETE CASCADE,
@@ -222,13 +243,31 @@ UPGRADE = (
     CREATE UNIQUE INDEX deployment_runs_by_build
         ON deployment_runs (tenant_id, job_id, generation, build_number) WHERE build_number IS NOT NULL
     """,
-    "CREATE INDEX deployment_runs_to_trigger ON deployment_runs (next_try_time) WHERE trigger_state IN ('WAITING', 'SENDING')",
-    "CREATE INDEX deployment_runs_to_read ON deployment_runs (next_read_time) WHERE next_read_time IS NOT NULL",
-    # What a report without a number's owner may belong to; and what makes RUN_ACTIVE.
+    """
+    CREATE INDEX deployment_runs_to_trigger
+        ON deployment_runs (next_try_time) WHERE trigger_state IN ('WAITING', 'SENDING')
+    """,
+    # What Jenkins is asked about until it is confirmed.
+    """
+    CREATE INDEX deployment_runs_to_read
+        ON deployment_runs (tenant_id, job_id) WHERE NOT confirmed AND trigger_state IN ('ACCEPTED', 'ENDED')
+    """,
+    # What a report that names no run may belong to.
     """
     CREATE INDEX deployment_runs_without_build
-        ON deployment_runs (tenant_id, job_id) WHERE source = 'SERVICE' AND build_number IS NULL
+        ON deployment_runs (tenant_id, job_id)
+        WHERE source = 'SERVICE' AND build_number IS NULL AND end_time IS NULL
     """,
+    """
+    CREATE INDEX deployment_runs_in_order
+        ON deployment_runs (tenant_id, deployment_id, order_generation, order_position, number)
+    """,
+    """
+    CREATE INDEX deployment_runs_completed
+        ON deployment_runs (tenant_id, deployment_id, order_generation, order_position, number)
+        WHERE status = 'COMPLETED'
+    """,
+    # What makes RUN_ACTIVE.
     """
     CREATE INDEX deployment_runs_active
         ON deployment_runs (tenant_id, deployment_id) WHERE end_time IS NULL
@@ -353,6 +392,7 @@ UPGRADE = (
     GRANT UPDATE ON tenants, deployments, cicd_jobs, deployment_cicd_mappings, deployment_runs, run_attempts,
         webhook_deliveries TO deployment_worker
     """,
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON cicd_controllers TO deployment_worker",
     "GRANT INSERT ON deployment_runs, run_attempts, deployment_events, webhook_deliveries TO deployment_worker",
     "GRANT DELETE ON cicd_jobs, deployment_events, webhook_deliveries, request_ids TO deployment_worker",
 )
@@ -366,6 +406,7 @@ TABLES = (
     "deployment_cicd_mappings",
     "cicd_jobs",
     "deployments",
+    "cicd_controllers",
     "cicd_providers",
     "api_keys",
     "webhook_keys",
