@@ -74,7 +74,7 @@ check: ## all of it: lint, typecheck, test
 .PHONY: check-generated
 check-generated: ## is deployment_service/v1 what protos/ generates, and does the core run on its oldest dependencies
 	@if tools/find-python.sh $(PROTOS_PYTHON) >/dev/null 2>&1; then \
-		$(MAKE) .venv-protos/ok && .venv-protos/bin/python tools/protos.py check; \
+		$(MAKE) --silent .venv-protos/ok && .venv-protos/bin/python tools/protos.py check; \
 	else \
 		echo "Generated code not checked: the generator needs a Python between 3.11 and 3.13."; \
 	fi
@@ -107,13 +107,16 @@ clean: ## remove all that builds and tests leave, .venv too
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environments. A changed lock rebuilds one from nothing, so that what was unpinned is gone as well;
-# a changed pyproject.toml only registers our own package anew.
+# a changed pyproject.toml only registers our own package anew. One dependency comes as source only; it is built
+# with the locked setuptools, not with whichever is newest.
 
 .venv/deps: requirements.lock
 	@python=$${PYTHON:-$$(tools/find-python.sh)} && [ -n "$$python" ] \
 		&& echo "Building .venv with $$($$python --version); about half a minute, once." \
 		&& $$python -m venv --clear .venv
-	@{ $(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock 2>.venv/pip-errors && touch $@; } \
+	@awk '/^[^ ]/ { keep = /^setuptools==/ } keep' requirements.lock >.venv/build.lock
+	@$(BIN)/python $(PIP_INSTALL) $(QUIETLY) --require-hashes -r .venv/build.lock
+	@{ $(BIN)/python $(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements.lock 2>.venv/pip-errors && touch $@; } \
 		| awk -v total="$$(grep -c '==' requirements.lock)" \
 			'/^Collecting/ && ++n % 15 == 0 { print "  " n " of about " total " packages fetched" } \
 			/^Installing/ { print "  installing them" } { fflush() }'
