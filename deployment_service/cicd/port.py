@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
+"""The parameter by which a build, a queue item or a webhook says which run it belongs to."""
+
 
 class TriggerOutcome(Enum):
     """What a reply to a trigger proves. The value is what logs and the database show."""
@@ -106,8 +109,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class QueueItemView:
-    """An item of the queue, or what is left of it: it can be read for five minutes after it left.
-    """
+    """An item of the queue, or what is left of it: readable for five minutes after it left."""
 
     queue_id: int
     task_url: str
@@ -255,8 +257,7 @@ class CicdProvider(Protocol):
         ...
 
     async def stop_build(self, full_name: str, number: int) -> bool:
-        """Ask for a build to be stopped. False: there is none; True: asked, confirm it by reading.
-        """
+        """Ask for a build to be stopped. False: there is none; True: asked, confirm by reading."""
         ...
 
     async def close(self) -> None:

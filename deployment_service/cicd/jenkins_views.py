@@ -1,0 +1,238 @@
+"""Jenkins' JSON into the views of the port. Pure: no I/O.
+
+Each reading has its `tree`, without which Jenkins would read every build from disk. What the answer
+must have, or else it isn't Jenkins', raises ProtocolError; what some versions leave out becomes
+None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import names
+from .errors import ProtocolError
+from .job_xml import parse_owner
+from .port import (
+    BuildView,
+    JobBuilds,
+    JobView,
+    ParameterDefinition,
+    QueueItemView,
+    QueueView,
+    RunningView,
+)
+
+_BUILD = (
+    "number,queueId,building,inProgress,result,timestamp,duration,"
+    "actions[parameters[name,value],causes[userId],waitingForInput]"
+)
+_ITEM = (
+    "id,why,blocked,stuck,cancelled,task[url],executable[number,url],"
+    "actions[parameters[name,value]]"
+)
+_EXECUTOR = f"currentExecutable[url,{_BUILD}]"
+
+BUILD_TREE = _BUILD
+QUEUE_ITEM_TREE = _ITEM
+QUEUE_TREE = f"items[{_ITEM}]"
+RUNNING_TREE = f"computer[oneOffExecutors[{_EXECUTOR}],executors[{_EXECUTOR}]]"
+JOB_TREE = (
+    "fullName,url,buildable,nextBuildNumber,inQueue,concurrentBuild,description,lastBuild[number],"
+    "property[parameterDefinitions[name,type,choices,defaultParameterValue[value]]]"
+)
+
+_NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
+_MAX_BUILDS = 100
+_INT64_MAX = 2**63 - 1
+
+
+def builds_tree(limit: int) -> str:
+    """Return the tree for a job's newest builds; Jenkins shows at most 100."""
+    return f"nextBuildNumber,builds[{_BUILD}]{{0,{min(max(limit, 1), _MAX_BUILDS)}}}"
+
+
+def job_view(data: Mapping[str, Any], full_name: str, session: str | None) -> JobView:
+    """Read a job. A folder becomes one that isn't buildable, with next_build_number 0."""
+    definitions: list[ParameterDefinition] = []
+    classes = set()
+    for property_ in _dicts(data.get("property")):
+        classes.add(property_.get("_class"))
+        definitions += map(_definition, _dicts(property_.get("parameterDefinitions")))
+    concurrent = data.get("concurrentBuild")
+    url = _text(data.get("url"))
+    if not url:
+        raise _nonsense("url")
+    description = _text(data.get("description")) or ""
+    last_build = data.get("lastBuild")
+    return JobView(
+        full_name=_text(data.get("fullName")) or full_name,
+        url=url,
+        job_class=_text(data.get("_class")) or "",
+        buildable=data.get("buildable") is True,
+        next_build_number=_int(data.get("nextBuildNumber")) or 0,
+        in_queue=data.get("inQueue") is True,
+        concurrent=concurrent if isinstance(concurrent, bool) else None,
+        parameters=tuple(definitions),
+        description=description,
+        owner=parse_owner(description),
+        has_notification_property=_NOTIFICATION in classes,
+        last_build_number=_int(last_build.get("number")) if isinstance(last_build, dict) else None,
+        session=session,
+    )
+
+
+def queue_item_view(data: Mapping[str, Any], session: str | None) -> QueueItemView:
+    """Read a queue item, alone or out of the queue."""
+    task = data.get("task")
+    task_url = (_text(task.get("url")) if isinstance(task, dict) else None) or ""
+    executable = data.get("executable")
+    build = executable if isinstance(executable, dict) else {}
+    return QueueItemView(
+        queue_id=_required_int(data, "id"),
+        task_url=task_url,
+        job_full_name=names.parse_exact_job_path(task_url),
+        parameters=_parameters(data),
+        why=_text(data.get("why")),
+        left=str(data.get("_class")).endswith("$LeftItem") or "executable" in data,
+        cancelled=data.get("cancelled") is True,
+        build_number=_int(build.get("number")),
+        build_url=_text(build.get("url")),
+        stuck=data.get("stuck") is True,
+        blocked=data.get("blocked") is True,
+        session=session,
+    )
+
+
+def queue_view(data: Mapping[str, Any], session: str | None) -> QueueView:
+    """Read the queue."""
+    items = _required_list(data, "items")
+    return QueueView(tuple(queue_item_view(item, session) for item in _dicts(items)), session)
+
+
+def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> BuildView:
+    """Read a build, alone, out of its job or out of an executor."""
+    in_progress = data.get("inProgress")
+    actions = list(_dicts(data.get("actions")))
+    users = (cause.get("userId") for a in actions for cause in _dicts(a.get("causes")))
+    queue_id = _int(data.get("queueId"))
+    return BuildView(
+        job_full_name=full_name,
+        number=_required_int(data, "number"),
+        queue_id=queue_id if queue_id and queue_id > 0 else None,
+        # Absence of the word must not look like the end of the build.
+        building=data.get("building") is not False,
+        in_progress=in_progress if isinstance(in_progress, bool) else None,
+        result=_text(data.get("result")),
+        timestamp_ms=_int(data.get("timestamp")),
+        duration_ms=_int(data.get("duration")),
+        parameters=_parameters(data),
+        waiting_for_input=any(action.get("waitingForInput") is True for action in actions),
+        user_ids=tuple(dict.fromkeys(filter(None, map(_text, users)))),
+        session=session,
+    )
+
+
+def job_builds(data: Mapping[str, Any], full_name: str, session: str | None) -> JobBuilds:
+    """Read a job's newest builds."""
+    builds = [
+        build_view(build, full_name, session) for build in _dicts(_required_list(data, "builds"))
+    ]
+    builds.sort(key=lambda build: -build.number)
+    return JobBuilds(full_name, _required_int(data, "nextBuildNumber"), tuple(builds), session)
+
+
+def running_view(data: Mapping[str, Any], session: str | None) -> RunningView:
+    """Read what all executors do.
+
+    A Pipeline is seen several times: as itself on a flyweight executor, and as a placeholder, which
+    knows less, on the executor of each `node` block.
+    """
+    builds: dict[tuple[str, int], BuildView] = {}
+    for executable in _executables(data):
+        found = names.parse_build_path(_text(executable.get("url")) or "")
+        if found is None:
+            continue  # a configuration of a matrix job, or work that isn't a build
+        view = build_view({**executable, "number": found[1]}, found[0], session)
+        known = builds.get(found)
+        if known is None or (known.queue_id is None and not known.parameters):
+            builds[found] = view
+    return RunningView(tuple(builds.values()), session)
+
+
+def _executables(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for computer in _dicts(_required_list(data, "computer")):
+        for kind in ("oneOffExecutors", "executors"):
+            for executor in _dicts(computer.get(kind)):
+                executable = executor.get("currentExecutable")
+                if isinstance(executable, dict):
+                    yield executable
+
+
+def _definition(data: Mapping[str, Any]) -> ParameterDefinition:
+    default = data.get("defaultParameterValue")
+    choices = data.get("choices")
+    kind = _text(data.get("type")) or str(data.get("_class")).rpartition(".")[2]
+    return ParameterDefinition(
+        name=_text(data.get("name")) or "",
+        kind=kind,
+        default=_value(default.get("value")) if isinstance(default, dict) else None,
+        choices=tuple(str(choice) for choice in choices) if isinstance(choices, list) else (),
+    )
+
+
+def _parameters(data: Mapping[str, Any]) -> dict[str, str]:
+    """Collect the parameters of all actions; those without a value (passwords) are left out."""
+    found: dict[str, str] = {}
+    for action in _dicts(data.get("actions")):
+        for parameter in _dicts(action.get("parameters")):
+            name, value = _text(parameter.get("name")), _value(parameter.get("value"))
+            if name and value is not None:
+                found.setdefault(name, value)
+    return found
+
+
+def _value(value: object) -> str | None:
+    """Return a parameter's value as a webhook would spell it: booleans in lower case."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _text(value) if isinstance(value, str) else str(value)
+
+
+def _text(value: object) -> str | None:
+    """Return a text that can be stored: without NUL and lone surrogates, which JSON can hold."""
+    if not isinstance(value, str):
+        return None
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _int(value: object) -> int | None:
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_int and isinstance(value, int) and abs(value) <= _INT64_MAX else None
+
+
+def _required_int(data: Mapping[str, Any], key: str) -> int:
+    value = _int(data.get(key))
+    if value is None or value < 1:
+        raise _nonsense(key)
+    return value
+
+
+def _required_list(data: Mapping[str, Any], key: str) -> list[Any]:
+    value = data.get(key)
+    if not isinstance(value, list):
+        raise _nonsense(key)
+    return value
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _nonsense(key: str) -> ProtocolError:
+    return ProtocolError(
+        f"Jenkins answered with data that makes no sense ({key}). Check the provider's base_url."
+    )
