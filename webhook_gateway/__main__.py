@@ -1,0 +1,105 @@
+"""Starts the webhook gateway."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from webhook_gateway.app import Gateway
+from webhook_gateway.channel import connect
+from webhook_gateway.config import PREFIX, Settings, describe
+from webhook_gateway.connections import Door
+from webhook_gateway.logs import configure, log
+
+_HELP = f"""Takes what Jenkins reports about builds, checks who says it, and hands it to the
+deployment service. Reports go to POST /{{locale}}/{{tenant}}/deployment/webhooks/jenkins?token=…
+
+It takes its settings from the environment [defaults in brackets]:
+
+{describe()}
+
+It serves /healthz, /readyz and /metrics too. SIGTERM or Ctrl-C stops it gracefully; a second one, at once."""
+
+
+def main() -> None:
+    """Run the gateway until it is told to stop."""
+    parser = argparse.ArgumentParser(
+        prog="webhook-gateway",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "".join(f"{part}".upper() for part in problem["loc"][:1])
+            sys.stderr.write(f"webhook-gateway: {PREFIX}{name}: {problem['msg']}\n")
+        sys.stderr.write("See webhook-gateway --help.\n")
+        sys.exit(2)
+    configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        sys.exit(runner.run(serve(settings)))
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until a signal, then stop gracefully; return the exit code."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_loop_error)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stop)
+    async with connect(settings.service_target) as channel:
+        gateway = Gateway(settings, GatewayServiceStub(channel))
+        # Its own signal handling and access log stay off: the access log would hold the tokens.
+        runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        assert runner.server is not None
+        door = Door(settings)
+        try:
+            url = await door.open(runner.server)
+        except OSError as error:
+            log.error("cannot listen", host=settings.host, port=settings.port, why=error.strerror)
+            await runner.cleanup()
+            return 1
+        log.info("listening", url=url, service=settings.service_target)
+        await stop.wait()
+        log.info("stopping")
+        door.close()
+        left = await gateway.finish(settings.stop_timeout)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(runner.cleanup(), 3)
+        log.info("stopped", reports_given_up=left)
+    return 0
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        raise SystemExit(1)
+    stop.set()
+
+
+def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # The context may describe requests, whose paths may hold tokens.
+    error = context.get("exception")
+    log.error("unexpected error", what=context.get("message"), error=type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Reports and pokes that wait for the service, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deployment_service.v1 import gateway_service_pb2 as pb
+
+MAX_POKES = 10_000
+MAX_POKES_A_CALL = 500
+# A job that is refused again and again is read again this often, not for each refusal.
+POKE_AGAIN_AFTER = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One report on its way."""
+
+    report: pb.BuildReport
+    size: int
+    waiter: asyncio.Future[pb.ReportResult] | None = None
+    tries: int = 0
+
+
+class Backlog:
+    """Entries by tenant, taken in turn, so that one tenant's flood isn't in front of another's report.
+
+    An entry takes room from ``add`` to ``release``, also while it is in a call.
+    """
+
+    def __init__(self, max_reports: int, max_bytes: int) -> None:
+        self._max_reports = max_reports
+        self._max_bytes = max_bytes
+        self._queues: OrderedDict[str, deque[Entry]] = OrderedDict()
+        self._held: dict[str, tuple[int, int]] = {}
+        self.reports = 0
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits to be taken."""
+        return bool(self._queues)
+
+    def add(self, entry: Entry) -> bool:
+        """Take an entry in; False if there is no room, or its tenant has half of all room already."""
+        count, size = self._held.get(entry.report.tenant, (0, 0))
+        full = (
+            self.reports >= self._max_reports
+            or self.bytes + entry.size > self._max_bytes
+            or count >= max(1, self._max_reports // 2)
+            or size + entry.size > self._max_bytes // 2
+        )
+        if full:
+            return False
+        self._hold(entry, 1)
+        self._queues.setdefault(entry.report.tenant, deque()).append(entry)
+        return True
+
+    def put_back(self, entries: Iterable[Entry]) -> None:
+        """Put entries that were taken in front again, in their order."""
+        for entry in reversed(list(entries)):
+            self._queues.setdefault(entry.report.tenant, deque()).appendleft(entry)
+
+    def take(self, max_reports: int, max_bytes: int) -> list[Entry]:
+        """Return what fits into one call: one of each tenant in turn."""
+        taken: list[Entry] = []
+        room = max_bytes
+        while self._queues and len(taken) < max_reports:
+            tenant, queue = next(iter(self._queues.items()))
+            if taken and queue[0].size > room:
+                break
+            entry = queue.popleft()
+            room -= entry.size
+            taken.append(entry)
+            if queue:
+                self._queues.move_to_end(tenant)
+            else:
+                del self._queues[tenant]
+        return taken
+
+    def release(self, entry: Entry) -> None:
+        """Give an entry's room back: it has been answered for, or given up."""
+        self._hold(entry, -1)
+
+    def _hold(self, entry: Entry, sign: int) -> None:
+        tenant = entry.report.tenant
+        count, size = self._held.get(tenant, (0, 0))
+        self.reports += sign
+        self.bytes += sign * entry.size
+        if count + sign:
+            self._held[tenant] = (count + sign, size + sign * entry.size)
+        else:
+            self._held.pop(tenant, None)
+
+
+class Pokes:
+    """Jobs that the service should read next, each once."""
+
+    def __init__(self) -> None:
+        self._due: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._sent: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many jobs wait to be poked."""
+        return len(self._due)
+
+    def add(self, tenant: str, job: str, reason: str) -> float | None:
+        """Note a job; return in how many seconds it is due, None if it was noted already or there is no room."""
+        key = (tenant, job)
+        if key in self._due or len(self._due) >= MAX_POKES:
+            return None
+        now = time.monotonic()
+        due = max(now, self._sent.get(key, 0.0) + POKE_AGAIN_AFTER)
+        self._due[key] = (due, reason)
+        return due - now
+
+    def hurry(self) -> None:
+        """Make all of them due."""
+        for key, (_, reason) in self._due.items():
+            self._due[key] = (0.0, reason)
+
+    def has_due(self) -> bool:
+        """Whether any can be taken now."""
+        now = time.monotonic()
+        return any(due <= now for due, _ in self._due.values())
+
+    def take(self) -> list[pb.JobPoke]:
+        """Return those that are due."""
+        now = time.monotonic()
+        keys = [key for key, (due, _) in self._due.items() if due <= now][:MAX_POKES_A_CALL]
+        taken = []
+        for key in keys:
+            _, reason = self._due.pop(key)
+            taken.append(pb.JobPoke(tenant=key[0], cicd_job_id=key[1], reason=reason))
+            self._sent[key] = now
+            self._sent.move_to_end(key)
+        while len(self._sent) > MAX_POKES or (
+            self._sent and now - next(iter(self._sent.values())) > POKE_AGAIN_AFTER
+        ):
+            self._sent.popitem(last=False)
+        return taken
+
+    def put_back(self, pokes: Iterable[pb.JobPoke]) -> None:
+        """Note those again that could not be sent."""
+        now = time.monotonic()
+        for poke in pokes:
+            self._due.setdefault((poke.tenant, poke.cicd_job_id), (now, poke.reason))

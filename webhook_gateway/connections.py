@@ -1,0 +1,137 @@
+"""The HTTP connections: how many there may be, how long they may take, what they may not put in a log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from webhook_gateway.config import Settings
+from webhook_gateway.errors import Reason, RefusedError, problem
+from webhook_gateway.limits import is_proxy
+from webhook_gateway.logs import Throttle, log
+
+MAX_LINE = 4096
+MAX_HEADER = 4096
+MAX_HEADERS = 64
+_LINGER = 2.0
+_BACKLOG = 1024
+
+
+class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
+    """aiohttp's connection, which tells when it is gone and keeps what it was sent to itself."""
+
+    def __init__(self, server: web.Server, gone: Callable[[], None], **options: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._gone: Callable[[], None] | None = gone
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._gone is not None:
+            self._gone()
+            self._gone = None
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what isn't HTTP. Its text would repeat the request, which may hold a token."""
+        reason = Reason.INTERNAL if status >= 500 else Reason.MALFORMED_REQUEST
+        response = problem(RefusedError(reason))
+        response.force_close()
+        return response
+
+
+class Door:
+    """Lets connections in while there is room, in all and for each address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lines = Throttle(5)
+        self._total = 0
+        self._by_peer: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "logger": _quiet_logger(),
+            "keepalive_timeout": settings.idle_timeout,
+            "lingering_time": _LINGER,
+            "max_line_size": MAX_LINE,
+            "max_field_size": MAX_HEADER,
+            "max_headers": MAX_HEADERS,
+            "auto_decompress": False,
+        }
+
+    async def open(self, server: web.Server) -> str:
+        """Listen; return the URL."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Guard(self, server),
+            self._settings.host,
+            self._settings.port,
+            backlog=_BACKLOG,
+        )
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def close(self) -> None:
+        """Take no new connections."""
+        if self._server is not None:
+            self._server.close()
+
+    def admit(self, peer: str, server: web.Server) -> _Connection | None:
+        """Return what serves a new connection, None if there is no room for it."""
+        proxied = is_proxy(peer, self._settings.trusted_proxies)
+        crowded = self._total >= self._settings.max_connections or (
+            not proxied and self._by_peer[peer] >= self._settings.max_connections_per_address
+        )
+        if crowded:
+            if (more := self._lines.allow()) is not None:
+                log.warning("too many connections", address=peer, total=self._total, **more)
+            return None
+        self._total += 1
+        self._by_peer[peer] += 1
+
+        def gone() -> None:
+            self._total -= 1
+            self._by_peer[peer] -= 1
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+
+        return _Connection(server, gone, **self._options)
+
+
+class _Guard(asyncio.Protocol):
+    """Stands where a connection comes in, and hands it on or turns it away."""
+
+    def __init__(self, door: Door, server: web.Server) -> None:
+        self._door = door
+        self._web = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        peer = transport.get_extra_info("peername")
+        connection = self._door.admit(peer[0] if peer else "", self._web)
+        if connection is None:
+            transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+                b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            transport.close()
+            return
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return a logger for aiohttp that writes nothing: its words quote requests, tokens included."""
+    logger = logging.getLogger("webhook_gateway.http")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger

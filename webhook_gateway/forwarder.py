@@ -1,0 +1,292 @@
+"""Hands reports to the service in batches, and tells each sender what became of its own.
+
+No timers: what has arrived while the calls in hand were under way goes with the next one, so an idle
+gateway sends at once and a busy one sends larger batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import grpc
+
+from deployment_service.v1 import deployment_service_pb2 as deployment
+from deployment_service.v1 import gateway_service_pb2 as pb
+from webhook_gateway.backlog import Backlog, Entry, Pokes
+from webhook_gateway.channel import Metadata
+from webhook_gateway.config import Settings
+from webhook_gateway.errors import Reason, RefusedError
+from webhook_gateway.logs import FAILED, UPDATED, Throttle, log
+from webhook_gateway.metrics import Metrics
+
+if TYPE_CHECKING:
+    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
+
+# Below the 4 MiB that gRPC takes by default.
+MAX_BATCH_BYTES = 2 * 2**20
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+# About half a minute; by then the reconciler has read the job.
+MAX_RETRIES = 64
+
+
+class Forwarder:
+    """Everything that goes to ``ReportBuilds``."""
+
+    def __init__(
+        self,
+        stub: GatewayServiceAsyncStub,
+        metadata: Metadata,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._stub = stub
+        self._metadata = metadata
+        self._settings = settings
+        self._metrics = metrics
+        self._backlog = Backlog(settings.queue_reports, settings.queue_bytes)
+        self._pokes = Pokes()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._scheduled = False
+        self._pause = 0.0
+        self._resting = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._lines = Throttle(50)
+        metrics.queued.set_function(lambda: self._backlog.reports)
+
+    async def submit(self, report: pb.BuildReport, patience: float) -> pb.ReportResult:
+        """Deliver a report and return the service's verdict, which is durable.
+
+        Raises RefusedError when there is none in time; the report is delivered later all the same.
+        """
+        entry = Entry(report, report.ByteSize())
+        if not self._backlog.add(entry):
+            raise RefusedError(Reason.OVERLOADED, retry_after=5)
+        self._idle.clear()
+        waiter: asyncio.Future[pb.ReportResult] = asyncio.get_running_loop().create_future()
+        entry.waiter = waiter
+        self._schedule()
+        try:
+            async with asyncio.timeout(max(0.0, patience)):
+                return await waiter
+        except TimeoutError:
+            reason = Reason.SERVICE_UNAVAILABLE if self._pause else Reason.NOT_DURABLE_YET
+            raise RefusedError(reason, retry_after=5) from None
+        finally:
+            entry.waiter = None
+
+    def poke(self, tenant: str, job: str, why: str) -> None:
+        """Have a job read whose report could not be used."""
+        delay = self._pokes.add(tenant, job, why)
+        if delay is None:
+            return
+        self._metrics.pokes.inc()
+        if delay > 0:
+            self._later(delay)
+        else:
+            self._idle.clear()
+            self._schedule()
+
+    async def reachable(self) -> str | None:
+        """Return None if the service takes our calls, else why not."""
+        try:
+            await self._call(pb.ReportBuildsRequest(), timeout=self._settings.answer_timeout)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                return error.code().name
+        return None
+
+    async def drain(self, timeout: float) -> int:
+        """Send what there is, for a bounded time; return how many reports had to be given up."""
+        self._pokes.hurry()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self._is_idle():
+                    self._idle.clear()
+                    self._schedule()
+                    await self._idle.wait()
+        left = self._backlog.reports
+        for timer in self._timers:
+            timer.cancel()
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        self._metrics.lost.inc(left)
+        return left
+
+    def _is_idle(self) -> bool:
+        return not (self._calls or self._backlog.reports or self._pokes.has_due())
+
+    # -- sending
+
+    def _schedule(self) -> None:
+        # At the end of this turn of the loop, so that requests that arrived together go together.
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _later(self, delay: float) -> None:
+        def fire() -> None:
+            self._timers.discard(handle)
+            self._schedule()
+
+        handle = asyncio.get_running_loop().call_later(delay, fire)
+        self._timers.add(handle)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        # While the service is away a single call tries whether it is back.
+        limit = 1 if self._pause else self._settings.max_calls
+        while not self._resting and len(self._calls) < limit:
+            entries = self._backlog.take(self._settings.max_batch, MAX_BATCH_BYTES)
+            pokes = self._pokes.take()
+            if not entries and not pokes:
+                break
+            call = asyncio.create_task(self._deliver(entries, pokes))
+            self._calls.add(call)
+            self._idle.clear()
+            call.add_done_callback(self._finished)
+
+    def _finished(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            log.error("delivery failed", error=type(error).__name__)
+        if self._is_idle():
+            self._idle.set()
+        self._schedule()
+
+    async def _deliver(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke]) -> None:
+        request = pb.ReportBuildsRequest(reports=[entry.report for entry in entries], pokes=pokes)
+        try:
+            response = await self._call(request, timeout=self._settings.call_timeout)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                await self._separate(entries, pokes, error.details() or "")
+            else:
+                self._failed(entries, pokes, error.code().name)
+            return
+        if len(response.results) != len(entries):
+            self._failed(entries, pokes, "WRONG_NUMBER_OF_RESULTS")
+            return
+        self._pause = 0.0
+        self._metrics.batch.observe(len(entries))
+        for entry, result in zip(entries, response.results, strict=True):
+            self._settle(entry, result)
+
+    async def _call(
+        self, request: pb.ReportBuildsRequest, *, timeout: float
+    ) -> pb.ReportBuildsResponse:
+        try:
+            response = await self._stub.ReportBuilds(
+                request, timeout=timeout, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            self._metrics.calls.labels(error.code().name).inc()
+            raise
+        self._metrics.calls.labels("OK").inc()
+        return response
+
+    async def _separate(
+        self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], why: str
+    ) -> None:
+        """Find out what it is that the service can't read, so that nothing else suffers."""
+        if entries and pokes:
+            await self._deliver(entries, [])
+            await self._deliver([], pokes)
+        elif len(entries) > 1:
+            middle = len(entries) // 2
+            await self._deliver(entries[:middle], [])
+            await self._deliver(entries[middle:], [])
+        elif entries:
+            self._settle(
+                entries[0], pb.ReportResult(verdict=pb.REPORT_VERDICT_INVALID, message=why)
+            )
+        else:
+            log.error("pokes refused by the service", why=why)
+
+    def _failed(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], code: str) -> None:
+        """Keep everything, and try again in a while."""
+        self._backlog.put_back(entries)
+        self._pokes.put_back(pokes)
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        if not self._resting:
+            self._resting = True
+            asyncio.get_running_loop().call_later(self._pause, self._rested)
+        if (more := self._lines.allow()) is not None:
+            log.warning("deployment service away", code=code, queued=self._backlog.reports, **more)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._schedule()
+
+    # -- results
+
+    def _settle(self, entry: Entry, result: pb.ReportResult) -> None:
+        if result.verdict == pb.REPORT_VERDICT_RETRY and entry.tries < MAX_RETRIES:
+            pause = min(0.01 * 2**entry.tries, LONGEST_PAUSE)
+            entry.tries += 1
+            asyncio.get_running_loop().call_later(pause, self._again, entry)
+            return
+        self._backlog.release(entry)
+        self._metrics.verdicts.labels(verdict_name(result.verdict)).inc()
+        self._tell(entry, result)
+        if result.verdict == pb.REPORT_VERDICT_RETRY:
+            self._metrics.lost.inc()
+            self.poke(entry.report.tenant, entry.report.cicd_job_id, "gave up: RETRY")
+        if entry.waiter is not None and not entry.waiter.done():
+            entry.waiter.set_result(result)
+
+    def _again(self, entry: Entry) -> None:
+        self._backlog.put_back([entry])
+        self._schedule()
+
+    def _tell(self, entry: Entry, result: pb.ReportResult) -> None:
+        if (more := self._lines.allow()) is None:
+            return
+        report = entry.report
+        fields = {
+            "tenant": report.tenant,
+            "job": report.cicd_job_id,
+            "build": report.build_number,
+            "deployment": result.deployment,
+            "verdict": verdict_name(result.verdict),
+            "late": entry.waiter is None,
+            **more,
+        }
+        if result.status != result.old_status:
+            old, new = status_name(result.old_status), status_name(result.status)
+            log.info(UPDATED.format(old=old, new=new), **fields)
+        elif result.verdict in _REFUSED:
+            why = " ".join(filter(None, (verdict_name(result.verdict), result.message)))
+            log.warning(FAILED.format(why=why), **fields)
+
+
+_REFUSED = (
+    pb.REPORT_VERDICT_NO_MAPPING,
+    pb.REPORT_VERDICT_WRONG_JOB,
+    pb.REPORT_VERDICT_AMBIGUOUS,
+    pb.REPORT_VERDICT_INVALID,
+    pb.REPORT_VERDICT_RETRY,
+)
+
+
+def verdict_name(verdict: pb.ReportVerdict) -> str:
+    """Return `APPLIED` for REPORT_VERDICT_APPLIED, and a number for one that we don't know yet."""
+    try:
+        return pb.ReportVerdict.Name(verdict).removeprefix("REPORT_VERDICT_")
+    except ValueError:
+        return str(verdict)
+
+
+def status_name(status: deployment.DeploymentStatus) -> str:
+    """Return the guide's word, `running` for DEPLOYMENT_STATUS_RUNNING; empty if there is none."""
+    try:
+        name = deployment.DeploymentStatus.Name(status)
+    except ValueError:
+        return str(status)
+    return name.removeprefix("DEPLOYMENT_STATUS_").lower() if status else ""

@@ -1,0 +1,221 @@
+"""Who sent a webhook: checks job tokens with the tenants' keys, which the service lends for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+
+from deployment_service.client import webhook_tokens
+from deployment_service.v1 import gateway_service_pb2 as pb
+from webhook_gateway.channel import Metadata
+from webhook_gateway.errors import Reason, RefusedError
+from webhook_gateway.logs import log
+
+if TYPE_CHECKING:
+    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
+
+MAX_TOKEN = 200
+# An unknown tenant, and a known tenant's unknown key, are asked for equally often: neither shows.
+ASK_AGAIN_AFTER = 5.0
+REST_AFTER_FAILURE = 0.2
+STALE_PATIENCE = 0.25
+MIN_AGE, MAX_AGE = 1.0, 600.0
+MAX_TENANTS = 10_000
+STRANGERS_AT_ONCE = 8
+
+_UNKNOWN_TENANT = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A sender who has been verified: what it says is this job's word."""
+
+    tenant: str
+    job_id: str
+    key_id: str
+
+    @property
+    def tenant_name(self) -> str:
+        """The tenant's name in the API."""
+        return f"tenants/{self.tenant}"
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """What the service said of a tenant; without keys if there is no such tenant."""
+
+    expires: float
+    asked: float
+    fetched: float
+    uid: str = ""
+    secrets: dict[str, bytes] = field(default_factory=dict)
+
+
+class KeyCache:
+    """Tenants' keys, fetched when needed, once for all who wait for them."""
+
+    def __init__(
+        self, stub: GatewayServiceAsyncStub, metadata: Metadata, *, stale_for: float, timeout: float
+    ) -> None:
+        self._stub = stub
+        self._metadata = metadata
+        self._stale_for = stale_for
+        self._timeout = timeout
+        # Apart, so that made-up tenants can't push real ones out.
+        self._known: OrderedDict[str, _Tenant] = OrderedDict()
+        self._unknown: OrderedDict[str, _Tenant] = OrderedDict()
+        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
+        self._rest_until = 0.0
+        self.away = False
+
+    async def find(
+        self, tenant: str, key_id: str, *, may_ask: bool, deadline: float
+    ) -> _Tenant | None:
+        """Return what is known of a tenant, None if nothing, asking the service where that helps.
+
+        With ``may_ask`` false nobody asks for a tenant that isn't known. Raises RefusedError if it
+        can't be found out.
+        """
+        while True:
+            now = time.monotonic()
+            entry = self._known.get(tenant) or self._unknown.get(tenant)
+            if entry is not None and self._is_enough(entry, key_id, now):
+                self._touch(tenant)
+                return entry if entry.uid else None
+            if not may_ask and (entry is None or not entry.uid):
+                return None
+            usable = entry is not None and self._is_usable(entry, now)
+            patience = min(deadline - now, STALE_PATIENCE) if usable else deadline - now
+            if usable and now < self._rest_until:
+                return entry
+            if patience <= 0:
+                raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
+            await self._ask(tenant, patience)
+            if usable and self.away:
+                return entry
+
+    def _is_enough(self, entry: _Tenant, key_id: str, now: float) -> bool:
+        if now >= entry.expires:
+            return False
+        return not entry.uid or key_id in entry.secrets or now - entry.asked < ASK_AGAIN_AFTER
+
+    def _is_usable(self, entry: _Tenant, now: float) -> bool:
+        return bool(entry.uid) and now - entry.fetched < self._stale_for
+
+    def _touch(self, tenant: str) -> None:
+        if tenant in self._known:
+            self._known.move_to_end(tenant)
+
+    async def _ask(self, tenant: str, patience: float) -> None:
+        rest = self._rest_until - time.monotonic()
+        if rest > 0:
+            await asyncio.sleep(min(rest, patience))
+            return
+        flight = self._flights.get(tenant)
+        if flight is None:
+            flight = asyncio.create_task(self._fetch(tenant))
+            self._flights[tenant] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(tenant, None))
+        await asyncio.wait([flight], timeout=patience)
+        if not flight.done():
+            self.away = True
+
+    async def _fetch(self, tenant: str) -> None:
+        request = pb.GetWebhookKeysRequest(tenant=f"tenants/{tenant}")
+        try:
+            if tenant in self._known:
+                response = await self._call(request)
+            else:
+                async with self._strangers:
+                    response = await self._call(request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _UNKNOWN_TENANT:
+                self.away = False
+                self._store(tenant, None)
+            else:
+                self.away = True
+                self._rest_until = time.monotonic() + REST_AFTER_FAILURE
+                log.warning("webhook keys unavailable", tenant=tenant, code=error.code().name)
+        else:
+            self.away = False
+            self._store(tenant, response)
+
+    async def _call(self, request: pb.GetWebhookKeysRequest) -> pb.GetWebhookKeysResponse:
+        return await self._stub.GetWebhookKeys(
+            request, timeout=self._timeout, metadata=self._metadata
+        )
+
+    def _store(self, tenant: str, response: pb.GetWebhookKeysResponse | None) -> None:
+        now = time.monotonic()
+        self._known.pop(tenant, None)
+        self._unknown.pop(tenant, None)
+        if response is None:
+            self._unknown[tenant] = _Tenant(now + ASK_AGAIN_AFTER, now, now)
+        else:
+            age = response.max_age.seconds + response.max_age.nanos / 1e9
+            keys = {key.key_id: key.secret for key in response.keys if key.secret}
+            expires = now + min(max(age, MIN_AGE), MAX_AGE)
+            self._known[tenant] = _Tenant(expires, now, now, response.tenant_uid, keys)
+        for cache in (self._known, self._unknown):
+            if len(cache) > MAX_TENANTS:
+                cache.popitem(last=False)
+
+    async def close(self) -> None:
+        """Give up what is still being asked for."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+
+class Verifier:
+    """Says whose webhook a request is."""
+
+    def __init__(self, keys: KeyCache) -> None:
+        self._keys = keys
+        # Stands in for keys that don't exist, so that their lack takes no less work than a wrong token.
+        self._dummy_uid = str(uuid.uuid4())
+        self._dummy_secret = secrets.token_bytes(32)
+
+    async def verify(
+        self, tenant: str, texts: Iterable[str], *, may_ask: bool, deadline: float
+    ) -> Proof:
+        """Return the proof, or raise RefusedError: the same for a wrong token and an unknown tenant."""
+        for text in texts:
+            token = webhook_tokens.parse(text) if len(text) <= MAX_TOKEN else None
+            if token is None:
+                continue
+            entry = await self._keys.find(tenant, token.key_id, may_ask=may_ask, deadline=deadline)
+            secret = entry.secrets.get(token.key_id) if entry else None
+            uid = entry.uid if entry else self._dummy_uid
+            proven = webhook_tokens.matches(token, uid, secret or self._dummy_secret)
+            if proven and secret is not None:
+                return Proof(tenant, token.job_id, token.key_id)
+        if self._keys.away:
+            # What is known may be out of date, and saying so only of some tenants would name them.
+            raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
+        raise RefusedError(Reason.UNAUTHENTICATED)
+
+
+def basic_password(header: str | None) -> str | None:
+    """Return the password of an Authorization header, as from https://user:password@host/."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    _, colon, password = text.partition(":")
+    return password if colon else None
