@@ -1,0 +1,72 @@
+"""The keys of webhook tokens: made with their tenant, lent to the gateway, used to write webhook URLs."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from deployment_service.client import webhook_tokens
+from deployment_service.secrets import SecretBox
+from deployment_service.storage import tenants
+from deployment_service.storage.database import Connection, Database
+
+FIRST_KEY_ID = "k1"
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookKey:
+    """A key that is valid now. Never log it."""
+
+    key_id: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"WebhookKey({self.key_id!r}, …)"
+
+
+class WebhookKeys:
+    """Reads and makes the keys, which are encrypted at rest."""
+
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
+
+    async def valid(self, connection: Connection, tenant_id: uuid.UUID) -> list[WebhookKey]:
+        """Return every key that is valid now, newest first."""
+        rows = await tenants.webhook_keys(connection, tenant_id)
+        return [WebhookKey(key_id, self._box.decrypt(encrypted)) for key_id, encrypted in rows]
+
+    async def newest(self, connection: Connection, tenant_id: uuid.UUID) -> WebhookKey | None:
+        """Return the key with which new tokens are made."""
+        rows = await tenants.webhook_keys(connection, tenant_id)
+        return WebhookKey(rows[0][0], self._box.decrypt(rows[0][1])) if rows else None
+
+    async def add_first(self, connection: Connection, tenant_id: uuid.UUID) -> None:
+        """Make the first key of a new tenant."""
+        encrypted = self._box.encrypt(secrets.token_bytes(_SECRET_BYTES))
+        await tenants.add_webhook_key(connection, tenant_id, FIRST_KEY_ID, encrypted)
+
+
+async def get_webhook_keys(
+    database: Database, keys: WebhookKeys, tenant_id: uuid.UUID
+) -> list[WebhookKey]:
+    """Return a tenant's keys for the gateway."""
+    async with database.acquire() as connection:
+        return await keys.valid(connection, tenant_id)
+
+
+def webhook_url(
+    base_url: str,
+    *,
+    locale: str,
+    tenant: str,
+    tenant_id: uuid.UUID,
+    job_id: uuid.UUID,
+    key: WebhookKey,
+) -> str:
+    """Return the URL to which one job sends its webhooks; the token in it proves which job it is."""
+    token = webhook_tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
+    path = f"{quote(locale)}/{quote(tenant)}/deployment/webhooks/jenkins"
+    return f"{base_url.rstrip('/')}/{path}?token={token}"
