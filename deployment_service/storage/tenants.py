@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import asyncpg
@@ -23,22 +23,20 @@ class Tenant:
     update_time: datetime
 
 
-_COLUMNS = "tenant_id, slug, display_name, version, create_time, update_time"
-_INSERT = f"""
+_INSERT = """
     INSERT INTO tenants (slug, display_name) VALUES ($1, $2)
     ON CONFLICT (slug) DO NOTHING
-    RETURNING {_COLUMNS}
+    RETURNING *
 """
-_BY_ID = f"SELECT {_COLUMNS} FROM tenants WHERE tenant_id = $1"
-_BY_SLUG = f"SELECT {_COLUMNS} FROM tenants WHERE slug = $1"
-_PAGE = f"SELECT {_COLUMNS} FROM tenants WHERE slug > $1 ORDER BY slug LIMIT $2"
+_BY_ID = "SELECT * FROM tenants WHERE tenant_id = $1"
+_BY_SLUG = "SELECT * FROM tenants WHERE slug = $1"
+_PAGE = "SELECT * FROM tenants WHERE slug > $1 ORDER BY slug LIMIT $2"
 _LOCK = "SELECT FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 # Deleting waits for whoever refers to the row; nothing can start to refer to it meanwhile.
 _LOCK_WHOLLY = "SELECT FROM tenants WHERE tenant_id = $1 FOR UPDATE"
-_UPDATE = f"""
+_UPDATE = """
     UPDATE tenants SET display_name = $2, version = version + 1, update_time = now()
     WHERE tenant_id = $1
-    RETURNING {_COLUMNS}
 """
 _IS_USED = """
     SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1)
@@ -66,20 +64,23 @@ _ADD_WEBHOOK_KEY = (
 
 async def insert(connection: Connection, slug: str, display_name: str) -> Tenant | None:
     """Add a tenant; None if there is one of that name."""
-    return _tenant(await connection.fetchrow(_INSERT, slug, display_name))
+    row = await connection.fetchrow(_INSERT, slug, display_name)
+    return _tenant(row) if row is not None else None
 
 
 async def by_id(connection: Connection, tenant_id: uuid.UUID) -> Tenant | None:
-    return _tenant(await connection.fetchrow(_BY_ID, tenant_id))
+    row = await connection.fetchrow(_BY_ID, tenant_id)
+    return _tenant(row) if row is not None else None
 
 
 async def by_slug(connection: Connection, slug: str) -> Tenant | None:
-    return _tenant(await connection.fetchrow(_BY_SLUG, slug))
+    row = await connection.fetchrow(_BY_SLUG, slug)
+    return _tenant(row) if row is not None else None
 
 
 async def page(connection: Connection, *, after_slug: str, limit: int) -> list[Tenant]:
     """Tenants by slug, those after ``after_slug``."""
-    return [Tenant(*row) for row in await connection.fetch(_PAGE, after_slug, limit)]
+    return [_tenant(row) for row in await connection.fetch(_PAGE, after_slug, limit)]
 
 
 async def lock(connection: Connection, tenant_id: uuid.UUID, *, to_delete: bool = False) -> None:
@@ -87,10 +88,9 @@ async def lock(connection: Connection, tenant_id: uuid.UUID, *, to_delete: bool 
     await connection.execute(_LOCK_WHOLLY if to_delete else _LOCK, tenant_id)
 
 
-async def update(connection: Connection, tenant_id: uuid.UUID, display_name: str) -> Tenant:
+async def update(connection: Connection, tenant_id: uuid.UUID, display_name: str) -> None:
     """Change a tenant that is locked."""
-    row = await connection.fetchrow(_UPDATE, tenant_id, display_name)
-    return Tenant(*row)
+    await connection.execute(_UPDATE, tenant_id, display_name)
 
 
 async def is_used(connection: Connection, tenant_id: uuid.UUID) -> bool:
@@ -116,5 +116,8 @@ async def add_webhook_key(
     await connection.execute(_ADD_WEBHOOK_KEY, tenant_id, key_id, encrypted)
 
 
-def _tenant(row: asyncpg.Record | None) -> Tenant | None:
-    return Tenant(*row) if row is not None else None
+_FIELDS = tuple(field.name for field in fields(Tenant))
+
+
+def _tenant(row: asyncpg.Record) -> Tenant:
+    return Tenant(**{name: row[name] for name in _FIELDS})
