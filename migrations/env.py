@@ -1,0 +1,21 @@
+"""Runs migrations on the connection that ``deployment_service.storage.migrate`` hands over.
+
+There is no offline mode and no alembic.ini: ``deployment-service migrate`` is the one way.
+"""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection
+
+connection: Connection | None = context.config.attributes.get("connection")
+if connection is None:
+    raise SystemExit(
+        "Run `deployment-service migrate`; to write a migration, copy an existing one."
+    )
+
+# One transaction for each migration, so that a later one that fails doesn't undo those before it.
+context.configure(connection=connection, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()
+connection.commit()

@@ -1,0 +1,3 @@
+"""Fixtures for all tests live in plugins, by theme."""
+
+pytest_plugins = ["tests.fixtures_stack"]

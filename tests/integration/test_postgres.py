@@ -1,0 +1,105 @@
+"""The embedded PostgreSQL itself: what tests of faults rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from deployment_service.dev.postgres import EmbeddedPostgres
+
+
+async def _count(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM kept"))
+    finally:
+        await connection.close()
+
+
+async def test_committed_rows_survive_stop_restart_and_kill_at_the_same_url():
+    async with EmbeddedPostgres(durable=False) as server:
+        url = server.url()
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
+        await server.restart()
+        assert connection.is_closed()
+        assert await _count(url) == 1
+        await server.kill()
+        with pytest.raises(OSError):
+            await asyncpg.connect(url)
+        await server.start()
+        assert await _count(url) == 1
+        await server.stop()
+        with pytest.raises(OSError):
+            await asyncpg.connect(url)
+        await server.start()
+        assert await _count(server.url()) == 1
+
+
+async def test_nothing_is_left_behind():
+    async with EmbeddedPostgres(durable=False) as server:
+        assert server.pid is not None
+        process = psutil.Process(server.pid)
+        processes = [process, *process.children(recursive=True)]
+        folder = Path(process.cmdline()[process.cmdline().index("-D") + 1])
+        assert folder.is_dir()
+    assert not any(psutil.pid_exists(one.pid) for one in processes)
+    assert not folder.parent.exists()
+
+
+async def test_a_given_data_folder_is_kept_and_used_again(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for parent in (
+        folder,
+        *folder.parents,
+    ):  # pytest closes its folders to other users, such as the server's
+        if parent.owner() == folder.owner() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    async with EmbeddedPostgres(folder / "pg", durable=False) as server:
+        connection = await asyncpg.connect(server.url())
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
+        await connection.close()
+    async with EmbeddedPostgres(folder / "pg", durable=False) as server:
+        assert await _count(server.url()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals orphans")
+async def test_the_server_does_not_outlive_a_parent_that_is_killed():
+    program = """
+        import asyncio
+        from deployment_service.dev.postgres import EmbeddedPostgres
+
+        async def main():
+            async with EmbeddedPostgres(durable=False) as server:
+                print(server.pid, flush=True)
+                await asyncio.sleep(60)
+
+        asyncio.run(main())
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        server = psutil.Process(int(parent.stdout.readline()))
+        os.kill(parent.pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not gone(server):
+            await asyncio.sleep(0.01)
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whoever adopts orphans may be slow to bury them: a zombie is gone enough."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
