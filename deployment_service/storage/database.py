@@ -66,7 +66,7 @@ class Database:
                 "timezone": "UTC",
             },
         )
-        await pool
+        _ = await pool  # sets up the (empty) pool, connects to nothing yet
         return cls(pool, acquire_timeout_s)
 
     async def close(self) -> None:

@@ -55,12 +55,13 @@ async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[
     await connection.execute(_LOCK_TENANT, tenant_id)
     columns = [[getattr(event, field) for event in events] for field in _FIELDS]
     rows = await connection.fetch(_APPEND, tenant_id, *columns)
-    return max(row["sequence"] for row in rows)
+    return max(int(row["sequence"]) for row in rows)
 
 
 async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
     """The last committed sequence; 0 if there is none."""
-    return int(await connection.fetchval(_HEAD, tenant_id))
+    sequence: int = await connection.fetchval(_HEAD, tenant_id)
+    return sequence
 
 
 def from_row(row: asyncpg.Record) -> Event:
