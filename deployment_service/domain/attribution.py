@@ -1,0 +1,220 @@
+"""Whose build is it? From what is said of a build to the run it belongs to. Pure.
+
+The rules (docs/runs.md has the reasons): a build belongs to the run whose id it carries, if no lower
+number carries it too; else to the run that has its number; else to the run that waits for its queue
+item; else, unless a run that we sent is still without a number, it is external.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
+from deployment_service.domain.status import Knowledge
+
+
+class Verdict(StrEnum):
+    """What became of a report. The words of ReportVerdict in the API."""
+
+    APPLIED = "APPLIED"
+    DUPLICATE = "DUPLICATE"
+    STALE = "STALE"
+    NO_MAPPING = "NO_MAPPING"
+    WRONG_JOB = "WRONG_JOB"
+    AMBIGUOUS = "AMBIGUOUS"
+    RETRY = "RETRY"
+    INVALID = "INVALID"
+    KEPT = "KEPT"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What identifies a build that somebody speaks of.
+
+    ``run_id`` None with ``run_id_known`` means that it carries none. ``parameters`` is None if the
+    sender didn't say. ``read``: it comes from Jenkins' own answer, so all that Jenkins knows is in it.
+    """
+
+    number: int
+    run_id: uuid.UUID | None = None
+    run_id_known: bool = False
+    queue_id: int | None = None
+    parameters: Mapping[str, str] | None = None
+    read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentOfJob:
+    """A deployment that is mapped to the job."""
+
+    deployment_id: uuid.UUID
+    fixed_parameters: Mapping[str, str] = field(default_factory=dict)
+    first_build: Build = field(default=Build(1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose build it is. Exactly one of ``run``, ``external_of`` and ``verdict`` is set.
+
+    ``takes_over``: the run has a higher number now, which becomes an external run of its own.
+    ``poke``: Jenkins should be asked about the job soon.
+    """
+
+    run: Run | None = None
+    external_of: uuid.UUID | None = None
+    verdict: Verdict | None = None
+    message: str = ""
+    takes_over: bool = False
+    poke: bool = False
+
+
+def owner_of(
+    sighting: Sighting,
+    generation: int,
+    deployments: Sequence[DeploymentOfJob],
+    runs: Sequence[Run],
+    *,
+    builds_name_their_run: bool,
+) -> Owner:
+    """Say whose build it is. ``runs`` are the runs of the job that could be concerned.
+
+    ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID).
+    """
+    build = Build(generation, sighting.number)
+    holder = next((run for run in runs if run.build == build), None)
+    if holder is not None and _another_build(holder, sighting):
+        return _keep(
+            "the number is known with another queue item: the job may have been made again"
+        )
+    named = next((run for run in runs if run.run_id == sighting.run_id), None)
+    if named is not None and named.source is RunSource.SERVICE:
+        owner = _named(named, build, holder)
+        if owner is not None:
+            return owner
+    if holder is not None:
+        return Owner(run=holder)
+    # Queue ids are reused after a crash: a build that could have named its run but didn't isn't ours.
+    nameless = sighting.run_id_known and builds_name_their_run
+    waiting = None if nameless else _by_queue_item(sighting, runs)
+    if waiting is not None:
+        return Owner(run=waiting)
+    if not nameless and _may_be_ours(sighting, runs):
+        return _keep("a run of ours has no build yet: Jenkins is asked whose this is")
+    return _external(sighting, build, deployments)
+
+
+def _named(named: Run, build: Build, holder: Run | None) -> Owner | None:
+    """The build carries the id of ``named``. None: it repeats the id of a lower one."""
+    if named.build == build:
+        return Owner(run=named)
+    if build.number < (named.first_build_number or 1):
+        return None
+    if named.build is None:
+        if holder is None:
+            return Owner(run=named)
+        return Owner(
+            verdict=Verdict.AMBIGUOUS, message="the number belongs to another run", poke=True
+        )
+    lower = named.build.generation == build.generation and build.number < named.build.number
+    return Owner(run=named, takes_over=True) if lower and holder is None else None
+
+
+def _another_build(holder: Run, sighting: Sighting) -> bool:
+    """Whether the same number must mean another build. Reading raises the generation before it asks."""
+    return (
+        not sighting.read
+        and bool(holder.queue_id)
+        and bool(sighting.queue_id)
+        and holder.queue_id != sighting.queue_id
+    )
+
+
+def _by_queue_item(sighting: Sighting, runs: Sequence[Run]) -> Run | None:
+    """The run whose trigger was answered with the build's queue item."""
+    if not sighting.queue_id or sighting.run_id is not None:
+        return None
+    return next(
+        (
+            run
+            for run in runs
+            if run.unresolved
+            and run.queue_id == sighting.queue_id
+            and sighting.number >= (run.first_build_number or 1)
+        ),
+        None,
+    )
+
+
+def _may_be_ours(sighting: Sighting, runs: Sequence[Run]) -> bool:
+    """Whether a run that we sent has no number yet and this could be its build."""
+    if sighting.run_id is not None:
+        return False
+    return any(
+        run.unresolved
+        and run.trigger_state in (TriggerState.SENDING, TriggerState.ACCEPTED)
+        and sighting.number >= (run.first_build_number or 1)
+        and not (sighting.queue_id and run.queue_id and run.queue_id != sighting.queue_id)
+        for run in runs
+    )
+
+
+def _external(sighting: Sighting, build: Build, deployments: Sequence[DeploymentOfJob]) -> Owner:
+    if not deployments:
+        return Owner(verdict=Verdict.NO_MAPPING, message="no deployment uses this job")
+    young = [d for d in deployments if _not_older(build, d.first_build)]
+    if not young:
+        return Owner(verdict=Verdict.STALE, message="the build is older than the deployment")
+    fitting = [d for d in young if _fits(d.fixed_parameters, sighting.parameters)]
+    if len(fitting) == 1:
+        return Owner(external_of=fitting[0].deployment_id)
+    if not fitting:
+        return Owner(
+            verdict=Verdict.NO_MAPPING,
+            message="the build's parameters are not those of a deployment that uses this job",
+        )
+    return Owner(
+        verdict=Verdict.AMBIGUOUS,
+        message="several deployments use this job and the parameters don't tell whose build it is",
+        poke=not sighting.read,
+    )
+
+
+def _not_older(build: Build, first: Build) -> bool:
+    return (build.generation, build.number) >= (first.generation, first.number)
+
+
+def _fits(fixed: Mapping[str, str], said: Mapping[str, str] | None) -> bool:
+    return said is None or all(said.get(name) == value for name, value in fixed.items())
+
+
+def _keep(why: str) -> Owner:
+    return Owner(verdict=Verdict.KEPT, message=why, poke=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A claim about one build of one job, from a webhook or from reading."""
+
+    job_id: uuid.UUID
+    sighting: Sighting
+    known: Knowledge
+    word: str = ""
+    timestamp_ms: int | None = None
+    waiting_for_input: bool = False
+    job_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an observation did."""
+
+    verdict: Verdict
+    message: str = ""
+    deployment_slug: str = ""
+    old_status: str | None = None
+    status: str | None = None
+    poke: bool = False
+    run_id: uuid.UUID | None = None
