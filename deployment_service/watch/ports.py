@@ -1,0 +1,68 @@
+"""What watching needs from the rest of the service; ``server.py`` hands it in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from deployment_service.domain.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose history: the uid tells tenants apart, the slug is what messages show."""
+
+    uid: uuid.UUID
+    slug: str
+
+
+class EventLog(Protocol):
+    """Reads of committed events. Implemented by ``storage.event_log.EventLog``.
+
+    Each answer comes with the epoch of the store that gave it, read in the same statement: after a failover the
+    next connection may lead to another history. Any exception means that the store can't be read now.
+    """
+
+    async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
+        """The epoch and each tenant's last committed sequence, 0 if it has none."""
+
+    async def news(
+        self, positions: Mapping[uuid.UUID, int], limit: int
+    ) -> tuple[bytes, dict[uuid.UUID, list[Event]]]:
+        """The epoch and the events after each tenant's position, oldest first, at most ``limit`` of each tenant."""
+
+    async def page(
+        self, tenant_id: uuid.UUID, after: int, through: int
+    ) -> tuple[bytes, list[Event]]:
+        """The epoch and what is kept of the events in ``(after, through]``, oldest first."""
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send a notification, outside of any business transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotItem:
+    """A deployment as it is now: its id (slug) and a serialised ``deployment_service.v1.Deployment``."""
+
+    slug: str
+    body: bytes
+
+
+class SnapshotReader(Protocol):
+    """Reads of the present."""
+
+    async def page(
+        self, tenant: Tenant, slugs: frozenset[str] | None, after: str
+    ) -> Sequence[SnapshotItem]:
+        """The next deployments with an id greater than ``after`` ("" at first), ordered by id; empty at the end.
+
+        ``slugs`` None means all. Each call reads the present by itself and holds nothing afterwards: between two
+        calls a slow client may let minutes pass.
+        """
+
+
+class EventSerializer(Protocol):
+    def __call__(self, tenant_slug: str, event: Event) -> bytes:
+        """A serialised ``deployment_service.v1.DeploymentEvent``."""
