@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -15,6 +13,7 @@ import psutil
 import pytest
 
 from deployment_service.dev.postgres import EmbeddedPostgres
+from tests.support.waiting import until
 
 
 async def _count(url: str) -> int:
@@ -77,6 +76,7 @@ async def test_the_server_does_not_outlive_a_parent_that_is_killed():
     program = """
         import asyncio
         from deployment_service.dev.postgres import EmbeddedPostgres
+from tests.support.waiting import until
 
         async def main():
             async with EmbeddedPostgres(durable=False) as server:
@@ -85,16 +85,13 @@ async def test_the_server_does_not_outlive_a_parent_that_is_killed():
 
         asyncio.run(main())
     """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
-    )
-    with parent:
-        assert parent.stdout is not None
-        server = psutil.Process(int(parent.stdout.readline()))
-        os.kill(parent.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while not gone(server):
-            await asyncio.sleep(0.01)
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    parent = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    server = psutil.Process(int(await parent.stdout.readline()))
+    parent.kill()
+    await parent.wait()
+    await until(lambda: gone(server))
 
 
 def gone(process: psutil.Process) -> bool:
