@@ -1,0 +1,304 @@
+"""The controllers that providers lead to: one client, one bulkhead and one breaker for each.
+
+A controller is a Jenkins seen through one account. Several providers may lead to the same one; they
+share it only if they have the same credentials and CA too, so that a tenant who knows no more than
+address and account of a controller neither gets at it nor closes it for others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from deployment_service.cicd.errors import ProviderError, ProviderUnreachable
+from deployment_service.cicd.port import CicdProvider
+
+_log = structlog.get_logger(__name__)
+
+
+class ProviderAccess(Protocol):
+    """What of a row of ``cicd_providers`` leads to its controller."""
+
+    @property
+    def tenant_id(self) -> uuid.UUID: ...
+    @property
+    def provider_id(self) -> uuid.UUID: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def api_token_encrypted(self) -> bytes | None: ...
+    @property
+    def ca_certificate_pem(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerAddress:
+    """All that a client needs; what makes two controllers different."""
+
+    base_url: str
+    username: str
+    api_token: str = field(repr=False)
+    ca_certificate_pem: str = field(default="", repr=False)
+
+    @property
+    def key(self) -> str:
+        """As the column ``cicd_providers.controller_key``: the same for everybody with this URL and account."""
+        text = f"{self.base_url}\n{self.username}"
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+ClientFactory = Callable[[ControllerAddress], CicdProvider]
+
+
+class ControllerUnavailable(ProviderUnreachable):
+    """Nothing was sent: the controller has been failing, or is as busy as we allow."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerLimits:
+    """``concurrency`` is the bulkhead's. The breaker opens after ``failures`` in a row, for a second at
+    first and up to ``longest_pause_s``; then it lets one call through to find out."""
+
+    concurrency: int = 8
+    failures: int = 5
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 10.0
+
+
+class Breaker:
+    """Keeps us from waiting for a controller that doesn't answer. Holds no lock: for one event loop."""
+
+    def __init__(
+        self, limits: ControllerLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._in_a_row = 0
+        self._pauses = 0
+        self._open_until = 0.0
+        self._probing = False
+        self.failures_seen = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it has tripped and no call has succeeded since."""
+        return self._pauses > 0
+
+    def retry_in_s(self) -> float:
+        """How long to wait before the next call has a chance; 0: it has one now."""
+        if not self.open:
+            return 0.0
+        left = self._open_until - self._clock()
+        return left if left > 0 else (1.0 if self._probing else 0.0)
+
+    def enter(self) -> bool:
+        """Count a call in, after `retry_in_s` said 0. True: it is the probe, which must `leave`."""
+        if self.open:
+            self._probing = True
+        return self.open
+
+    def leave(self) -> None:
+        """The probe is over, whatever it told."""
+        self._probing = False
+
+    def answered(self) -> None:
+        """The controller answered, be it with a refusal."""
+        self._in_a_row = self._pauses = 0
+
+    def failed(self) -> None:
+        """The controller didn't answer, or a proxy did for it."""
+        self.failures_seen += 1
+        self._in_a_row += 1
+        still_paused = self.open and self._clock() < self._open_until
+        if self._in_a_row < self._limits.failures or still_paused:
+            return
+        pause = min(
+            self._limits.first_pause_s * 2 ** min(self._pauses, 16), self._limits.longest_pause_s
+        )
+        self._pauses += 1
+        self._open_until = self._clock() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+
+class Controller:
+    """A controller: ``client`` to call it, in a slot."""
+
+    def __init__(
+        self, address: ControllerAddress, client: CicdProvider, limits: ControllerLimits
+    ) -> None:
+        self.key = address.key
+        self.client = client
+        self.breaker = Breaker(limits)
+        self._bulkhead = asyncio.Semaphore(limits.concurrency)
+        self._in_use = 0
+        self._retired = False
+        self._last_used = time.monotonic()
+
+    def available(self) -> bool:
+        """Whether a call has a chance now. A hint: `slot` decides."""
+        return not self._retired and self.breaker.retry_in_s() == 0
+
+    def answered(self) -> None:
+        """Say that a call which doesn't raise, such as ``trigger``, was answered by Jenkins."""
+        self.breaker.answered()
+
+    def failed(self) -> None:
+        """Say that a call which doesn't raise, such as ``trigger``, was not answered by Jenkins."""
+        self.breaker.failed()
+
+    @contextlib.asynccontextmanager
+    async def slot(self, wait_s: float = 5.0) -> AsyncIterator[CicdProvider]:
+        """Hold one of the controller's slots around calls; what they raise moves the breaker.
+
+        Raises ControllerUnavailable, before anything is sent, if the breaker is open, no slot gets
+        free within ``wait_s``, or the provider's credentials have changed meanwhile.
+        """
+        self._check()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._bulkhead.acquire()
+        except TimeoutError:
+            raise ControllerUnavailable(
+                "Jenkins is busy with other calls of ours", retry_after_s=1.0
+            ) from None
+        try:
+            self._check()
+            self._in_use += 1
+            try:
+                async with self._watched():
+                    yield self.client
+            finally:
+                self._in_use -= 1
+                self._last_used = time.monotonic()
+        finally:
+            self._bulkhead.release()
+            await self._close_if_unused()
+
+    async def retire(self) -> None:
+        """Let nobody in any more; close the client once nobody is in."""
+        self._retired = True
+        await self._close_if_unused()
+
+    def idle_s(self) -> float:
+        """For how long nobody has used it."""
+        return 0.0 if self._in_use else time.monotonic() - self._last_used
+
+    def _check(self) -> None:
+        if self._retired:
+            raise ControllerUnavailable("The provider has just been changed", retry_after_s=0.0)
+        wait = self.breaker.retry_in_s()
+        if wait > 0:
+            raise ControllerUnavailable("Jenkins has not been answering", retry_after_s=wait)
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        probe = self.breaker.enter()
+        failures_before = self.breaker.failures_seen
+        try:
+            yield
+        except ProviderUnreachable:
+            self.failed()
+            raise
+        except ProviderError:
+            self.answered()
+            raise
+        else:
+            # Whoever was inside may have said already that it went wrong.
+            if self.breaker.failures_seen == failures_before:
+                self.answered()
+        finally:
+            if probe:
+                self.breaker.leave()
+
+    async def _close_if_unused(self) -> None:
+        if self._retired and not self._in_use:
+            await self.client.close()
+
+
+class Controllers:
+    """Finds or makes the controller of a provider; makes it anew when the provider has changed."""
+
+    def __init__(
+        self,
+        make_client: ClientFactory,
+        decrypt: Callable[[bytes], bytes],
+        limits: ControllerLimits | None = None,
+        *,
+        idle_s: float = 900.0,
+    ) -> None:
+        self._make_client = make_client
+        self._decrypt = decrypt
+        self._limits = limits or ControllerLimits()
+        self._idle_s = idle_s
+        self._by_address: dict[ControllerAddress, Controller] = {}
+        self._by_provider: dict[tuple[uuid.UUID, uuid.UUID], tuple[int, ControllerAddress]] = {}
+
+    async def get(self, provider: ProviderAccess) -> Controller:
+        """Return the provider's controller. Don't keep it for longer than one piece of work.
+
+        Raises ProviderUnreachable if what is stored of the provider can't be used.
+        """
+        identity = (provider.tenant_id, provider.provider_id)
+        version, address = self._by_provider.get(identity, (None, None))
+        controller = self._by_address.get(address) if address is not None else None
+        if controller is not None and version == provider.version:
+            return controller
+        address = self._address(provider)
+        controller = self._by_address.get(address) or self._new(address)
+        self._by_provider[identity] = (provider.version, address)
+        await self._retire_unused()
+        return controller
+
+    async def close(self) -> None:
+        """Close every client; calls under way end with an error."""
+        controllers = list(self._by_address.values())
+        self._by_address.clear()
+        self._by_provider.clear()
+        for controller in controllers:
+            await controller.retire()
+            await controller.client.close()
+
+    def _address(self, provider: ProviderAccess) -> ControllerAddress:
+        encrypted = provider.api_token_encrypted
+        try:
+            token = self._decrypt(encrypted).decode() if encrypted else ""
+        except Exception as error:
+            _log.exception("provider_secret_unreadable", provider_id=str(provider.provider_id))
+            raise ProviderUnreachable(
+                "The provider's stored API token can't be read. Set it anew."
+            ) from error
+        return ControllerAddress(
+            provider.base_url, provider.username, token, provider.ca_certificate_pem
+        )
+
+    def _new(self, address: ControllerAddress) -> Controller:
+        try:
+            client = self._make_client(address)
+        except ValueError as error:
+            raise ProviderUnreachable(f"The provider can't be used: {error}.") from error
+        controller = self._by_address[address] = Controller(address, client, self._limits)
+        return controller
+
+    async def _retire_unused(self) -> None:
+        """Close what no provider leads to any more, or nobody has used for long."""
+        wanted = {address for _, address in self._by_provider.values()}
+        for address, controller in list(self._by_address.items()):
+            if address not in wanted or controller.idle_s() > self._idle_s:
+                del self._by_address[address]
+                await controller.retire()
