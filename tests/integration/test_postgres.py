@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from deployment_service.dev.postgres import EmbeddedPostgres
+from tests.fixtures_stack import run_sql
 from tests.support.waiting import until
 
 
@@ -55,20 +57,14 @@ async def test_nothing_is_left_behind():
     assert not folder.parent.exists()
 
 
-async def test_a_given_data_folder_is_kept_and_used_again(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for parent in (
-        folder,
-        *folder.parents,
-    ):  # pytest closes its folders to other users, such as the server's
-        if parent.owner() == folder.owner() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    async with EmbeddedPostgres(folder / "pg", durable=False) as server:
-        connection = await asyncpg.connect(server.url())
-        await connection.execute("CREATE TABLE kept AS SELECT 1 AS a")
-        await connection.close()
-    async with EmbeddedPostgres(folder / "pg", durable=False) as server:
-        assert await _count(server.url()) == 1
+async def test_a_given_data_folder_is_kept_and_used_again():
+    # Not pytest's tmp_path, which is closed to the user that the server runs as under root.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        async with EmbeddedPostgres(Path(folder) / "pg", durable=False) as server:
+            await run_sql(server.url(), "CREATE TABLE kept AS SELECT 1 AS a")
+        async with EmbeddedPostgres(Path(folder) / "pg", durable=False) as server:
+            assert await _count(server.url()) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals orphans")
@@ -76,7 +72,6 @@ async def test_the_server_does_not_outlive_a_parent_that_is_killed():
     program = """
         import asyncio
         from deployment_service.dev.postgres import EmbeddedPostgres
-from tests.support.waiting import until
 
         async def main():
             async with EmbeddedPostgres(durable=False) as server:
