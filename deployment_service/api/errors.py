@@ -1,0 +1,174 @@
+"""The one table that says how errors are answered. docs/api.md lists the reasons for callers."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import asyncpg
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from deployment_service.domain import errors
+from deployment_service.logs import log
+from deployment_service.storage.database import AWAY
+
+DOMAIN = "deployment-service"
+Code = grpc.StatusCode
+
+
+class DeadlineExceeded(errors.ServiceError):
+    """The call's time is up."""
+
+
+class Internal(errors.ServiceError):
+    """A defect of ours. What happened is in the log, under the id in the message."""
+
+
+CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
+    errors.InvalidArgument: Code.INVALID_ARGUMENT,
+    errors.NotFound: Code.NOT_FOUND,
+    errors.AlreadyExists: Code.ALREADY_EXISTS,
+    errors.FailedPrecondition: Code.FAILED_PRECONDITION,
+    errors.Aborted: Code.ABORTED,
+    errors.Unauthenticated: Code.UNAUTHENTICATED,
+    errors.PermissionDenied: Code.PERMISSION_DENIED,
+    errors.ResourceExhausted: Code.RESOURCE_EXHAUSTED,
+    errors.Unavailable: Code.UNAVAILABLE,
+    DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+    Internal: Code.INTERNAL,
+}
+
+# Metadata is limited to about 8 KiB in all, and a message appears in it up to three times.
+_MAX_MESSAGE_BYTES = 800
+_MAX_METADATA_BYTES = 200
+
+# The database could be reached but can't serve now: a standby after a failover, no memory, no disk.
+_UNABLE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError)
+# Somebody else changed the same things at the same time, more often than we try.
+_CONCURRENT = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ForeignKeyViolationError,
+    asyncpg.UniqueViolationError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the caller instead of a response."""
+
+    code: grpc.StatusCode
+    message: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def explain(error: Exception) -> errors.ServiceError:
+    """Say what an error of any kind means for the caller; log what the caller isn't told."""
+    if isinstance(error, errors.ServiceError):
+        return error
+    # An InterfaceError that is a ValueError is a value that we should not have handed to the database.
+    if isinstance(error, (*AWAY, *_UNABLE)) and not isinstance(error, ValueError):
+        log.warning("database away", error=type(error).__name__, detail=str(error))
+        return errors.Unavailable("DATABASE_AWAY", "The database can't be reached; try again soon.")
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return DeadlineExceeded("STATEMENT_TIMEOUT", "The database took too long; try again.")
+    if isinstance(error, _CONCURRENT):
+        log.info("concurrent change", error=type(error).__name__, detail=str(error))
+        return errors.Aborted(
+            "CONCURRENT_CHANGE", "Something else changed the same at this moment; try again."
+        )
+    return _internal(error)
+
+
+def _internal(error: Exception) -> errors.ServiceError:
+    error_id = uuid.uuid4().hex[:12]
+    log.error("internal error", error_id=error_id, exc_info=error)
+    return Internal(
+        "INTERNAL",
+        f"An internal error. Tell the operators of the deployment service its id: {error_id}.",
+        metadata={"error_id": error_id},
+    )
+
+
+def answer(error: errors.ServiceError) -> Answer:
+    """Put an error into a rich status (google.rpc.Status) and the metadata that goes with it."""
+    code = next(code for kind, code in CODES.items() if isinstance(error, kind))
+    message = _clip(error.message, _MAX_MESSAGE_BYTES)
+    status = status_pb2.Status(code=_number(code), message=message)
+    for detail in (_error_info(error), *_further_details(error, message)):
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return Answer(
+        code,
+        message,
+        (
+            ("error-reason", error.reason),
+            ("grpc-status-details-bin", status.SerializeToString()),
+        ),
+    )
+
+
+def _error_info(error: errors.ServiceError) -> Message:
+    metadata = {
+        _clip(key, 64): _clip(value, _MAX_METADATA_BYTES) for key, value in error.metadata.items()
+    }
+    info: Message = error_details_pb2.ErrorInfo(
+        reason=error.reason, domain=DOMAIN, metadata=metadata
+    )
+    return info
+
+
+def _further_details(error: errors.ServiceError, message: str) -> list[Message]:
+    match error:
+        case errors.InvalidArgument():
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=_clip(error.field, _MAX_METADATA_BYTES),
+                description=_clip(error.description, _MAX_MESSAGE_BYTES),
+                reason=error.reason,
+            )
+            return [error_details_pb2.BadRequest(field_violations=[violation])]
+        case errors.NotFound() | errors.AlreadyExists():
+            return [
+                error_details_pb2.ResourceInfo(
+                    resource_type=error.kind,
+                    resource_name=_clip(error.name, _MAX_METADATA_BYTES),
+                    description=message,
+                )
+            ]
+        case errors.FailedPrecondition():
+            failure = error_details_pb2.PreconditionFailure.Violation(
+                type=error.reason,
+                subject=_clip(error.metadata.get("name", ""), _MAX_METADATA_BYTES),
+                description=message,
+            )
+            return [error_details_pb2.PreconditionFailure(violations=[failure])]
+        case errors.ResourceExhausted() | errors.Unavailable():
+            return [_retry_info(error.retry_after_s)]
+        case errors.Aborted() if error.reason == "CONCURRENT_CHANGE":
+            return [_retry_info(0.1)]
+        case _:
+            return []
+
+
+def _retry_info(seconds: float) -> Message:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(int(seconds * 1000))
+    info: Message = error_details_pb2.RetryInfo(retry_delay=delay)
+    return info
+
+
+def _number(code: grpc.StatusCode) -> int:
+    number: int = code.value[0]
+    return number
+
+
+def _clip(text: str, limit: int) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return encoded[: limit - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,175 @@
+"""Settings, from the environment (prefix DEPLOYMENT_SERVICE_). Units are in the names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from deployment_service.secrets import SecretBox
+
+PREFIX = "DEPLOYMENT_SERVICE_"
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Connections = Annotated[int, Field(ge=1, le=500)]
+
+
+class SettingsError(Exception):
+    """The environment doesn't hold usable settings; the message has a line for each problem."""
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the database is: all that ``migrate`` and ``create-key`` need."""
+
+    # Nothing is taken from variables that Jenkins sets in its builds, nor from files.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, validate_default=True, extra="ignore"
+    )
+
+    database_url: SecretStr = Field(
+        description="required; PostgreSQL 16 or newer: postgresql://user:password@host:5432/name",
+        min_length=1,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto is console on a terminal, else json"
+    )
+
+
+class Settings(DatabaseSettings):
+    """How a replica of the service runs."""
+
+    database_listen_url: SecretStr = Field(
+        SecretStr(""),
+        description="for LISTEN, which no transaction-mode pooler passes on; the database URL if empty",
+    )
+    listen: str = Field(
+        "127.0.0.1:50051", description="host:port to listen on for gRPC; port 0 takes a free one"
+    )
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+        description="required; Fernet keys, comma-separated, for secrets at rest: the first encrypts, "
+        "all decrypt; `deployment-service generate-secret-key` makes one",
+        min_length=1,
+    )
+    webhook_locale: str = Field(
+        "en", description="the locale in webhook URLs", pattern="^[A-Za-z]{2}(-[A-Za-z0-9]{2,8})?$"
+    )
+    allow_config_xml: bool = Field(
+        False,
+        description="whether admins may define jobs by a whole config.xml: it may do anything",
+    )
+
+    api_pool_connections: Connections = Field(
+        20, description="connections to the database for calls, at most"
+    )
+    worker_pool_connections: Connections = Field(
+        10, description="connections to the database for background work and reports, at most"
+    )
+    statement_timeout_s: Seconds = Field(20.0, description="what one SQL statement may take")
+    call_timeout_s: Seconds = Field(30.0, description="deadline of unary calls that bring none")
+    key_cache_s: float = Field(
+        2.0, ge=0, le=30, description="how long a revoked API key may still be accepted"
+    )
+    max_watches_per_tenant: int = Field(
+        1000, ge=1, description="open watch streams of one tenant on this replica"
+    )
+
+    trigger_wait_s: Seconds = Field(
+        3.0, description="how long RunDeployment and CreateDeployment wait for Jenkins"
+    )
+    trigger_deadline_s: Seconds = Field(
+        600.0, description="how long a run may wait to be triggered before it fails"
+    )
+    quarantine_s: Seconds = Field(
+        30.0, description="how long a request of ours may linger before it reaches Jenkins"
+    )
+    request_timeout_s: Seconds = Field(10.0, description="timeout of one request to Jenkins")
+    read_interval_s: Seconds = Field(
+        5.0, description="how often Jenkins is read where webhooks come"
+    )
+    polling_interval_s: Seconds = Field(
+        2.0, description="how often Jenkins is read where no webhooks come"
+    )
+
+    metrics_listen: str = Field("", description="host:port for Prometheus; empty: no metrics")
+    drain_grace_s: Seconds = Field(
+        10.0, description="how long calls under way may take to finish on shutdown"
+    )
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if value:
+            host_port(value)
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _usable_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        try:
+            SecretBox([key.get_secret_value() for key in value])
+        except ValueError:
+            raise ValueError("each must be a Fernet key: 32 bytes in URL-safe base64") from None
+        return value
+
+    def secret_box(self) -> SecretBox:
+        """What encrypts and decrypts secrets at rest."""
+        return SecretBox([key.get_secret_value() for key in self.secret_keys])
+
+
+def host_port(value: str) -> tuple[str, int]:
+    """Split ``host:port``; a host with colons is in brackets. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:50051 or [::]:50051")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def load_database_settings() -> DatabaseSettings:
+    """Read where the database is; raises SettingsError."""
+    try:
+        return DatabaseSettings()
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def load_settings() -> Settings:
+    """Read all settings; raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        about = Settings.model_fields[field].description if field in Settings.model_fields else ""
+        missing = problem["type"] == "missing"
+        what = "is not set" if missing else problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{PREFIX}{field.upper()}{' ' if missing else ': '}{what}. It is: {about}")
+    return "\n".join(lines)
+
+
+def describe() -> str:
+    """Return a list of all settings for --help."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() else _show(field.default)
+        lines.append(f"  {PREFIX}{name.upper()}\n      {field.description}{default}")
+    return "\n".join(lines)
+
+
+def _show(default: object) -> str:
+    text = default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+    return f" [{text}]" if text else ""

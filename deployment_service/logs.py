@@ -1,0 +1,63 @@
+"""Logging: structured, one line each, that no input can forge."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+
+_UNCLEAN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_MAX_CHARS = 2000
+
+log = cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
+
+
+def configure(
+    level: str, style: Literal["auto", "json", "console"], stream: TextIO | None = None
+) -> None:
+    """Send everything, ours and the libraries', to ``stream`` (stdout) in one form."""
+    stream = stream or sys.stdout
+    console = style == "console" or (style == "auto" and stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _clean,
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=last, foreign_pre_chain=shared)
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # These tell of every request; what they have to say of failures comes as an exception as well.
+    for chatty in ("urllib3", "jenkins", "alembic", "sqlalchemy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _clean(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        # Only what we write ourselves, tracebacks, may have lines.
+        if isinstance(value, str) and key != "exception":
+            event[key] = _UNCLEAN.sub("\ufffd", value[:_MAX_CHARS])
+    return event
