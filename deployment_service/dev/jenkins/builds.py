@@ -84,7 +84,7 @@ async def _run_freestyle(controller: Controller, build: Build) -> Result:
     result = Result.SUCCESS
     for builder in job.config.builders:
         console.line(f"[{job.name}] $ {describe(builder.command)}")
-        code = await controller.workspaces.run(build, builder.command, environment, console)
+        code = await controller.workspaces.run(build, builder.command, environment)
         if build.abort.is_set():
             result = Result.ABORTED
             break

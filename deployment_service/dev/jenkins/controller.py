@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 
 from .builds import HOLD_MARK, run_build
 from .clock import Clock
@@ -234,6 +235,10 @@ class Controller:
         self.quieting_down = False
         saved_before = self.clock.now() - self.config.queue_saved_every_s if hard else None
         self.queue.restore(saved_before=saved_before)
+        when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(self.clock.now()))
+        for build in self.running_builds():
+            build.console.line(f"Resuming build at {when} after Jenkins restart")
+            build.console.line(f"Ready to run at {when}")
 
     def close(self) -> None:
         """End everything for good, processes included."""

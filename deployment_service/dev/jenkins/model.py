@@ -122,9 +122,8 @@ class Job(Item):
     """A copied job is not buildable before its configuration has been saved once."""
     branch: str | None = None
     """Set on the jobs of a multibranch project."""
-    jenkinsfile_parameters: tuple[str, ...] | None = None
-    """What the last `properties([parameters(…)])` declared; it removes only what it once knew."""
-    foreign_parameters_seen: frozenset[str] = frozenset()
+    declared_parameters: frozenset[str] | None = None
+    """What the Jenkinsfile declared when it last ran; None before it first did."""
 
     @property
     def is_pipeline(self) -> bool:

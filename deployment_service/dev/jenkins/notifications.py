@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -29,6 +30,19 @@ async def notify(controller: Controller, build: Build, phase: str, timestamp_ms:
     for endpoint in build.job.config.endpoints or ():
         if endpoint.url_or_id.strip() and _wants(endpoint, build, phase):
             await _Delivery(controller, build, endpoint, phase, timestamp_ms, to_console).send()
+
+
+async def notify_manually(
+    controller: Controller, build: Build, phase: str, notes: str | None, loglines: int | None
+) -> None:
+    """The `notifyEndpoints` step: neither the event nor the branch filter counts."""
+    for endpoint in build.job.config.endpoints or ():
+        changes: dict[str, Any] = {} if notes is None else {"notes": notes}
+        if loglines:
+            changes["loglines"] = loglines
+        told = dataclasses.replace(endpoint, branch=".*", **changes)
+        if told.url_or_id.strip() and controller.config.notification_plugin is not None:
+            await _Delivery(controller, build, told, phase, controller.clock.now_ms(), True).send()
 
 
 def _wants(endpoint: Endpoint, build: Build, phase: str) -> bool:

@@ -1,15 +1,241 @@
-"""stub"""
+"""Running Pipelines: the script's surroundings, and which step is which."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from . import declarative
+from .groovy import Parser
+from .groovy_tokens import GroovyError
+from .interpreter import Closure, Evaluator, ScriptFailure, to_text
+from .jobxml import replace_parameters
 from .model import Build, Result
+from .parameters import ParameterDefinition, ParameterKind
+from .pipeline_steps import Interrupted, Steps
 
 if TYPE_CHECKING:
     from .controller import Controller
 
+_PARAMETER_STEPS = {
+    "string": ParameterKind.STRING,
+    "text": ParameterKind.TEXT,
+    "booleanParam": ParameterKind.BOOLEAN,
+    "choice": ParameterKind.CHOICE,
+    "password": ParameterKind.PASSWORD,
+}
+# Steps that only wrap their body, as far as anything outside can tell.
+_TRANSPARENT_TEXT = """
+stage steps script timestamps ansiColor wrap withCredentials dir lock container ws milestone
+configFileProvider sshagent waitUntil
+"""
+_TRANSPARENT = frozenset(_TRANSPARENT_TEXT.split())
+_IGNORED_TEXT = """
+checkout git archiveArtifacts junit stash unstash cleanWs deleteDir pipelineTriggers
+buildDiscarder logRotator disableConcurrentBuilds cron scm skipDefaultCheckout disableResume
+durabilityHint library writeFile
+"""
+_IGNORED = frozenset(_IGNORED_TEXT.split())
+
 
 async def run_pipeline(controller: Controller, build: Build) -> Result:
-    """stub"""
-    return Result.SUCCESS
+    """Run the job's script and return the worst of what happened."""
+    run = PipelineRun(controller, build)
+    console = build.console
+    console.line("[Pipeline] Start of Pipeline")
+    failure: ScriptFailure | GroovyError | None = None
+    try:
+        await run.evaluator.run_script(Parser(build.job.config.script).script())
+    except (ScriptFailure, GroovyError) as caught:
+        failure = caught
+    console.line("[Pipeline] End of Pipeline")
+    if failure is None:
+        return build.result or Result.SUCCESS
+    if isinstance(failure, Interrupted):
+        return Result.ABORTED
+    # Java's exceptions come with their class, the `error` step's with a word of the console's.
+    by_class = re.match(r"[\w.]+\.\w+(Exception|Error)\b", str(failure))
+    console.line(str(failure) if by_class else f"ERROR: {failure}")
+    return Result.FAILURE
+
+
+class CurrentBuild:
+    """`currentBuild` in a script."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self.number = build.number
+        self.displayName = build.display_name
+
+    @property
+    def result(self) -> str | None:
+        """Null while all is well."""
+        return self._build.result.name if self._build.result else None
+
+    @property
+    def currentResult(self) -> str:  # noqa: N802 - the name that scripts use
+        """Never null."""
+        return self.result or "SUCCESS"
+
+    def assign(self, name: str, value: Any) -> bool:
+        """`currentBuild.result = …` only ever makes it worse; unknown names mean FAILURE."""
+        if name == "description":
+            self._build.description = to_text(value)
+        elif name == "result" and value is not None:
+            known = Result.__members__.get(to_text(value).upper(), Result.FAILURE)
+            self._build.worsen(known)
+        elif name != "displayName":
+            return name == "result"
+        return True
+
+
+class PipelineRun:
+    """One run: the values that the script sees, and its steps."""
+
+    def __init__(self, controller: Controller, build: Build) -> None:
+        self.controller = controller
+        self.build = build
+        self.environment = controller.environment_of(build)
+        self._values: dict[str, Any] = {
+            "params": {p.name: p.value for p in build.parameters or ()},
+            "env": self.environment,
+            "currentBuild": CurrentBuild(build),
+            "scm": None,
+        }
+        self.evaluator = Evaluator(self.call, self._look_up, self._assign_member)
+        steps = Steps(self)
+        self._steps: dict[str, Callable[[list[Any], dict[str, Any]], Awaitable[Any]]] = {
+            name.removeprefix("step_"): getattr(steps, name)
+            for name in dir(steps)
+            if name.startswith("step_")
+        }
+
+    def _look_up(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        if name in self.environment:
+            return self.environment[name]
+        if name in ("any", "none"):
+            return name
+        if name in self._steps or name in _IGNORED or name in _TRANSPARENT:
+            return None
+        raise ScriptFailure(
+            f"groovy.lang.MissingPropertyException: No such property: {name} for class: groovy.lang.Binding"
+        )
+
+    def _assign_member(self, owner: Any, name: str, value: Any) -> bool:
+        if isinstance(owner, CurrentBuild):
+            return owner.assign(name, value)
+        if isinstance(owner, dict):
+            owner[name] = to_text(value) if owner is self.environment else value
+            return True
+        return False
+
+    async def call(self, name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+        """Run a step by its name; a closure at the end is the step's body."""
+        await self.controller.until_up()
+        self.check_interrupt()
+        if name == "pipeline":
+            return await declarative.run(self, arguments[0])
+        if name in _PARAMETER_STEPS:
+            return _definition(_PARAMETER_STEPS[name], named)
+        if name in _IGNORED:
+            return None
+        if name == "parameters":
+            return arguments[0] if arguments else []
+        step = self._steps.get(name)
+        if step is None and name not in _TRANSPARENT:
+            raise ScriptFailure(
+                f"java.lang.NoSuchMethodError: No such DSL method '{name}' found among steps"
+            )
+        body = arguments[-1] if arguments and isinstance(arguments[-1], Closure) else None
+        self.build.console.line(f"[Pipeline] {name}")
+        if step is not None:
+            value = await step(arguments, named)
+        else:
+            value = await self.body(body) if body else None
+        if body is not None:
+            self.build.console.line(f"[Pipeline] // {name}")
+        await self.controller.until_up()
+        return value
+
+    async def body(self, closure: Closure) -> Any:
+        """Run the body of a block step."""
+        self.build.console.line("[Pipeline] {")
+        try:
+            return await self.evaluator.call(closure)
+        finally:
+            self.build.console.line("[Pipeline] }")
+
+    def check_interrupt(self) -> None:
+        """Raise if the build has been stopped."""
+        if self.build.abort.is_set():
+            self.build.console.line(f"Aborted by {self.build.interrupted_by}")
+            raise Interrupted("org.jenkinsci.plugins.workflow.steps.FlowInterruptedException")
+
+    async def until(self, waiting: Awaitable[Any]) -> Any:
+        """Wait for something, or until the build is stopped."""
+        task = asyncio.ensure_future(waiting)
+        stopped = asyncio.create_task(self.build.abort.wait())
+        pending: set[asyncio.Future[Any]] = {task, stopped}
+        try:
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            self.check_interrupt()
+            return task.result()
+        finally:
+            stopped.cancel()
+            if not task.done():
+                task.cancel()
+
+    def add_step(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Give the script one more step."""
+
+        async def run(arguments: list[Any], named: dict[str, Any]) -> None:
+            await step()
+
+        self._steps[name] = run
+
+    @staticmethod
+    def is_interruption(failure: ScriptFailure) -> bool:
+        """Whether the build was stopped, rather than having failed."""
+        return isinstance(failure, Interrupted)
+
+    @contextmanager
+    def after_interruption(self) -> Iterator[None]:
+        """Let steps run although the build has been stopped: `post` does."""
+        before, self.build.abort = self.build.abort, asyncio.Event()
+        try:
+            yield
+        finally:
+            self.build.abort = before
+
+    def declare(self, declared: list[ParameterDefinition], *, keep_foreign: bool) -> None:
+        """Write parameters that the Jenkinsfile declares into the job's configuration."""
+        job = self.build.job
+        names = {definition.name for definition in declared}
+        formerly = job.declared_parameters or frozenset()
+        foreign = [
+            definition
+            for definition in job.config.parameters or ()
+            if definition.name not in names and definition.name not in formerly
+        ]
+        replace_parameters(job.xml, (*declared, *(foreign if keep_foreign else ())))
+        job.update(job.xml, job.xml_version)
+        job.declared_parameters = frozenset(names)
+
+
+def _definition(kind: ParameterKind, named: dict[str, Any]) -> ParameterDefinition:
+    choices = named.get("choices") or ()
+    listed = choices.split("\n") if isinstance(choices, str) else [to_text(one) for one in choices]
+    default = named.get("defaultValue")
+    return ParameterDefinition(
+        kind,
+        name=to_text(named.get("name") or ""),
+        default="" if default is None else to_text(default),
+        description=named.get("description"),
+        choices=tuple(listed),
+        trim=bool(named.get("trim")),
+    )

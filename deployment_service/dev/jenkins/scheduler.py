@@ -176,9 +176,10 @@ class BuildQueue:
     def restore(self, *, saved_before: float | None) -> None:
         """Come back after a restart: left items are forgotten; `saved_before` marks a hard kill."""
         self._left.clear()
-        kept = [i for i in self._live.values() if i.placeholder_of is None]
+        kept = list(self._live.values())
         if saved_before is not None:
-            kept = [item for item in kept if item.entered_at <= saved_before]
+            # A Pipeline that resumes asks again for its executor, so its placeholder is never lost.
+            kept = [i for i in kept if i.placeholder_of or i.entered_at <= saved_before]
             self._ids = new_id_counter(1 + max((item.id for item in kept), default=0))
         self._live = {item.id: item for item in kept}
         for item in kept:

@@ -31,9 +31,16 @@ class Workspaces:
         return path
 
     async def run(
-        self, build: Build, command: str, environment: Mapping[str, str], console: Console
+        self,
+        build: Build,
+        command: str,
+        environment: Mapping[str, str],
+        captured: Console | None = None,
     ) -> int:
-        """Run a script and return its exit code; a build's `abort` ends it with SIGTERM."""
+        """Run a script and return its exit code; a build's `abort` ends it with SIGTERM.
+
+        Its output goes to the build's console; `captured` takes the standard output instead.
+        """
         workspace = self.path(build.job.full_name)
         script = Path(self._home.name, f"script-{id(build)}-{build.number}.sh")
         script.write_text(command, errors="replace")
@@ -45,13 +52,16 @@ class Workspaces:
             env={**inherited, **environment, "WORKSPACE": str(workspace)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE if captured else asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
         self._running[process.pid] = process
         watcher = asyncio.create_task(_end_on_abort(build, process))
         try:
-            await _copy_output(process, console)
+            await asyncio.gather(
+                _copy(process.stdout, captured or build.console),
+                _copy(process.stderr, build.console),
+            )
             return await process.wait()
         finally:
             watcher.cancel()
@@ -82,10 +92,9 @@ def _interpreter(command: str, script: Path) -> Sequence[str]:
     return ["/bin/sh", "-xe", str(script)]
 
 
-async def _copy_output(process: asyncio.subprocess.Process, console: Console) -> None:
-    assert process.stdout is not None
+async def _copy(stream: asyncio.StreamReader | None, console: Console) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while chunk := await process.stdout.read(65_536):
+    while stream is not None and (chunk := await stream.read(65_536)):
         console.write(decoder.decode(chunk))
 
 
