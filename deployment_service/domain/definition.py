@@ -1,0 +1,338 @@
+"""What a deployment may be defined as: its limits, its normal form, and where its job may be. Pure.
+
+The limits are those of the API's comments; what they leave open is as narrow as Jenkins, XML and
+PostgreSQL need it to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+
+RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
+
+MAX_DISPLAY_NAME_CHARS = 200
+MAX_PARAMETERS = 100
+MAX_PARAMETER_NAME_CHARS = 200
+MAX_PARAMETER_VALUE_BYTES = 32 * 1024
+MAX_LABELS = 64
+MAX_LABEL_CHARS = 63
+MAX_SCRIPT_CHARS = 500_000
+MAX_CONFIG_XML_CHARS = 1_000_000
+# It goes into error messages, which travel in HTTP/2 headers of at most 8 KiB.
+MAX_FULL_NAME_BYTES = 800
+# A folder or job is a directory in Jenkins' home.
+MAX_SEGMENT_BYTES = 200
+_MAX_SCM_TEXT_CHARS = 1000
+
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+# What neither XML 1.0 nor PostgreSQL can hold.
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+# Jenkins refuses names with these.
+_UNSAFE_IN_NAME = re.compile(r"[?*/\\%!@#$^&|<>\[\]:;]")
+
+
+class JobKind(StrEnum):
+    """What a job is made from. The words of ``deployments.job_kind``."""
+
+    EXISTING = "EXISTING"
+    PIPELINE_SCRIPT = "PIPELINE_SCRIPT"
+    PIPELINE_SCM = "PIPELINE_SCM"
+    FREESTYLE_SHELL = "FREESTYLE_SHELL"
+    CONFIG_XML = "CONFIG_XML"
+
+
+_USUAL_KINDS = frozenset(JobKind) - {JobKind.CONFIG_XML}
+_TEXT_FIELDS = {
+    JobKind.PIPELINE_SCRIPT: "pipeline_script",
+    JobKind.FREESTYLE_SHELL: "freestyle_shell",
+    JobKind.CONFIG_XML: "config_xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineScm:
+    """A Pipeline whose Jenkinsfile is in a Git repository. Empty fields stand for the defaults."""
+
+    url: str
+    branch: str = ""
+    script_path: str = ""
+    credentials_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """The job that does the work. ``text`` is the script, shell step or config.xml of the kinds that have one.
+
+    ``full_name`` is as given: empty if the job is to get its default name.
+    """
+
+    kind: JobKind
+    full_name: str = ""
+    text: str = ""
+    scm: PipelineScm | None = None
+    fixed_parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The column ``deployments.job_spec``, in the words of the API."""
+        spec: dict[str, Any] = {"full_name": self.full_name}
+        if self.kind is JobKind.EXISTING:
+            spec["fixed_parameters"] = dict(self.fixed_parameters)
+        elif self.scm is not None:
+            spec["url"] = self.scm.url
+            spec["branch"] = self.scm.branch
+            spec["script_path"] = self.scm.script_path
+            spec["credentials_id"] = self.scm.credentials_id
+        else:
+            spec[_TEXT_FIELDS[self.kind]] = self.text
+        return spec
+
+    @classmethod
+    def from_json(cls, kind: str, spec: Mapping[str, Any]) -> JobDefinition:
+        """Read what `to_json` wrote."""
+        job_kind = JobKind(kind)
+        scm = None
+        if job_kind is JobKind.PIPELINE_SCM:
+            scm = PipelineScm(
+                spec["url"], spec["branch"], spec["script_path"], spec["credentials_id"]
+            )
+        return cls(
+            kind=job_kind,
+            full_name=spec["full_name"],
+            text=spec[_TEXT_FIELDS[job_kind]] if job_kind in _TEXT_FIELDS else "",
+            scm=scm,
+            fixed_parameters=spec.get("fixed_parameters", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRules:
+    """What a provider allows. Empty: every folder; every kind but CONFIG_XML."""
+
+    job_folder: str = ""
+    allowed_folders: tuple[str, ...] = ()
+    allowed_kinds: frozenset[JobKind] = frozenset()
+
+
+def check_display_name(text: str, *, field: str) -> str:
+    """Return the name without spaces around it; raise InvalidArgument if it can't be one."""
+    text = text.strip()
+    if len(text) > MAX_DISPLAY_NAME_CHARS:
+        raise InvalidArgument(field, f"has more than {MAX_DISPLAY_NAME_CHARS} characters")
+    return _printable(text, field)
+
+
+def check_parameters(parameters: Mapping[str, str], *, field: str) -> dict[str, str]:
+    """Return the parameters, by name; raise InvalidArgument if Jenkins couldn't be given them."""
+    if len(parameters) > MAX_PARAMETERS:
+        raise InvalidArgument(field, f"has more than {MAX_PARAMETERS} entries")
+    for name, value in parameters.items():
+        shown = _shown(name)
+        if len(name) > MAX_PARAMETER_NAME_CHARS:
+            raise InvalidArgument(
+                field, f"the name {shown} has more than {MAX_PARAMETER_NAME_CHARS} characters"
+            )
+        if not _PARAMETER_NAME.fullmatch(name):
+            raise InvalidArgument(
+                field, f"the name {shown} must match [A-Za-z_][A-Za-z0-9_.-]*, as variables do"
+            )
+        # Builds get their parameters as environment variables, whose case counts for nothing on Windows.
+        if name.upper() == RUN_ID_PARAMETER:
+            raise InvalidArgument(
+                field,
+                f"{RUN_ID_PARAMETER} is reserved: the service sets it for each run. Leave it out",
+                reason="PARAMETER_RESERVED",
+            )
+        _storable(value, f"{field}[{name}]")
+        if len(value.encode()) > MAX_PARAMETER_VALUE_BYTES:
+            raise InvalidArgument(f"{field}[{name}]", "is longer than 32 KiB")
+    return dict(sorted(parameters.items()))
+
+
+def check_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
+    """Return the labels, by key; raise InvalidArgument if they break a limit."""
+    if len(labels) > MAX_LABELS:
+        raise InvalidArgument(field, f"has more than {MAX_LABELS} entries")
+    for key, value in labels.items():
+        if not 1 <= len(key) <= MAX_LABEL_CHARS:
+            raise InvalidArgument(
+                field, f"the key {_shown(key)} must have 1-{MAX_LABEL_CHARS} characters"
+            )
+        _printable(key, field)
+        if len(value) > MAX_LABEL_CHARS:
+            raise InvalidArgument(f"{field}[{key}]", f"has more than {MAX_LABEL_CHARS} characters")
+        _printable(value, f"{field}[{key}]")
+    return dict(sorted(labels.items()))
+
+
+def check_job(
+    job: JobDefinition, parameters: Mapping[str, str], *, field: str = "deployment.job"
+) -> JobDefinition:
+    """Return the job in normal form; raise InvalidArgument if no Jenkins could have it.
+
+    ``parameters`` are the deployment's own: none of them may be fixed as well.
+    """
+    if job.kind is JobKind.EXISTING:
+        return _check_existing(job, parameters, f"{field}.existing_job")
+    full_name = job.full_name
+    if full_name:
+        full_name = check_full_name(full_name, field=f"{field}.full_name", to_create=True)
+    if job.kind is JobKind.PIPELINE_SCM:
+        scm = _check_scm(job.scm or PipelineScm(""), f"{field}.pipeline_scm")
+        return JobDefinition(job.kind, full_name, scm=scm)
+    where = f"{field}.{_TEXT_FIELDS[job.kind]}"
+    limit = MAX_CONFIG_XML_CHARS if job.kind is JobKind.CONFIG_XML else MAX_SCRIPT_CHARS
+    if not job.text.strip():
+        raise InvalidArgument(where, "is empty", reason="REQUIRED_FIELD")
+    if len(job.text) > limit:
+        raise InvalidArgument(where, f"has more than {limit} characters")
+    return JobDefinition(job.kind, full_name, text=_storable(job.text, where))
+
+
+def check_full_name(full_name: str, *, field: str, to_create: bool) -> str:
+    """Return a job's full name, or raise InvalidArgument.
+
+    A job that exists may have a name that could not be given to a new one: that of a branch is
+    percent-encoded.
+    """
+    if not full_name:
+        raise InvalidArgument(
+            field, "is required; expected one like 'shop/web-prod'", reason="REQUIRED_FIELD"
+        )
+    if len(full_name.encode(errors="replace")) > MAX_FULL_NAME_BYTES:
+        raise InvalidArgument(field, f"is longer than {MAX_FULL_NAME_BYTES} bytes")
+    for segment in full_name.split("/"):
+        if segment in ("", ".", ".."):
+            raise InvalidArgument(
+                field, "must be names joined with single '/', none of them '.' or '..'"
+            )
+        _printable(segment, field)
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            raise InvalidArgument(field, f"has a name longer than {MAX_SEGMENT_BYTES} bytes")
+        if to_create:
+            _check_new_name(segment, field)
+    return full_name
+
+
+def default_full_name(rules: JobRules, tenant: str, deployment_id: str) -> str:
+    """The name of a job that was given none: unique among all tenants that share a folder."""
+    name = f"{tenant}.{deployment_id}"
+    folder = rules.job_folder.strip("/")
+    return f"{folder}/{name}" if folder else name
+
+
+def check_allowed(
+    job: JobDefinition, full_name: str, rules: JobRules, *, caller_is_admin: bool
+) -> None:
+    """Raise if the provider doesn't allow such a job there, or not to this caller."""
+    if job.kind not in (rules.allowed_kinds or _USUAL_KINDS):
+        raise FailedPrecondition(
+            "JOB_KIND_NOT_ALLOWED",
+            f"The provider doesn't allow jobs of the kind {job.kind}. An administrator can change that.",
+            metadata={"kind": str(job.kind)},
+        )
+    if job.kind is JobKind.CONFIG_XML and not caller_is_admin:
+        raise PermissionDenied(
+            "CONFIG_XML_NEEDS_ADMIN",
+            "config_xml can do whatever Jenkins can: it needs a key with role admin.",
+        )
+    allowed = [folder.strip("/") for folder in rules.allowed_folders]
+    own_folder = rules.job_folder.strip("/")
+    if own_folder:
+        allowed.append(own_folder)
+    if rules.allowed_folders and not any(_is_within(full_name, folder) for folder in allowed):
+        raise FailedPrecondition(
+            "FOLDER_NOT_ALLOWED",
+            f"The provider doesn't allow the job '{full_name}' there, only in folders that its "
+            "allowed_folders name.",
+            metadata={"full_name": full_name},
+        )
+
+
+def parameters_of_run(
+    deployment: Mapping[str, str], fixed: Mapping[str, str], run: Mapping[str, str], *, field: str
+) -> dict[str, str]:
+    """What a run is started with: the deployment's parameters, the run's above them, the fixed ones above all.
+
+    ``run`` has been checked. Raises InvalidArgument if it tries to set a fixed one to something else.
+    """
+    for name in run:
+        if fixed.get(name, run[name]) != run[name]:
+            raise InvalidArgument(
+                f"{field}[{name}]",
+                "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
+                reason="PARAMETER_FIXED",
+            )
+    return {**deployment, **run, **fixed}
+
+
+def _check_existing(job: JobDefinition, parameters: Mapping[str, str], where: str) -> JobDefinition:
+    fixed = check_parameters(job.fixed_parameters, field=f"{where}.fixed_parameters")
+    both = sorted(fixed.keys() & parameters.keys())
+    if both:
+        raise InvalidArgument(
+            f"{where}.fixed_parameters",
+            f"{both[0]} is in deployment.parameters as well. Leave it out of one of them",
+        )
+    full_name = check_full_name(job.full_name, field=f"{where}.full_name", to_create=False)
+    return JobDefinition(job.kind, full_name, fixed_parameters=fixed)
+
+
+def _check_scm(scm: PipelineScm, where: str) -> PipelineScm:
+    if not scm.url.strip():
+        raise InvalidArgument(f"{where}.url", "is empty", reason="REQUIRED_FIELD")
+    for name in ("url", "branch", "script_path", "credentials_id"):
+        text = getattr(scm, name)
+        if len(text) > _MAX_SCM_TEXT_CHARS:
+            raise InvalidArgument(
+                f"{where}.{name}", f"has more than {_MAX_SCM_TEXT_CHARS} characters"
+            )
+        _printable(text, f"{where}.{name}")
+        # git would take it for an option.
+        if text.startswith("-"):
+            raise InvalidArgument(f"{where}.{name}", "must not start with '-'")
+    if scm.script_path.startswith("/") or ".." in scm.script_path.split("/"):
+        raise InvalidArgument(f"{where}.script_path", "must be a path inside the repository")
+    return PipelineScm(
+        scm.url.strip(), scm.branch.strip(), scm.script_path.strip(), scm.credentials_id.strip()
+    )
+
+
+def _check_new_name(segment: str, field: str) -> None:
+    unsafe = _UNSAFE_IN_NAME.search(segment)
+    if unsafe:
+        raise InvalidArgument(field, f"Jenkins allows no '{unsafe.group()}' in a name")
+    # Jenkins would cut the spaces off: the job would have another name than ours.
+    if segment != segment.strip() or segment.endswith("."):
+        raise InvalidArgument(field, "no name may start or end with a space, or end with '.'")
+
+
+def _is_within(full_name: str, folder: str) -> bool:
+    # To Jenkins names that differ only in case are the same.
+    return full_name.lower().startswith(f"{folder}/".lower())
+
+
+def _printable(text: str, field: str) -> str:
+    found = _CONTROL.search(text)
+    if found:
+        raise InvalidArgument(field, f"has the control character U+{ord(found.group()):04X}")
+    return text
+
+
+def _storable(text: str, field: str) -> str:
+    found = _UNSTORABLE.search(text)
+    if found:
+        raise InvalidArgument(
+            field, f"has a character that no job can hold: U+{ord(found.group()):04X}"
+        )
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
