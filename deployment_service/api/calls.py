@@ -60,6 +60,11 @@ def current() -> Call:
     return _CURRENT.get()
 
 
+def current_or_none() -> Call | None:
+    """The same, None if the call came without a valid key."""
+    return _CURRENT.get(None)
+
+
 def begin(call: Call) -> None:
     """Make ``call`` the current one. Never undone: each call has a task, and so a context, of its own."""
     _CURRENT.set(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -30,6 +31,7 @@ _INSERT = """
 """
 _BY_ID = "SELECT * FROM tenants WHERE tenant_id = $1"
 _BY_SLUG = "SELECT * FROM tenants WHERE slug = $1"
+_IDS_BY_SLUG = "SELECT slug, tenant_id FROM tenants WHERE slug = ANY($1::text[])"
 _PAGE = "SELECT * FROM tenants WHERE slug > $1 ORDER BY slug LIMIT $2"
 _LOCK = "SELECT FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 # Deleting waits for whoever refers to the row; nothing can start to refer to it meanwhile.
@@ -76,6 +78,12 @@ async def by_id(connection: Connection, tenant_id: uuid.UUID) -> Tenant | None:
 async def by_slug(connection: Connection, slug: str) -> Tenant | None:
     row = await connection.fetchrow(_BY_SLUG, slug)
     return _tenant(row) if row is not None else None
+
+
+async def ids_by_slug(connection: Connection, slugs: Iterable[str]) -> dict[str, uuid.UUID]:
+    """The ids of those of the tenants that exist."""
+    rows = await connection.fetch(_IDS_BY_SLUG, list(slugs))
+    return {row["slug"]: row["tenant_id"] for row in rows}
 
 
 async def page(connection: Connection, *, after_slug: str, limit: int) -> list[Tenant]:
