@@ -190,21 +190,25 @@ def timestamp_ms(value: object) -> int:
         try:
             value = float(text)
         except ValueError:
-            value = _iso_seconds(text)
+            return _iso_ms(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     if not 0 < value <= _YEAR_9999_MS:  # false for NaN as well
         return 0
-    milliseconds = value if value >= 1e11 else value * 1000
-    return int(milliseconds) if milliseconds <= _YEAR_9999_MS else 0
+    return _bounded_ms(value if value >= 1e11 else value * 1000)
 
 
-def _iso_seconds(text: str) -> float:
+def _iso_ms(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _bounded_ms(moment.timestamp() * 1000)
     except (ValueError, OverflowError):
-        return 0.0
+        return 0
+
+
+def _bounded_ms(milliseconds: float) -> int:
+    return round(milliseconds) if 0 < milliseconds <= _YEAR_9999_MS else 0
 
 
 def _status(value: object, name: str) -> str:

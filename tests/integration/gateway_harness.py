@@ -1,0 +1,285 @@
+"""A scripted deployment service behind a real gRPC port, and gateways that run against it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+from aiohttp import web
+
+from deployment_service.client import webhook_tokens
+from deployment_service.v1 import deployment_service_pb2 as deployment
+from deployment_service.v1 import gateway_service_pb2 as pb
+from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
+from webhook_gateway.app import Gateway
+from webhook_gateway.channel import connect
+from webhook_gateway.config import Settings
+from webhook_gateway.connections import Door
+
+PAYLOADS = Path(__file__).resolve().parents[1] / "payloads"
+JOB = "7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11"
+OTHER_JOB = "11111111-2222-4333-8444-555555555555"
+RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
+API_KEY = "gateway-key"
+
+Script = Callable[[pb.ReportBuildsRequest], Awaitable[pb.ReportBuildsResponse]]
+
+
+@dataclass
+class Tenant:
+    """A tenant of the scripted service."""
+
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    keys: dict[str, bytes] = field(default_factory=lambda: {"k1": b"1" * 32})
+    max_age: int = 60
+
+    def token(self, job: str = JOB, key: str = "k1") -> str:
+        return webhook_tokens.mint(self.uid, job, key, self.keys[key])
+
+
+class FakeService(pb_grpc.GatewayServiceServicer):
+    """Answers as it is told; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.tenants = {"demo": Tenant(), "other": Tenant()}
+        self.calls: list[pb.ReportBuildsRequest] = []
+        self.lookups: list[str] = []
+        self.script: Script = applied
+        self.keys_fail: grpc.StatusCode | None = None
+        self.lookup_gate = asyncio.Event()
+        self.lookup_gate.set()
+        self._changed = asyncio.Condition()
+        self._server: grpc.aio.Server | None = None
+        self.port = 0
+
+    @property
+    def reports(self) -> list[pb.BuildReport]:
+        return [report for call in self.calls for report in call.reports]
+
+    @property
+    def pokes(self) -> list[pb.JobPoke]:
+        return [poke for call in self.calls for poke in call.pokes]
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+            ]
+        )
+        pb_grpc.add_GatewayServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(condition)
+
+    async def ReportBuilds(self, request: Any, context: Any) -> pb.ReportBuildsResponse:
+        await self._authorize(context)
+        if not request.reports and not request.pokes:
+            return pb.ReportBuildsResponse()
+        self.calls.append(request)
+        await self._tell()
+        try:
+            return await self.script(request)
+        except FailError as failure:
+            await context.abort(failure.code, "scripted")
+            raise AssertionError from failure
+
+    async def GetWebhookKeys(self, request: Any, context: Any) -> pb.GetWebhookKeysResponse:
+        await self._authorize(context)
+        name = request.tenant.removeprefix("tenants/")
+        self.lookups.append(name)
+        await self._tell()
+        await self.lookup_gate.wait()
+        if self.keys_fail is not None:
+            await context.abort(self.keys_fail, "scripted")
+        tenant = self.tenants.get(name)
+        if tenant is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such tenant")
+            raise AssertionError
+        response = pb.GetWebhookKeysResponse(
+            tenant_uid=tenant.uid,
+            keys=[pb.WebhookKey(key_id=key, secret=value) for key, value in tenant.keys.items()],
+        )
+        response.max_age.seconds = tenant.max_age
+        return response
+
+    async def _authorize(self, context: Any) -> None:
+        if dict(context.invocation_metadata()).get("authorization") != f"Bearer {API_KEY}":
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no key")
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class FailError(Exception):
+    """Makes a scripted call fail."""
+
+    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+def result(verdict: pb.ReportVerdict = pb.REPORT_VERDICT_APPLIED, **fields: Any) -> pb.ReportResult:
+    return pb.ReportResult(verdict=verdict, **fields)
+
+
+async def applied(request: pb.ReportBuildsRequest) -> pb.ReportBuildsResponse:
+    """Say that every report ended its deployment's run."""
+    return pb.ReportBuildsResponse(
+        results=[
+            result(
+                deployment=f"{report.tenant}/deployments/web-prod",
+                old_status=deployment.DEPLOYMENT_STATUS_RUNNING,
+                status=deployment.DEPLOYMENT_STATUS_COMPLETED,
+            )
+            for report in request.reports
+        ]
+    )
+
+
+def always(verdict: pb.ReportVerdict, **fields: Any) -> Script:
+    """Return a script with one verdict for everything."""
+
+    async def script(request: pb.ReportBuildsRequest) -> pb.ReportBuildsResponse:
+        return pb.ReportBuildsResponse(results=[result(verdict, **fields) for _ in request.reports])
+
+    return script
+
+
+@dataclass
+class Running:
+    """A gateway that listens."""
+
+    service: FakeService
+    gateway: Gateway
+    url: str
+    client: aiohttp.ClientSession
+
+    def hook(
+        self, token: str | None = None, tenant: str = "demo", locale: str = "en", job: str = JOB
+    ) -> str:
+        if token is None:
+            token = self.service.tenants[tenant].token(job)
+        return f"{self.url}/{locale}/{tenant}/deployment/webhooks/jenkins?token={token}"
+
+    async def post(
+        self, body: object = None, *, url: str | None = None, **options: Any
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a report; bytes go as they are."""
+        data = body if isinstance(body, bytes) else json.dumps(body or guide()).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        async with self.client.post(
+            url or self.hook(), data=io.BytesIO(data), headers=headers, **options
+        ) as answer:
+            text = await answer.text()
+            if answer.status >= 400:
+                assert answer.content_type == "application/problem+json", text
+            return answer.status, json.loads(text)
+
+
+@contextlib.asynccontextmanager
+async def running(service: FakeService, **settings: Any) -> AsyncIterator[Running]:
+    """Run a gateway in front of a service, as the process does."""
+    values: dict[str, Any] = {
+        "service_target": f"127.0.0.1:{service.port}",
+        "api_key": API_KEY,
+        "port": 0,
+        "failed_proof_delay": 0.0,
+        **settings,
+    }
+    options = Settings(**values)
+    async with connect(options.service_target) as channel:
+        gateway = Gateway(options, pb_grpc.GatewayServiceStub(channel))
+        runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        assert runner.server is not None
+        door = Door(options)
+        url = await door.open(runner.server)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as client:
+            try:
+                yield Running(service, gateway, url, client)
+            finally:
+                door.close()
+                await gateway.finish(2)
+                await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[FakeService]:
+    """Run a scripted service."""
+    service = FakeService()
+    await service.start()
+    try:
+        yield service
+    finally:
+        service.lookup_gate.set()
+        await service.stop()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that nothing tells of."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0)
+
+
+def guide(**fields: object) -> dict[str, object]:
+    """Return the guide's body."""
+    return {
+        "jobId": JOB,
+        "status": "success",
+        "buildNumber": 7,
+        "timestamp": 1795478260797,
+    } | fields
+
+
+def plugin(**build: object) -> dict[str, object]:
+    """Return the Notification plugin's body."""
+    return {
+        "name": "web-prod",
+        "display_name": "web-prod",
+        "url": "job/shop/job/web-prod/",
+        "build": {
+            "full_url": "http://ci/job/shop/job/web-prod/7/",
+            "number": 7,
+            "queue_id": 38,
+            "timestamp": 1795478260797,
+            "duration": 0,
+            "phase": "FINALIZED",
+            "status": "SUCCESS",
+            "url": "job/shop/job/web-prod/7/",
+            "scm": {"changes": [], "culprits": []},
+            "parameters": {"DEPLOYMENT_RUN_ID": RUN, "FLAG": "true"},
+            "log": "",
+            "notes": "",
+            "artifacts": {},
+        }
+        | build,
+    }
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    """Return the requests of a recording: headers and body."""
+    requests: list[dict[str, Any]] = json.loads((PAYLOADS / f"{name}.json").read_text())["requests"]
+    return requests
