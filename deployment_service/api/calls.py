@@ -70,6 +70,19 @@ def begin(call: Call) -> None:
     _CURRENT.set(call)
 
 
+_DEADLINE: ContextVar[float] = ContextVar("deadline")
+
+
+def set_deadline(loop_time: float) -> None:
+    """Note until when the call that this task serves must be answered."""
+    _DEADLINE.set(loop_time)
+
+
+def deadline() -> float | None:
+    """Until when; None for streams."""
+    return _DEADLINE.get(None)
+
+
 def _uuid(text: str) -> uuid.UUID:
     # uuid.UUID takes more spellings (braces, "urn:uuid:", no hyphens); one is enough.
     try:

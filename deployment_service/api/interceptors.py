@@ -119,6 +119,7 @@ class Errors(Around):
         if not streaming:
             left = cast("float | None", context.time_remaining())
             limit = self._call_timeout_s if left is None else left
+            calls.set_deadline(asyncio.get_running_loop().time() + limit)
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:

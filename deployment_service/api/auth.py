@@ -1,0 +1,210 @@
+"""The one place where a key is checked and a request is let through, by the table in ``policy.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any
+
+from deployment_service.actions import api_keys
+from deployment_service.api import calls, validation
+from deployment_service.api.calls import Call
+from deployment_service.api.interceptors import Around, Context, Undecodable
+from deployment_service.api.policy import (
+    POLICIES,
+    AllTenants,
+    ManyTenants,
+    OneTenant,
+    OptionalTenant,
+    OwnThings,
+    Scope,
+)
+from deployment_service.domain.access import Caller, TenantRef
+from deployment_service.domain.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+from deployment_service.logs import log
+from deployment_service.storage import api_keys as api_key_rows
+from deployment_service.storage import tenants
+from deployment_service.storage.database import Database
+
+_MAX_CACHED = 10_000
+
+
+class Keys:
+    """Finds who calls. Remembers valid keys for a moment, and ends the streams of revoked ones."""
+
+    def __init__(self, database: Database, cache_s: float, *, recheck_s: float = 2.0) -> None:
+        self._database = database
+        self._cache_s = cache_s
+        self._recheck_s = recheck_s
+        self._cache: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._streams: dict[uuid.UUID, set[asyncio.Timeout]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look after open streams."""
+        self._task = asyncio.create_task(self._recheck())
+
+    async def stop(self) -> None:
+        """Stop looking after them."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def caller(self, context: Context) -> Caller:
+        """The caller by the metadata ``authorization``; raises Unauthenticated."""
+        secret = _bearer(context)
+        digest = hashlib.sha256(secret.encode()).digest()
+        now = asyncio.get_running_loop().time()
+        cached = self._cache.get(digest)
+        if cached is not None and now < cached[1]:
+            return cached[0]
+        caller = await api_keys.find_caller(self._database, secret)
+        self._cache.pop(digest, None)
+        if caller is None:
+            raise _invalid_key()
+        self._cache[digest] = (caller, now + self._cache_s)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.popitem(last=False)
+        return caller
+
+    @contextlib.asynccontextmanager
+    async def while_valid(self, caller: Caller) -> AsyncIterator[None]:
+        """End what is inside with Unauthenticated as soon as the caller's key is found revoked."""
+        timeout = asyncio.timeout(None)
+        streams = self._streams.setdefault(caller.key_id, set())
+        streams.add(timeout)
+        try:
+            async with timeout:
+                yield
+        except TimeoutError:
+            if timeout.expired():
+                raise _invalid_key() from None
+            raise
+        finally:
+            streams.discard(timeout)
+            if not streams and self._streams.get(caller.key_id) is streams:
+                del self._streams[caller.key_id]
+
+    async def _recheck(self) -> None:
+        """One small query now and then, for all open streams of the replica."""
+        while True:
+            await asyncio.sleep(self._recheck_s)
+            asked = set(self._streams)
+            if not asked:
+                continue
+            try:
+                async with self._database.acquire() as connection:
+                    valid = await api_key_rows.valid_of(connection, asked)
+            except Exception as error:
+                # Streams go on while the database is away: a watch must survive that.
+                log.info("keys of open streams not checked", error=type(error).__name__)
+                continue
+            now = asyncio.get_running_loop().time()
+            for key_id in asked - valid:
+                for timeout in self._streams.get(key_id, ()):
+                    timeout.reschedule(now)
+
+
+def _bearer(context: Context) -> str:
+    values = [
+        value
+        for key, value in context.invocation_metadata() or ()
+        if key == "authorization" and isinstance(value, str)
+    ]
+    if not values:
+        raise Unauthenticated(
+            "API_KEY_MISSING", "Send the metadata 'authorization: Bearer <api key>'."
+        )
+    scheme, _, secret = values[0].partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer":
+        raise _invalid_key()
+    return secret.strip()
+
+
+def _invalid_key() -> Unauthenticated:
+    return Unauthenticated(
+        "API_KEY_INVALID", "The API key is not valid: mistyped, revoked or of another installation."
+    )
+
+
+class Auth(Around):
+    """Lets a call through if its key may make it, and its request is one."""
+
+    def __init__(self, keys: Keys, database: Database) -> None:
+        self._keys = keys
+        self._database = database
+
+    @contextlib.asynccontextmanager
+    async def around(
+        self, method: str, request: Any, context: Context, *, streaming: bool
+    ) -> AsyncIterator[None]:
+        policy = POLICIES[method]
+        caller = await self._keys.caller(context)
+        calls.begin(Call(method, caller, caller.tenant))
+        if not caller.role.includes(policy.role):
+            raise PermissionDenied(
+                "ROLE_INSUFFICIENT",
+                f"This needs role {policy.role.lower()}; the key has role {caller.role.lower()}.",
+                metadata={"needed": policy.role.lower(), "has": caller.role.lower()},
+            )
+        if isinstance(request, Undecodable):
+            raise InvalidArgument(
+                "request", "can't be decoded as the message it should be", reason="UNDECODABLE"
+            )
+        validation.check(request)
+        tenant = await self._tenant(policy.scope, request, caller)
+        calls.begin(Call(method, caller, tenant, calls.deadline()))
+        if not streaming:
+            yield
+            return
+        async with self._keys.while_valid(caller):
+            yield
+
+    async def _tenant(self, scope: Scope, request: Any, caller: Caller) -> TenantRef | None:
+        match scope:
+            case OneTenant():
+                return await self._resolve(scope.find(request), caller)
+            case OptionalTenant():
+                slug = scope.find(request)
+                return await self._resolve(slug, caller) if slug is not None else None
+            case ManyTenants():
+                if caller.tenant is not None:
+                    for slug in scope.find(request):
+                        _check_scope(slug, caller)
+                return None
+            case AllTenants():
+                if caller.tenant is not None:
+                    raise PermissionDenied(
+                        "SCOPE_INSUFFICIENT", "This needs a key for all tenants."
+                    )
+                return None
+            case OwnThings():
+                return None
+
+    async def _resolve(self, slug: str, caller: Caller) -> TenantRef:
+        _check_scope(slug, caller)
+        if caller.tenant is not None:
+            return caller.tenant
+        async with self._database.acquire() as connection:
+            tenant = await tenants.by_slug(connection, slug)
+        if tenant is None:
+            raise NotFound("tenant", f"tenants/{slug}")
+        return TenantRef(tenant.tenant_id, tenant.slug)
+
+
+def _check_scope(slug: str, caller: Caller) -> None:
+    """The same answer for tenants that exist and for those that don't."""
+    if caller.tenant is not None and slug != caller.tenant.slug:
+        raise PermissionDenied(
+            "SCOPE_INSUFFICIENT",
+            f"The key is for the tenant '{caller.tenant.slug}', not for '{slug}'.",
+        )
