@@ -49,7 +49,8 @@ class Gateway:
         self._failed_proofs = RateLimit(settings.failed_proofs)
         self._ceiling = RateLimit(settings.tenant_ceiling)
         self._bodies = BodyMemory(settings.max_bodies_bytes)
-        self._lines = Throttle()
+        self._lines = Throttle(500)
+        self._refusals = Throttle(20)
         self._ready: tuple[float, str | None] = (0.0, None)
         self._in_hand = 0
         self._no_request = asyncio.Event()
@@ -163,7 +164,8 @@ class Gateway:
             )
         except RefusedError as failure:
             refusal = failure
-            self._failed_proofs.hit(address)
+            if failure.reason is Reason.UNAUTHENTICATED:
+                self._failed_proofs.hit(address)
             if blocked:
                 refusal = RefusedError(
                     Reason.TOO_MANY_FAILED_PROOFS,
@@ -225,7 +227,7 @@ class Gateway:
     def _log_refusal(
         self, refusal: RefusedError, request: web.Request, proof: Proof | None
     ) -> None:
-        if (more := self._lines.allow()) is not None:
+        if (more := self._refusals.allow()) is not None:
             log.warning(
                 FAILED.format(why=refusal.reason),
                 detail=refusal.detail,
@@ -271,7 +273,7 @@ def _check_headers(request: web.Request, max_body: int) -> None:
         "utf8",
         "us-ascii",
     ):
-        named = payloads.clean(request.headers.get("Content-Type", "none"), 100)
+        named = payloads.clean(request.headers.get("Content-Type", "none"), 40)
         raise RefusedError(Reason.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type is {named}.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RefusedError(Reason.UNSUPPORTED_ENCODING)
@@ -303,7 +305,8 @@ def _answer_result(result: pb.ReportResult) -> web.Response:
     # A verdict that is newer than this gateway: nothing is claimed about it.
     outcome = VERDICTS.get(result.verdict, 202)
     if isinstance(outcome, Reason):
-        raise RefusedError(outcome, result.message, verdict=verdict, retry_after=5)
+        wait = 5 if outcome is Reason.NOT_DURABLE_YET else None
+        raise RefusedError(outcome, result.message, verdict=verdict, retry_after=wait)
     body = {
         "verdict": verdict,
         "deployment": result.deployment,

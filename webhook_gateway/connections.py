@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -115,7 +115,7 @@ class _Guard(asyncio.Protocol):
         self._web = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's own isn't a subclass
         peer = transport.get_extra_info("peername")
         connection = self._door.admit(peer[0] if peer else "", self._web)
         if connection is None:

@@ -55,7 +55,8 @@ class Forwarder:
         self._resting = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._lines = Throttle(50)
+        self._lines = Throttle(500)
+        self._failures = Throttle(5)
         metrics.queued.set_function(lambda: self._backlog.reports)
 
     async def submit(self, report: pb.BuildReport, patience: float) -> pb.ReportResult:
@@ -217,7 +218,7 @@ class Forwarder:
         if not self._resting:
             self._resting = True
             asyncio.get_running_loop().call_later(self._pause, self._rested)
-        if (more := self._lines.allow()) is not None:
+        if (more := self._failures.allow()) is not None:
             log.warning("deployment service away", code=code, queued=self._backlog.reports, **more)
 
     def _rested(self) -> None:

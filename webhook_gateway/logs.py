@@ -66,7 +66,7 @@ def _clean(
 class Throttle:
     """Lets a number of lines through each second, so that a flood of nonsense doesn't fill a disk."""
 
-    def __init__(self, per_second: int = 20) -> None:
+    def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._second = 0
         self._seen = 0

@@ -98,7 +98,7 @@ def parse(body: bytes) -> Claim:
 
 def _decode(body: bytes) -> _Body:
     body = body.removeprefix(b"\xef\xbb\xbf")
-    if not body.strip():
+    if not body or body.isspace():
         raise RefusedError(Reason.EMPTY_BODY)
     try:
         # The decoder doesn't look into the text that it skips; nothing but UTF-8 may pass all the same.
@@ -113,7 +113,7 @@ def _decode(body: bytes) -> _Body:
             raise RefusedError(Reason.UNKNOWN_BODY, "It isn't a JSON object.") from None
         raise RefusedError(Reason.INVALID_FIELD, f"{_shorten(str(error))}.") from None
     except msgspec.DecodeError as error:
-        if body.lstrip().startswith(b"<"):
+        if body[:100].lstrip().startswith(b"<"):
             _malformed("It looks like XML or HTML.")
         _malformed(f"{_shorten(str(error))}.")
 
