@@ -1,0 +1,81 @@
+"""How far a CICD job has come, and why one can't be had. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deployment_service.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    NotFound,
+    ServiceError,
+)
+
+
+class JobState(StrEnum):
+    """The column ``cicd_jobs.state``. DELETING belongs to no deployment any more."""
+
+    CREATING = "CREATING"
+    READY = "READY"
+    FAILED = "FAILED"
+    DELETING = "DELETING"
+
+
+class JobOrigin(StrEnum):
+    """Whether the job in Jenkins is ours (made, and to be deleted, by us) or was there before."""
+
+    CREATED = "CREATED"
+    ADOPTED = "ADOPTED"
+
+
+class Correlation(StrEnum):
+    """How surely runs are tied to builds: see ``Correlation`` in the API."""
+
+    RUN_ID = "RUN_ID"
+    QUEUE_ITEM = "QUEUE_ITEM"
+
+
+class JobFault(StrEnum):
+    """Why a job can't be had, for good: the reasons that CreateDeployment's errors give."""
+
+    JOB_EXISTS = "JOB_EXISTS"
+    JOB_NOT_FOUND = "JOB_NOT_FOUND"
+    FOLDER_NOT_FOUND = "FOLDER_NOT_FOUND"
+    PROVIDER_REFUSED = "PROVIDER_REFUSED"
+
+
+_STATE_MESSAGE = re.compile(f"({'|'.join(JobFault)}): (.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """What a job in state FAILED failed of. Its ``state_message`` begins with the fault."""
+
+    fault: JobFault
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}: {self.message}"
+
+    @classmethod
+    def parse(cls, state_message: str) -> JobFailure:
+        match = _STATE_MESSAGE.fullmatch(state_message)
+        if match is None:
+            return cls(JobFault.PROVIDER_REFUSED, state_message)
+        return cls(JobFault(match.group(1)), match.group(2))
+
+    def error(self, full_name: str) -> ServiceError:
+        """What the caller of CreateDeployment gets if it is known before the answer."""
+        match self.fault:
+            case JobFault.JOB_EXISTS:
+                return AlreadyExists("job", full_name, message=self.message)
+            case JobFault.JOB_NOT_FOUND:
+                return NotFound("job", full_name, message=self.message)
+            case JobFault.FOLDER_NOT_FOUND:
+                return NotFound("folder", full_name.rpartition("/")[0], message=self.message)
+            case JobFault.PROVIDER_REFUSED:
+                return FailedPrecondition(
+                    "PROVIDER_REFUSED", self.message, metadata={"job": full_name}
+                )
