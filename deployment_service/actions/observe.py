@@ -1,0 +1,338 @@
+"""The one way by which what is heard of builds becomes status and events.
+
+Webhooks, the dispatcher and the reconciler all end here: lock job, runs and deployments, read what
+the decision needs, decide in memory with the rules of ``domain``, write in sets, append the events.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Self
+
+from deployment_service.domain.attribution import (
+    DeploymentOfJob,
+    Observation,
+    Outcome,
+    Owner,
+    Verdict,
+    owner_of,
+)
+from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.runs import (
+    Build,
+    Claim,
+    Run,
+    RunSource,
+    Transition,
+    TriggerState,
+    WaitingFor,
+    current_run,
+    observe,
+)
+from deployment_service.domain.status import QUEUED, DeploymentStatus
+from deployment_service.storage import events, reports, runs
+from deployment_service.storage.database import Connection
+from deployment_service.storage.reports import JobState, Kept
+from deployment_service.storage.runs import DeploymentState
+
+
+class Ledger:
+    """What one transaction knows of some jobs of one tenant, and what it changes. Use ``open_ledger``."""
+
+    def __init__(
+        self, connection: Connection, tenant_id: uuid.UUID, source: EventSource, now: datetime
+    ) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+        self._source = source
+        self._now = now
+        self._jobs: dict[uuid.UUID, JobState] = {}
+        self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
+        self._deployments: dict[uuid.UUID, DeploymentState] = {}
+        self._runs: dict[uuid.UUID, Run] = {}
+        self._kept: dict[tuple[uuid.UUID, int], list[Kept]] = {}
+        self._next_numbers: dict[uuid.UUID, int] = {}
+        self._changed: set[uuid.UUID] = set()
+        self._forced: set[uuid.UUID] = set()
+        self._new: set[uuid.UUID] = set()
+        self._touched_jobs: set[uuid.UUID] = set()
+        self._touched_deployments: set[uuid.UUID] = set()
+        self._settled: list[tuple[int, str, uuid.UUID | None]] = []
+        self._events: list[NewEvent] = []
+
+    @classmethod
+    async def open(
+        cls,
+        connection: Connection,
+        tenant_id: uuid.UUID,
+        job_ids: Collection[uuid.UUID],
+        *,
+        source: EventSource,
+        numbers: Collection[int] = (),
+        run_ids: Collection[uuid.UUID] = (),
+    ) -> Self:
+        """Lock and read all that claims about these builds or runs could concern.
+
+        The jobs must be locked (``reports.lock_jobs``).
+        """
+        ledger = cls(connection, tenant_id, source, await runs.now(connection))
+        jobs = list(job_ids)
+        concerned = await runs.lock_concerned(
+            connection, tenant_id, jobs, list(numbers), list(run_ids)
+        )
+        ledger._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
+        deployment_ids = sorted(
+            {d.deployment_id for mapped in ledger._mapped.values() for d in mapped}
+        )
+        await runs.lock_deployments(connection, tenant_id, deployment_ids)
+        ledger._jobs = await reports.read_jobs(connection, tenant_id, jobs)
+        ledger._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
+        at_hand = await runs.read(connection, tenant_id, concerned)
+        others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
+        ledger._runs = {run.run_id: run for run in [*at_hand, *others]}
+        ledger._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
+        for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
+            ledger._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
+        return ledger
+
+    @property
+    def now(self) -> datetime:
+        return self._now
+
+    def run(self, run_id: uuid.UUID) -> Run | None:
+        """A run that the ledger was opened for, as it now is; None if it is gone."""
+        return self._runs.get(run_id)
+
+    def job(self, job_id: uuid.UUID) -> JobState | None:
+        return self._jobs.get(job_id)
+
+    def highest_build(self, deployment_id: uuid.UUID) -> Build:
+        """The highest build that is known of a deployment."""
+        known = [r for r in self._runs.values() if r.deployment_id == deployment_id]
+        return max(
+            (run.build or run.after for run in known),
+            key=lambda build: (build.generation, build.number),
+            default=Build(0, 0),
+        )
+
+    def observe(self, seen: Observation) -> Outcome:
+        """Merge what is said of one build."""
+        job = self._jobs[seen.job_id]
+        self._note_job_status(job, seen)
+        owner = owner_of(
+            seen.sighting,
+            job.generation,
+            self._mapped[job.job_id],
+            [run for run in self._runs.values() if run.job_id == job.job_id],
+            builds_name_their_run=job.builds_name_their_run,
+        )
+        if owner.verdict is not None:
+            return Outcome(owner.verdict, owner.message, poke=owner.poke)
+        build = Build(job.generation, seen.sighting.number)
+        run = self._owner_run(owner, job.job_id, build, seen)
+        deployment = self._deployments[run.deployment_id]
+        before = deployment.status
+        known_before = run.known if run.run_id not in self._new else None
+        self._claim(run, _claim_of(seen, build))
+        for kept in self._kept.pop((job.job_id, build.number), ()):
+            self._claim(self._runs[run.run_id], _claim_of_kept(kept, build))
+            self._settled.append((kept.delivery_id, Verdict.APPLIED, run.run_id))
+        after = self._runs[run.run_id].known
+        return Outcome(
+            _verdict(known_before, after, seen),
+            deployment_slug=deployment.slug,
+            old_status=before,
+            status=deployment.status,
+            run_id=run.run_id,
+        )
+
+    def move(self, run: Run, transitions: Sequence[Transition]) -> None:
+        """Take over a run that a rule has changed, with its transitions."""
+        self._runs[run.run_id] = run
+        self._changed.add(run.run_id)
+        deployment = self._deployments[run.deployment_id]
+        self._touched_deployments.add(run.deployment_id)
+        self._refresh(deployment)
+        for transition in transitions:
+            self._append(deployment, run, transition)
+        # Intermediate steps of one claim are told in order; what counts at the end is the deployment's own status.
+        if transitions:
+            self._events[-1] = replace(self._events[-1], deployment_status=deployment.status)
+
+    async def write(self) -> int | None:
+        """Write everything and append the events; return the last sequence, None if there are none."""
+        at, tenant = self._connection, self._tenant_id
+        changed = [self._runs[run_id] for run_id in sorted(self._changed - self._new)]
+        # Runs that gave their build away are written first: a build has one owner at any time.
+        await runs.update(at, tenant, changed, self._forced)
+        await runs.insert_external(at, tenant, [self._runs[run_id] for run_id in self._new])
+        await runs.write_deployments(
+            at, tenant, [self._deployments[d] for d in sorted(self._touched_deployments)]
+        )
+        await reports.write_job_status(at, tenant, [self._jobs[j] for j in self._touched_jobs])
+        await reports.settle_kept(at, tenant, self._settled)
+        return await events.append(at, tenant, self._events) if self._events else None
+
+    def _note_job_status(self, job: JobState, seen: Observation) -> None:
+        place = (job.generation, seen.sighting.number, seen.known.rank)
+        if place >= job.last and seen.word:
+            job.last, job.status = place, seen.word
+            self._touched_jobs.add(job.job_id)
+
+    def _owner_run(self, owner: Owner, job_id: uuid.UUID, build: Build, seen: Observation) -> Run:
+        if owner.external_of is not None:
+            return self._external(owner.external_of, job_id, build, seen)
+        assert owner.run is not None
+        return self._take_over(owner.run) if owner.takes_over else owner.run
+
+    def _external(
+        self, deployment_id: uuid.UUID, job_id: uuid.UUID, build: Build, seen: Observation
+    ) -> Run:
+        run = self._new_run(deployment_id, job_id, dict(seen.sighting.parameters or {}))
+        run = replace(run, build=build, queue_id=seen.sighting.queue_id)
+        first = Transition(
+            EventType.DEPLOYMENT_STATUS_UPDATE,
+            DeploymentStatus.PENDING,
+            DeploymentStatus.PENDING,
+            message="A build that was not started by this service was reported.",
+        )
+        self.move(run, [first] if seen.known.stage == 0 else [])
+        return run
+
+    def _new_run(
+        self, deployment_id: uuid.UUID, job_id: uuid.UUID, parameters: dict[str, str]
+    ) -> Run:
+        number = self._next_numbers[deployment_id]
+        self._next_numbers[deployment_id] = number + 1
+        run = Run(
+            uuid.uuid4(),
+            deployment_id,
+            number,
+            job_id,
+            RunSource.EXTERNAL,
+            TriggerState.ENDED,
+            parameters=parameters,
+        )
+        self._new.add(run.run_id)
+        return run
+
+    def _take_over(self, run: Run) -> Run:
+        """A run turns out to be a lower build than the one it was tied to, which somebody else started."""
+        stranger = self._new_run(run.deployment_id, run.job_id, dict(run.parameters))
+        stranger = replace(
+            run,
+            run_id=stranger.run_id,
+            number=stranger.number,
+            source=RunSource.EXTERNAL,
+            trigger_state=TriggerState.ENDED,
+        )
+        freed = replace(
+            run,
+            known=QUEUED,
+            status=DeploymentStatus.RUNNING,
+            build=None,
+            build_timestamp_ms=None,
+            queue_id=None,
+            result="",
+            confirmed=False,
+            failure_cause=None,
+            failure_message="",
+            end_time=None,
+        )
+        self._forced.add(run.run_id)
+        self.move(
+            stranger, [_change(DeploymentStatus.PENDING, run.status, "A build repeats a run's id.")]
+        )
+        back = _change(run.status, freed.status, "The run's own build is a lower one.")
+        self.move(freed, [replace(back, correction=True)] if run.status is not freed.status else [])
+        return freed
+
+    def _claim(self, run: Run, claim: Claim) -> None:
+        policy = self._deployments[run.deployment_id].unstable_policy
+        moved, transitions = observe(run, claim, policy, self._now)
+        if replace(moved, last_observed_time=run.last_observed_time) != run or transitions:
+            self.move(moved, transitions)
+
+    def _refresh(self, deployment: DeploymentState) -> None:
+        own = [r for r in self._runs.values() if r.deployment_id == deployment.deployment_id]
+        current = current_run(own)
+        completed = current_run(r for r in own if r.status is DeploymentStatus.COMPLETED)
+        assert current is not None
+        deployment.current_run_id, deployment.status = current.run_id, current.status
+        deployment.last_completed_run_id = completed.run_id if completed else None
+
+    def _append(self, deployment: DeploymentState, run: Run, transition: Transition) -> None:
+        deployment.revision += 1
+        is_current = deployment.current_run_id == run.run_id
+        self._events.append(
+            NewEvent(
+                deployment_id=deployment.deployment_id,
+                deployment_slug=deployment.slug,
+                revision=deployment.revision,
+                type=transition.type,
+                source=self._source,
+                old_status=transition.old_status,
+                status=transition.status,
+                deployment_status=transition.status if is_current else deployment.status,
+                run_number=run.number,
+                job_id=run.job_id,
+                build_number=run.build.number if run.build else None,
+                confirmed=transition.confirmed,
+                correction=transition.correction,
+                failure_cause=transition.failure_cause,
+                message=transition.message,
+            )
+        )
+
+
+async def observe_builds(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    seen: Sequence[Observation],
+    *,
+    source: EventSource,
+) -> tuple[list[Outcome], int | None]:
+    """Merge observations about builds of locked jobs; return what each did and the last sequence."""
+    ledger = await Ledger.open(
+        connection,
+        tenant_id,
+        {o.job_id for o in seen},
+        source=source,
+        numbers={o.sighting.number for o in seen},
+        run_ids={o.sighting.run_id for o in seen if o.sighting.run_id},
+    )
+    outcomes = [ledger.observe(observation) for observation in seen]
+    return outcomes, await ledger.write()
+
+
+def jobs_to_poke(seen: Iterable[Observation], outcomes: Iterable[Outcome]) -> set[uuid.UUID]:
+    return {o.job_id for o, outcome in zip(seen, outcomes, strict=True) if outcome.poke}
+
+
+def _claim_of(seen: Observation, build: Build) -> Claim:
+    return Claim(
+        seen.known,
+        seen.word,
+        build,
+        seen.timestamp_ms,
+        seen.sighting.queue_id,
+        WaitingFor.INPUT if seen.waiting_for_input else None,
+        "An input step of the Pipeline waits for a person." if seen.waiting_for_input else "",
+    )
+
+
+def _claim_of_kept(kept: Kept, build: Build) -> Claim:
+    return Claim(kept.known, kept.word, build, kept.timestamp_ms, kept.queue_id)
+
+
+def _verdict(before: object, after: object, seen: Observation) -> Verdict:
+    if before is None or before != after:
+        return Verdict.APPLIED
+    return Verdict.DUPLICATE if seen.known == after else Verdict.STALE
+
+
+def _change(old: DeploymentStatus, new: DeploymentStatus, message: str) -> Transition:
+    return Transition(EventType.DEPLOYMENT_STATUS_UPDATE, old, new, message=message)

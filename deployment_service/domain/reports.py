@@ -1,0 +1,122 @@
+"""What the gateway hands over, and how a report becomes an observation. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from deployment_service.domain.attribution import Observation, Sighting, Verdict
+from deployment_service.domain.names import TenantName
+from deployment_service.domain.status import Authority, DeploymentStatus, from_phase, from_word
+
+MAX_REPORTS = 1000
+_MAX_NUMBER = 2**31 - 1
+
+
+class Phase(StrEnum):
+    UNSPECIFIED = ""
+    QUEUED = "QUEUED"
+    STARTED = "STARTED"
+    COMPLETED = "COMPLETED"
+    FINALIZED = "FINALIZED"
+
+
+class ReportSource(StrEnum):
+    UNSPECIFIED = ""
+    GUIDE = "GUIDE"
+    NOTIFICATION_PLUGIN = "NOTIFICATION_PLUGIN"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """A claim about a build, as the gateway sent it: nothing in it is checked yet."""
+
+    tenant: str
+    cicd_job_id: str
+    build_number: int
+    status: str
+    phase: Phase
+    source: ReportSource
+    run_id: str = ""
+    parameters_known: bool = False
+    queue_id: int = 0
+    job_path: str = ""
+    sender_timestamp_ms: int = 0
+    receive_time: datetime | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPoke:
+    """A wish that a job be read soon."""
+
+    tenant: str
+    cicd_job_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """What became of a report. ``deployment`` is a resource name, empty if it was none's."""
+
+    verdict: Verdict
+    deployment: str = ""
+    old_status: DeploymentStatus | None = None
+    status: DeploymentStatus | None = None
+    message: str = ""
+
+
+class Senseless(ValueError):
+    """The report can't mean anything; the text says why."""
+
+
+def checked(report: BuildReport) -> tuple[TenantName, Observation]:
+    """Return whose and what a report claims. Raises Senseless."""
+    try:
+        tenant = TenantName.parse(report.tenant, field="tenant")
+    except Exception as error:
+        raise Senseless(str(error)) from None
+    run_id = _uuid(report.run_id)
+    if report.run_id and run_id is None:
+        raise Senseless("run_id is not a UUID")
+    if not 1 <= report.build_number <= _MAX_NUMBER:
+        raise Senseless("build_number must be between 1 and 2147483647")
+    if report.source is ReportSource.UNSPECIFIED:
+        raise Senseless("source is required")
+    texts = (report.status, report.job_path, *report.parameters, *report.parameters.values())
+    if any("\0" in text for text in texts):
+        raise Senseless("a text contains a NUL character")
+    sighting = Sighting(
+        report.build_number,
+        run_id,
+        report.parameters_known,
+        report.queue_id if report.queue_id > 0 else None,
+        report.parameters if report.parameters_known else None,
+    )
+    if report.source is ReportSource.GUIDE:
+        known = from_word(report.status, Authority.STEP)
+    else:
+        known = from_phase(report.phase, report.status)
+    word = report.status or report.phase
+    return tenant, Observation(
+        job_id(report.cicd_job_id), sighting, known, word[:200], job_path=report.job_path
+    )
+
+
+def job_id(text: str) -> uuid.UUID:
+    """The id of a job. Raises Senseless."""
+    value = _uuid(text)
+    if value is None:
+        raise Senseless("cicd_job_id is not a UUID")
+    return value
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text.lower() else None

@@ -1,0 +1,211 @@
+"""Jobs as reports about their builds see them, and the deliveries that are kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deployment_service.domain.status import Knowledge
+from deployment_service.storage.database import Connection
+
+_LOCK = """
+    SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) ORDER BY job_id FOR NO KEY UPDATE
+"""
+# What somebody else holds is left for a transaction of its own: one blocked job doesn't delay a batch.
+_LOCK_FREE = _LOCK + " SKIP LOCKED"
+
+_READ = """
+    SELECT job_id, full_name, generation, correlation, status, status_generation, status_build_number, status_rank
+    FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2)
+"""
+_WRITE_STATUS = """
+    UPDATE cicd_jobs AS j SET status = n.status, status_generation = n.generation,
+        status_build_number = n.build_number, status_rank = n.rank, update_time = now()
+    FROM unnest($2::uuid[], $3::text[], $4::int[], $5::int[], $6::smallint[])
+        AS n (job_id, status, generation, build_number, rank)
+    WHERE j.tenant_id = $1 AND j.job_id = n.job_id
+"""
+_POKE = """
+    UPDATE cicd_jobs SET poke_time = now()
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND poke_time IS NULL AND state = 'READY'
+"""
+_KEPT = """
+    SELECT delivery_id, job_id, build_number, rank, status, sender_timestamp_ms, queue_id FROM webhook_deliveries
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'KEPT'
+    ORDER BY delivery_id
+"""
+_SETTLE_KEPT = """
+    UPDATE webhook_deliveries AS d SET verdict = n.verdict, run_id = n.run_id
+    FROM unnest($2::bigint[], $3::text[], $4::uuid[]) AS n (delivery_id, verdict, run_id)
+    WHERE d.tenant_id = $1 AND d.delivery_id = n.delivery_id
+"""
+_DELIVERY = {
+    "job_id": "uuid",
+    "build_number": "int",
+    "run_id": "uuid",
+    "source": "text",
+    "phase": "text",
+    "status": "text",
+    "rank": "smallint",
+    "queue_id": "bigint",
+    "sender_timestamp_ms": "bigint",
+    "verdict": "text",
+    "message": "text",
+    "receive_time": "timestamptz",
+}
+_INSERT_DELIVERIES = f"""
+    INSERT INTO webhook_deliveries (tenant_id, {", ".join(_DELIVERY)})
+    SELECT $1, n.* FROM unnest(
+        {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_DELIVERY.values(), 2))}) AS n
+"""
+
+
+@dataclass(slots=True)
+class JobState:
+    """A job and the last status that was reported for it, as it came.
+
+    ``last`` orders those statuses by (generation, number, rank), so that it doesn't depend on the
+    order of hearing which one stays.
+    """
+
+    job_id: uuid.UUID
+    full_name: str
+    generation: int
+    builds_name_their_run: bool
+    status: str
+    last: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A delivery that waits until Jenkins says whose build it speaks of."""
+
+    delivery_id: int
+    job_id: uuid.UUID
+    build_number: int
+    known: Knowledge
+    word: str
+    timestamp_ms: int | None
+    queue_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook's report as it goes into the record."""
+
+    job_id: uuid.UUID
+    build_number: int
+    run_id: uuid.UUID | None
+    source: str
+    phase: str
+    status: str
+    rank: int
+    queue_id: int | None
+    sender_timestamp_ms: int | None
+    verdict: str
+    message: str
+    receive_time: datetime
+
+
+async def tenant_ids(connection: Connection, slugs: Collection[str]) -> dict[str, uuid.UUID]:
+    """The tenants of these slugs; those that don't exist are left out."""
+    rows = await connection.fetch(
+        "SELECT slug, tenant_id FROM tenants WHERE slug = ANY($1)", list(slugs)
+    )
+    return {row["slug"]: row["tenant_id"] for row in rows}
+
+
+async def lock_jobs(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_ids: Collection[uuid.UUID],
+    *,
+    skip_locked: bool = False,
+) -> set[uuid.UUID]:
+    """Lock jobs against other writers of their runs; return those that exist (and were free)."""
+    statement = _LOCK_FREE if skip_locked else _LOCK
+    return {row["job_id"] for row in await connection.fetch(statement, tenant_id, list(job_ids))}
+
+
+async def read_jobs(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, JobState]:
+    rows = await connection.fetch(_READ, tenant_id, list(job_ids))
+    return {
+        row["job_id"]: JobState(
+            row["job_id"],
+            row["full_name"],
+            row["generation"],
+            row["correlation"] == "RUN_ID",
+            row["status"],
+            (row["status_generation"], row["status_build_number"], row["status_rank"]),
+        )
+        for row in rows
+    }
+
+
+async def write_job_status(
+    connection: Connection, tenant_id: uuid.UUID, changed: Sequence[JobState]
+) -> None:
+    if changed:
+        await connection.execute(
+            _WRITE_STATUS,
+            tenant_id,
+            [job.job_id for job in changed],
+            [job.status for job in changed],
+            *[[job.last[place] for job in changed] for place in range(3)],
+        )
+
+
+async def poke(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> None:
+    """Have these jobs read next. Unknown ones are ignored."""
+    if job_ids:
+        await connection.execute(_POKE, tenant_id, list(job_ids))
+
+
+async def read_kept(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_ids: Collection[uuid.UUID],
+    numbers: Collection[int],
+) -> list[Kept]:
+    rows = await connection.fetch(_KEPT, tenant_id, list(job_ids), list(numbers))
+    return [
+        Kept(
+            row["delivery_id"],
+            row["job_id"],
+            row["build_number"],
+            Knowledge.from_rank(row["rank"]),
+            row["status"],
+            row["sender_timestamp_ms"],
+            row["queue_id"],
+        )
+        for row in rows
+    ]
+
+
+async def settle_kept(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    settled: Sequence[tuple[int, str, uuid.UUID | None]],
+) -> None:
+    """Write the verdicts of kept deliveries: (delivery_id, verdict, run_id)."""
+    if settled:
+        await connection.execute(
+            _SETTLE_KEPT, tenant_id, *[[row[place] for row in settled] for place in range(3)]
+        )
+
+
+async def insert_deliveries(
+    connection: Connection, tenant_id: uuid.UUID, deliveries: Sequence[Delivery]
+) -> None:
+    if deliveries:
+        columns: list[list[Any]] = [
+            [getattr(delivery, name) for delivery in deliveries] for name in _DELIVERY
+        ]
+        await connection.execute(_INSERT_DELIVERIES, tenant_id, *columns)
