@@ -1,0 +1,240 @@
+"""Providers: a Jenkins and the account to use there. Jenkins is not contacted here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import cast
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import check_display_name, check_full_name
+from deployment_service.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+)
+from deployment_service.domain.etags import check_etag
+from deployment_service.domain.names import ProviderName, check_id
+from deployment_service.secrets import SecretBox
+from deployment_service.storage import providers
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.pages import Page, Paging
+from deployment_service.storage.providers import Provider, ProviderFields
+
+MAX_URL_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInput:
+    """What a caller sets. An empty ``api_token`` leaves the stored one as it is."""
+
+    base_url: str
+    display_name: str = ""
+    username: str = ""
+    api_token: str = field(default="", repr=False)
+    reporting: str = "AUTO"
+    webhook_base_url: str = ""
+    ca_certificate_pem: str = ""
+    job_folder: str = ""
+    allowed_folders: tuple[str, ...] = ()
+    allowed_job_kinds: tuple[str, ...] = ()
+
+
+CHANGEABLE = frozenset(ProviderInput.__dataclass_fields__)
+"""The fields of a provider that an update may name."""
+
+
+async def create_provider(
+    database: Database,
+    box: SecretBox,
+    tenant: TenantRef,
+    *,
+    provider_id: str,
+    given: ProviderInput,
+    key: RequestKey | None = None,
+) -> Provider:
+    """Create a provider."""
+    name = ProviderName(tenant.slug, check_id(provider_id, field="provider_id"))
+    new = _fields(_checked(given), box, stored_token=None)
+
+    async def work(connection: Connection) -> Provider:
+        known = await claim(connection, key)
+        if known is not None:
+            assert known.resource_id is not None
+            again = await providers.by_id(connection, tenant.tenant_id, known.resource_id)
+            if again is None:
+                raise _not_found(name)
+            return again
+        provider = await providers.insert(connection, tenant.tenant_id, name.provider, new)
+        if provider is None:
+            raise AlreadyExists("provider", str(name))
+        await remember(connection, key, provider.provider_id)
+        return provider
+
+    return await database.transaction(work)
+
+
+async def get_provider(database: Database, tenant: TenantRef, slug: str) -> Provider:
+    """Return a provider; raises NotFound."""
+    async with database.acquire() as connection:
+        return await _find(connection, tenant, slug)
+
+
+async def list_providers(
+    database: Database, tenant: TenantRef, *, page_size: int, page_token: str
+) -> Page[Provider]:
+    """List a tenant's providers by id."""
+    paging = Paging(("providers", tenant.tenant_id), (str,))
+    size = paging.size(page_size)
+    (after,) = cast("tuple[str]", paging.cursor(page_token) or ("",))
+    async with database.acquire() as connection:
+        rows = await providers.page(connection, tenant.tenant_id, after_slug=after, limit=size + 1)
+    return paging.page(rows, size, lambda provider: (provider.slug,))
+
+
+async def update_provider(
+    database: Database,
+    box: SecretBox,
+    tenant: TenantRef,
+    slug: str,
+    *,
+    given: ProviderInput,
+    paths: frozenset[str],
+    etag: str,
+    key: RequestKey | None = None,
+) -> Provider:
+    """Change the fields in ``paths`` to what is given."""
+
+    async def work(connection: Connection) -> Provider:
+        known = await claim(connection, key)
+        if known is not None:
+            return await _find(connection, tenant, slug)
+        provider_id = await providers.lock(connection, tenant.tenant_id, slug)
+        if provider_id is None:
+            raise _not_found(ProviderName(tenant.slug, slug))
+        provider = await _find(connection, tenant, slug)
+        check_etag(etag, provider_id, provider.version, name=str(ProviderName(tenant.slug, slug)))
+        changes = {path: getattr(given, path) for path in paths}
+        merged = _checked(replace(_as_input(provider), **changes))
+        await providers.update(
+            connection,
+            tenant.tenant_id,
+            provider_id,
+            _fields(merged, box, stored_token=provider.api_token_encrypted),
+        )
+        await remember(connection, key, provider_id)
+        return await _find(connection, tenant, slug)
+
+    return await database.transaction(work)
+
+
+async def delete_provider(database: Database, tenant: TenantRef, slug: str, *, etag: str) -> None:
+    """Delete a provider that no deployment and no job uses."""
+    name = str(ProviderName(tenant.slug, slug))
+
+    async def work(connection: Connection) -> None:
+        provider_id = await providers.lock(connection, tenant.tenant_id, slug, to_delete=True)
+        if provider_id is None:
+            raise _not_found(ProviderName(tenant.slug, slug))
+        provider = await _find(connection, tenant, slug)
+        check_etag(etag, provider_id, provider.version, name=name)
+        if await providers.is_used(connection, tenant.tenant_id, provider_id):
+            raise FailedPrecondition(
+                "PROVIDER_IN_USE",
+                f"Deployments or jobs use '{name}': delete those first. "
+                "(A deleted deployment's job may take a moment to go from Jenkins.)",
+                metadata={"name": name},
+            )
+        await providers.delete(connection, tenant.tenant_id, provider_id)
+
+    await database.transaction(work)
+
+
+async def _find(connection: Connection, tenant: TenantRef, slug: str) -> Provider:
+    provider = await providers.by_slug(connection, tenant.tenant_id, slug)
+    if provider is None:
+        raise _not_found(ProviderName(tenant.slug, slug))
+    return provider
+
+
+def _not_found(name: ProviderName) -> NotFound:
+    return NotFound("provider", str(name))
+
+
+def _as_input(provider: Provider) -> ProviderInput:
+    values = {name: getattr(provider, name) for name in CHANGEABLE - {"api_token"}}
+    return ProviderInput(**values)
+
+
+def _fields(given: ProviderInput, box: SecretBox, *, stored_token: bytes | None) -> ProviderFields:
+    values = {name: getattr(given, name) for name in CHANGEABLE - {"api_token"}}
+    token = box.encrypt(given.api_token.encode()) if given.api_token else stored_token
+    return ProviderFields(**values, api_token_encrypted=token)
+
+
+def _checked(given: ProviderInput) -> ProviderInput:
+    """The provider in normal form; raises InvalidArgument."""
+    if ":" in given.username:
+        raise InvalidArgument("provider.username", "must not contain ':'")
+    webhook_base_url = given.webhook_base_url
+    if webhook_base_url:
+        webhook_base_url = _url(webhook_base_url, "provider.webhook_base_url").rstrip("/")
+    _check_pem(given.ca_certificate_pem)
+    return replace(
+        given,
+        base_url=_url(given.base_url, "provider.base_url"),
+        display_name=check_display_name(given.display_name, field="provider.display_name"),
+        webhook_base_url=webhook_base_url,
+        job_folder=_folder(given.job_folder, "provider.job_folder"),
+        allowed_folders=_each(given.allowed_folders, _folder, "provider.allowed_folders"),
+        allowed_job_kinds=tuple(dict.fromkeys(given.allowed_job_kinds)),
+    )
+
+
+def _url(text: str, where: str) -> str:
+    """An http or https URL, maybe with a path, that ends with '/'."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not text:
+        raise InvalidArgument(where, "is required", reason="REQUIRED_FIELD")
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in text):
+        raise InvalidArgument(where, "must be a URL such as https://jenkins.internal/")
+    # Credentials would show wherever the URL does.
+    if parts.username is not None or parts.password is not None:
+        raise InvalidArgument(where, "must not contain a user or password")
+    if "?" in text or "#" in text or len(text) > MAX_URL_CHARS:
+        raise InvalidArgument(where, "must have neither query nor fragment, and be shorter")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
+
+
+def _folder(text: str, where: str) -> str:
+    text = text.strip("/")
+    return check_full_name(text, field=where, to_create=False) if text else ""
+
+
+def _each(texts: tuple[str, ...], check: Callable[[str, str], str], where: str) -> tuple[str, ...]:
+    checked = [check(text, f"{where}[{index}]") for index, text in enumerate(texts)]
+    # An empty one would stand for the root, that is for everything.
+    if "" in checked:
+        raise InvalidArgument(where, "must not contain the root; leave it empty to allow all")
+    return tuple(dict.fromkeys(checked))
+
+
+def _check_pem(text: str) -> None:
+    if not text:
+        return
+    try:
+        x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise InvalidArgument(
+            "provider.ca_certificate_pem", "must be one or more certificates in PEM form"
+        ) from None

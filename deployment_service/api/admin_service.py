@@ -1,0 +1,191 @@
+"""AdminService: translates between messages and actions."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from deployment_service.actions import api_keys, providers, tenants
+from deployment_service.actions.webhook_keys import WebhookKeys
+from deployment_service.api import admin_messages as messages
+from deployment_service.api import calls
+from deployment_service.api.interceptors import Context
+from deployment_service.api.masks import paths
+from deployment_service.domain.definition import check_display_name
+from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.names import ProviderName, TenantName
+from deployment_service.secrets import SecretBox
+from deployment_service.storage.database import Database
+from deployment_service.v1 import admin_service_pb2 as pb
+from deployment_service.v1 import admin_service_pb2_grpc as pb_grpc
+
+_API_KEY_NAME = re.compile(
+    r"apiKeys/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
+)
+
+
+class AdminService(pb_grpc.AdminServiceServicer):
+    """For operators. Who may call what is in ``policy.py``."""
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self._box = box
+        self._webhook_keys = WebhookKeys(box)
+
+    async def CreateTenant(
+        self, request: pb.CreateTenantRequest, context: Context
+    ) -> pb.CreateTenantResponse:
+        tenant = await tenants.create_tenant(
+            self._database,
+            self._webhook_keys,
+            tenant_id=request.tenant_id,
+            display_name=request.tenant.display_name,
+            key=calls.current().request_key(request),
+        )
+        return pb.CreateTenantResponse(tenant=messages.tenant_message(tenant))
+
+    async def GetTenant(
+        self, request: pb.GetTenantRequest, context: Context
+    ) -> pb.GetTenantResponse:
+        name = TenantName.parse(request.name, field="name")
+        tenant = await tenants.get_tenant(self._database, name)
+        return pb.GetTenantResponse(tenant=messages.tenant_message(tenant))
+
+    async def ListTenants(
+        self, request: pb.ListTenantsRequest, context: Context
+    ) -> pb.ListTenantsResponse:
+        page = await tenants.list_tenants(
+            self._database, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListTenantsResponse(
+            tenants=map(messages.tenant_message, page.rows), next_page_token=page.next_token
+        )
+
+    async def UpdateTenant(
+        self, request: pb.UpdateTenantRequest, context: Context
+    ) -> pb.UpdateTenantResponse:
+        name = TenantName.parse(request.tenant.name, field="tenant.name")
+        paths(request.update_mask, {"display_name"})
+        tenant = await tenants.update_tenant(
+            self._database,
+            name,
+            display_name=request.tenant.display_name,
+            etag=request.tenant.etag,
+            key=calls.current().request_key(request),
+        )
+        return pb.UpdateTenantResponse(tenant=messages.tenant_message(tenant))
+
+    async def DeleteTenant(
+        self, request: pb.DeleteTenantRequest, context: Context
+    ) -> pb.DeleteTenantResponse:
+        name = TenantName.parse(request.name, field="name")
+        await tenants.delete_tenant(self._database, name, etag=request.etag)
+        return pb.DeleteTenantResponse()
+
+    async def CreateProvider(
+        self, request: pb.CreateProviderRequest, context: Context
+    ) -> pb.CreateProviderResponse:
+        call = calls.current()
+        provider = await providers.create_provider(
+            self._database,
+            self._box,
+            call.tenant,
+            provider_id=request.provider_id,
+            given=messages.provider_input(request.provider),
+            key=call.request_key(request),
+        )
+        return pb.CreateProviderResponse(
+            provider=messages.provider_message(provider, call.tenant.slug)
+        )
+
+    async def GetProvider(
+        self, request: pb.GetProviderRequest, context: Context
+    ) -> pb.GetProviderResponse:
+        tenant = calls.current().tenant
+        slug = ProviderName.parse(request.name, field="name").provider
+        provider = await providers.get_provider(self._database, tenant, slug)
+        return pb.GetProviderResponse(provider=messages.provider_message(provider, tenant.slug))
+
+    async def ListProviders(
+        self, request: pb.ListProvidersRequest, context: Context
+    ) -> pb.ListProvidersResponse:
+        tenant = calls.current().tenant
+        page = await providers.list_providers(
+            self._database, tenant, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListProvidersResponse(
+            providers=[messages.provider_message(row, tenant.slug) for row in page.rows],
+            next_page_token=page.next_token,
+        )
+
+    async def UpdateProvider(
+        self, request: pb.UpdateProviderRequest, context: Context
+    ) -> pb.UpdateProviderResponse:
+        call = calls.current()
+        provider = await providers.update_provider(
+            self._database,
+            self._box,
+            call.tenant,
+            ProviderName.parse(request.provider.name, field="provider.name").provider,
+            given=messages.provider_input(request.provider),
+            paths=paths(request.update_mask, providers.CHANGEABLE),
+            etag=request.provider.etag,
+            key=call.request_key(request),
+        )
+        return pb.UpdateProviderResponse(
+            provider=messages.provider_message(provider, call.tenant.slug)
+        )
+
+    async def DeleteProvider(
+        self, request: pb.DeleteProviderRequest, context: Context
+    ) -> pb.DeleteProviderResponse:
+        slug = ProviderName.parse(request.name, field="name").provider
+        await providers.delete_provider(
+            self._database, calls.current().tenant, slug, etag=request.etag
+        )
+        return pb.DeleteProviderResponse()
+
+    async def CreateApiKey(
+        self, request: pb.CreateApiKeyRequest, context: Context
+    ) -> pb.CreateApiKeyResponse:
+        call = calls.current()
+        api_keys.check_may_create(call.caller, call.tenant_ref)
+        key, secret = await api_keys.create_api_key(
+            self._database,
+            role=messages.role(request.api_key),
+            tenant=call.tenant_ref,
+            display_name=check_display_name(
+                request.api_key.display_name, field="api_key.display_name"
+            ),
+        )
+        return pb.CreateApiKeyResponse(api_key=messages.api_key_message(key), secret=secret)
+
+    async def ListApiKeys(
+        self, request: pb.ListApiKeysRequest, context: Context
+    ) -> pb.ListApiKeysResponse:
+        call = calls.current()
+        tenant = call.tenant_ref or call.caller.tenant
+        page = await api_keys.list_api_keys(
+            self._database,
+            of_tenant=tenant.tenant_id if tenant else None,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListApiKeysResponse(
+            api_keys=map(messages.api_key_message, page.rows), next_page_token=page.next_token
+        )
+
+    async def RevokeApiKey(
+        self, request: pb.RevokeApiKeyRequest, context: Context
+    ) -> pb.RevokeApiKeyResponse:
+        match = _API_KEY_NAME.fullmatch(request.name)
+        if match is None:
+            raise InvalidArgument(
+                "name",
+                "is not a valid name; expected one like 'apiKeys/0b9d3f6e-…'",
+                reason="INVALID_NAME",
+            )
+        key = await api_keys.revoke_api_key(
+            self._database, calls.current().caller, uuid.UUID(match[1])
+        )
+        return pb.RevokeApiKeyResponse(api_key=messages.api_key_message(key))

@@ -1,0 +1,137 @@
+"""CICD providers: a Jenkins and the account to use there."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+import asyncpg
+
+from deployment_service.storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFields:
+    """What operators set."""
+
+    base_url: str
+    display_name: str = ""
+    username: str = ""
+    api_token_encrypted: bytes | None = field(default=None, repr=False)
+    reporting: str = "AUTO"
+    webhook_base_url: str = ""
+    ca_certificate_pem: str = field(default="", repr=False)
+    job_folder: str = ""
+    allowed_folders: tuple[str, ...] = ()
+    allowed_job_kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider(ProviderFields):
+    """A row of ``cicd_providers``. ``version`` rises with each change."""
+
+    tenant_id: uuid.UUID
+    provider_id: uuid.UUID
+    slug: str
+    version: int
+    create_time: datetime
+    update_time: datetime
+
+
+_SETTABLE = tuple(f.name for f in fields(ProviderFields))
+_COLUMNS = tuple(f.name for f in fields(Provider))
+
+_INSERT = """
+    INSERT INTO cicd_providers (tenant_id, slug, base_url, display_name, username, api_token_encrypted, reporting,
+        webhook_base_url, ca_certificate_pem, job_folder, allowed_folders, allowed_job_kinds)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT (tenant_id, slug) DO NOTHING
+    RETURNING *
+"""
+_BY_ID = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
+_BY_SLUG = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND slug = $2"
+_PAGE = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND slug > $2 ORDER BY slug LIMIT $3"
+_LOCK = """
+    SELECT provider_id FROM cicd_providers WHERE tenant_id = $1 AND slug = $2 FOR NO KEY UPDATE
+"""
+# Deleting waits for whoever refers to the row; nothing can start to refer to it meanwhile.
+_LOCK_WHOLLY = (
+    "SELECT provider_id FROM cicd_providers WHERE tenant_id = $1 AND slug = $2 FOR UPDATE"
+)
+_UPDATE = """
+    UPDATE cicd_providers SET base_url = $3, display_name = $4, username = $5, api_token_encrypted = $6,
+        reporting = $7, webhook_base_url = $8, ca_certificate_pem = $9, job_folder = $10, allowed_folders = $11,
+        allowed_job_kinds = $12, version = version + 1, update_time = now()
+    WHERE tenant_id = $1 AND provider_id = $2
+"""
+_IS_USED = """
+    SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1 AND provider_id = $2)
+        OR EXISTS (SELECT FROM cicd_jobs WHERE tenant_id = $1 AND provider_id = $2)
+"""
+_DELETE = "DELETE FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
+
+
+async def insert(
+    connection: Connection, tenant_id: uuid.UUID, slug: str, new: ProviderFields
+) -> Provider | None:
+    """Add a provider; None if the tenant has one of that name."""
+    row = await connection.fetchrow(_INSERT, tenant_id, slug, *_values(new))
+    return _provider(row) if row is not None else None
+
+
+async def by_id(
+    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
+) -> Provider | None:
+    row = await connection.fetchrow(_BY_ID, tenant_id, provider_id)
+    return _provider(row) if row is not None else None
+
+
+async def by_slug(connection: Connection, tenant_id: uuid.UUID, slug: str) -> Provider | None:
+    row = await connection.fetchrow(_BY_SLUG, tenant_id, slug)
+    return _provider(row) if row is not None else None
+
+
+async def page(
+    connection: Connection, tenant_id: uuid.UUID, *, after_slug: str, limit: int
+) -> list[Provider]:
+    """Providers by slug, those after ``after_slug``."""
+    return [_provider(row) for row in await connection.fetch(_PAGE, tenant_id, after_slug, limit)]
+
+
+async def lock(
+    connection: Connection, tenant_id: uuid.UUID, slug: str, *, to_delete: bool = False
+) -> uuid.UUID | None:
+    """Hold a provider until the commit; None if there is none. Read it in a later statement."""
+    provider_id: uuid.UUID | None = await connection.fetchval(
+        _LOCK_WHOLLY if to_delete else _LOCK, tenant_id, slug
+    )
+    return provider_id
+
+
+async def update(
+    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID, new: ProviderFields
+) -> None:
+    """Change a provider that is locked."""
+    await connection.execute(_UPDATE, tenant_id, provider_id, *_values(new))
+
+
+async def is_used(connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> bool:
+    """Whether deployments or jobs use it; a job may still have to be deleted in Jenkins."""
+    return bool(await connection.fetchval(_IS_USED, tenant_id, provider_id))
+
+
+async def delete(connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> None:
+    """Delete a provider that is locked and not used."""
+    await connection.execute(_DELETE, tenant_id, provider_id)
+
+
+def _values(new: ProviderFields) -> list[object]:
+    return [getattr(new, name) for name in _SETTABLE]
+
+
+def _provider(row: asyncpg.Record) -> Provider:
+    values = {name: row[name] for name in _COLUMNS}
+    values["allowed_folders"] = tuple(values["allowed_folders"])
+    values["allowed_job_kinds"] = tuple(values["allowed_job_kinds"])
+    return Provider(**values)
