@@ -156,7 +156,17 @@ def starting_up() -> Answer:
     return Answer(503, body, [("Content-Type", "text/html;charset=utf-8")])
 
 
-class _UntilClosed(web.StreamResponse):
+class _Exact(web.StreamResponse):
+    """A response with no header more than was set: aiohttp would guess a Content-Type."""
+
+    async def _prepare_headers(self) -> None:
+        is_guessed = "Content-Type" not in self.headers
+        await super()._prepare_headers()
+        if is_guessed:
+            self.headers.popall("Content-Type", None)
+
+
+class _UntilClosed(_Exact):
     """A response that says nothing of its length: it ends with the connection."""
 
     _length_check = False
@@ -176,11 +186,14 @@ async def send(
         headers["X-Jenkins-Session"] = session
     if new_cookie is not None:
         headers.add("Set-Cookie", f"JSESSIONID={new_cookie}; Path=/; HttpOnly")
-    if answer.sized or answer.status == 204 or (not answer.body and request.keep_alive):
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
-
-    response_class = web.StreamResponse if request.keep_alive else _UntilClosed
-    response = response_class(status=answer.status, headers=headers)
+    if answer.sized or (request.keep_alive and not answer.body):
+        headers["Content-Length"] = str(len(answer.body))
+    # Without a length the body ends with the connection, or goes out in chunks if that is kept.
+    is_chunked = request.keep_alive and "Content-Length" not in headers
+    until_closed = not request.keep_alive and "Content-Length" not in headers
+    response = (_UntilClosed if until_closed else _Exact)(status=answer.status, headers=headers)
+    if is_chunked:
+        response.enable_chunked_encoding()
     await response.prepare(request)
     if answer.body and request.method != "HEAD":
         await response.write(answer.body)

@@ -70,6 +70,7 @@ class Controller:
                 self.cancel(queued)
             for build in job.builds.values():
                 self.stop(build, "SYSTEM")
+            job.builds.clear()
         assert item.parent is not None
         item.parent.items.pop(item.name, None)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from .console import Console
 from .model import Build
 
 _PATIENCE_S = 5.0
+_LEAVES_FIRST_S = 0.05
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -21,12 +26,18 @@ class Workspaces:
     """Directories for builds, and every process that is running in them."""
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="simulated-jenkins-")
+        self._made: Path | None = None
         self._running: dict[int, asyncio.subprocess.Process] = {}
+
+    @property
+    def _home(self) -> Path:
+        if self._made is None:
+            self._made = Path(tempfile.mkdtemp(prefix="simulated-jenkins-"))
+        return self._made
 
     def path(self, full_name: str) -> Path:
         """The workspace of a job."""
-        path = Path(self._home.name, "workspace", full_name.replace("%", "_"))
+        path = self._home / "workspace" / full_name.replace("%", "_")
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -42,7 +53,7 @@ class Workspaces:
         Its output goes to the build's console; `captured` takes the standard output instead.
         """
         workspace = self.path(build.job.full_name)
-        script = Path(self._home.name, f"script-{id(build)}-{build.number}.sh")
+        script = self._home / f"script-{id(build)}-{build.number}.sh"
         script.write_text(command, errors="replace")
         arguments = _interpreter(command, script)
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -77,7 +88,8 @@ class Workspaces:
     def close(self) -> None:
         """Kill everything and remove the directories."""
         self.kill_all()
-        self._home.cleanup()
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
 
 
 def describe(command: str) -> str:
@@ -100,6 +112,11 @@ async def _copy(stream: asyncio.StreamReader | None, console: Console) -> None:
 
 async def _end_on_abort(build: Build, process: asyncio.subprocess.Process) -> None:
     await build.abort.wait()
+    # As Jenkins does, from the leaves to the root: so the shell still says `Terminated`.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in reversed(psutil.Process(process.pid).children(recursive=True)):
+            child.terminate()
+        await asyncio.sleep(_LEAVES_FIRST_S)
     _signal_group(process, signal.SIGTERM)
     await asyncio.sleep(_PATIENCE_S)
     _signal_group(process, signal.SIGKILL)

@@ -93,11 +93,9 @@ class JenkinsSimulator:
         server = web.Server(
             self._app.handle, max_line_size=_LONGEST_LINE, request_factory=_make_request
         )
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self.config.host, self._port, reuse_address=True, shutdown_timeout=0.1
-        )
+        site = web.TCPSite(self._runner, self.config.host, self._port, reuse_address=True)
         await site.start()
         self._port = int(self._runner.addresses[0][1])
         template = self.config.root_url

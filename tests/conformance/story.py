@@ -1,0 +1,167 @@
+"""Replaying recordings against a simulator, in the order in which they tell a story."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from deployment_service.dev.jenkins import (
+    DEFAULT_API_TOKEN,
+    DEFAULT_PASSWORD,
+    Build,
+    JenkinsSimulator,
+)
+from tests.conformance.comparison import differences
+from tests.conformance.wire import Reply, exchange
+
+RECORDINGS = Path(__file__).parent / "recordings"
+_PATIENCE_S = 10.0
+
+
+def recording(folder: str, name: str) -> Any:
+    """A recording's content."""
+    return json.loads((RECORDINGS / folder / f"{name}.json").read_text())
+
+
+def basic(user: str, secret: str) -> str:
+    """An Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
+
+
+async def until(condition: Callable[[], Any]) -> Any:
+    """Wait until a condition holds, and return its value."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_S
+    while not (value := condition()):
+        assert loop.time() < deadline, "condition not reached"
+        await asyncio.sleep(0.002)
+    return value
+
+
+def freestyle(
+    command: str,
+    *,
+    properties: str = "",
+    extra: str = "",
+    disabled: bool = False,
+    unstable: int = 0,
+) -> str:
+    """A freestyle job's config.xml."""
+    unstable_return = f"<unstableReturn>{unstable}</unstableReturn>" if unstable else ""
+    return (
+        "<?xml version='1.1' encoding='UTF-8'?><project><description></description>"
+        f"<keepDependencies>false</keepDependencies><properties>{properties}</properties>"
+        f'<scm class="hudson.scm.NullSCM"/><disabled>{str(disabled).lower()}</disabled><builders>'
+        f"<hudson.tasks.Shell><command>{escape(command)}</command>{unstable_return}"
+        f"</hudson.tasks.Shell></builders>{extra}</project>"
+    )
+
+
+def pipeline(script: str, *, properties: str = "") -> str:
+    """A Pipeline job's config.xml."""
+    return (
+        f"<flow-definition><description/><properties>{properties}</properties>"
+        '<definition class="org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition">'
+        f"<script>{escape(script)}</script><sandbox>true</sandbox></definition></flow-definition>"
+    )
+
+
+class Story:
+    """Replays one folder's recordings; differences are collected, and reported at the end."""
+
+    def __init__(self, jenkins: JenkinsSimulator, folder: str) -> None:
+        self.jenkins = jenkins
+        self.folder = folder
+        self.failures: list[str] = []
+
+    async def replay(
+        self, name: str, *, item: int | None = None, headers: dict[str, str] | None = None
+    ) -> Reply:
+        """Send a recorded request and compare; `item` replaces the recorded queue id."""
+        recorded = recording(self.folder, name)
+        request = recorded["request"]
+        path = request["path"]
+        if item is not None:
+            digits = str(item)
+            before, _, after = path.partition("/item/" if "/item/" in path else "id=")
+            separator = "/item/" if "/item/" in path else "id="
+            path = before + separator + digits + after.lstrip("0123456789")
+        body = (request.get("body") or "").encode()
+        reply = await exchange(
+            self.jenkins.port,
+            request["method"],
+            path,
+            self._headers(request, headers or {}, body),
+            body,
+        )
+        found = differences(recorded["response"], reply)
+        self.failures += [f"{self.folder}/{name}: {line}" for line in found]
+        return reply
+
+    def _headers(
+        self, request: dict[str, Any], replaced: dict[str, str], body: bytes
+    ) -> list[tuple[str, str]]:
+        known = {
+            "Basic <admin:API_TOKEN>": basic("admin", DEFAULT_API_TOKEN),
+            "Basic <admin:PASSWORD>": basic("admin", DEFAULT_PASSWORD),
+            "Bearer <API_TOKEN>": f"Bearer {DEFAULT_API_TOKEN}",
+        }
+        headers = []
+        for name, value in request["headers"]:
+            value = replaced.get(name, known.get(value, value))
+            if name == "Host":
+                value = f"127.0.0.1:{self.jenkins.port}"
+            if name == "Content-Length":
+                value = str(len(body))
+            headers.append((name, value))
+        return headers
+
+    async def post(
+        self,
+        path: str,
+        body: str = "",
+        content_type: str | None = None,
+        headers: list[tuple[str, str]] | None = None,
+    ) -> Reply:
+        """A request of the set-up, which is in no recording."""
+        headers = [
+            *(headers or [("Host", f"127.0.0.1:{self.jenkins.port}")]),
+            ("Authorization", basic("admin", DEFAULT_API_TOKEN)),
+            ("Content-Length", str(len(body.encode()))),
+            ("Connection", "close"),
+        ]
+        if content_type is not None:
+            headers.append(("Content-Type", content_type))
+        return await exchange(self.jenkins.port, "POST", path, headers, body.encode())
+
+    async def trigger(self, path: str) -> int:
+        """Trigger a build and return the id of its queue item."""
+        reply = await self.post(path)
+        assert reply.status in (201, 303), reply
+        return item_id(reply)
+
+    async def build(self, full_name: str, number: int) -> Build:
+        """The build, once it has begun."""
+        job = self.jenkins.job(full_name)
+        build: Build = await until(lambda: job.builds.get(number))
+        return build
+
+    async def finished(self, full_name: str, number: int) -> Build:
+        """The build, once it is over."""
+        build = await self.build(full_name, number)
+        await self.jenkins.wait_for(build)
+        return build
+
+    def check(self) -> None:
+        """Fail if anything differed."""
+        assert not self.failures, "\n".join(self.failures)
+
+
+def item_id(reply: Reply) -> int:
+    """The queue id in a Location."""
+    return int(reply.all("Location")[0].rstrip("/").rpartition("/")[2])
