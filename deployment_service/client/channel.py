@@ -1,0 +1,132 @@
+"""The connection to the service, and one way to make a call: with a key, a deadline and the right retries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from deployment_service.client.errors import (
+    DeadlineExceeded,
+    DeploymentServiceError,
+    Unavailable,
+    from_rpc,
+)
+
+Metadata = tuple[tuple[str, str], ...]
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_MAX_MESSAGE_BYTES = 64 * 2**20  # a page of deployments may be larger than gRPC's 4 MiB
+
+_OPTIONS = (
+    # Finds dead connections (a load balancer forgot us, a machine vanished) while a stream is silent.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.enable_retries", 0),  # ours know which calls may be repeated
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+)
+
+
+def open_channel(
+    target: str, *, credentials: grpc.ChannelCredentials | None = None
+) -> grpc.aio.Channel:
+    """Open a channel; replicas behind one DNS name are used in turn. ``credentials`` turns on TLS."""
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that grow, with full jitter: many clients that lost one server don't come back in step."""
+
+    first_s: float = 0.1
+    most_s: float = 5.0
+
+    def pauses(self) -> Iterator[float]:
+        """Yield one pause after the other, without end."""
+        ceiling = self.first_s
+        while True:
+            yield random.uniform(self.first_s / 2, ceiling)  # noqa: S311  no secret
+            ceiling = min(ceiling * 2, self.most_s)
+
+
+class UnaryMethod(Protocol[Request, Response]):
+    """A stub's method that takes one message and answers one."""
+
+    def __call__(
+        self,
+        request: Request,
+        /,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> grpc.aio.UnaryUnaryCall[Request, Response]:
+        """Start the call."""
+
+
+class Caller:
+    """Makes calls on a channel with one API key."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        api_key: str,
+        timeout_s: float,
+        backoff: Backoff,
+    ) -> None:
+        self.channel = channel
+        self.metadata: Metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self.timeout_s = timeout_s
+        self.backoff = backoff
+        self.closed = False
+
+    async def close(self) -> None:
+        """Close the channel: calls under way are cancelled."""
+        self.closed = True
+        await self.channel.close()
+
+    async def call(
+        self,
+        method: UnaryMethod[Request, Response],
+        request: Request,
+        *,
+        timeout_s: float | None = None,
+        repeatable: bool = True,
+    ) -> Response:
+        """Call ``method``; while the service is UNAVAILABLE, again until the deadline.
+
+        ``repeatable`` says that a second call does no harm: it only reads, or it carries a request id.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + (timeout_s or self.timeout_s)
+        pauses = self.backoff.pauses()
+        last: DeploymentServiceError | None = None
+        while True:
+            remaining = deadline - clock()
+            try:
+                return await method(request, timeout=max(remaining, 0.001), metadata=self.metadata)
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error)
+            if isinstance(failure, DeadlineExceeded) and last is not None:
+                raise last from None  # says more than that the time is up
+            if not repeatable or not isinstance(failure, Unavailable):
+                raise failure from None
+            last = failure
+            pause = max(next(pauses), failure.retry_after_s or 0.0)
+            if clock() + pause >= deadline:
+                raise failure from None
+            await asyncio.sleep(pause)

@@ -1,0 +1,306 @@
+"""The typed, asynchronous client of ``DeploymentService``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from deployment_service.client.admin import AdminCalls
+from deployment_service.client.channel import Backoff, Caller, open_channel
+from deployment_service.client.errors import DeploymentServiceError, HistoryLost
+from deployment_service.client.names import Names
+from deployment_service.client.waiting import wait_for_run
+from deployment_service.client.watch import Watch
+from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub
+
+if TYPE_CHECKING:
+    # exists for type checkers only
+    from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceAsyncStub
+
+
+class DeploymentClient:
+    """Creates, runs and watches deployments.
+
+    Names may be short (``web`` for ``tenants/demo/deployments/web``) once ``tenant`` is set. Every
+    call has a deadline of ``timeout_s`` and is repeated within it while the service is UNAVAILABLE;
+    what changes something carries a request id, so a repeated call has one effect. A request id is
+    made up for each call of a method: pass your own where the intent outlives your process.
+
+    ::
+
+        async with DeploymentClient("127.0.0.1:50051", api_key=key, tenant="demo") as client:
+            run = await client.run_and_wait("web-prod", parameters={"VERSION": "1.4.2"})
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        api_key: str,
+        tenant: str | None = None,
+        timeout_s: float = 30.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._caller = Caller(
+            open_channel(target, credentials=credentials),
+            api_key=api_key,
+            timeout_s=timeout_s,
+            backoff=backoff or Backoff(),
+        )
+        self._stub: DeploymentServiceAsyncStub = DeploymentServiceStub(self._caller.channel)
+        self.names = Names(tenant)
+        self.admin = AdminCalls(self._caller, self.names)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection: calls under way are cancelled, watches end."""
+        await self._caller.close()
+
+    async def create_deployment(
+        self,
+        deployment_id: str,
+        deployment: pb.Deployment,
+        *,
+        tenant: str | None = None,
+        request_id: str | None = None,
+    ) -> pb.CreateDeploymentResponse:
+        """Create a deployment, and its job in Jenkins. ``deployment.provider`` may be a short name."""
+        definition = pb.Deployment()
+        definition.CopyFrom(deployment)
+        if definition.provider:
+            definition.provider = self.names.provider(definition.provider)
+        request = pb.CreateDeploymentRequest(
+            parent=self.names.tenant(tenant),
+            deployment_id=deployment_id,
+            deployment=definition,
+            request_id=request_id or new_request_id(),
+        )
+        return await self._caller.call(self._stub.CreateDeployment, request)
+
+    async def get_deployment(self, name: str) -> pb.Deployment:
+        """Return a deployment as it now is."""
+        request = pb.GetDeploymentRequest(name=self.names.deployment(name))
+        return (await self._caller.call(self._stub.GetDeployment, request)).deployment
+
+    async def list_deployments(
+        self,
+        *,
+        statuses: Iterable[pb.DeploymentStatus] = (),
+        labels: Mapping[str, str] | None = None,
+        provider: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> pb.ListDeploymentsResponse:
+        """Return one page; ``deployments()`` goes through all of them."""
+        request = pb.ListDeploymentsRequest(
+            parent=self.names.parent,
+            page_size=page_size,
+            page_token=page_token,
+            statuses=statuses,
+            labels=labels,
+            provider=self.names.provider(provider) if provider else "",
+        )
+        return await self._caller.call(self._stub.ListDeployments, request)
+
+    async def deployments(
+        self,
+        *,
+        statuses: Iterable[pb.DeploymentStatus] = (),
+        labels: Mapping[str, str] | None = None,
+        provider: str = "",
+    ) -> AsyncIterator[pb.Deployment]:
+        """Go through all deployments that match, page by page."""
+        statuses, token = list(statuses), ""
+        while True:
+            page = await self.list_deployments(
+                statuses=statuses, labels=labels, provider=provider, page_token=token
+            )
+            for deployment in page.deployments:
+                yield deployment
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def update_deployment(
+        self,
+        deployment: pb.Deployment,
+        *,
+        fields: Iterable[str] = (),
+        request_id: str | None = None,
+    ) -> pb.UpdateDeploymentResponse:
+        """Change the named ``fields`` (all that can be changed, if none is named)."""
+        definition = pb.Deployment()
+        definition.CopyFrom(deployment)
+        definition.name = self.names.deployment(deployment.name)
+        request = pb.UpdateDeploymentRequest(
+            deployment=definition,
+            update_mask=FieldMask(paths=list(fields)),
+            request_id=request_id or new_request_id(),
+        )
+        return await self._caller.call(self._stub.UpdateDeployment, request)
+
+    async def delete_deployment(
+        self, name: str, *, force: bool = False, etag: str = "", request_id: str | None = None
+    ) -> pb.DeleteDeploymentResponse:
+        """Delete a deployment, with its job if the service created it."""
+        request = pb.DeleteDeploymentRequest(
+            name=self.names.deployment(name),
+            force=force,
+            etag=etag,
+            request_id=request_id or new_request_id(),
+        )
+        return await self._caller.call(self._stub.DeleteDeployment, request)
+
+    async def run_deployment(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        allow_concurrent: bool = False,
+        request_id: str | None = None,
+    ) -> pb.RunDeploymentResponse:
+        """Run a deployment: exactly one build, however often the call must be repeated."""
+        request = pb.RunDeploymentRequest(
+            name=self.names.deployment(name),
+            parameters=parameters,
+            allow_concurrent=allow_concurrent,
+            request_id=request_id or new_request_id(),
+        )
+        return await self._caller.call(self._stub.RunDeployment, request)
+
+    async def run_and_wait(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        allow_concurrent: bool = False,
+        request_id: str | None = None,
+    ) -> pb.Run:
+        """Run a deployment and return its run once that has ended for certain.
+
+        A run that FAILED or was CANCELLED is returned as well: look at ``status``. Raises
+        RunNotFinished after ``timeout_s``; the run goes on.
+        """
+        answer = await self.run_deployment(
+            name, parameters=parameters, allow_concurrent=allow_concurrent, request_id=request_id
+        )
+        return await self.wait_for_run(
+            answer.run.name, timeout_s=timeout_s, resume_token=answer.resume_token
+        )
+
+    async def wait_for_run(
+        self, name: str, *, timeout_s: float | None = None, resume_token: str = ""
+    ) -> pb.Run:
+        """Return the run once it has ended for certain; raises RunNotFinished after ``timeout_s``."""
+        return await wait_for_run(self, self.names.run(name), timeout_s, resume_token)
+
+    async def get_run(self, name: str) -> pb.Run:
+        """Return a run as it now is; the short name is ``web/runs/7``."""
+        request = pb.GetRunRequest(name=self.names.run(name))
+        return (await self._caller.call(self._stub.GetRun, request)).run
+
+    async def list_runs(
+        self,
+        deployment: str = "-",
+        *,
+        statuses: Iterable[pb.DeploymentStatus] = (),
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> pb.ListRunsResponse:
+        """Return one page of a deployment's runs (or of all deployments'), newest first."""
+        request = pb.ListRunsRequest(
+            parent=self.names.deployment(deployment),
+            statuses=statuses,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._caller.call(self._stub.ListRuns, request)
+
+    async def list_events(
+        self,
+        deployment: str = "-",
+        *,
+        types: Iterable[pb.DeploymentEvent.Type] = (),
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> pb.ListEventsResponse:
+        """Return one page of committed events, oldest first; ``history()`` goes through all of them."""
+        request = pb.ListEventsRequest(
+            parent=self.names.deployment(deployment),
+            types=types,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._caller.call(self._stub.ListEvents, request)
+
+    async def history(
+        self, deployment: str = "-", *, types: Iterable[pb.DeploymentEvent.Type] = ()
+    ) -> AsyncIterator[pb.DeploymentEvent]:
+        """Go through the committed events of one deployment or of all, oldest first."""
+        types, token = list(types), ""
+        while True:
+            page = await self.list_events(deployment, types=types, page_token=token)
+            for event in page.events:
+                yield event
+            token = page.next_page_token
+            if not token:
+                return
+
+    def watch(
+        self,
+        *names: str,
+        types: Iterable[pb.DeploymentEvent.Type] = (),
+        resume_token: str = "",
+        on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
+    ) -> Watch:
+        """Watch deployments (all, if none is named) from a snapshot of the present or from a token.
+
+        Endless and complete: it reconnects and resumes by itself, and raises WatchGapError rather
+        than miss an event. ``on_disconnect`` is told why, and the seconds until the next try.
+        """
+        request = pb.WatchDeploymentsRequest(
+            parent=self.names.parent,
+            names=[self.names.deployment(name) for name in names],
+            types=types,
+            resume_token=resume_token,
+        )
+        return Watch(self._caller, request, on_disconnect=on_disconnect)
+
+    async def events(
+        self,
+        *names: str,
+        types: Iterable[pb.DeploymentEvent.Type] = (),
+        resume_token: str = "",
+    ) -> AsyncIterator[pb.DeploymentEvent]:
+        """Only the events of a watch, from now (or from a token) on; raises HistoryLost on a reset."""
+        async with self.watch(*names, types=types, resume_token=resume_token) as watch:
+            async for message in watch:
+                match message.WhichOneof("response"):
+                    case "event":
+                        yield message.event
+                    case "reset":
+                        reason = pb.Reset.Reason.Name(message.reset.reason)
+                        raise HistoryLost(f"the history can't be continued: {reason}")
+
+
+def new_request_id() -> str:
+    """A request id for one intent."""
+    return str(uuid.uuid4())

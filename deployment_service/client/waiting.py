@@ -1,0 +1,80 @@
+"""Waiting for the end of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from deployment_service.client.errors import DeploymentServiceError, RunNotFinished
+from deployment_service.client.watch import Watch
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+# A final status that isn't confirmed yet may be confirmed without an event: then ask.
+_ASK_EVERY_S = 1.0
+# Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
+_ASK_ANYWAY_S = 15.0
+
+FINAL = frozenset(
+    {
+        pb.DEPLOYMENT_STATUS_COMPLETED,
+        pb.DEPLOYMENT_STATUS_FAILED,
+        pb.DEPLOYMENT_STATUS_CANCELLED,
+    }
+)
+
+
+class Reader(Protocol):
+    """What waiting needs of the client."""
+
+    async def get_run(self, name: str) -> pb.Run:
+        """Return a run."""
+
+    def watch(self, *names: str, resume_token: str = "") -> Watch:
+        """Watch deployments."""
+
+
+async def wait_for_run(
+    reader: Reader, name: str, timeout_s: float | None, resume_token: str
+) -> pb.Run:
+    """Return the run ``name`` once it is final and confirmed."""
+    deployment = name.rpartition("/runs/")[0]
+    watch = reader.watch(deployment, resume_token=resume_token)
+    heard = asyncio.Event()
+    listener = asyncio.create_task(_listen(watch, name, heard))
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _until_confirmed(reader, name, heard, listener)
+    except TimeoutError:
+        raise RunNotFinished(f"{name} has not ended within {timeout_s:g} s", name) from None
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await watch.aclose()
+
+
+async def _listen(watch: Watch, name: str, heard: asyncio.Event) -> None:
+    async for message in watch:
+        kind = message.WhichOneof("response")
+        if kind != "event" or message.event.run == name:
+            heard.set()
+
+
+async def _until_confirmed(
+    reader: Reader, name: str, heard: asyncio.Event, listener: asyncio.Task[None]
+) -> pb.Run:
+    while True:
+        heard.clear()
+        run = await reader.get_run(name)
+        if run.status in FINAL and run.confirmed:
+            return run
+        patience = _ASK_EVERY_S if run.status in FINAL else _ASK_ANYWAY_S
+        waiting = asyncio.create_task(heard.wait())
+        try:
+            await asyncio.wait(
+                (waiting, listener), timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiting.cancel()
+        if listener.done():
+            listener.result()  # raises what ended it
+            raise DeploymentServiceError("the watch ended before the run did")
