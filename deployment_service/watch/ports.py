@@ -43,23 +43,22 @@ class EventLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotItem:
-    """A deployment as it is now: its id (slug) and a serialised ``deployment_service.v1.Deployment``."""
+class SnapshotPage:
+    """Deployments as they are now, each a serialised ``deployment_service.v1.Deployment``."""
 
-    slug: str
-    body: bytes
+    deployments: Sequence[bytes]
+    next: str = ""
+    """Where the next page begins, to be handed back as ``after``; empty: this is the last."""
 
 
 class SnapshotReader(Protocol):
     """Reads of the present."""
 
-    async def page(
-        self, tenant: Tenant, slugs: frozenset[str] | None, after: str
-    ) -> Sequence[SnapshotItem]:
-        """The next deployments with an id greater than ``after`` ("" at first), ordered by id; empty at the end.
+    async def page(self, tenant: Tenant, slugs: frozenset[str] | None, after: str) -> SnapshotPage:
+        """A page of the deployments with these ids (None: of all), ordered; ``after`` is "" at first.
 
-        ``slugs`` None means all. Each call reads the present by itself and holds nothing afterwards: between two
-        calls a slow client may let minutes pass.
+        Each call reads the present by itself and holds nothing afterwards: between two calls a slow client may
+        let minutes pass.
         """
 
 

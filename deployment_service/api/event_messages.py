@@ -1,0 +1,51 @@
+"""Committed events as messages of the contract."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deployment_service.domain.events import Event, EventSource, EventType
+from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+# The contract's enums carry prefixes where the domain's don't. Built when the module is imported, so that a value
+# that the contract lacks is noticed before the first call.
+TYPES: Final = {one: pb.DeploymentEvent.Type.Value(one.value) for one in EventType}
+_SOURCES: Final = {one: pb.EventSource.Value(f"EVENT_SOURCE_{one.value}") for one in EventSource}
+_STATUSES: Final = {
+    one: pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{one.value}") for one in DeploymentStatus
+}
+_CAUSES: Final = {one: pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}") for one in FailureCause}
+
+
+def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
+    """The message of an event."""
+    message = pb.DeploymentEvent(
+        sequence=event.sequence,
+        revision=event.revision,
+        type=TYPES[event.type],
+        deployment=str(DeploymentName(tenant_slug, event.deployment_slug)),
+        deployment_uid=str(event.deployment_id),
+        cicd_job_id="" if event.job_id is None else str(event.job_id),
+        build_number=event.build_number or 0,
+        old_status=_STATUSES[event.old_status],
+        status=_STATUSES[event.status],
+        deployment_status=_STATUSES[event.deployment_status],
+        source=_SOURCES[event.source],
+        confirmed=event.confirmed,
+        correction=event.correction,
+        message=event.message,
+    )
+    if event.run_number is not None:
+        message.run = str(RunName(tenant_slug, event.deployment_slug, event.run_number))
+    if event.failure_cause is not None:
+        message.failure_cause = _CAUSES[event.failure_cause]
+    if event.create_time is not None:
+        message.create_time.FromDatetime(event.create_time)
+    return message
+
+
+def to_bytes(tenant_slug: str, event: Event) -> bytes:
+    """The same serialised: what the tails hand to all streams."""
+    return to_message(tenant_slug, event).SerializeToString()

@@ -1,0 +1,169 @@
+"""Reading the history: heads of many tenants at once, what is new, pages; and the epoch of the store.
+
+``EventLog`` serves the tails of a replica (role worker). The functions at the end serve ``ListEvents`` on the
+caller's own connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+
+import asyncpg
+
+from deployment_service.domain.events import Event, EventType
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.events import from_row
+
+EPOCH_BYTES = 8
+
+# The system identifier changes when a dump is loaded elsewhere, the timeline with a failover or a restore to a point
+# in time, the marker when the restore runbook says so. Where a managed server keeps its functions to itself, what is
+# left must do. The timeline is that of the log being written, not of the last checkpoint, which may lag minutes behind.
+_SYSTEM = "(SELECT system_identifier::text FROM pg_control_system())"
+_TIMELINE = """(CASE WHEN pg_is_in_recovery() THEN 'recovery'
+    ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)"""
+_MARKER = "(SELECT marker::text FROM store_epoch)"
+_EPOCH_SOURCES = (
+    f"concat_ws('/', {_SYSTEM}, {_TIMELINE}, {_MARKER})",
+    f"concat_ws('/', {_TIMELINE}, {_MARKER})",
+    _MARKER,
+)
+
+# Each statement returns its epoch with the rows: another statement might be answered by another server.
+# The epoch is on the left of the join so that it comes even if nothing else does.
+_HEADS = """
+    WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
+    SELECT store.epoch, asked.tenant_id, coalesce(head.sequence, 0) AS sequence
+    FROM store LEFT JOIN (
+        unnest($1::uuid[]) AS asked (tenant_id)
+        LEFT JOIN LATERAL (
+            SELECT sequence FROM deployment_events WHERE tenant_id = asked.tenant_id ORDER BY sequence DESC LIMIT 1
+        ) AS head ON true
+    ) ON true
+"""
+_NEWS = """
+    WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
+    SELECT store.epoch, new.*
+    FROM store LEFT JOIN (
+        unnest($1::uuid[], $2::bigint[]) AS asked (tenant_id, after)
+        CROSS JOIN LATERAL (
+            SELECT * FROM deployment_events
+            WHERE tenant_id = asked.tenant_id AND sequence > asked.after ORDER BY sequence LIMIT $3
+        ) AS new
+    ) ON true
+    ORDER BY new.tenant_id, new.sequence
+"""
+_PAGE = """
+    WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
+    SELECT store.epoch, event.*
+    FROM store LEFT JOIN (
+        SELECT * FROM deployment_events WHERE tenant_id = $1 AND sequence > $2 AND sequence <= $3
+    ) AS event ON true
+    ORDER BY event.sequence
+"""
+_LIST_ALL = """
+    SELECT * FROM deployment_events
+    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4))
+    ORDER BY sequence LIMIT $3
+"""
+_LIST_ONE = """
+    SELECT * FROM deployment_events
+    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4)) AND deployment_slug = $5
+    ORDER BY sequence LIMIT $3
+"""
+_OLDEST = "SELECT sequence FROM deployment_events WHERE tenant_id = $1 ORDER BY sequence LIMIT 1"
+_NOTIFY = "SELECT pg_notify($1, $2)"
+_MAY_NOT = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)
+
+
+class EventLog:
+    """What the tails read (the port ``watch.ports.EventLog``). Raises what asyncpg raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._epoch_source: str | None = None
+
+    async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
+        """The epoch and each tenant's last committed sequence, in one statement for all."""
+        rows = await self._fetch(_HEADS, list(tenant_ids))
+        heads = {row["tenant_id"]: row["sequence"] for row in rows if row["tenant_id"] is not None}
+        return epoch_of(rows[0]["epoch"]), heads
+
+    async def news(
+        self, positions: Mapping[uuid.UUID, int], limit: int
+    ) -> tuple[bytes, dict[uuid.UUID, list[Event]]]:
+        """The epoch and up to ``limit`` events after each tenant's position, in one statement for all."""
+        rows = await self._fetch(_NEWS, list(positions), list(positions.values()), limit)
+        news: dict[uuid.UUID, list[Event]] = {}
+        for row in rows:
+            if row["tenant_id"] is not None:
+                news.setdefault(row["tenant_id"], []).append(from_row(row))
+        return epoch_of(rows[0]["epoch"]), news
+
+    async def page(
+        self, tenant_id: uuid.UUID, after: int, through: int
+    ) -> tuple[bytes, list[Event]]:
+        """The epoch and what is kept of the events in ``(after, through]``."""
+        rows = await self._fetch(_PAGE, tenant_id, after, through)
+        events = [from_row(row) for row in rows if row["sequence"] is not None]
+        return epoch_of(rows[0]["epoch"]), events
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send a notification, in a transaction of its own."""
+        async with self._database.acquire() as connection:
+            await connection.execute(_NOTIFY, channel, payload)
+
+    async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self._database.acquire() as connection:
+            if self._epoch_source is None:
+                self._epoch_source = await _usable_epoch_source(connection)
+            return await connection.fetch(statement.format(epoch=self._epoch_source), *arguments)
+
+
+async def _usable_epoch_source(connection: Connection) -> str:
+    """The best expression for the epoch that this server lets us use."""
+    for source in _EPOCH_SOURCES[:-1]:
+        try:
+            await connection.fetchval(f"SELECT {source}")
+        except _MAY_NOT:
+            continue
+        return source
+    return _EPOCH_SOURCES[-1]
+
+
+def epoch_of(source: str) -> bytes:
+    """The epoch as tokens carry it: a hash of what identifies the store's life."""
+    return hashlib.blake2b(source.encode(), digest_size=EPOCH_BYTES).digest()
+
+
+async def list_events(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    *,
+    after: int,
+    limit: int,
+    slug: str | None = None,
+    types: Collection[EventType] = (),
+) -> list[Event]:
+    """A page of history, oldest first: what is kept after a sequence, of one deployment's name or of all.
+
+    The events of deployments that had the name one after the other come in one list; ``deployment_id`` tells
+    them apart.
+    """
+    wanted = [str(one) for one in types] or None
+    if slug is None:
+        rows = await connection.fetch(_LIST_ALL, tenant_id, after, limit, wanted)
+    else:
+        rows = await connection.fetch(_LIST_ONE, tenant_id, after, limit, wanted, slug)
+    return [from_row(row) for row in rows]
+
+
+async def oldest_kept(connection: Connection, tenant_id: uuid.UUID) -> int:
+    """The smallest sequence still kept; 0 if the tenant has no events.
+
+    Trimming keeps each deployment's newest event, so what follows may have holes: who must not miss any checks
+    that sequences rise by one.
+    """
+    return int(await connection.fetchval(_OLDEST, tenant_id) or 0)

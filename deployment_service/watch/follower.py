@@ -1,0 +1,208 @@
+"""The one loop of a replica that reads what is new, for the tails of all tenants together."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+
+import structlog
+
+from deployment_service.domain.errors import Unavailable
+from deployment_service.watch.epoch import StoreEpoch
+from deployment_service.watch.frames import ResetReason
+from deployment_service.watch.history import History
+from deployment_service.watch.ports import EventLog, Tenant
+from deployment_service.watch.ring import Ring
+from deployment_service.watch.settings import WatchSettings
+from deployment_service.watch.tail import Entries, Tail
+from deployment_service.watch.wake import Wake
+
+_log = structlog.get_logger(__name__)
+_MOST_TAILS_PER_READ = 100
+_FEWEST_EVENTS_PER_TAIL = 20
+
+
+class Follower:
+    """Keeps the tails up to date: by hints, and by a poll that needs no hints.
+
+    A poll is one statement: the heads of all tenants that have a tail, and the epoch. What is new is read in one
+    statement for all tails that are behind. So the database sees the replica, not its tenants and watchers.
+    """
+
+    def __init__(
+        self, event_log: EventLog, entries: Entries, epoch: StoreEpoch, settings: WatchSettings
+    ) -> None:
+        self._event_log = event_log
+        self._entries = entries
+        self._epoch = epoch
+        self._settings = settings
+        self.history = History(event_log, entries, settings, suspect=self.look)
+        self._tails: dict[uuid.UUID, Tail] = {}
+        self._behind: set[uuid.UUID] = set()
+        self._asking: list[asyncio.Future[None]] = []
+        self._poll_at = 0.0
+        self._wake = Wake()
+
+    @property
+    def tails(self) -> Iterable[Tail]:
+        return self._tails.values()
+
+    def tail(self, tenant: Tenant) -> Tail:
+        """The tenant's tail, made if it has none. The caller counts itself in and out of ``tail.streams``."""
+        tail = self._tails.get(tenant.uid)
+        if tail is None:
+            tail = self._tails[tenant.uid] = Tail(tenant)
+            tail.idle_since = asyncio.get_running_loop().time()
+        return tail
+
+    def look(self, tenant_ids: Iterable[uuid.UUID] | None = None) -> None:
+        """Something may have been committed for these tenants; None: for any, or anything else changed."""
+        if tenant_ids is None:
+            self._poll_at = 0.0
+        else:
+            found = [one for one in tenant_ids if one in self._tails]
+            if not found:
+                return
+            self._behind.update(found)
+        self._wake.set()
+
+    async def ask(self) -> None:
+        """Return after a poll that began after this call; Unavailable if the store doesn't answer in time."""
+        asking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking.append(asking)
+        self.look()
+        try:
+            async with asyncio.timeout(self._settings.read_timeout_s):
+                await asking
+        except TimeoutError:
+            raise Unavailable(
+                "STORE_AWAY", "The store can't be read at the moment: reconnect."
+            ) from None
+
+    async def anchored(self, tail: Tail) -> Ring:
+        """The tail's ring, once it is known where the store's history ends."""
+        while tail.ring is None:
+            await self.ask()
+        return tail.ring
+
+    def wake_all(self) -> None:
+        for tail in self._tails.values():
+            tail.wake_all()
+
+    async def run(self) -> None:
+        """Read for ever. A store that is away is asked again and again."""
+        away = 0
+        while True:
+            try:
+                await self._round()
+            except Exception as error:
+                if not away:
+                    _log.warning("watch.store_away", error=repr(error))
+                away += 1
+                # What was read in vain is found again by comparing all heads.
+                self._poll_at = 0.0
+                await asyncio.sleep(min(0.05 * 2**away, self._settings.poll_interval_s))
+            else:
+                if away:
+                    _log.info("watch.store_back", failed_reads=away)
+                away = 0
+
+    async def _round(self) -> None:
+        if not self._behind:
+            await self._wake.wait(self._poll_at)
+        async with asyncio.timeout(self._settings.read_timeout_s):
+            if asyncio.get_running_loop().time() >= self._poll_at:
+                await self._poll()
+            if self._behind:
+                await self._read_news()
+
+    async def _poll(self) -> None:
+        """Compare each tail with the store: who is behind, who must start afresh."""
+        loop = asyncio.get_running_loop()
+        self._drop_idle(loop.time())
+        # A hint that comes while the statement is under way asks for another one.
+        self._poll_at = loop.time() + self._settings.poll_interval_s
+        asking, self._asking = self._asking, []
+        try:
+            epoch, heads = await self._event_log.heads(list(self._tails))
+        except BaseException:
+            self._asking += asking
+            raise
+        self._observe(epoch)
+        for tenant_id, head in heads.items():
+            self._compare(self._tails[tenant_id], epoch, head)
+        self._shrink_rings()
+        for one in asking:
+            if not one.done():
+                one.set_result(None)
+
+    def _compare(self, tail: Tail, epoch: bytes, head: int) -> None:
+        tail.head = head
+        if tail.ring is not None and head < tail.ring.last:
+            # Committed events are gone: history was rewound, whatever the epoch says.
+            _log.error("watch.history_rewound", tenant=tail.tenant.slug, head=head)
+            tail.restart(ResetReason.STORE_CHANGED)
+        if tail.ring is None:
+            tail.anchor(self._new_ring(epoch, head))
+        elif head > tail.ring.last:
+            self._behind.add(tail.tenant.uid)
+
+    async def _read_news(self) -> None:
+        positions: dict[uuid.UUID, int] = {}
+        while self._behind and len(positions) < _MOST_TAILS_PER_READ:
+            tail = self._tails.get(self._behind.pop())
+            if tail is not None and tail.ring is not None:
+                positions[tail.tenant.uid] = tail.ring.last
+        if not positions:
+            return
+        limit = max(_FEWEST_EVENTS_PER_TAIL, self._settings.news_limit // len(positions))
+        epoch, news = await self._event_log.news(positions, limit)
+        if self._observe(epoch):
+            return
+        for tenant_id, events in news.items():
+            tail = self._tails[tenant_id]
+            if tail.ring is None or tail.ring.last != positions[tenant_id]:
+                self._poll_at = 0.0  # It was restarted meanwhile.
+                continue
+            if not tail.extend(tail.ring, self._entries.of(tail.tenant, epoch, events)):
+                self._poll_at = 0.0
+            elif len(events) == limit:
+                self._behind.add(tenant_id)
+
+    def _observe(self, epoch: bytes) -> bool:
+        """Note the epoch that came with a read. If it is a new one, all that was read before is void."""
+        if not self._epoch.observe(epoch):
+            return False
+        _log.error("watch.store_changed", message="Every watcher gets a reset.")
+        self.history.forget()
+        self._behind.clear()
+        for tail in self._tails.values():
+            tail.restart(ResetReason.STORE_CHANGED)
+        self.look()
+        return True
+
+    def _new_ring(self, epoch: bytes, head: int) -> Ring:
+        return Ring(epoch, head, max_events=self._settings.ring_events, max_bytes=self._ring_bytes)
+
+    def _ring_bytes(self) -> int:
+        """What each ring may hold, so that all together stay within their total."""
+        share = self._settings.rings_total_bytes // max(1, len(self._tails))
+        return min(self._settings.ring_bytes, share)
+
+    def _shrink_rings(self) -> None:
+        """A ring's share gets smaller as tenants come; those that are idle don't notice by themselves."""
+        allowed = self._ring_bytes()
+        for tail in self._tails.values():
+            if tail.ring is not None and tail.ring.size > allowed:
+                tail.ring.shrink()
+
+    def _drop_idle(self, now: float) -> None:
+        idle = [
+            tail
+            for tail in self._tails.values()
+            if not tail.streams and now - tail.idle_since > self._settings.linger_s
+        ]
+        for tail in idle:
+            del self._tails[tail.tenant.uid]
+            self._behind.discard(tail.tenant.uid)

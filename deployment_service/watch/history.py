@@ -1,0 +1,121 @@
+"""Shared reads of history, for streams that are behind their ring."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from weakref import WeakValueDictionary
+
+import structlog
+
+from deployment_service.domain.errors import Unavailable
+from deployment_service.watch.ports import EventLog
+from deployment_service.watch.ring import Page, Ring
+from deployment_service.watch.settings import WatchSettings
+from deployment_service.watch.tail import Entries, Tail
+
+_log = structlog.get_logger(__name__)
+_Key = tuple[uuid.UUID, bytes, int]
+_TRIES = 6
+
+
+class History:
+    """Pages of history at fixed places, so that all who are behind share them; each read by one at a time."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        entries: Entries,
+        settings: WatchSettings,
+        *,
+        suspect: Callable[[], None],
+    ) -> None:
+        self._event_log = event_log
+        self._entries = entries
+        self._settings = settings
+        self._suspect = suspect
+        self._pages: OrderedDict[_Key, Page] = OrderedDict()
+        self._bytes = 0
+        self._reading: dict[_Key, asyncio.Task[Page]] = {}
+        self._readers = asyncio.Semaphore(settings.history_readers)
+        # A tenant has a lane as long as somebody is in it.
+        self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Lock] = WeakValueDictionary()
+
+    def cached(self, tail: Tail, ring: Ring, position: int) -> Page | None:
+        """The page with the event after ``position``, if it is at hand."""
+        key = self._key(tail, ring, position)
+        page = self._pages.get(key)
+        # Read when history was shorter than the page.
+        if page is None or position >= page.through:
+            return None
+        self._pages.move_to_end(key)
+        return page
+
+    def request(self, tail: Tail, ring: Ring, position: int) -> asyncio.Task[Page]:
+        """Read that page, or join who is reading it. Whoever waits must not cancel the task."""
+        key = self._key(tail, ring, position)
+        task = self._reading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._read(tail, ring, key))
+            self._reading[key] = task
+            task.add_done_callback(lambda task: self._finished(key, task))
+        return task
+
+    def forget(self) -> None:
+        """Drop everything: the store isn't the one it was read from."""
+        self._pages.clear()
+        self._bytes = 0
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = list(self._reading.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _key(self, tail: Tail, ring: Ring, position: int) -> _Key:
+        return tail.tenant.uid, ring.epoch, position // self._settings.history_page
+
+    async def _read(self, tail: Tail, ring: Ring, key: _Key) -> Page:
+        """Read a page; a store that is away is asked again for a while, the streams send bookmarks meanwhile."""
+        after = key[2] * self._settings.history_page
+        lane = self._lanes.setdefault(tail.tenant.uid, asyncio.Lock())
+        for attempt in range(1, _TRIES + 1):
+            through = min(after + self._settings.history_page, ring.last)
+            try:
+                async with AsyncExitStack() as stack:
+                    # The tenant's own lane first: who waits in it takes no reader from others.
+                    await stack.enter_async_context(lane)
+                    await stack.enter_async_context(self._readers)
+                    async with asyncio.timeout(self._settings.read_timeout_s):
+                        epoch, events = await self._event_log.page(tail.tenant.uid, after, through)
+            except Exception as error:
+                if attempt == _TRIES:
+                    _log.warning("watch.history_unreadable", error=repr(error))
+                await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
+                continue
+            if epoch != ring.epoch:
+                # Another store answers: the next poll ends the ring, and with it the need for this page.
+                self._suspect()
+                await asyncio.sleep(0.1)
+                continue
+            page = Page(after, through, self._entries.of(tail.tenant, epoch, events))
+            self._keep(key, page)
+            return page
+        raise Unavailable("STORE_AWAY", "The history can't be read at the moment: reconnect.")
+
+    def _keep(self, key: _Key, page: Page) -> None:
+        replaced = self._pages.pop(key, None)
+        self._bytes += page.size - (replaced.size if replaced else 0)
+        self._pages[key] = page
+        while self._bytes > self._settings.history_cache_bytes and len(self._pages) > 1:
+            _, dropped = self._pages.popitem(last=False)
+            self._bytes -= dropped.size
+
+    def _finished(self, key: _Key, task: asyncio.Task[Page]) -> None:
+        del self._reading[key]
+        if not task.cancelled():
+            task.exception()  # Its streams may all have gone: nobody else might fetch it.

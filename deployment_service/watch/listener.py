@@ -1,0 +1,120 @@
+"""The replica's one dedicated connection that hears hints."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import asyncpg
+import structlog
+
+from deployment_service.watch.notifier import CHANNEL
+from deployment_service.watch.settings import WatchSettings
+
+_log = structlog.get_logger(__name__)
+_CONNECT_TIMEOUT_S = 5.0
+_FIRST_DELAY_S = 0.05
+
+
+class _Deaf(Exception):
+    """The connection works, yet our own notification didn't arrive."""
+
+
+class Listener:
+    """Listens, and makes sure that it hears: now and then it notifies itself.
+
+    Hints only make watching faster, so nothing here is ever fatal: a lost connection is made again, and until then
+    polling does the work. ``url`` must lead to the server itself or through a session pooler: a transaction pooler
+    lends the connection that listens to others.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        sender: str,
+        settings: WatchSettings,
+        *,
+        on_hint: Callable[[str], None],
+        on_listening: Callable[[], None],
+    ) -> None:
+        self._url = url
+        self._sender = sender
+        self._settings = settings
+        self._on_hint = on_hint
+        self._on_listening = on_listening
+        self._probe = 0
+        self._heard = asyncio.Event()
+        self._delay_s = _FIRST_DELAY_S
+        self._failing = False
+        self.hears = asyncio.Event()
+        """Set while the last probe was heard."""
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:
+                if not self._failing:
+                    _log.warning("watch.listener_lost", error=repr(error), effect="polling only")
+                self._failing = True
+            finally:
+                self.hears.clear()
+            # Replicas that lost the same server don't come back in step.
+            await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            self._delay_s = min(self._delay_s * 2, self._settings.reconnect_max_s)
+
+    async def _listen(self) -> None:
+        """Connect and listen until the connection fails."""
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=_CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "deployment-service/listener"},
+        )
+        try:
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(CHANNEL, self._received)
+            # Only now look at what was committed before: what comes later will be heard.
+            self._on_listening()
+            while not lost.is_set():
+                await self._make_sure(connection)
+                try:
+                    async with asyncio.timeout(self._settings.probe_interval_s):
+                        await lost.wait()
+                except TimeoutError:
+                    continue
+            raise ConnectionError("the server closed the connection")
+        finally:
+            connection.terminate()
+
+    async def _make_sure(self, connection: asyncpg.Connection) -> None:
+        """Notify ourselves and hear it."""
+        self._probe += 1
+        self._heard.clear()
+        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, self._probe_payload)
+        try:
+            async with asyncio.timeout(self._settings.probe_timeout_s):
+                await self._heard.wait()
+        except TimeoutError:
+            raise _Deaf(
+                "a notification to ourselves didn't arrive; is there a transaction pooler in between?"
+            ) from None
+        if self._failing:
+            _log.info("watch.listener_back")
+        self._failing = False
+        self._delay_s = _FIRST_DELAY_S
+        self.hears.set()
+
+    @property
+    def _probe_payload(self) -> str:
+        return f"probe {self._sender} {self._probe}"
+
+    def _received(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        text = str(payload)
+        if text == self._probe_payload:
+            self._heard.set()
+        elif not text.startswith("probe "):
+            self._on_hint(text)

@@ -1,0 +1,77 @@
+"""Hints to other replicas that something was committed: sent after commit, a few per second at most."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Collection
+
+import structlog
+
+from deployment_service.watch.ports import EventLog
+from deployment_service.watch.settings import WatchSettings
+from deployment_service.watch.wake import Wake
+
+_log = structlog.get_logger(__name__)
+
+CHANNEL = "deployment_events"
+# A payload has at most 8,000 bytes; a hint at more tenants than this says "look at all".
+_MOST_TENANTS = 200
+_SEND_TIMEOUT_S = 5.0
+
+
+def hint(sender: str, tenant_ids: Collection[uuid.UUID]) -> str:
+    """The payload of a notification."""
+    few = len(tenant_ids) <= _MOST_TENANTS
+    return f"{sender}:{','.join(one.hex for one in tenant_ids) if few else ''}"
+
+
+def read_hint(payload: str) -> tuple[str, list[uuid.UUID] | None]:
+    """Who sent it, and at which tenants to look; None: at all, also if the payload isn't one of ours."""
+    sender, _, tenants = payload.partition(":")
+    try:
+        return sender, [uuid.UUID(hex=one) for one in tenants.split(",")]
+    except ValueError:
+        return sender, None
+
+
+class Notifier:
+    """Collects tenants and notifies of them: at once, then no sooner than an interval later.
+
+    A NOTIFY in every business transaction would make commits wait for each other; one per replica and interval
+    doesn't. What is lost here, polling finds.
+    """
+
+    def __init__(self, event_log: EventLog, sender: str, settings: WatchSettings) -> None:
+        self._event_log = event_log
+        self._sender = sender
+        self._interval_s = settings.notify_interval_s
+        self._tenants: set[uuid.UUID] = set()
+        self._wake = Wake()
+        self._failing = False
+
+    def notify(self, tenant_id: uuid.UUID) -> None:
+        """Events of this tenant were committed. Costs nothing; call it after the commit."""
+        self._tenants.add(tenant_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            await self._wake.wait()
+            await self.flush()
+            await asyncio.sleep(self._interval_s)
+
+    async def flush(self) -> None:
+        """Send what has been collected, once."""
+        tenants, self._tenants = self._tenants, set()
+        if not tenants:
+            return
+        try:
+            async with asyncio.timeout(_SEND_TIMEOUT_S):
+                await self._event_log.notify(CHANNEL, hint(self._sender, tenants))
+            self._failing = False
+        except Exception as error:
+            if not self._failing:
+                _log.warning("watch.notify_failed", error=repr(error))
+            self._failing = True

@@ -1,0 +1,261 @@
+"""One watcher's stream: what to send next, from where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from deployment_service.domain.errors import Unavailable
+from deployment_service.watch import frames
+from deployment_service.watch.follower import Follower
+from deployment_service.watch.frames import ResetReason
+from deployment_service.watch.ports import Tenant
+from deployment_service.watch.ring import Entry, Page, Ring
+from deployment_service.watch.settings import WatchSettings
+from deployment_service.watch.snapshots import Snapshots
+from deployment_service.watch.tail import Tail
+from deployment_service.watch.tokens import ResumeToken, ResumeTokens, TokenKind
+from deployment_service.watch.wake import Wake
+
+Messages = AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events pass; None: all."""
+
+    slugs: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+
+    def passes(self, entry: Entry) -> bool:
+        return (self.slugs is None or entry.slug in self.slugs) and (
+            self.types is None or entry.type in self.types
+        )
+
+
+class _MustReset(Exception):
+    def __init__(self, reason: ResetReason) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all streams of a replica use."""
+
+    follower: Follower
+    snapshots: Snapshots
+    tokens: ResumeTokens
+    settings: WatchSettings
+    closing: asyncio.Event
+
+
+class Stream:
+    """A cursor over the tenant's history.
+
+    ``_position``: everything up to it was sent or filtered out. ``_accounted``: the sequence of the last event,
+    bookmark or snapshot that was sent, so what the next one names as its ``prev_sequence``.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        tail: Tail,
+        passing: Filter,
+        token: ResumeToken | None,
+        token_text: str,
+    ) -> None:
+        self._follower = shared.follower
+        self._snapshots = shared.snapshots
+        self._tokens = shared.tokens
+        self._settings = shared.settings
+        self._closing = shared.closing
+        self._tail = tail
+        self._filter = passing
+        self._token = token
+        self._token_text = token_text
+        self._wake = Wake()
+        self._position = 0
+        self._accounted = 0
+        self._bookmark_at = 0.0
+        self._told_current = False
+
+    @property
+    def _tenant(self) -> Tenant:
+        return self._tail.tenant
+
+    async def messages(self) -> Messages:
+        """The messages of the stream, serialised, without end."""
+        self._tail.attach(self._wake)
+        try:
+            yield self._start()
+            ring = await self._follower.anchored(self._tail)
+            reset = await self._join(ring)
+            while True:
+                ring = await self._follower.anchored(self._tail)
+                try:
+                    if reset is not None:
+                        yield frames.reset(reset, self._tokens.snapshot(self._tenant.uid))
+                    if reset is not None or not self._resumes:
+                        async with aclosing(self._snapshot(ring)) as messages:
+                            async for message in messages:
+                                yield message
+                    async with aclosing(self._events(ring)) as messages:
+                        async for message in messages:
+                            yield message
+                except _MustReset as must:
+                    reset = must.reason
+        finally:
+            self._tail.detach(self._wake)
+
+    def _start(self) -> bytes:
+        """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
+        self._spoke()
+        token = self._token_text or self._tokens.snapshot(self._tenant.uid)
+        return frames.start(self._settings.max_silence_s, token)
+
+    @property
+    def _resumes(self) -> bool:
+        return self._token is not None and self._token.kind is TokenKind.POSITION
+
+    async def _join(self, ring: Ring) -> ResetReason | None:
+        """Stand where the token says, if that is a place in the store's history as it now is."""
+        token = self._token
+        if token is None or not self._resumes:
+            return None
+        if token.epoch != ring.epoch or token.sequence > max(ring.last, self._tail.head):
+            # Either the store isn't the token's, or the token was made by a replica that knows more than this one.
+            await self._follower.ask()
+            ring = await self._follower.anchored(self._tail)
+            if token.epoch != ring.epoch or token.sequence > self._tail.head:
+                return ResetReason.STORE_CHANGED
+        self._position = self._accounted = token.sequence
+        return None
+
+    async def _snapshot(self, ring: Ring) -> Messages:
+        """The present, then the sequence it stands for.
+
+        The sequence is taken before the deployments are read. What is committed in between shows in the deployment
+        and comes again as an event, whose revision tells that it is already contained.
+        """
+        sequence = ring.last
+        token = self._tokens.snapshot(self._tenant.uid)
+        after = ""
+        while True:
+            page = await self._snapshots.page(self._tenant, self._filter.slugs, after)
+            for deployment in page.deployments:
+                yield frames.snapshot_item(deployment, token)
+            if self._closing.is_set():
+                raise shutting_down()
+            after = page.next
+            if not after:
+                break
+        if ring.ended is not None:
+            raise _MustReset(ring.ended)
+        self._position = self._accounted = sequence
+        self._told_current = True
+        yield frames.snapshot_complete(sequence, self._token_at(ring, sequence))
+        self._spoke()
+
+    async def _events(self, ring: Ring) -> Messages:
+        """What follows the position: from the ring, from history while behind it; and bookmarks."""
+        while True:
+            batch = await self._next(ring)
+            for entry in batch:
+                self._position = entry.sequence
+                if self._filter.passes(entry):
+                    yield frames.with_prev_sequence(entry.shared, self._accounted)
+                    self._accounted = entry.sequence
+                    self._spoke()
+            if self._closing.is_set():
+                yield self._bookmark(ring)
+                raise shutting_down()
+            reached = not batch and self._position >= ring.last
+            if self._now() >= self._bookmark_at or (reached and not self._told_current):
+                self._told_current = self._told_current or reached
+                yield self._bookmark(ring)
+                self._spoke()
+            # Sending may never have to wait: let others have their turn.
+            await asyncio.sleep(0)
+
+    async def _next(self, ring: Ring) -> Sequence[Entry]:
+        """What follows, after waiting for it; empty when it is time for a bookmark, or to close."""
+        batch = self._read(ring)
+        if batch is None:
+            return await self._next_of_history(ring)
+        if not batch and self._told_current and not self._closing.is_set():
+            await self._wake.wait(self._bookmark_at)
+            batch = self._read(ring)
+        return batch or ()
+
+    def _read(self, ring: Ring) -> list[Entry] | None:
+        """What the ring has after the position; None if it begins later."""
+        if ring.ended is not None:
+            raise _MustReset(ring.ended)
+        return ring.read(
+            self._position,
+            max_events=self._settings.batch_events,
+            max_bytes=self._settings.batch_bytes,
+        )
+
+    async def _next_of_history(self, ring: Ring) -> Sequence[Entry]:
+        """The same from shared pages of history; _MustReset if trimming has taken what follows."""
+        history = self._follower.history
+        page = history.cached(self._tail, ring, self._position)
+        if page is None:
+            reading = history.request(self._tail, ring, self._position)
+            reading.add_done_callback(self._wake.set)
+            while not reading.done() and not self._closing.is_set():
+                if not await self._wake.wait(self._bookmark_at):
+                    return ()
+                if ring.ended is not None:
+                    raise _MustReset(ring.ended)
+            if not reading.done():
+                return ()
+            page = _result(reading)
+        batch = page.read(
+            self._position,
+            max_events=self._settings.batch_events,
+            max_bytes=self._settings.batch_bytes,
+        )
+        if not batch:
+            raise _MustReset(ResetReason.HISTORY_TRIMMED)
+        return batch
+
+    def _bookmark(self, ring: Ring) -> bytes:
+        message = frames.bookmark(
+            self._position, self._accounted, self._token_at(ring, self._position)
+        )
+        self._accounted = self._position
+        return message
+
+    def _token_at(self, ring: Ring, sequence: int) -> str:
+        return self._tokens.position(self._tenant.uid, ring.epoch, sequence)
+
+    def _spoke(self) -> None:
+        self._bookmark_at = self._now() + self._settings.bookmark_after_s
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _result(reading: asyncio.Task[Page]) -> Page:
+    """Like result(), but each stream raises an exception of its own: a shared one would grow with each raise."""
+    if reading.cancelled():
+        raise shutting_down()
+    failure = reading.exception()
+    if failure is not None:
+        raise Unavailable("STORE_AWAY", "The history can't be read at the moment.") from failure
+    return reading.result()
+
+
+def shutting_down() -> Unavailable:
+    """What ends every stream when the replica stops. The hints are spread: not all shall come back at once."""
+    return Unavailable(
+        "SHUTTING_DOWN",
+        "This replica is shutting down: reconnect and resume.",
+        retry_after_s=round(random.uniform(0.0, 0.5), 3),  # noqa: S311 - spreads load, hides nothing
+    )

@@ -1,0 +1,88 @@
+"""The tail of one tenant on this replica: its ring, and the streams that wait for more."""
+
+from __future__ import annotations
+
+import structlog
+
+from deployment_service.domain.events import Event
+from deployment_service.watch import frames
+from deployment_service.watch.frames import ResetReason
+from deployment_service.watch.ports import EventSerializer, Tenant
+from deployment_service.watch.ring import Entry, HistoryGap, Ring
+from deployment_service.watch.tokens import ResumeTokens
+from deployment_service.watch.wake import Wake
+
+_log = structlog.get_logger(__name__)
+
+
+class Entries:
+    """Makes entries of events: each is serialised once, here, for however many streams."""
+
+    def __init__(self, serialize: EventSerializer, tokens: ResumeTokens) -> None:
+        self._serialize = serialize
+        self._tokens = tokens
+
+    def of(self, tenant: Tenant, epoch: bytes, events: list[Event]) -> list[Entry]:
+        return [
+            Entry(
+                event.sequence,
+                event.deployment_slug,
+                event.type,
+                frames.shared_event(
+                    self._serialize(tenant.slug, event),
+                    self._tokens.position(tenant.uid, epoch, event.sequence),
+                ),
+            )
+            for event in events
+        ]
+
+
+class Tail:
+    """The newest events of a tenant, read once for all its streams.
+
+    ``ring`` is None while it isn't known where the store's history ends: before the first read, and after the
+    store was exchanged.
+    """
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.ring: Ring | None = None
+        self.head = 0
+        self.streams = 0
+        self.idle_since = 0.0
+        self._wakes: set[Wake] = set()
+
+    def attach(self, wake: Wake) -> None:
+        """Have a stream woken when anything happens here."""
+        self._wakes.add(wake)
+
+    def detach(self, wake: Wake) -> None:
+        self._wakes.discard(wake)
+
+    def wake_all(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+    def anchor(self, ring: Ring) -> None:
+        """Begin to follow the store from where the ring begins."""
+        self.ring = ring
+        self.wake_all()
+
+    def extend(self, ring: Ring, entries: list[Entry]) -> bool:
+        """Add what was read after the ring's last event; whether it did follow."""
+        try:
+            ring.append(entries)
+        except HistoryGap as gap:
+            # A long stall that trimming overtook, or somebody numbers events without holding the tenant's lock.
+            _log.error("watch.history_gap", tenant=self.tenant.slug, gap=str(gap))
+            self.restart(ResetReason.HISTORY_TRIMMED)
+            return False
+        self.wake_all()
+        return True
+
+    def restart(self, reason: ResetReason) -> None:
+        """What comes next doesn't continue what was sent: every stream gets a reset."""
+        if self.ring is not None:
+            self.ring.end(reason)
+            self.ring = None
+        self.wake_all()

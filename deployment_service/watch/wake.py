@@ -1,0 +1,35 @@
+"""The one thing on which a stream or loop waits, whatever it is that happens."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Wake:
+    """A flag that wakes its one waiter. Set before the wait, it is not lost."""
+
+    __slots__ = ("_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self, _: object = None) -> None:
+        """Wake the waiter. Takes and ignores an argument, so that it can be a callback of a future."""
+        self._set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, until: float | None = None) -> bool:
+        """Wait until set or until the loop's time ``until``; whether it was set. Clears the flag."""
+        if not self._set:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._waiter
+            except TimeoutError:
+                pass
+            finally:
+                self._waiter = None
+        was_set, self._set = self._set, False
+        return was_set
