@@ -28,7 +28,8 @@ from .errors import (
     ProviderError,
     ProviderUnreachable,
 )
-from .jenkins_http import Exchange, HttpReply, HttpRequest, JenkinsClient, TransportFailure
+from .jenkins_http import HttpReply, HttpRequest, JenkinsClient, TransportFailure
+from .jenkins_wire import Exchange
 from .names import job_path, parent_and_name
 from .port import (
     BuildView,
@@ -317,7 +318,7 @@ def _store_ca(pem: str) -> tempfile.TemporaryDirectory[str]:
     """Put a PEM where `requests` can read it: in a directory that only we may enter."""
     try:
         ssl.create_default_context(cadata=pem)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):
         raise ValueError("ca_pem isn't a certificate in PEM form") from None
     directory = tempfile.TemporaryDirectory(prefix="jenkins-ca-")
     (Path(directory.name) / "ca.pem").write_text(pem, encoding="ascii")

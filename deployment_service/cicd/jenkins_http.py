@@ -1,10 +1,6 @@
-"""One HTTP exchange with Jenkins over python-jenkins: one request, at most one sending, one bounded
-answer.
+"""One HTTP exchange with Jenkins over python-jenkins: one request, one bounded answer.
 
-python-jenkins alone follows redirects, waits for ever, and loses what an error says; and `requests`
-alone can't tell whether a failed request had left, nor end one whose answer drips in byte by byte.
-So its connections report to an `Exchange`, which knows the first and from which another thread can
-do the second.
+python-jenkins alone follows redirects, waits for ever, and loses what an error says.
 """
 
 from __future__ import annotations
@@ -14,20 +10,17 @@ import json
 import os
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jenkins
 import requests
-import requests.adapters
 import requests.cookies
 import urllib3
-import urllib3.connection
-import urllib3.connectionpool
 import urllib3.exceptions
+
+from .jenkins_wire import Aborted, Adapter, Exchange, current, current_exchange
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -42,10 +35,6 @@ class TransportFailure(Exception):
         self.reason = reason
         self.sent = sent
         """False only if it is certain that no byte of the request was sent, nor ever will be."""
-
-
-class _Aborted(Exception):
-    """Raised inside an exchange that has been given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,140 +56,6 @@ class HttpReply:
     headers: Mapping[str, str]
     """Names in any case."""
     body: bytes = b""
-
-
-class Exchange:
-    """One exchange, shared by the thread that carries it out and the one that waits for it."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.deadline = time.monotonic() + timeout_s
-        self.connected = False
-        """Whether it made a connection of its own, rather than using one that was left open."""
-        self._lock = threading.Lock()
-        self._aborted = False
-        self._sent = False
-        self._handle: socket.socket | None = None
-
-    @property
-    def sent(self) -> bool:
-        """Whether any byte of a request that can change something may have been sent.
-
-        Once aborted, this is final.
-        """
-        return self._sent
-
-    def remaining_s(self) -> float:
-        """Return the seconds left. Raises _Aborted if there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0 or self._aborted:
-            raise _Aborted
-        return left
-
-    def attach(self, sock: socket.socket) -> None:
-        """Remember the socket in use. Raises _Aborted if nobody waits any more."""
-        with self._lock:
-            self._detach()
-            if self._aborted:
-                raise _Aborted
-            # A duplicate of our own: the original may be closed, and its number given to another
-            # connection, at the very moment at which we shut it down.
-            self._handle = socket.socket(
-                sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
-            )
-
-    def begin_sending(self) -> None:
-        """Mark the point of no return. Raises _Aborted if nobody waits any more."""
-        with self._lock:
-            if self._aborted:
-                raise _Aborted
-            self._sent = self._sent or not _current.safe
-
-    def nothing_done(self) -> None:
-        """Forget what was sent so far: its answer proves that it had no effect."""
-        with self._lock:
-            self._sent = False
-        self.connected = False
-
-    def abort(self) -> None:
-        """Give up: end the blocking call that the exchange is in, and let it send nothing more."""
-        with self._lock:
-            self._aborted = True
-            if self._handle is not None:
-                with contextlib.suppress(OSError):
-                    self._handle.shutdown(socket.SHUT_RDWR)
-
-    def finish(self) -> None:
-        """Let go of the socket, which may serve another exchange from now on."""
-        with self._lock:
-            self._detach()
-
-    def _detach(self) -> None:
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
-
-
-class _Current(threading.local):
-    exchange: Exchange | None = None
-    safe = False
-    """Whether the request changes nothing, so that it may be sent twice."""
-    fresh = False
-    """Whether it needs a connection of its own."""
-
-
-# urllib3 makes and picks its connections deep inside; so they find the exchange that they serve.
-_current = _Current()
-
-
-def _exchange() -> Exchange:
-    assert _current.exchange is not None
-    return _current.exchange
-
-
-class _Reporting:
-    """What both kinds of connection do in addition: report to the exchange that they serve."""
-
-    def _new_conn(self) -> socket.socket:
-        _exchange().remaining_s()
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        _exchange().connected = True
-        _exchange().attach(sock)
-        return sock
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        this: Any = self
-        if this.sock is not None and not _exchange().connected:
-            if _current.fresh:
-                this.close()
-            else:
-                _exchange().attach(this.sock)
-        if this.sock is None:
-            # Now rather than while sending, so that a failure to connect is known to be one.
-            this.connect()
-        _exchange().begin_sending()
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-
-class _HTTPConnection(_Reporting, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Reporting, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
@@ -227,22 +82,23 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
         )
         session.adapters.clear()
         for prefix in ("http://", "https://"):
-            session.mount(prefix, _Adapter(pool_maxsize=1, max_retries=0))
+            session.mount(prefix, Adapter(pool_maxsize=1, max_retries=0))
 
     def perform(self, request: HttpRequest, exchange: Exchange) -> HttpReply:
         """Carry out one exchange. Raises TransportFailure for whatever the network does."""
-        _current.exchange = exchange
+        current.exchange = exchange
+        exchange.connected = False
         # A connection that was left open may be closed by the other end at any moment. A read is
         # then made once more; a POST must never be in doubt for so little.
-        _current.safe = request.method == "GET"
-        _current.fresh = not _current.safe
+        current.safe = request.method == "GET"
+        current.fresh = not current.safe
         try:
             response = self.jenkins_request(self._message(request), stream=True)
             with contextlib.closing(response):
                 return HttpReply(
                     response.status_code, response.headers, _read_body(request, response, exchange)
                 )
-        except _Aborted:
+        except Aborted:
             raise TransportFailure("no answer in time", sent=exchange.sent) from None
         except _FAILURES as error:
             raise TransportFailure(_reason(error), sent=exchange.sent) from None
@@ -270,7 +126,7 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
         headers = {}
         if request.content_type is not None:
             headers["Content-Type"] = request.content_type
-        if _current.fresh:
+        if current.fresh:
             headers["Connection"] = "close"
         return requests.Request(
             request.method,
@@ -282,7 +138,7 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
 
     def _request(self, req: requests.Request, stream: bool | None = None) -> requests.Response:
         # Session.send() isn't used: even with redirects off it reads a redirect's whole body.
-        session, exchange = self._session, _exchange()
+        session, exchange = self._session, current_exchange()
         prepared = session.prepare_request(req)
         adapter = session.get_adapter(prepared.url)
         while True:
@@ -296,9 +152,9 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
                 # Here, because python-jenkins would make something less telling of it.
                 raise TransportFailure(_reason(error), sent=exchange.sent) from None
             except _FAILURES:
-                if _current.fresh or exchange.connected:
+                if current.fresh or exchange.connected:
                     raise
-                _current.fresh = True
+                current.fresh = True
                 continue
             # A crumb is valid only together with the session for which it was made.
             _keep_cookies(session.cookies, prepared, response.raw)

@@ -1,0 +1,172 @@
+"""The wire under `requests`: connections that know whether a request has left, and that can be cut.
+
+`requests` alone can't tell whether a failed request had been sent, nor end one whose answer drips
+in byte by byte. So these connections report to an `Exchange`, which knows the first and from which
+another thread can do the second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+import requests.adapters
+import urllib3.connection
+import urllib3.connectionpool
+
+
+class Aborted(Exception):
+    """Raised inside an exchange that has been given up."""
+
+
+class Exchange:
+    """One exchange, shared by the thread that carries it out and the one that waits for it."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.deadline = time.monotonic() + timeout_s
+        self.connected = False
+        """Whether the present request made a connection, rather than using one left open."""
+        self._lock = threading.Lock()
+        self._aborted = False
+        self._sent = False
+        self._handle: socket.socket | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether any byte of a request that can change something may have been sent.
+
+        Once aborted, this is final.
+        """
+        return self._sent
+
+    def remaining_s(self) -> float:
+        """Return the seconds left. Raises Aborted if there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0 or self._aborted:
+            raise Aborted
+        return left
+
+    def attach(self, sock: socket.socket) -> None:
+        """Remember the socket in use. Raises Aborted if nobody waits any more."""
+        with self._lock:
+            self._detach()
+            if self._aborted:
+                raise Aborted
+            # A duplicate of our own: the original may be closed, and its number given to another
+            # connection, at the very moment at which we shut it down.
+            self._handle = socket.socket(
+                sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
+            )
+
+    def begin_sending(self) -> None:
+        """Mark the point of no return. Raises Aborted if nobody waits any more."""
+        with self._lock:
+            if self._aborted:
+                raise Aborted
+            self._sent = self._sent or not current.safe
+
+    def nothing_done(self) -> None:
+        """Forget what was sent so far: its answer proves that it had no effect."""
+        with self._lock:
+            self._sent = False
+
+    def abort(self) -> None:
+        """Give up: end the blocking call that the exchange is in, and let it send nothing more."""
+        with self._lock:
+            self._aborted = True
+            if self._handle is not None:
+                with contextlib.suppress(OSError):
+                    self._handle.shutdown(socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        """Let go of the socket, which may serve another exchange from now on."""
+        with self._lock:
+            self._detach()
+
+    def _detach(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+class Current(threading.local):
+    """What the thread is doing."""
+
+    exchange: Exchange | None = None
+    safe = False
+    """Whether the request changes nothing, so that it may be sent twice."""
+    fresh = False
+    """Whether it needs a connection of its own."""
+
+
+# urllib3 makes and picks its connections deep inside; so they find the exchange that they serve.
+current = Current()
+
+
+def current_exchange() -> Exchange:
+    """Return the exchange that this thread carries out."""
+    assert current.exchange is not None
+    return current.exchange
+
+
+class _Reporting:
+    """What both kinds of connection do in addition: report to the exchange that they serve."""
+
+    def _new_conn(self) -> socket.socket:
+        current_exchange().remaining_s()
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        current_exchange().connected = True
+        try:
+            current_exchange().attach(sock)
+        except Aborted:
+            sock.close()
+            raise
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        this: Any = self
+        if this.sock is not None and not current_exchange().connected:
+            if current.fresh:
+                this.close()
+            else:
+                current_exchange().attach(this.sock)
+        if this.sock is None:
+            # Now rather than while sending, so that a failure to connect is known to be one.
+            this.connect()
+        current_exchange().begin_sending()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _HTTPConnection(_Reporting, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Reporting, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Makes such connections."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def close(self) -> None:
+        # urllib3 leaves the closing to the garbage collector, which may be long in coming.
+        pools = self.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118 - it isn't a dict, and can't be iterated
+            pools[key].close()
+        super().close()

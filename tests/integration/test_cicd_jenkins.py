@@ -1,0 +1,527 @@
+"""The provider against a Jenkins that speaks HTTP. Defends P3 and P4: what we ask happens, once, and what we are
+told is true."""
+
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from deployment_service.cicd.errors import (
+    DefinitionInvalid,
+    FolderMissing,
+    JobExists,
+    ProviderRefused,
+    ProviderUnreachable,
+)
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.port import CancelOutcome, CicdProvider, TriggerOutcome
+from deployment_service.dev.jenkins import (
+    DEFAULT_API_TOKEN,
+    DEFAULT_PASSWORD,
+    READ_ONLY,
+    JenkinsSimulator,
+    Permission,
+    RequestFault,
+    SimulatedUser,
+    SimulatorConfig,
+)
+
+# What stands for a broken connection makes the simulator's web server log an error.
+RESET = pytest.param({"reset": True}, marks=pytest.mark.expects_logged_errors, id="reset")
+
+FOLDER = "<com.cloudbees.hudson.plugins.folder.Folder/>"
+PLAIN = "<project><builders/></project>"
+# With a quiet period, so that items can be found in the queue.
+WAITING = "<project><quietPeriod>3600</quietPeriod><builders/></project>"
+NAMES = [
+    "app",
+    "fold/app",
+    "fold/with space",
+    "größe/日本 🚀",
+    "a&b/c;d=e,f+g@h",
+    "F/job",
+    "view/7",
+]
+
+
+def our_xml(**parameters):
+    spec = JobSpec(JobKind.FREESTYLE_SHELL, freestyle_shell="true")
+    return render_job_xml(spec, owner="ours", parameters=parameters, webhook_url=None)
+
+
+@pytest.fixture
+async def jenkins():
+    async with JenkinsSimulator(SimulatorConfig()) as simulator:
+        yield simulator
+
+
+@asynccontextmanager
+async def connected(simulator, secret=DEFAULT_API_TOKEN, **options):
+    provider = JenkinsProvider(simulator.url, "admin", secret, **options)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+@pytest.fixture
+async def provider(jenkins):
+    async with connected(jenkins) as provider:
+        yield provider
+
+
+async def trigger(provider, name="app", /, *, parameterised=True, timeout_s=10.0, **parameters):
+    return await provider.trigger(
+        name, parameters, parameterised=parameterised, timeout_s=timeout_s
+    )
+
+
+async def until(read, condition):
+    """Read until the answer is as wanted; every reading takes a round trip, the test's timeout ends it."""
+    while not condition(value := await read()):
+        pass
+    return value
+
+
+async def running(jenkins, provider, name="app", **parameters):
+    """Start a build that stays until it is released; return its queue id."""
+    jenkins.hold(name)
+    reply = await trigger(provider, name, **parameters)
+    await until(
+        lambda: provider.read_queue_item(reply.queue_id), lambda item: item.build_number is not None
+    )
+    return reply.queue_id
+
+
+async def test_it_is_a_provider(provider: JenkinsProvider):
+    port: CicdProvider = provider
+    info = await port.ping()
+    assert (info.version, info.account) == ("2.440", "admin")
+    assert info.session
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_method_finds_a_job_by_any_name(jenkins, provider, name):
+    folder = name.rpartition("/")[0]
+    if folder:
+        jenkins.create_job(folder, FOLDER)
+    if name.startswith("a&b"):
+        jenkins.create_job(name, our_xml(V="1"))  # today's Jenkins lets nobody choose such a name
+    else:
+        await provider.create_job(name, our_xml(V="1"))
+
+    job = await provider.read_job(name)
+    assert (job.full_name, job.owner, job.next_build_number) == (name, "ours", 1)
+    assert [p.name for p in job.parameters] == ["DEPLOYMENT_RUN_ID", "V"]
+
+    queue_id = await running(jenkins, provider, name, DEPLOYMENT_RUN_ID="r1")
+    item = await provider.read_queue_item(queue_id)
+    assert (item.job_full_name, item.build_number) == (name, 1)
+    (build,) = (await provider.list_running()).builds
+    assert (build.job_full_name, build.number, build.queue_id) == (name, 1, queue_id)
+    assert build.parameters == {"DEPLOYMENT_RUN_ID": "r1", "V": "1"}
+    assert (await provider.read_build(name, 1)).building
+    assert await provider.stop_build(name, 1)
+    done = await until(lambda: provider.read_build(name, 1), lambda build: build.finished)
+    assert done.result == "ABORTED"
+    assert [b.number for b in (await provider.list_builds(name)).builds] == [1]
+    assert await provider.delete_job(name)
+    assert await provider.read_job(name) is None
+
+
+async def test_a_branch_of_a_multibranch_project(jenkins, provider):
+    jenkins.create_job(
+        "mb", "<org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject/>"
+    )
+    jenkins.add_branch("mb", "feature/login", "node { }")
+    name = "mb/feature%2Flogin"
+    assert (await provider.read_job(name)).full_name == name
+    reply = await trigger(provider, name, parameterised=False)
+    item = await provider.read_queue_item(reply.queue_id)
+    assert item.job_full_name == name
+
+
+class TestCreating:
+    async def test_an_own_job_is_recognised_and_declares_its_parameters(self, provider):
+        xml = render_job_xml(
+            JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { echo 'é' }"),
+            owner="6f1c-9",
+            parameters={"ENV": "prod\nline"},
+            webhook_url="http://127.0.0.1:9/hook?t=1&u=2",
+        )
+        await provider.create_job("pipe", xml)
+        job = await provider.read_job("pipe")
+        assert job.owner == "6f1c-9"
+        assert job.has_notification_property
+        assert {p.name: (p.kind, p.default) for p in job.parameters} == {
+            "DEPLOYMENT_RUN_ID": ("StringParameterDefinition", ""),
+            "ENV": ("StringParameterDefinition", "prod\nline"),
+        }
+        assert job.concurrent is False
+
+    async def test_a_job_exists_in_whatever_case(self, provider):
+        await provider.create_job("app", PLAIN)
+        for name in ("app", "APP"):
+            with pytest.raises(JobExists):
+                await provider.create_job(name, PLAIN)
+
+    async def test_its_folder_is_missing(self, provider):
+        with pytest.raises(FolderMissing, match="'gone'"):
+            await provider.create_job("gone/app", PLAIN)
+
+    @pytest.mark.parametrize(("name", "xml"), [("bad?name", PLAIN), ("app", "<project>")])
+    async def test_what_jenkins_cannot_use_is_invalid(self, provider, name, xml):
+        with pytest.raises(DefinitionInvalid):
+            await provider.create_job(name, xml)
+
+    async def test_a_500_in_a_bad_moment_is_not_the_definitions_fault(self, jenkins, provider):
+        jenkins.faults.add(RequestFault(method="POST", status=500, count=1))
+        jenkins.faults.add(RequestFault(method="GET", status=503, count=1))
+        with pytest.raises(ProviderUnreachable):
+            await provider.create_job("app", PLAIN)
+        await provider.create_job("app", PLAIN)
+
+    async def test_a_lost_answer_leaves_the_job_to_be_found(self, jenkins, provider):
+        jenkins.faults.add(RequestFault(path="createItem", status=502, do_work=True))
+        with pytest.raises(ProviderUnreachable):
+            await provider.create_job("app", our_xml())
+        assert (await provider.read_job("app")).owner == "ours"
+
+    async def test_the_permission_that_lacks_is_named(self, jenkins, provider):
+        jenkins.set_permissions("admin", READ_ONLY)
+        with pytest.raises(ProviderRefused, match=r"'admin'.*Job/Create") as refused:
+            await provider.create_job("app", PLAIN)
+        assert refused.value.required_permission == "hudson.model.Item.Create"
+
+
+class TestDeleting:
+    async def test_true_then_false(self, provider):
+        await provider.create_job("app", PLAIN)
+        assert await provider.delete_job("app") is True
+        assert await provider.delete_job("app") is False
+
+    async def test_a_redirect_to_a_login_page_deletes_nothing(self, jenkins, provider):
+        await provider.create_job("app", PLAIN)
+        jenkins.faults.add(RequestFault(path="doDelete", status=302))
+        with pytest.raises(ProviderUnreachable):
+            await provider.delete_job("app")
+
+
+class TestTriggering:
+    @pytest.fixture(autouse=True)
+    def jobs(self, jenkins):
+        jenkins.create_job("app", our_xml())
+        jenkins.create_job("plain", WAITING)
+
+    async def test_accepted(self, jenkins, provider):
+        reply = await trigger(provider, DEPLOYMENT_RUN_ID="r1")
+        assert (reply.outcome, reply.http_status) == (TriggerOutcome.ACCEPTED, 201)
+        (item,) = jenkins.ledger.items(run_id="r1")
+        assert item.queue_id == reply.queue_id
+
+    async def test_folded_into_a_queued_item(self, jenkins, provider):
+        jenkins.create_job("slow", our_xml().replace("<quietPeriod>0", "<quietPeriod>3600"))
+        first = await trigger(provider, "slow", DEPLOYMENT_RUN_ID="r1")
+        again = await trigger(provider, "slow", DEPLOYMENT_RUN_ID="r1")
+        assert (again.outcome, again.http_status) == (TriggerOutcome.ACCEPTED, 303)
+        assert again.queue_id == first.queue_id
+        assert len(jenkins.ledger.items()) == 1
+
+    async def test_a_job_without_parameters(self, provider):
+        first = await trigger(provider, "plain", parameterised=False)
+        again = await trigger(provider, "plain", parameterised=False)
+        assert first.outcome is again.outcome is TriggerOutcome.ACCEPTED
+        assert first.queue_id == again.queue_id
+
+    async def test_parameters_are_never_dropped_silently(self, jenkins, provider):
+        reply = await trigger(provider, "plain", parameterised=False, A="1")
+        assert reply.outcome is TriggerOutcome.REJECTED
+        assert jenkins.requests.count("POST", "") == 0
+
+    @pytest.mark.parametrize(
+        ("name", "parameterised", "outcome", "status"),
+        [
+            ("app", False, TriggerOutcome.REJECTED, 400),
+            ("plain", True, TriggerOutcome.SERVER_ERROR, 500),
+            ("gone", True, TriggerOutcome.REJECTED, 404),
+            ("off", True, TriggerOutcome.REJECTED, 409),
+            ("off", False, TriggerOutcome.REJECTED, 409),
+        ],
+    )
+    async def test_rejected(self, jenkins, provider, name, parameterised, outcome, status):
+        jenkins.create_job("off", our_xml().replace("<disabled>false", "<disabled>true"))
+        reply = await trigger(provider, name, parameterised=parameterised)
+        assert (reply.outcome, reply.http_status) == (outcome, status)
+        assert reply.message
+        assert jenkins.ledger.items() == []
+
+    async def test_forbidden(self, jenkins, provider):
+        jenkins.set_permissions("admin", READ_ONLY)
+        reply = await trigger(provider)
+        assert (reply.outcome, reply.http_status) == (TriggerOutcome.PROVIDER_FAULT, 403)
+        assert reply.required_permission == "hudson.model.Item.Build"
+
+    async def test_wrong_token(self, jenkins):
+        async with connected(jenkins, "wrong") as provider:
+            reply = await trigger(provider)
+            assert (reply.outcome, reply.http_status) == (TriggerOutcome.PROVIDER_FAULT, 401)
+
+    @pytest.mark.parametrize("do_work", [True, False])
+    @pytest.mark.parametrize(
+        "fault",
+        [{"status": 502}, {"status": 503}, {"status": 504}, RESET, {"login_page": True}],
+        ids=str,
+    )
+    async def test_unclear_whatever_really_happened(self, jenkins, provider, fault, do_work):
+        jenkins.faults.add(RequestFault(method="POST", do_work=do_work, **fault))
+        reply = await trigger(provider, DEPLOYMENT_RUN_ID="r1")
+        assert reply.outcome is TriggerOutcome.UNCLEAR
+        assert reply.queue_id is None
+        assert jenkins.requests.count("POST", "buildWithParameters") == 1
+        assert len(jenkins.ledger.items(run_id="r1")) == do_work
+
+    async def test_unclear_if_the_answer_is_late(self, jenkins, provider):
+        jenkins.faults.add(RequestFault(method="POST", delay_after_s=3600, do_work=True))
+        reply = await trigger(provider, DEPLOYMENT_RUN_ID="r1", timeout_s=0.3)
+        assert (reply.outcome, reply.http_status) == (TriggerOutcome.UNCLEAR, None)
+        assert len(jenkins.ledger.items(run_id="r1")) == 1
+
+    async def test_starting_up_is_unclear_and_no_read_says_missing(self, jenkins, provider):
+        jenkins.faults.add(RequestFault(status=503))
+        assert (await trigger(provider)).outcome is TriggerOutcome.UNCLEAR
+        for read in (
+            lambda: provider.read_job("gone"),
+            lambda: provider.read_build("app", 99),
+            lambda: provider.read_queue_item(99),
+            lambda: provider.list_builds("gone"),
+            lambda: provider.list_queue(),
+            lambda: provider.list_running(),
+            lambda: provider.stop_build("app", 99),
+            lambda: provider.delete_job("gone"),
+            lambda: provider.cancel_queue_item(99),
+            lambda: provider.create_job("gone/x", PLAIN),
+            lambda: provider.ping(),
+        ):
+            with pytest.raises(ProviderUnreachable, match="503"):
+                await read()
+
+    async def test_not_sent_while_jenkins_is_down(self, jenkins, provider):
+        await provider.ping()
+        await jenkins.stop()
+        reply = await trigger(provider)
+        assert reply.outcome is TriggerOutcome.NOT_SENT
+        assert "connection refused" in reply.message
+
+    async def test_a_large_parameter_goes_through_the_body_and_comes_back_whole(
+        self, jenkins, provider
+    ):
+        jenkins.create_job("big", our_xml(BIG="").replace("<quietPeriod>0", "<quietPeriod>3600"))
+        value = "é&=+% \n" * 160_000
+        assert len(value.encode()) > 1_000_000
+        reply = await trigger(provider, "big", BIG=value, DEPLOYMENT_RUN_ID="r&1")
+        assert reply.outcome is TriggerOutcome.ACCEPTED
+        item = await provider.read_queue_item(reply.queue_id)
+        assert item.parameters == {"BIG": value, "DEPLOYMENT_RUN_ID": "r&1"}
+        assert all("r%261" not in entry.path for entry in jenkins.requests.entries)
+
+    async def test_a_name_or_text_that_cannot_be_is_rejected_here(self, jenkins, provider):
+        for name, value in (("a/../app", "x"), ("app", "\ud800")):
+            reply = await trigger(provider, name, V=value)
+            assert reply.outcome is TriggerOutcome.REJECTED
+        assert jenkins.requests.count("POST", "") == 0
+
+
+class TestPasswordInsteadOfToken:
+    """A password needs a crumb and the session for which it was made; a restart makes both stale."""
+
+    async def test_a_crumb_is_got_and_renewed_after_a_restart(self, jenkins):
+        jenkins.create_job("app", our_xml())
+        async with connected(jenkins, DEFAULT_PASSWORD, workers=1) as provider:
+            for run_id in ("r1", "r2"):
+                reply = await trigger(provider, DEPLOYMENT_RUN_ID=run_id)
+                assert reply.outcome is TriggerOutcome.ACCEPTED
+            assert jenkins.requests.count("GET", "crumbIssuer") == 1
+            await jenkins.restart()
+            reply = await trigger(provider, DEPLOYMENT_RUN_ID="r3")
+            assert reply.outcome is TriggerOutcome.ACCEPTED
+            assert jenkins.requests.count("GET", "crumbIssuer") == 2
+        for run_id in ("r1", "r2", "r3"):
+            assert len(jenkins.ledger.items(run_id=run_id)) == 1
+
+    @pytest.mark.expects_logged_errors
+    async def test_a_crumb_that_cannot_be_got_means_nothing_was_sent(self, jenkins):
+        jenkins.create_job("app", our_xml())
+        jenkins.faults.add(RequestFault(path="crumbIssuer", reset=True))
+        async with connected(jenkins, DEFAULT_PASSWORD) as provider:
+            assert (await trigger(provider)).outcome is TriggerOutcome.NOT_SENT
+        assert jenkins.ledger.items() == []
+
+    @pytest.mark.parametrize(
+        ("status", "outcome"),
+        [(503, TriggerOutcome.UNCLEAR), (404, TriggerOutcome.PROVIDER_FAULT)],
+    )
+    async def test_or_is_not_given(self, jenkins, status, outcome):
+        jenkins.create_job("app", our_xml())
+        jenkins.faults.add(RequestFault(path="crumbIssuer", status=status))
+        async with connected(jenkins, DEFAULT_PASSWORD) as provider:
+            assert (await trigger(provider)).outcome is outcome
+
+    async def test_a_token_never_asks_for_one(self, jenkins, provider):
+        jenkins.create_job("app", our_xml())
+        await trigger(provider)
+        assert jenkins.requests.count("GET", "crumbIssuer") == 0
+
+
+class TestQueue:
+    @pytest.fixture(autouse=True)
+    def jobs(self, jenkins):
+        jenkins.create_job("app", our_xml())
+        jenkins.create_job("slow", our_xml().replace("<quietPeriod>0", "<quietPeriod>3600"))
+
+    async def test_what_waits_is_listed_and_can_be_cancelled(self, jenkins, provider):
+        reply = await trigger(provider, "slow", DEPLOYMENT_RUN_ID="r1")
+        queue = await provider.list_queue()
+        (item,) = queue.items
+        assert (item.queue_id, item.job_full_name) == (reply.queue_id, "slow")
+        assert item.parameters == {"DEPLOYMENT_RUN_ID": "r1"}
+        assert item.why
+        assert queue.session == (await provider.ping()).session
+
+        assert await provider.cancel_queue_item(reply.queue_id) is CancelOutcome.CANCELLED
+        assert await provider.cancel_queue_item(reply.queue_id) is CancelOutcome.ALREADY_LEFT
+        left = await provider.read_queue_item(reply.queue_id)
+        assert (left.left, left.cancelled, left.build_number) == (True, True, None)
+        assert (await provider.list_queue()).items == ()
+
+    async def test_an_item_that_became_a_build_has_left(self, jenkins, provider):
+        queue_id = await running(jenkins, provider)
+        assert await provider.cancel_queue_item(queue_id) is CancelOutcome.ALREADY_LEFT
+
+    async def test_an_unknown_item(self, provider):
+        assert await provider.cancel_queue_item(999) is CancelOutcome.UNKNOWN
+        assert await provider.read_queue_item(999) is None
+
+    async def test_a_500_about_an_item_that_still_waits_decides_nothing(self, jenkins, provider):
+        reply = await trigger(provider, "slow")
+        jenkins.faults.add(RequestFault(path="cancelItem", status=500, count=1))
+        with pytest.raises(ProviderUnreachable):
+            await provider.cancel_queue_item(reply.queue_id)
+
+    async def test_without_permission(self, jenkins, provider):
+        reply = await trigger(provider, "slow")
+        jenkins.set_permissions("admin", READ_ONLY)
+        assert await provider.cancel_queue_item(reply.queue_id) is CancelOutcome.REFUSED
+
+    async def test_a_restart_shows_in_the_session(self, jenkins, provider):
+        before = (await provider.list_queue()).session
+        await jenkins.restart()
+        after = (await provider.list_queue()).session
+        assert before
+        assert after
+        assert before != after
+
+
+class TestBuilds:
+    @pytest.fixture(autouse=True)
+    def jobs(self, jenkins):
+        jenkins.create_job("app", our_xml(V=""))
+
+    async def test_there_is_no_such_build_or_job(self, provider):
+        assert await provider.read_build("app", 99) is None
+        assert await provider.read_build("gone", 1) is None
+        assert await provider.list_builds("gone") is None
+        assert await provider.stop_build("app", 99) is False
+
+    async def test_builds_are_listed_newest_first_up_to_the_limit(self, jenkins, provider):
+        for number in (1, 2, 3):
+            await trigger(provider, V=str(number), DEPLOYMENT_RUN_ID=f"r{number}")
+            await until(
+                lambda number=number: provider.read_build("app", number),
+                lambda build: build is not None and build.finished,
+            )
+        listed = await provider.list_builds("app", limit=2)
+        assert [(b.number, b.parameters["DEPLOYMENT_RUN_ID"]) for b in listed.builds] == [
+            (3, "r3"),
+            (2, "r2"),
+        ]
+        assert listed.next_build_number == 4
+        assert all(b.result == "SUCCESS" and b.user_ids == ("admin",) for b in listed.builds)
+        assert (await provider.read_job("app")).last_build_number == 3
+
+    async def test_a_finished_build_may_be_stopped_as_jenkins_sees_it(self, jenkins, provider):
+        await running(jenkins, provider)
+        jenkins.release("app")
+        await until(lambda: provider.read_build("app", 1), lambda build: build.finished)
+        assert await provider.stop_build("app", 1) is True
+
+    async def test_stopping_without_permission(self, jenkins, provider):
+        await running(jenkins, provider)
+        jenkins.set_permissions("admin", READ_ONLY)
+        with pytest.raises(ProviderRefused, match="Job/Cancel"):
+            await provider.stop_build("app", 1)
+
+
+class TestRefusedReads:
+    async def test_wrong_token(self, jenkins):
+        async with connected(jenkins, "wrong") as provider:
+            with pytest.raises(ProviderRefused, match=r"'admin'.*API token"):
+                await provider.list_queue()
+
+    async def test_a_job_that_we_may_not_see_is_missing(self, jenkins, provider):
+        jenkins.create_job("app", PLAIN)
+        jenkins.set_permissions("admin", frozenset({Permission.OVERALL_READ}))
+        assert await provider.read_job("app") is None
+
+    async def test_an_account_of_another_name(self, jenkins):
+        jenkins.set_user("üser", SimulatedUser(api_token="tökén"))
+        provider = JenkinsProvider(jenkins.url + "/", "üser", "tökén")
+        assert (await provider.ping()).account == "üser"
+        await provider.close()
+
+    @pytest.mark.parametrize("fault", [{"login_page": True}, RESET, {"status": 302}], ids=str)
+    async def test_what_stands_in_front_of_jenkins_is_not_jenkins(self, jenkins, provider, fault):
+        jenkins.faults.add(RequestFault(**fault))
+        with pytest.raises(ProviderUnreachable) as caught:
+            await provider.read_job("gone")
+        assert "<" not in caught.value.message
+
+    async def test_a_404_of_a_proxy_is_not_believed_once_jenkins_was_seen(self, jenkins, provider):
+        await provider.ping()
+        jenkins.faults.add(RequestFault(status=404))
+        with pytest.raises(ProviderUnreachable):
+            await provider.read_job("app")
+        assert (await trigger(provider)).outcome is TriggerOutcome.UNCLEAR
+
+    async def test_a_folder_is_no_job_that_builds(self, jenkins, provider):
+        jenkins.create_job("fold", FOLDER)
+        job = await provider.read_job("fold")
+        assert not job.buildable
+
+
+async def test_a_pipeline_that_waits_for_input_says_so(jenkins, provider):
+    spec = JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { input 'go on?' }")
+    await provider.create_job(
+        "pipe", render_job_xml(spec, owner="o", parameters={}, webhook_url=None)
+    )
+    await trigger(provider, "pipe")
+    build = await until(
+        lambda: provider.read_build("pipe", 1),
+        lambda build: build is not None and (build.waiting_for_input or build.finished),
+    )
+    assert build.waiting_for_input
+    (seen,) = (await provider.list_running()).builds
+    assert (seen.job_full_name, seen.waiting_for_input) == ("pipe", True)
+
+
+async def test_every_read_asks_for_a_tree(jenkins, provider):
+    jenkins.create_job("app", our_xml())
+    await provider.read_job("app")
+    await provider.list_builds("app")
+    await provider.list_queue()
+    await provider.list_running()
+    await provider.read_build("app", 1)
+    await provider.read_queue_item(1)
+    paths = [entry.path for entry in jenkins.requests.entries]
+    assert len(paths) == 6
+    assert all("api/json?tree=" in path for path in paths), json.dumps(paths)
