@@ -1,0 +1,298 @@
+"""Creating a deployment: the intent is committed first, then the keeper brings its job into Jenkins.
+
+The call waits for that, a short and bounded time. What Jenkins refuses within it is answered as an
+error, and the deployment is taken back, so that the same call can be made again once the cause is
+mended. What Jenkins refuses later is the job's state FAILED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.delete_deployment import remove
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.keep_job import render
+from deployment_service.cicd.errors import DefinitionInvalid
+from deployment_service.domain import definition
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+)
+from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
+from deployment_service.domain.names import DeploymentName, ProviderName, check_id
+from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.storage import definitions, events, jobs
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.definitions import NewDeployment
+from deployment_service.storage.jobs import JobRow
+
+DEFAULT_WAIT_S = 3.0
+_FIRST_LOOK_S = 0.05
+_LONGEST_LOOK_S = 0.5
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDeployment:
+    """What is asked for, as it came: nothing needs to have been checked but the tenant."""
+
+    tenant: TenantRef
+    deployment_id: str
+    provider_id: str
+    job: JobDefinition
+    display_name: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
+    caller_is_admin: bool = False
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was made, now or by an earlier call with the same request_id."""
+
+    deployment_uid: uuid.UUID
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    created: Created
+    job_id: uuid.UUID | None = None
+    """None: by an earlier call."""
+
+
+class _BeingDeleted(Exception):
+    """The job's former owner is deleted, but the job not yet."""
+
+    def __init__(self, job: JobRow) -> None:
+        super().__init__(job.full_name)
+        self.job = job
+
+
+class DeploymentCreator:
+    """Creates deployments. ``committed`` is told of new events, ``wake_keeper`` of work on jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        changes: Changes,
+        *,
+        committed: Callable[[], None],
+        wake_keeper: Callable[[], None],
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._committed = committed
+        self._wake_keeper = wake_keeper
+        self._wait_s = wait_s
+
+    async def create(
+        self, command: CreateDeployment, *, remaining_s: float | None = None
+    ) -> Created:
+        """Create a deployment. ``remaining_s``, from the caller's deadline, bounds the wait, not the work."""
+        wait_s = self._wait_s if remaining_s is None else min(self._wait_s, remaining_s)
+        until = asyncio.get_running_loop().time() + wait_s
+        new = _in_normal_form(command)
+        committed = await self._commit(command, new, until)
+        if committed.job_id is None:
+            return committed.created
+        self._committed()
+        self._wake_keeper()
+        job = await self._settled(new.tenant_id, committed.job_id, until, JobState.CREATING)
+        if job is not None and job.state is JobState.FAILED:
+            await self._take_back(command, new, job)
+        return committed.created
+
+    async def _commit(
+        self, command: CreateDeployment, new: NewDeployment, until: float
+    ) -> _Committed:
+        while True:
+            try:
+                return await self._database.transaction(lambda c: _create(c, command, new))
+            except _BeingDeleted as error:
+                await self._wait_for_deletion(new.tenant_id, error.job, until)
+
+    async def _wait_for_deletion(self, tenant_id: uuid.UUID, job: JobRow, until: float) -> None:
+        async with self._database.acquire() as connection:
+            await jobs.hurry(connection, tenant_id, job.job_id)
+        self._wake_keeper()
+        left = await self._settled(tenant_id, job.job_id, until, JobState.DELETING)
+        if left is not None:
+            why = f" ({left.state_message.rstrip('.')})" if left.state_message else ""
+            raise FailedPrecondition(
+                "JOB_BEING_DELETED",
+                f"The job '{job.full_name}' of a deleted deployment is still being deleted in "
+                f"Jenkins{why}. Try again in a few seconds, or choose another full_name.",
+                metadata={"job": job.full_name, "retry_after": "5s"},
+            )
+
+    async def _settled(
+        self, tenant_id: uuid.UUID, job_id: uuid.UUID, until: float, state: JobState
+    ) -> JobRow | None:
+        """Wait, until a point in time, for a job to leave a state; return it as it is then."""
+        pause = _FIRST_LOOK_S
+        loop = asyncio.get_running_loop()
+        with self._changes.expect(job_id) as changed:
+            while True:
+                changed.clear()
+                async with self._database.acquire() as connection:
+                    job = await jobs.read(connection, tenant_id, job_id)
+                if job is None or job.state is not state or loop.time() >= until:
+                    return job
+                try:
+                    # Another replica's keeper tells nothing here: hence the looks in between.
+                    async with asyncio.timeout_at(min(until, loop.time() + pause)):
+                        await changed.wait()
+                except TimeoutError:
+                    pause = min(2 * pause, _LONGEST_LOOK_S)
+
+    async def _take_back(
+        self, command: CreateDeployment, new: NewDeployment, failed: JobRow
+    ) -> None:
+        """Remove the deployment and raise why, unless somebody has done something with it meanwhile."""
+        failure = JobFailure.parse(failed.state_message)
+        taken_back = await self._database.transaction(
+            lambda c: _take_back(c, command, new, failed, str(failure))
+        )
+        if taken_back:
+            self._committed()
+            self._wake_keeper()
+            raise failure.error(failed.full_name)
+
+
+def _in_normal_form(command: CreateDeployment) -> NewDeployment:
+    check_id(command.deployment_id, field="deployment_id")
+    parameters = definition.check_parameters(command.parameters, field="deployment.parameters")
+    new = NewDeployment(
+        tenant_id=command.tenant.tenant_id,
+        deployment_id=uuid.uuid4(),
+        slug=command.deployment_id,
+        display_name=definition.check_display_name(
+            command.display_name, field="deployment.display_name"
+        ),
+        parameters=parameters,
+        labels=definition.check_labels(command.labels, field="deployment.labels"),
+        unstable_policy=command.unstable_policy,
+        job=definition.check_job(command.job, parameters),
+    )
+    if new.job.kind is not JobKind.EXISTING:
+        # What can't become a job is better said now than by the keeper.
+        try:
+            render(new.job, owner=new.deployment_id, parameters=parameters, url=None)
+        except DefinitionInvalid as error:
+            raise InvalidArgument("deployment.job", error.message) from None
+    return new
+
+
+async def _create(
+    connection: Connection, command: CreateDeployment, new: NewDeployment
+) -> _Committed:
+    known = await claim(connection, command.request)
+    if known is not None and known.resource_id is not None:
+        return _Committed(Created(known.resource_id, known.sequence))
+    provider = await definitions.provider(connection, new.tenant_id, command.provider_id)
+    if provider is None:
+        name = ProviderName(command.tenant.slug, command.provider_id)
+        raise NotFound("provider", str(name))
+    full_name = new.job.full_name or definition.default_full_name(
+        provider.rules, command.tenant.slug, new.slug
+    )
+    definition.check_allowed(
+        new.job, full_name, provider.rules, caller_is_admin=command.caller_is_admin
+    )
+    if not await definitions.insert(connection, new, provider.provider_id):
+        raise AlreadyExists("deployment", str(DeploymentName(command.tenant.slug, new.slug)))
+    job = await _take_job(connection, new, provider.provider_id, full_name)
+    await jobs.map_deployment(
+        connection, new.tenant_id, new.deployment_id, job, new.job.fixed_parameters
+    )
+    sequence = await events.append(connection, new.tenant_id, [_creation(new, job)])
+    await remember(connection, command.request, new.deployment_id, sequence)
+    return _Committed(Created(new.deployment_id, sequence), job.job_id)
+
+
+async def _take_job(
+    connection: Connection, new: NewDeployment, provider_id: uuid.UUID, full_name: str
+) -> JobRow:
+    """Add the row of the job, or lock the one that may be shared."""
+    adopts = new.job.kind is JobKind.EXISTING
+    owner = None if adopts else new.deployment_id
+    for _ in range(_TRIES):
+        job_id = await jobs.insert(
+            connection, new.tenant_id, provider_id, full_name, owner_deployment_id=owner
+        )
+        if job_id is None:
+            found = await jobs.find(connection, new.tenant_id, provider_id, full_name)
+            if found is None:
+                continue  # its deletion was committed between the two statements
+            job_id = found.job_id
+            await jobs.lock(connection, new.tenant_id, job_id)
+        job = await jobs.read(connection, new.tenant_id, job_id)
+        if job is None:
+            continue
+        if job.owner_deployment_id == new.deployment_id:
+            return job
+        if job.state is JobState.DELETING:
+            raise _BeingDeleted(job)
+        if not adopts or job.origin is JobOrigin.CREATED:
+            raise AlreadyExists(
+                "job", full_name, message=f"The job '{full_name}' belongs to another deployment."
+            )
+        if job.state is JobState.FAILED:
+            await jobs.start_again(connection, new.tenant_id, job_id, JobState.CREATING)
+            return replace(job, state=JobState.CREATING)
+        return job
+    raise AssertionError("unreachable: a job was deleted as often as it was found")
+
+
+async def _take_back(
+    connection: Connection,
+    command: CreateDeployment,
+    new: NewDeployment,
+    failed: JobRow,
+    message: str,
+) -> bool:
+    await jobs.lock(connection, new.tenant_id, failed.job_id)
+    deployment = await definitions.lock_to_delete(connection, new.tenant_id, new.deployment_id)
+    job = await jobs.read(connection, new.tenant_id, failed.job_id)
+    if deployment is None or job is None or job.attempt != failed.attempt:
+        return False
+    key = command.request
+    if key is not None:
+        await definitions.forget_request(
+            connection,
+            tenant_id=key.tenant_id,
+            caller=key.caller,
+            method=key.method,
+            request_id=key.request_id,
+            deployment_id=new.deployment_id,
+        )
+    await remove(connection, new.tenant_id, new.deployment_id, deployment, job, message)
+    return True
+
+
+def _creation(new: NewDeployment, job: JobRow) -> NewEvent:
+    status = DeploymentStatus.PENDING
+    return NewEvent(
+        deployment_id=new.deployment_id,
+        deployment_slug=new.slug,
+        revision=1,
+        type=EventType.DEPLOYMENT_CREATED,
+        source=EventSource.API,
+        old_status=status,
+        status=status,
+        deployment_status=status,
+        job_id=job.job_id,
+    )

@@ -1,0 +1,327 @@
+"""One attempt at bringing a CICD job to where it should be: in Jenkins, or gone from there.
+
+First look, then act, then look again: an answer that was lost is found by the next attempt, because
+a job of ours bears its owner's mark and a name can be taken only once. Talking to Jenkins
+(``work_on``) and writing down what came of it (``record``) are apart: nothing is locked meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import uuid
+from dataclasses import dataclass
+from typing import assert_never
+
+import asyncpg
+
+from deployment_service.actions.webhook_keys import WebhookKeys, webhook_url
+from deployment_service.cicd import job_xml
+from deployment_service.cicd.errors import (
+    DefinitionInvalid,
+    FolderMissing,
+    JobExists,
+    ProviderError,
+    ProviderRefused,
+)
+from deployment_service.cicd.port import CicdProvider, JobView
+from deployment_service.domain.definition import RUN_ID_PARAMETER, JobDefinition, JobKind
+from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.jobs import (
+    Correlation,
+    JobFailure,
+    JobFault,
+    JobOrigin,
+    JobState,
+)
+from deployment_service.storage import events, jobs, runs
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.jobs import JobTask
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 10.0
+_BUILD_PAUSE_S = 30.0
+_RECENT_BUILDS = 20
+# Kinds of parameter that hand on what they are given.
+_TEXT_PARAMETERS = ("StringParameterDefinition", "TextParameterDefinition")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Jenkins has it. ``created``: this attempt made it."""
+
+    view: JobView
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Jenkins won't have it, whenever it is asked."""
+
+    failure: JobFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing of ours is left in Jenkins under its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Nothing is known, or nothing can be done, yet."""
+
+    message: str
+    delay_s: float
+
+
+Outcome = Ready | Failed | Gone | Later
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """``send_by`` (the event loop's time): nothing is created after it, lest the lease ends meanwhile.
+
+    A request to create that got no answer may still be carried out for ``quarantine_s``: a deletion
+    waits for that.
+    """
+
+    send_by: float
+    quarantine_s: float = 60.0
+
+
+async def job_webhook_url(
+    connection: Connection, keys: WebhookKeys, task: JobTask, locale: str
+) -> str | None:
+    """The URL to which the job must send its webhooks; None if its provider has none."""
+    if not task.webhook_base_url:
+        return None
+    key = await keys.newest(connection, task.tenant_id)
+    if key is None:
+        return None
+    return webhook_url(
+        task.webhook_base_url,
+        locale=locale,
+        tenant=task.tenant_slug,
+        tenant_id=task.tenant_id,
+        job_id=task.job_id,
+        key=key,
+    )
+
+
+async def work_on(
+    task: JobTask, client: CicdProvider, url: str | None, limits: AttemptLimits
+) -> Outcome:
+    """Do with Jenkins what the job's state asks for. Raises ProviderError: see ``outcome_of``."""
+    if task.state is JobState.DELETING:
+        return await _delete(task, client, limits)
+    if task.origin is JobOrigin.ADOPTED:
+        return _adopted(task, await client.read_job(task.full_name))
+    return await _create(task, client, url, limits)
+
+
+def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
+    """What an attempt has come to that ended with an error."""
+    deleting = task.state is JobState.DELETING
+    match error:
+        case FolderMissing() if not deleting:
+            return Failed(JobFailure(JobFault.FOLDER_NOT_FOUND, error.message))
+        case DefinitionInvalid() | ProviderRefused() if not deleting:
+            return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
+        case _:
+            return later(task.attempt, error.message)
+
+
+def later(attempt: int, message: str, *, at_least_s: float = 0.0) -> Later:
+    """The next try: later each time, and not all at once when a Jenkins comes back."""
+    pause = min(_FIRST_PAUSE_S * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE_S)
+    delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    return Later(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
+
+
+def correlation_of(view: JobView) -> Correlation:
+    """How surely runs can be tied to the builds of a job that is defined like this."""
+    for parameter in view.parameters:
+        if parameter.name == RUN_ID_PARAMETER and parameter.kind in _TEXT_PARAMETERS:
+            return Correlation.RUN_ID
+    return Correlation.QUEUE_ITEM
+
+
+def render(
+    definition: JobDefinition, *, owner: uuid.UUID, parameters: dict[str, str], url: str | None
+) -> str:
+    """The config.xml of a job that we create. Raises DefinitionInvalid."""
+    scm = definition.scm
+    spec = job_xml.JobSpec(
+        kind=job_xml.JobKind(definition.kind.value),
+        freestyle_shell=definition.text if definition.kind is JobKind.FREESTYLE_SHELL else "",
+        pipeline_script=definition.text if definition.kind is JobKind.PIPELINE_SCRIPT else "",
+        config_xml=definition.text if definition.kind is JobKind.CONFIG_XML else "",
+        scm=None
+        if scm is None
+        else job_xml.ScmSource(scm.url, scm.branch, scm.script_path, scm.credentials_id),
+    )
+    return job_xml.render_job_xml(spec, owner=str(owner), parameters=parameters, webhook_url=url)
+
+
+async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
+    """Write down what came of an attempt; False if somebody else has taken the job over since."""
+    match outcome:
+        case Later():
+            async with database.acquire() as connection:
+                return await jobs.try_later(connection, task, outcome.message, outcome.delay_s)
+        case Gone():
+            async with database.acquire() as connection:
+                return await jobs.delete_attempted(connection, task)
+        case Ready() | Failed():
+            try:
+                return await database.transaction(lambda c: _settle(c, task, outcome))
+            except asyncpg.UniqueViolationError:
+                # Jenkins spells a folder otherwise than the request did, and so is another row's name.
+                message = f"The job '{task.full_name}' belongs to another deployment already."
+                failed = Failed(JobFailure(JobFault.JOB_EXISTS, message))
+                return await database.transaction(lambda c: _settle(c, task, failed))
+        case _:
+            assert_never(outcome)
+
+
+async def undo_creation(database: Database, task: JobTask, client: CicdProvider) -> None:
+    """Delete a job that was made for a deployment that is gone by now, row and all.
+
+    Only an attempt that was stalled for longer than any quarantine gets here.
+    """
+    async with database.acquire() as connection:
+        if await jobs.read(connection, task.tenant_id, task.job_id) is not None:
+            return  # whoever works on the row finds the job
+    view = await client.read_job(task.full_name)
+    if view is not None and _is_ours(task, view):
+        await client.delete_job(task.full_name)
+
+
+def _adopted(task: JobTask, view: JobView | None) -> Outcome:
+    name = task.full_name
+    if view is None:
+        message = f"Jenkins has no job '{name}', or the provider's account can't see it."
+    elif view.full_name != name:
+        # Webhooks and reads name it as Jenkins does.
+        message = f"Jenkins has no job '{name}', but one that it spells '{view.full_name}'."
+    elif view.next_build_number < 1:
+        message = f"'{name}' is a folder in Jenkins, not a job that can be built."
+    else:
+        return Ready(view)
+    return Failed(JobFailure(JobFault.JOB_NOT_FOUND, message))
+
+
+async def _create(
+    task: JobTask, client: CicdProvider, url: str | None, limits: AttemptLimits
+) -> Outcome:
+    view = await client.read_job(task.full_name)
+    if view is not None:
+        return _ours(task, view)
+    assert task.definition is not None
+    assert task.owner_deployment_id is not None
+    xml = render(
+        task.definition,
+        owner=task.owner_deployment_id,
+        parameters=dict(task.parameters),
+        url=url,
+    )
+    if asyncio.get_running_loop().time() > limits.send_by:
+        return later(1, "Jenkins answers too slowly")
+    created = True
+    try:
+        await client.create_job(task.full_name, xml)
+    except JobExists:
+        # By a stranger; or by an earlier request of ours, carried out only now. The mark tells.
+        created = False
+    view = await client.read_job(task.full_name)
+    if view is not None:
+        return _ours(task, view, created=created)
+    if created:
+        message = (
+            f"Jenkins created the job '{task.full_name}', but doesn't let the provider's account "
+            "see it. Grant it Job/Read."
+        )
+        return Failed(JobFailure(JobFault.PROVIDER_REFUSED, message))
+    message = (
+        f"Jenkins has a job '{task.full_name}', or one whose name differs only in case, "
+        "that the provider's account can't see."
+    )
+    return Failed(JobFailure(JobFault.JOB_EXISTS, message))
+
+
+def _ours(task: JobTask, view: JobView, *, created: bool = False) -> Outcome:
+    if _is_ours(task, view):
+        return Ready(view, created)
+    whose = (
+        "which bears the mark of another deployment of this or another installation"
+        if view.owner
+        else "which this service didn't make"
+    )
+    message = (
+        f"Jenkins has a job '{view.full_name}' already, {whose}. Choose another full_name, remove "
+        "that job, or take it as it is with existing_job."
+    )
+    return Failed(JobFailure(JobFault.JOB_EXISTS, message))
+
+
+async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) -> Outcome:
+    view = await client.read_job(task.full_name)
+    if view is not None and _is_ours(task, view):
+        # Deleting a job aborts its builds, and DeleteDeployment promises to stop none.
+        builds = await client.list_builds(task.full_name, limit=_RECENT_BUILDS)
+        if view.in_queue or (builds and not all(build.finished for build in builds.builds)):
+            return Later("A build is queued or running.", _BUILD_PAUSE_S)
+        await client.delete_job(task.full_name)
+    if not task.was_ready and task.state_age_s < limits.quarantine_s:
+        left = limits.quarantine_s - task.state_age_s
+        return Later("A request to create it may still be under way.", left)
+    return Gone()
+
+
+def _is_ours(task: JobTask, view: JobView) -> bool:
+    return view.owner is not None and view.owner == str(task.owner_deployment_id)
+
+
+async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed) -> bool:
+    await jobs.lock(connection, task.tenant_id, task.job_id)
+    job = await jobs.read(connection, task.tenant_id, task.job_id)
+    if job is None or job.attempt != task.attempt or job.state is not JobState.CREATING:
+        return False
+    mapped = await jobs.mapped_deployments(connection, task.tenant_id, task.job_id)
+    await runs.lock_deployments(connection, task.tenant_id, mapped)
+    if isinstance(outcome, Ready):
+        view = outcome.view
+        done = "created" if task.origin is JobOrigin.CREATED else "found"
+        message = f"The job '{view.full_name}' was {done} in Jenkins."
+        await jobs.make_ready(
+            connection,
+            task,
+            full_name=view.full_name,
+            correlation=correlation_of(view),
+            sends_webhooks=view.has_notification_property,
+            next_build_number=view.next_build_number,
+        )
+    else:
+        message = str(outcome.failure)
+        await jobs.make_failed(connection, task, message)
+    revised = await jobs.revise(connection, task.tenant_id, mapped)
+    if revised:
+        news = [_news(one, task.job_id, message) for one in revised]
+        await events.append(connection, task.tenant_id, news)
+    return True
+
+
+def _news(deployment: jobs.Revised, job_id: uuid.UUID, message: str) -> NewEvent:
+    return NewEvent(
+        deployment_id=deployment.deployment_id,
+        deployment_slug=deployment.slug,
+        revision=deployment.revision,
+        type=EventType.DEPLOYMENT_JOB_UPDATE,
+        source=EventSource.READ,
+        old_status=deployment.status,
+        status=deployment.status,
+        deployment_status=deployment.status,
+        job_id=job_id,
+        message=message,
+    )

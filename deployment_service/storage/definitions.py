@@ -1,0 +1,157 @@
+"""Deployments as they come and go. Reading them is in ``storage.deployments``, their status in ``storage.runs``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployment_service.domain.definition import JobDefinition, JobKind, JobRules
+from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.storage.database import Connection
+
+_PROVIDER = """
+    SELECT provider_id, job_folder, allowed_folders, allowed_job_kinds FROM cicd_providers
+    WHERE tenant_id = $1 AND slug = $2
+"""
+# Waits for a transaction that creates or deletes one of this name: a new row is no lock taken out of order,
+# as nobody can wait for it who holds what we wait for next.
+_INSERT = """
+    INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec, parameters,
+        labels, unstable_policy, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
+    ON CONFLICT (tenant_id, slug) DO NOTHING
+    RETURNING true
+"""
+_FIND = """
+    SELECT d.deployment_id, m.job_id
+    FROM deployments AS d JOIN deployment_cicd_mappings AS m USING (tenant_id, deployment_id)
+    WHERE d.tenant_id = $1 AND d.slug = $2
+"""
+# Those that somebody may be about to write. All are deleted, but to lock a long history would take as long.
+_LOCK_LIVELY_RUNS = """
+    SELECT FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND NOT confirmed
+    ORDER BY run_id FOR NO KEY UPDATE
+"""
+# Stronger than elsewhere, because it is going to be deleted: a run that is being added is waited for.
+_LOCK = "SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 FOR UPDATE"
+_STATE = """
+    SELECT slug, status, revision, version,
+        EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = $1 AND r.deployment_id = $2
+            AND r.end_time IS NULL AND r.source = 'SERVICE') AS run_active
+    FROM deployments WHERE tenant_id = $1 AND deployment_id = $2
+"""
+_DELETE = "DELETE FROM deployments WHERE tenant_id = $1 AND deployment_id = $2"
+_FORGET = """
+    DELETE FROM request_ids
+    WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4 AND resource_id = $5
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What of a provider matters to a deployment that is created."""
+
+    provider_id: uuid.UUID
+    rules: JobRules
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeployment:
+    """A deployment in normal form, about to be added."""
+
+    tenant_id: uuid.UUID
+    deployment_id: uuid.UUID
+    slug: str
+    display_name: str
+    parameters: Mapping[str, str]
+    labels: Mapping[str, str]
+    unstable_policy: UnstablePolicy
+    job: JobDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentToDelete:
+    """What a deletion decides on."""
+
+    slug: str
+    status: DeploymentStatus
+    revision: int
+    version: int
+    run_active: bool
+
+
+async def provider(connection: Connection, tenant_id: uuid.UUID, slug: str) -> Provider | None:
+    row = await connection.fetchrow(_PROVIDER, tenant_id, slug)
+    if row is None:
+        return None
+    return Provider(
+        row["provider_id"],
+        JobRules(
+            job_folder=row["job_folder"],
+            allowed_folders=tuple(row["allowed_folders"]),
+            allowed_kinds=frozenset(map(JobKind, row["allowed_job_kinds"])),
+        ),
+    )
+
+
+async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.UUID) -> bool:
+    """Add a deployment with revision 1; False if there is one of that name."""
+    added = await connection.fetchval(
+        _INSERT,
+        new.tenant_id,
+        new.deployment_id,
+        new.slug,
+        new.display_name,
+        provider_id,
+        new.job.kind,
+        new.job.to_json(),
+        dict(new.parameters),
+        dict(new.labels),
+        new.unstable_policy,
+    )
+    return bool(added)
+
+
+async def find(
+    connection: Connection, tenant_id: uuid.UUID, slug: str
+) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """The ids of a deployment and of its job."""
+    row = await connection.fetchrow(_FIND, tenant_id, slug)
+    return (row["deployment_id"], row["job_id"]) if row is not None else None
+
+
+async def lock_to_delete(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> DeploymentToDelete | None:
+    """Lock runs and deployment, then read; None if it is gone. The job must be locked."""
+    await connection.execute(_LOCK_LIVELY_RUNS, tenant_id, deployment_id)
+    await connection.execute(_LOCK, tenant_id, deployment_id)
+    row = await connection.fetchrow(_STATE, tenant_id, deployment_id)
+    if row is None:
+        return None
+    return DeploymentToDelete(
+        row["slug"],
+        DeploymentStatus(row["status"]),
+        row["revision"],
+        row["version"],
+        row["run_active"],
+    )
+
+
+async def delete(connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID) -> None:
+    """Delete a locked deployment with its mapping and runs. Its events stay."""
+    await connection.execute(_DELETE, tenant_id, deployment_id)
+
+
+async def forget_request(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+    deployment_id: uuid.UUID,
+) -> None:
+    """Forget the request whose effect, this deployment, is being taken back: it may be made again."""
+    await connection.execute(_FORGET, tenant_id, caller, method, request_id, deployment_id)
