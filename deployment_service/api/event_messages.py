@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import cast
 
 from deployment_service.domain.events import Event, EventSource, EventType
 from deployment_service.domain.names import DeploymentName, RunName
@@ -10,13 +10,23 @@ from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 # The contract's enums carry prefixes where the domain's don't. Built when the module is imported, so that a value
-# that the contract lacks is noticed before the first call.
-TYPES: Final = {one: pb.DeploymentEvent.Type.Value(one.value) for one in EventType}
-_SOURCES: Final = {one: pb.EventSource.Value(f"EVENT_SOURCE_{one.value}") for one in EventSource}
-_STATUSES: Final = {
-    one: pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{one.value}") for one in DeploymentStatus
+# that the contract lacks is noticed before the first call. Its stubs say int where they mean the enum.
+TYPES = {
+    one: cast("pb.DeploymentEvent.Type", pb.DeploymentEvent.Type.Value(one.value))
+    for one in EventType
 }
-_CAUSES: Final = {one: pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}") for one in FailureCause}
+_SOURCES = {
+    one: cast("pb.EventSource", pb.EventSource.Value(f"EVENT_SOURCE_{one.value}"))
+    for one in EventSource
+}
+_STATUSES = {
+    one: cast("pb.DeploymentStatus", pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{one.value}"))
+    for one in DeploymentStatus
+}
+_CAUSES = {
+    one: cast("pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}"))
+    for one in FailureCause
+}
 
 
 def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:

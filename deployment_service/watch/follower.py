@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import structlog
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.frames import ResetReason
 from deployment_service.watch.history import History
-from deployment_service.watch.ports import EventLog, Tenant
+from deployment_service.watch.ports import EventLog
 from deployment_service.watch.ring import Ring
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.tail import Entries, Tail
@@ -48,11 +49,11 @@ class Follower:
     def tails(self) -> Iterable[Tail]:
         return self._tails.values()
 
-    def tail(self, tenant: Tenant) -> Tail:
+    def tail(self, tenant: TenantRef) -> Tail:
         """The tenant's tail, made if it has none. The caller counts itself in and out of ``tail.streams``."""
-        tail = self._tails.get(tenant.uid)
+        tail = self._tails.get(tenant.tenant_id)
         if tail is None:
-            tail = self._tails[tenant.uid] = Tail(tenant)
+            tail = self._tails[tenant.tenant_id] = Tail(tenant)
             tail.idle_since = asyncio.get_running_loop().time()
         return tail
 
@@ -146,14 +147,14 @@ class Follower:
         if tail.ring is None:
             tail.anchor(self._new_ring(epoch, head))
         elif head > tail.ring.last:
-            self._behind.add(tail.tenant.uid)
+            self._behind.add(tail.tenant.tenant_id)
 
     async def _read_news(self) -> None:
         positions: dict[uuid.UUID, int] = {}
         while self._behind and len(positions) < _MOST_TAILS_PER_READ:
             tail = self._tails.get(self._behind.pop())
             if tail is not None and tail.ring is not None:
-                positions[tail.tenant.uid] = tail.ring.last
+                positions[tail.tenant.tenant_id] = tail.ring.last
         if not positions:
             return
         limit = max(_FEWEST_EVENTS_PER_TAIL, self._settings.news_limit // len(positions))
@@ -204,5 +205,5 @@ class Follower:
             if not tail.streams and now - tail.idle_since > self._settings.linger_s
         ]
         for tail in idle:
-            del self._tails[tail.tenant.uid]
-            self._behind.discard(tail.tenant.uid)
+            del self._tails[tail.tenant.tenant_id]
+            self._behind.discard(tail.tenant.tenant_id)

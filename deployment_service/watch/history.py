@@ -77,12 +77,12 @@ class History:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _key(self, tail: Tail, ring: Ring, position: int) -> _Key:
-        return tail.tenant.uid, ring.epoch, position // self._settings.history_page
+        return tail.tenant.tenant_id, ring.epoch, position // self._settings.history_page
 
     async def _read(self, tail: Tail, ring: Ring, key: _Key) -> Page:
         """Read a page; a store that is away is asked again for a while, the streams send bookmarks meanwhile."""
         after = key[2] * self._settings.history_page
-        lane = self._lanes.setdefault(tail.tenant.uid, asyncio.Lock())
+        lane = self._lanes.setdefault(tail.tenant.tenant_id, asyncio.Lock())
         for attempt in range(1, _TRIES + 1):
             through = min(after + self._settings.history_page, ring.last)
             try:
@@ -91,7 +91,9 @@ class History:
                     await stack.enter_async_context(lane)
                     await stack.enter_async_context(self._readers)
                     async with asyncio.timeout(self._settings.read_timeout_s):
-                        epoch, events = await self._event_log.page(tail.tenant.uid, after, through)
+                        epoch, events = await self._event_log.page(
+                            tail.tenant.tenant_id, after, through
+                        )
             except Exception as error:
                 if attempt == _TRIES:
                     _log.warning("watch.history_unreadable", error=repr(error))

@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ResourceExhausted
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.listener import Listener
 from deployment_service.watch.notifier import Notifier, read_hint
-from deployment_service.watch.ports import EventLog, EventSerializer, SnapshotReader, Tenant
+from deployment_service.watch.ports import EventLog, EventSerializer, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
 from deployment_service.watch.stream import Filter, Shared, Stream, shutting_down
@@ -108,7 +109,7 @@ class WatchHub:
 
     async def watch(
         self,
-        tenant: Tenant,
+        tenant: TenantRef,
         *,
         slugs: frozenset[str] | None = None,
         types: frozenset[str] | None = None,
@@ -119,7 +120,7 @@ class WatchHub:
         ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Raises InvalidArgument,
         ResourceExhausted and Unavailable. Close the generator (``aclosing``) when done.
         """
-        token = self.tokens.decode(resume_token, tenant.uid) if resume_token else None
+        token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None
         if self._closing.is_set():
             raise shutting_down()
         tail = self._enter(tenant)
@@ -131,7 +132,7 @@ class WatchHub:
         finally:
             self._leave(tail)
 
-    def _enter(self, tenant: Tenant) -> Tail:
+    def _enter(self, tenant: TenantRef) -> Tail:
         tail = self._follower.tail(tenant)
         if tail.streams >= self._settings.streams_per_tenant:
             raise ResourceExhausted(

@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.events import Event
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """Whose history: the uid tells tenants apart, the slug is what messages show."""
-
-    uid: uuid.UUID
-    slug: str
 
 
 class EventLog(Protocol):
@@ -54,7 +47,9 @@ class SnapshotPage:
 class SnapshotReader(Protocol):
     """Reads of the present."""
 
-    async def page(self, tenant: Tenant, slugs: frozenset[str] | None, after: str) -> SnapshotPage:
+    async def page(
+        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
+    ) -> SnapshotPage:
         """A page of the deployments with these ids (None: of all), ordered; ``after`` is "" at first.
 
         Each call reads the present by itself and holds nothing afterwards: between two calls a slow client may

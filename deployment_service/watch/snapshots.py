@@ -8,8 +8,9 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ServiceError, Unavailable
-from deployment_service.watch.ports import SnapshotPage, SnapshotReader, Tenant
+from deployment_service.watch.ports import SnapshotPage, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 
 _log = structlog.get_logger(__name__)
@@ -25,10 +26,12 @@ class Snapshots:
         # A tenant has a lane as long as somebody is in it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def page(self, tenant: Tenant, slugs: frozenset[str] | None, after: str) -> SnapshotPage:
+    async def page(
+        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
+    ) -> SnapshotPage:
         """A page as it now is; Unavailable if it can't be read before the stream would be silent for too long."""
         width = max(1, self._settings.snapshot_readers // 2)
-        lane = self._lanes.setdefault(tenant.uid, asyncio.Semaphore(width))
+        lane = self._lanes.setdefault(tenant.tenant_id, asyncio.Semaphore(width))
         try:
             async with asyncio.timeout(self._settings.read_timeout_s), lane, self._readers:
                 return await self._reader.page(tenant, slugs, after)

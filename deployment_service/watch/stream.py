@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
 from deployment_service.watch import frames
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.frames import ResetReason
-from deployment_service.watch.ports import Tenant
 from deployment_service.watch.ring import Entry, Page, Ring
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
@@ -84,7 +84,7 @@ class Stream:
         self._told_current = False
 
     @property
-    def _tenant(self) -> Tenant:
+    def _tenant(self) -> TenantRef:
         return self._tail.tenant
 
     async def messages(self) -> Messages:
@@ -98,7 +98,7 @@ class Stream:
                 ring = await self._follower.anchored(self._tail)
                 try:
                     if reset is not None:
-                        yield frames.reset(reset, self._tokens.snapshot(self._tenant.uid))
+                        yield frames.reset(reset, self._tokens.snapshot(self._tenant.tenant_id))
                     if reset is not None or not self._resumes:
                         async with aclosing(self._snapshot(ring)) as messages:
                             async for message in messages:
@@ -114,7 +114,7 @@ class Stream:
     def _start(self) -> bytes:
         """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
         self._spoke()
-        token = self._token_text or self._tokens.snapshot(self._tenant.uid)
+        token = self._token_text or self._tokens.snapshot(self._tenant.tenant_id)
         return frames.start(self._settings.max_silence_s, token)
 
     @property
@@ -142,7 +142,7 @@ class Stream:
         and comes again as an event, whose revision tells that it is already contained.
         """
         sequence = ring.last
-        token = self._tokens.snapshot(self._tenant.uid)
+        token = self._tokens.snapshot(self._tenant.tenant_id)
         after = ""
         while True:
             page = await self._snapshots.page(self._tenant, self._filter.slugs, after)
@@ -233,7 +233,7 @@ class Stream:
         return message
 
     def _token_at(self, ring: Ring, sequence: int) -> str:
-        return self._tokens.position(self._tenant.uid, ring.epoch, sequence)
+        return self._tokens.position(self._tenant.tenant_id, ring.epoch, sequence)
 
     def _spoke(self) -> None:
         self._bookmark_at = self._now() + self._settings.bookmark_after_s

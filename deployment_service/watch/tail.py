@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.events import Event
 from deployment_service.watch import frames
 from deployment_service.watch.frames import ResetReason
-from deployment_service.watch.ports import EventSerializer, Tenant
+from deployment_service.watch.ports import EventSerializer
 from deployment_service.watch.ring import Entry, HistoryGap, Ring
 from deployment_service.watch.tokens import ResumeTokens
 from deployment_service.watch.wake import Wake
@@ -22,7 +23,7 @@ class Entries:
         self._serialize = serialize
         self._tokens = tokens
 
-    def of(self, tenant: Tenant, epoch: bytes, events: list[Event]) -> list[Entry]:
+    def of(self, tenant: TenantRef, epoch: bytes, events: list[Event]) -> list[Entry]:
         return [
             Entry(
                 event.sequence,
@@ -30,7 +31,7 @@ class Entries:
                 event.type,
                 frames.shared_event(
                     self._serialize(tenant.slug, event),
-                    self._tokens.position(tenant.uid, epoch, event.sequence),
+                    self._tokens.position(tenant.tenant_id, epoch, event.sequence),
                 ),
             )
             for event in events
@@ -44,7 +45,7 @@ class Tail:
     store was exchanged.
     """
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: TenantRef) -> None:
         self.tenant = tenant
         self.ring: Ring | None = None
         self.head = 0
