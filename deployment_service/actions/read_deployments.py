@@ -1,0 +1,210 @@
+"""Reading deployments, runs and events.
+
+Every list answers with a position in the history that was taken before its first page was read, so
+that whoever lists and then watches from there misses nothing. The page token carries it on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar, cast
+
+from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import NotFound
+from deployment_service.domain.events import Event, EventType
+from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.storage import deployments, event_log, events
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.deployments import (
+    DeploymentFilter,
+    DeploymentRecord,
+    RunRecord,
+)
+from deployment_service.storage.pages import Cell, Paging
+from deployment_service.watch.epoch import StoreEpoch
+from deployment_service.watch.tokens import ResumeTokens
+
+Row = TypeVar("Row")
+
+_NO_NUMBER_YET = 2**31 - 1
+_NO_TIME_YET = (datetime.max.replace(tzinfo=UTC), uuid.UUID(int=2**128 - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[Row]):
+    """A page of a list. ``resume_token`` is the same on every page."""
+
+    rows: list[Row]
+    next_page_token: str
+    resume_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page."""
+
+    size: int
+    token: str
+
+
+class Reader:
+    """Reads under the role ``api``."""
+
+    def __init__(self, database: Database, epoch: StoreEpoch, keys: WebhookKeys) -> None:
+        self._database = database
+        self._epoch = epoch
+        self._tokens = ResumeTokens()
+        self._keys = keys
+
+    async def deployment(
+        self, tenant: TenantRef, which: str | uuid.UUID, *, with_key: bool = False
+    ) -> tuple[DeploymentRecord, WebhookKey | None]:
+        """A deployment by its id or uid, and the key with which its webhook URL is written."""
+        async with self._database.acquire() as connection:
+            if isinstance(which, uuid.UUID):
+                found = await deployments.by_id(connection, tenant.tenant_id, which)
+            else:
+                found = await deployments.by_slug(connection, tenant.tenant_id, which)
+            if found is None:
+                raise NotFound("deployment", str(DeploymentName(tenant.slug, str(which))))
+            key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
+            return found, key
+
+    async def deployments(
+        self,
+        tenant: TenantRef,
+        wanted: DeploymentFilter,
+        page: PageRequest,
+        *,
+        with_key: bool = False,
+    ) -> tuple[Listed[DeploymentRecord], WebhookKey | None]:
+        """Deployments by id, and the key with which their webhook URLs are written."""
+        scope = ("deployments", tenant.tenant_id, *_told_apart(wanted))
+        paging = Paging(scope, (str, str))
+        size = paging.size(page.size)
+        cursor = cast("tuple[str, str] | None", paging.cursor(page.token))
+        epoch = await self._epoch.current()
+        async with self._database.acquire() as connection:
+            token = cursor[1] if cursor else await self._position(connection, tenant, epoch)
+            rows = await deployments.page(
+                connection,
+                tenant.tenant_id,
+                wanted,
+                after_slug=cursor[0] if cursor else "",
+                limit=size + 1,
+            )
+            key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
+        return _listed(paging, rows, size, token, lambda row: (row.slug,)), key
+
+    async def run(self, tenant: TenantRef, name: RunName) -> RunRecord:
+        """A run by its number."""
+        async with self._database.acquire() as connection:
+            found = await deployments.run_by_number(
+                connection, tenant.tenant_id, name.deployment, name.number
+            )
+        if found is None:
+            raise NotFound("run", str(name))
+        return found
+
+    async def run_by_id(self, tenant: TenantRef, run_id: uuid.UUID) -> RunRecord:
+        """A run by its uid."""
+        async with self._database.acquire() as connection:
+            found = await deployments.run_by_id(connection, tenant.tenant_id, run_id)
+        if found is None:
+            raise NotFound("run", str(run_id))
+        return found
+
+    async def runs(
+        self, tenant: TenantRef, slug: str, page: PageRequest, *, statuses: Sequence[str]
+    ) -> Listed[RunRecord]:
+        """The runs of a deployment, newest first."""
+        scope = ("runs", tenant.tenant_id, slug, *sorted(statuses))
+        paging = Paging(scope, (int, str))
+        size = paging.size(page.size)
+        cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
+        epoch = await self._epoch.current()
+        async with self._database.acquire() as connection:
+            token = cursor[1] if cursor else await self._position(connection, tenant, epoch)
+            deployment_id = await deployments.find_id(connection, tenant.tenant_id, slug)
+            if deployment_id is None:
+                raise NotFound("deployment", str(DeploymentName(tenant.slug, slug)))
+            rows = await deployments.runs_of_one(
+                connection,
+                tenant.tenant_id,
+                deployment_id,
+                before=min(cursor[0], _NO_NUMBER_YET) if cursor else _NO_NUMBER_YET,
+                limit=size + 1,
+                statuses=statuses,
+            )
+        return _listed(paging, rows, size, token, lambda row: (row.number,))
+
+    async def runs_of_all(
+        self, tenant: TenantRef, page: PageRequest, *, statuses: Sequence[str]
+    ) -> Listed[RunRecord]:
+        """The runs of all deployments, newest first."""
+        scope = ("runs", tenant.tenant_id, "-", *sorted(statuses))
+        paging = Paging(scope, (datetime, uuid.UUID, str))
+        size = paging.size(page.size)
+        cursor = cast("tuple[datetime, uuid.UUID, str] | None", paging.cursor(page.token))
+        epoch = await self._epoch.current()
+        async with self._database.acquire() as connection:
+            token = cursor[2] if cursor else await self._position(connection, tenant, epoch)
+            rows = await deployments.runs_of_all(
+                connection,
+                tenant.tenant_id,
+                before=(cursor[0], cursor[1]) if cursor else _NO_TIME_YET,
+                limit=size + 1,
+                statuses=statuses,
+            )
+        return _listed(paging, rows, size, token, lambda row: (row.create_time, row.run_id))
+
+    async def events(
+        self,
+        tenant: TenantRef,
+        slug: str | None,
+        page: PageRequest,
+        *,
+        types: Collection[EventType],
+    ) -> Listed[Event]:
+        """The committed events of a deployment's name, or of all, oldest first."""
+        scope = ("events", tenant.tenant_id, slug or "-", *sorted(types))
+        paging = Paging(scope, (int, str), default_size=100, max_size=1000)
+        size = paging.size(page.size)
+        cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
+        epoch = await self._epoch.current()
+        async with self._database.acquire() as connection:
+            token = cursor[1] if cursor else await self._position(connection, tenant, epoch)
+            rows = await event_log.list_events(
+                connection,
+                tenant.tenant_id,
+                after=cursor[0] if cursor else 0,
+                limit=size + 1,
+                slug=slug,
+                types=types,
+            )
+        return _listed(paging, rows, size, token, lambda row: (row.sequence,))
+
+    async def _position(self, connection: Connection, tenant: TenantRef, epoch: bytes) -> str:
+        head = await events.head(connection, tenant.tenant_id)
+        return self._tokens.position(tenant.tenant_id, epoch, head)
+
+
+def _told_apart(wanted: DeploymentFilter) -> list[object]:
+    """What makes two filters the same list."""
+    labels = sorted((wanted.labels or {}).items())
+    return [*sorted(wanted.statuses), "labels", *labels, "provider", wanted.provider_slug]
+
+
+def _listed(
+    paging: Paging,
+    rows: Sequence[Row],
+    size: int,
+    resume_token: str,
+    cells: Callable[[Row], tuple[Cell, ...]],
+) -> Listed[Row]:
+    page = paging.page(rows, size, lambda row: (*cells(row), resume_token))
+    return Listed(page.rows, page.next_token, resume_token)

@@ -1,0 +1,120 @@
+"""Changing a deployment's definition. Later runs are made by it; a run under way goes on as it is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.domain import definition
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import InvalidArgument, NotFound
+from deployment_service.domain.etags import check_etag
+from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.names import DeploymentName
+from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.storage import deployments, events
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.deployments import DeploymentRecord
+
+CHANGEABLE = frozenset({"display_name", "parameters", "labels", "unstable_policy"})
+"""The fields of a deployment that an update may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateDeployment:
+    """What is asked for: the fields in ``paths`` get the values given."""
+
+    tenant: TenantRef
+    deployment_id: str
+    paths: frozenset[str]
+    display_name: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
+    etag: str = ""
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What was changed, now or by an earlier call with the same request_id."""
+
+    deployment_uid: uuid.UUID
+    sequence: int
+
+
+async def update_deployment(database: Database, command: UpdateDeployment) -> Updated:
+    """Change a deployment and append the event that says so."""
+    checked = {
+        "display_name": definition.check_display_name(
+            command.display_name, field="deployment.display_name"
+        ),
+        "parameters": definition.check_parameters(
+            command.parameters, field="deployment.parameters"
+        ),
+        "labels": definition.check_labels(command.labels, field="deployment.labels"),
+        "unstable_policy": command.unstable_policy,
+    }
+
+    async def work(connection: Connection) -> Updated:
+        known = await claim(connection, command.request)
+        if known is not None:
+            assert known.resource_id is not None
+            return Updated(known.resource_id, known.sequence)
+        record = await _lock(connection, command)
+        name = str(DeploymentName(command.tenant.slug, record.slug))
+        check_etag(command.etag, record.deployment_id, record.version, name=name)
+        values: dict[str, Any] = {
+            path: checked[path] if path in command.paths else getattr(record, path)
+            for path in sorted(CHANGEABLE)
+        }
+        _check_fixed(values["parameters"], record.fixed_parameters)
+        await deployments.update(
+            connection, command.tenant.tenant_id, record.deployment_id, **values
+        )
+        event = _event(record, command.paths)
+        sequence = await events.append(connection, command.tenant.tenant_id, [event])
+        await remember(connection, command.request, record.deployment_id, sequence)
+        return Updated(record.deployment_id, sequence)
+
+    return await database.transaction(work)
+
+
+async def _lock(connection: Connection, command: UpdateDeployment) -> DeploymentRecord:
+    tenant = command.tenant
+    deployment_id = await deployments.lock(connection, tenant.tenant_id, command.deployment_id)
+    record = None
+    if deployment_id is not None:
+        record = await deployments.by_id(connection, tenant.tenant_id, deployment_id)
+    if record is None:
+        raise NotFound("deployment", str(DeploymentName(tenant.slug, command.deployment_id)))
+    return record
+
+
+def _check_fixed(parameters: Mapping[str, str], fixed: Mapping[str, str]) -> None:
+    both = sorted(parameters.keys() & fixed.keys())
+    if both:
+        raise InvalidArgument(
+            f"deployment.parameters[{both[0]}]",
+            "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
+            reason="PARAMETER_FIXED",
+        )
+
+
+def _event(record: DeploymentRecord, paths: frozenset[str]) -> NewEvent:
+    status = DeploymentStatus(record.status)
+    return NewEvent(
+        deployment_id=record.deployment_id,
+        deployment_slug=record.slug,
+        revision=record.revision + 1,
+        type=EventType.DEPLOYMENT_UPDATED,
+        source=EventSource.API,
+        old_status=status,
+        status=status,
+        deployment_status=status,
+        job_id=record.job_id,
+        message=f"Changed: {', '.join(sorted(paths))}.",
+    )

@@ -1,0 +1,276 @@
+"""Deployments and runs as callers see them, and changes of a definition.
+
+How deployments come and go is in ``storage.definitions``, what changes their status in ``storage.runs``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from deployment_service.storage.database import Connection
+
+# A deployment has exactly one job; its current and last completed runs may be missing.
+_SELECT = """
+    SELECT d.deployment_id, d.slug, d.display_name, d.job_kind, d.job_spec, d.parameters, d.labels, d.unstable_policy,
+        d.status, d.revision, d.version, d.create_time, d.update_time,
+        p.slug AS provider_slug, p.base_url, p.webhook_base_url,
+        m.fixed_parameters,
+        j.job_id, j.full_name AS job_full_name, j.state AS job_state, j.state_message AS job_state_message,
+        j.correlation AS job_correlation, j.status AS job_status, j.status_build_number AS job_build_number,
+        current_run.number AS current_run_number, completed_run.number AS last_completed_run_number
+    FROM deployments AS d
+    JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
+    JOIN deployment_cicd_mappings AS m ON m.tenant_id = d.tenant_id AND m.deployment_id = d.deployment_id
+    JOIN cicd_jobs AS j ON j.tenant_id = m.tenant_id AND j.job_id = m.job_id
+    LEFT JOIN deployment_runs AS current_run
+        ON current_run.tenant_id = d.tenant_id AND current_run.run_id = d.current_run_id
+    LEFT JOIN deployment_runs AS completed_run
+        ON completed_run.tenant_id = d.tenant_id AND completed_run.run_id = d.last_completed_run_id
+"""
+_BY_SLUG = _SELECT + " WHERE d.tenant_id = $1 AND d.slug = $2"
+_BY_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.deployment_id = $2"
+# In the order of the index on (tenant_id, slug); a filter that isn't asked for is NULL.
+PAGE = (
+    _SELECT
+    + """
+    WHERE d.tenant_id = $1 AND d.slug > $2
+        AND ($4::text[] IS NULL OR d.status = ANY ($4))
+        AND ($5::jsonb IS NULL OR d.labels @> $5)
+        AND ($6::text IS NULL OR p.slug = $6)
+        AND ($7::text[] IS NULL OR d.slug = ANY ($7))
+    ORDER BY d.slug LIMIT $3
+"""
+)
+_LOCK = """
+    SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND slug = $2 FOR NO KEY UPDATE
+"""
+_UPDATE = """
+    UPDATE deployments SET display_name = $3, parameters = $4, labels = $5, unstable_policy = $6,
+        revision = revision + 1, version = version + 1, update_time = now()
+    WHERE tenant_id = $1 AND deployment_id = $2
+"""
+
+_SELECT_RUN = """
+    SELECT r.run_id, d.slug AS deployment_slug, r.number, r.source, r.parameters, r.status, r.confirmed,
+        r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason, r.queue_id, r.build_number,
+        r.create_time, r.start_time, r.end_time, r.last_observed_time, j.full_name AS job_full_name, p.base_url
+    FROM deployment_runs AS r
+    JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
+    JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
+    LEFT JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
+"""
+_RUN_BY_NUMBER = _SELECT_RUN + " WHERE r.tenant_id = $1 AND d.slug = $2 AND r.number = $3"
+_RUN_BY_ID = _SELECT_RUN + " WHERE r.tenant_id = $1 AND r.run_id = $2"
+# Of one deployment: by number, which the key of the table has in order.
+RUNS_OF_ONE = (
+    _SELECT_RUN
+    + """
+    WHERE r.tenant_id = $1 AND r.deployment_id = $2 AND r.number < $3
+        AND ($5::text[] IS NULL OR r.status = ANY ($5))
+    ORDER BY r.number DESC LIMIT $4
+"""
+)
+# Of all: by time; run_id makes the order total.
+RUNS_OF_ALL = (
+    _SELECT_RUN
+    + """
+    WHERE r.tenant_id = $1 AND (r.create_time, r.run_id) < ($2, $3)
+        AND ($5::text[] IS NULL OR r.status = ANY ($5))
+    ORDER BY r.create_time DESC, r.run_id DESC LIMIT $4
+"""
+)
+_ID = "SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND slug = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A deployment with its job and provider, as callers see it."""
+
+    deployment_id: uuid.UUID
+    slug: str
+    display_name: str
+    job_kind: str
+    job_spec: Mapping[str, Any]
+    parameters: Mapping[str, str]
+    labels: Mapping[str, str]
+    unstable_policy: str
+    status: str
+    revision: int
+    version: int
+    create_time: datetime
+    update_time: datetime
+    provider_slug: str
+    base_url: str
+    webhook_base_url: str
+    fixed_parameters: Mapping[str, str]
+    job_id: uuid.UUID
+    job_full_name: str
+    job_state: str
+    job_state_message: str
+    job_correlation: str | None
+    job_status: str
+    job_build_number: int
+    current_run_number: int | None
+    last_completed_run_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as callers see it."""
+
+    run_id: uuid.UUID
+    deployment_slug: str
+    number: int
+    source: str
+    parameters: Mapping[str, str]
+    status: str
+    confirmed: bool
+    failure_cause: str | None
+    failure_message: str
+    waiting_for: str | None
+    waiting_reason: str
+    queue_id: int | None
+    build_number: int | None
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    last_observed_time: datetime | None
+    job_full_name: str | None
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFilter:
+    """Which deployments of a tenant; an empty filter lets all through."""
+
+    statuses: Collection[str] = ()
+    labels: Mapping[str, str] | None = None
+    provider_slug: str | None = None
+    slugs: Collection[str] | None = None
+
+
+async def by_slug(
+    connection: Connection, tenant_id: uuid.UUID, slug: str
+) -> DeploymentRecord | None:
+    return _record(DeploymentRecord, await connection.fetchrow(_BY_SLUG, tenant_id, slug))
+
+
+async def by_id(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> DeploymentRecord | None:
+    return _record(DeploymentRecord, await connection.fetchrow(_BY_ID, tenant_id, deployment_id))
+
+
+async def page(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    wanted: DeploymentFilter,
+    *,
+    after_slug: str,
+    limit: int,
+) -> list[DeploymentRecord]:
+    """Deployments by slug, those after ``after_slug``."""
+    rows = await connection.fetch(
+        PAGE,
+        tenant_id,
+        after_slug,
+        limit,
+        list(wanted.statuses) or None,
+        dict(wanted.labels) if wanted.labels else None,
+        wanted.provider_slug,
+        list(wanted.slugs) if wanted.slugs is not None else None,
+    )
+    return _records(DeploymentRecord, rows)
+
+
+async def find_id(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
+    deployment_id: uuid.UUID | None = await connection.fetchval(_ID, tenant_id, slug)
+    return deployment_id
+
+
+async def lock(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
+    """Hold a deployment until the commit; None if there is none. Read it in a later statement."""
+    deployment_id: uuid.UUID | None = await connection.fetchval(_LOCK, tenant_id, slug)
+    return deployment_id
+
+
+async def update(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    deployment_id: uuid.UUID,
+    *,
+    display_name: str,
+    parameters: Mapping[str, str],
+    labels: Mapping[str, str],
+    unstable_policy: str,
+) -> None:
+    """Change the definition of a locked deployment, for which an event follows."""
+    await connection.execute(
+        _UPDATE,
+        tenant_id,
+        deployment_id,
+        display_name,
+        dict(parameters),
+        dict(labels),
+        unstable_policy,
+    )
+
+
+async def run_by_number(
+    connection: Connection, tenant_id: uuid.UUID, slug: str, number: int
+) -> RunRecord | None:
+    return _record(RunRecord, await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, slug, number))
+
+
+async def run_by_id(
+    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
+) -> RunRecord | None:
+    return _record(RunRecord, await connection.fetchrow(_RUN_BY_ID, tenant_id, run_id))
+
+
+async def runs_of_one(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    deployment_id: uuid.UUID,
+    *,
+    before: int,
+    limit: int,
+    statuses: Sequence[str],
+) -> list[RunRecord]:
+    """The runs of a deployment with numbers below ``before``, newest first."""
+    rows = await connection.fetch(
+        RUNS_OF_ONE, tenant_id, deployment_id, before, limit, list(statuses) or None
+    )
+    return _records(RunRecord, rows)
+
+
+async def runs_of_all(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    *,
+    before: tuple[datetime, uuid.UUID],
+    limit: int,
+    statuses: Sequence[str],
+) -> list[RunRecord]:
+    """The runs of a tenant's deployments that are older than ``before``, newest first."""
+    rows = await connection.fetch(RUNS_OF_ALL, tenant_id, *before, limit, list(statuses) or None)
+    return _records(RunRecord, rows)
+
+
+Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
+_NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (DeploymentRecord, RunRecord)}
+
+
+def _records(kind: type[Kind], rows: Sequence[asyncpg.Record]) -> list[Kind]:
+    names = _NAMES[kind]
+    return [kind(**{name: row[name] for name in names}) for row in rows]
+
+
+def _record(kind: type[Kind], row: asyncpg.Record | None) -> Kind | None:
+    return _records(kind, [row])[0] if row is not None else None
