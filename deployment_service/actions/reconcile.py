@@ -1,0 +1,127 @@
+"""What the reconciler commits: what Jenkins' own answers say, through the same merge as webhooks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from deployment_service.actions.observe import Ledger, observe_builds
+from deployment_service.domain.attribution import Observation, Outcome
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.runs import Run, WaitingFor, end_without_build
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage import reconcile, reports
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.reconcile import ReadJob, Unconfirmed
+
+
+class ReconcileSteps:
+    """The commits of one reconciler; ``committed(tenant_id)`` follows those that appended events."""
+
+    def __init__(self, database: Database, committed: Callable[[uuid.UUID], None]) -> None:
+        self._database = database
+        self._committed = committed
+
+    async def observe(self, tenant_id: uuid.UUID, seen: Sequence[Observation]) -> list[Outcome]:
+        """Merge what was read of builds of one tenant."""
+
+        async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
+            locked = await reports.lock_jobs(connection, tenant_id, {o.job_id for o in seen})
+            there = [o for o in seen if o.job_id in locked]
+            if not there:
+                return [], None
+            return await observe_builds(connection, tenant_id, there, source=EventSource.READ)
+
+        outcomes, sequence = await self._database.transaction(work)
+        if sequence is not None:
+            self._committed(tenant_id)
+        return outcomes
+
+    async def job_read(
+        self,
+        job: ReadJob,
+        next_build_number: int,
+        seen: Sequence[Observation],
+        *,
+        poke_time: datetime | None,
+        sweep_s: float,
+    ) -> None:
+        """Merge a reading of a whole job: its next number first, as that tells whether it was made again."""
+
+        async def work(connection: Connection) -> int | None:
+            if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
+                return None
+            await reconcile.note_number(connection, job, next_build_number)
+            await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
+            if not seen:
+                return None
+            _, sequence = await observe_builds(
+                connection, job.tenant_id, seen, source=EventSource.READ
+            )
+            return sequence
+
+        if await self._database.transaction(work) is not None:
+            self._committed(job.tenant_id)
+
+    async def made_again(self, job: ReadJob, next_build_number: int) -> None:
+        """A known number is another build's now: a new generation of the job begins."""
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            await reconcile.note_number(connection, job, next_build_number, made_again=True)
+
+        await self._database.transaction(work)
+
+    async def going_on(
+        self,
+        tenant_id: uuid.UUID,
+        seen: Sequence[tuple[Run, WaitingFor | None, str]],
+    ) -> None:
+        """Runs that are as they were: only when and what they wait for is written."""
+
+        async def work(connection: Connection) -> None:
+            rows = [(run.run_id, waits, why) for run, waits, why in seen]
+            await reconcile.note_seen(connection, tenant_id, sorted(rows, key=lambda row: row[0]))
+
+        await self._database.transaction(work)
+
+    async def missing(self, item: Unconfirmed, session: str) -> None:
+        """The run was looked for and not found."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_missing(connection, item.job.tenant_id, item.run.run_id, session)
+
+        await self._database.transaction(work)
+
+    async def end(
+        self, item: Unconfirmed, cause: FailureCause, message: str, *, certain: bool
+    ) -> None:
+        """End a run by what reading has concluded, unless something better has become known meanwhile."""
+        job, run = item.job, item.run
+
+        async def work(connection: Connection) -> int | None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            ledger = await Ledger.open(
+                connection,
+                job.tenant_id,
+                [job.job_id],
+                source=EventSource.READ,
+                numbers=[run.build.number] if run.build else (),
+                run_ids=[run.run_id],
+            )
+            stored = ledger.run(run.run_id)
+            # Decided on what was read before: if the run has moved since, it is looked at again.
+            if stored is None or stored.known != run.known or stored.build != run.build:
+                return None
+            highest = ledger.highest_build(stored.deployment_id)
+            moved, transitions = end_without_build(
+                stored, cause, message, certain=certain, highest=highest, now=ledger.now
+            )
+            if moved is stored:
+                return None
+            ledger.move(moved, transitions)
+            return await ledger.write()
+
+        if await self._database.transaction(work) is not None:
+            self._committed(job.tenant_id)

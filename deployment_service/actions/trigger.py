@@ -1,0 +1,212 @@
+"""What a step of the dispatcher commits: announce a request, settle its answer, settle a search.
+
+Each is one short transaction without network I/O, fenced by the attempt that was claimed: what a
+process decides after its lease has passed to another changes nothing (``Lost``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from deployment_service.actions.observe import Ledger
+from deployment_service.cicd.port import BuildView, TriggerOutcome, TriggerReply
+from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.runs import ACCEPTED_BY_JENKINS, end_without_build, observe
+from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
+from deployment_service.storage import dispatch, reports
+from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.dispatch import Claimed
+
+
+class Lost(Exception):
+    """The run isn't ours any more: somebody else has claimed it, or it has moved on by itself."""
+
+
+class TriggerSteps:
+    """The commits of one dispatcher. ``owner`` is this process' identity, new with each start."""
+
+    def __init__(
+        self, database: Database, owner: uuid.UUID, committed: Callable[[uuid.UUID], None]
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._committed = committed
+
+    async def begin_send(
+        self,
+        run: Claimed,
+        *,
+        send_within_s: float,
+        unclear_s: float,
+        next_build_number: int,
+        session: str | None,
+    ) -> None:
+        """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost."""
+
+        async def work(connection: Connection) -> bool:
+            return await dispatch.begin_send(
+                connection,
+                run,
+                self._owner,
+                send_within_s=send_within_s,
+                unclear_s=unclear_s,
+                next_build_number=next_build_number,
+                session=session,
+            )
+
+        if not await self._database.transaction(work):
+            raise Lost
+
+    async def give_back(
+        self, run: Claimed, *, state: str, retry_in_s: float, reason: str, outcome: str
+    ) -> None:
+        """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING."""
+
+        async def work(connection: Connection) -> None:
+            await dispatch.note_outcome(connection, run, outcome, message=reason)
+            await dispatch.release(
+                connection, run, self._owner, state=state, retry_in_s=retry_in_s, reason=reason
+            )
+
+        await self._database.transaction(work)
+
+    async def unclear(self, run: Claimed, reply: TriggerReply) -> None:
+        """The request was sent and its answer doesn't say what became of it: quarantine."""
+
+        async def work(connection: Connection) -> None:
+            await self._note_reply(connection, run, reply)
+            await dispatch.release(
+                connection,
+                run,
+                self._owner,
+                state="SENDING",
+                retry_in_s=0,
+                reason=f"It is unclear whether Jenkins has taken the request: {reply.message}",
+            )
+
+        await self._database.transaction(work)
+
+    async def accepted(self, run: Claimed, reply: TriggerReply) -> None:
+        """Jenkins has queued it. Raises Lost."""
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await self._note_reply(connection, run, reply)
+            other = None
+            if reply.queue_id is not None:
+                other = await dispatch.queue_item_owner(connection, run, reply.queue_id)
+            ledger = await self._fenced(connection, run)
+            stored = ledger.run(run.run_id)
+            if stored is None:
+                raise Lost
+            if other is not None:
+                moved, transitions = end_without_build(
+                    stored,
+                    FailureCause.TRIGGER_REJECTED,
+                    f"Jenkins folded it into the queued item of run {other}. Run again once that has started.",
+                    certain=True,
+                    highest=ledger.highest_build(run.deployment_id),
+                    now=ledger.now,
+                )
+            else:
+                claim = replace(ACCEPTED_BY_JENKINS, queue_id=reply.queue_id)
+                moved, transitions = observe(stored, claim, UnstablePolicy.FAILED, ledger.now)
+            ledger.move(moved, transitions)
+            await ledger.write()
+
+        await self._commit(run, work)
+
+    async def no_build(
+        self,
+        run: Claimed,
+        cause: FailureCause,
+        message: str,
+        *,
+        certain: bool,
+        reply: TriggerReply | None = None,
+    ) -> None:
+        """End the run without a build. Raises Lost."""
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await self._note_reply(connection, run, reply or _unsent(message))
+            ledger = await self._fenced(connection, run)
+            stored = ledger.run(run.run_id)
+            if stored is None:
+                raise Lost
+            highest = ledger.highest_build(run.deployment_id)
+            ledger.move(
+                *end_without_build(
+                    stored, cause, message, certain=certain, highest=highest, now=ledger.now
+                )
+            )
+            await ledger.write()
+
+        await self._commit(run, work)
+
+    async def found_build(self, run: Claimed, build: BuildView) -> None:
+        """A search has found the run's build. Raises Lost."""
+        sighting = Sighting(
+            build.number, run.run_id, True, build.queue_id, build.parameters, read=True
+        )
+        known = from_read(finished=build.finished, result=build.result)
+        seen = Observation(run.job_id, sighting, known, build.result or "", build.timestamp_ms)
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await dispatch.note_outcome(connection, run, "FOUND_BUILD")
+            ledger = await self._fenced(connection, run, build.number)
+            ledger.observe(seen)
+            await ledger.write()
+
+        await self._commit(run, work)
+
+    async def note_look(self, run: Claimed, *, session: str, next_in_s: float) -> None:
+        """Commit that nothing was found this time."""
+
+        async def work(connection: Connection) -> None:
+            await dispatch.note_outcome(connection, run, "LOOKED")
+            await dispatch.note_look(
+                connection, run, self._owner, session=session, next_in_s=next_in_s
+            )
+
+        await self._database.transaction(work)
+
+    async def server_errors(self, run: Claimed) -> int:
+        """How many requests for the run were answered with a 500."""
+        async with self._database.acquire() as connection:
+            return await dispatch.server_errors(connection, run)
+
+    async def _fenced(self, connection: Connection, run: Claimed, number: int = 0) -> Ledger:
+        ledger = await Ledger.open(
+            connection,
+            run.tenant_id,
+            [run.job_id],
+            source=EventSource.DISPATCHER,
+            numbers=[number] if number else (),
+            run_ids=[run.run_id],
+        )
+        if not await dispatch.fence(connection, run, self._owner):
+            raise Lost
+        return ledger
+
+    async def _commit(self, run: Claimed, work: Callable[[Connection], Awaitable[None]]) -> None:
+        await self._database.transaction(work)
+        self._committed(run.tenant_id)
+
+    async def _note_reply(self, connection: Connection, run: Claimed, reply: TriggerReply) -> None:
+        await dispatch.note_outcome(
+            connection,
+            run,
+            reply.outcome.value,
+            http_status=reply.http_status,
+            queue_id=reply.queue_id,
+            message=reply.message,
+        )
+
+
+def _unsent(message: str) -> TriggerReply:
+    return TriggerReply(TriggerOutcome.NOT_SENT, message=message)

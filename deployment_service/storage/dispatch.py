@@ -1,0 +1,188 @@
+"""The trigger of a run: claiming it, announcing the request, and writing down what came of it.
+
+``attempt`` and ``lease_owner`` fence every write: a process that was stopped past its lease changes
+nothing any more. They do not reach Jenkins; ``unclear_until`` is what keeps a late request apart
+from the next one (docs/runs.md).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from deployment_service.storage.database import Connection
+
+# A run whose announced request may still be on its way (SENDING) is claimed only to be looked for.
+_CLAIM = """
+    WITH due AS (
+        SELECT tenant_id, run_id FROM deployment_runs
+        WHERE trigger_state IN ('WAITING', 'SENDING') AND next_try_time <= now()
+            AND (lease_until IS NULL OR lease_until < now())
+        ORDER BY next_try_time LIMIT $3 FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE deployment_runs AS r SET lease_owner = $1, lease_until = now() + $2::interval,
+            attempt = r.attempt + 1
+        FROM due WHERE r.tenant_id = due.tenant_id AND r.run_id = due.run_id
+        RETURNING r.*
+    ), noted AS (
+        INSERT INTO run_attempts (tenant_id, run_id, attempt, owner)
+        SELECT tenant_id, run_id, attempt, $1 FROM claimed
+    )
+    SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
+        c.first_build_number, c.look_count, c.look_time, c.look_session, c.trigger_deadline < now() AS overdue,
+        j.full_name, j.provider_id, j.correlation
+    FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
+"""
+_BEGIN_SEND = """
+    UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
+        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
+        first_build_number = least(first_build_number, $6)
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+        AND trigger_state = 'WAITING' AND end_time IS NULL AND trigger_deadline > now()
+    RETURNING run_id
+"""
+_NOTE_SEND = """
+    UPDATE run_attempts SET send_by = now() + $4::interval, next_build_number = $5, jenkins_session = $6
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
+"""
+_NOTE_OUTCOME = """
+    UPDATE run_attempts SET outcome = $4, http_status = $5, queue_id = $6, message = $7, end_time = now()
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
+"""
+_RELEASE = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
+        next_try_time = greatest(now() + $5::interval, CASE WHEN $6 = 'SENDING' THEN unclear_until END),
+        trigger_state = $6, waiting_reason = $7
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+        AND trigger_state IN ('WAITING', 'SENDING')
+"""
+_NOTE_LOOK = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, look_count = look_count + 1,
+        look_time = now(), look_session = $5, next_try_time = now() + $6::interval
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND trigger_state = 'SENDING'
+"""
+_FENCE = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+        AND trigger_state IN ('WAITING', 'SENDING')
+    RETURNING run_id
+"""
+_QUEUE_ITEM_OWNER = """
+    SELECT number FROM deployment_runs
+    WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4
+        AND source = 'SERVICE' AND build_number IS NULL AND end_time IS NULL
+"""
+_SERVER_ERRORS = """
+    SELECT count(*) FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 AND outcome = 'SERVER_ERROR'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run that is ours to trigger (WAITING) or to look for (SENDING)."""
+
+    tenant_id: uuid.UUID
+    run_id: uuid.UUID
+    deployment_id: uuid.UUID
+    job_id: uuid.UUID
+    number: int
+    attempt: int
+    trigger_state: str
+    parameters: Mapping[str, str]
+    first_build_number: int | None
+    look_count: int
+    look_time: datetime | None
+    look_session: str | None
+    overdue: bool
+    full_name: str
+    provider_id: uuid.UUID
+    correlation: str | None
+
+
+async def claim(
+    connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int
+) -> list[Claimed]:
+    """Claim runs that are due, oldest first."""
+    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit)
+    return [Claimed(**row) for row in rows]
+
+
+async def begin_send(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    *,
+    send_within_s: float,
+    unclear_s: float,
+    next_build_number: int,
+    session: str | None,
+) -> bool:
+    """Announce the request, before it is sent. False: the run isn't ours any more, or is overdue."""
+    key = (run.tenant_id, run.run_id, run.attempt)
+    unclear = _interval(unclear_s)
+    if await connection.fetchval(_BEGIN_SEND, *key, owner, unclear, next_build_number) is None:
+        return False
+    await connection.execute(_NOTE_SEND, *key, _interval(send_within_s), next_build_number, session)
+    return True
+
+
+async def note_outcome(
+    connection: Connection,
+    run: Claimed,
+    outcome: str,
+    *,
+    http_status: int | None = None,
+    queue_id: int | None = None,
+    message: str = "",
+) -> None:
+    """Write down how an attempt ended, for whoever asks later what happened."""
+    key = (run.tenant_id, run.run_id, run.attempt)
+    await connection.execute(_NOTE_OUTCOME, *key, outcome, http_status, queue_id, message)
+
+
+async def release(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    *,
+    state: str,
+    retry_in_s: float,
+    reason: str,
+) -> None:
+    """Give a run back: WAITING (nothing is in Jenkins) or SENDING (not before the quarantine is over)."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason)
+
+
+async def note_look(
+    connection: Connection, run: Claimed, owner: uuid.UUID, *, session: str, next_in_s: float
+) -> None:
+    """Write down that Jenkins was looked through and nothing was found."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_NOTE_LOOK, *key, session, _interval(next_in_s))
+
+
+async def fence(connection: Connection, run: Claimed, owner: uuid.UUID) -> bool:
+    """Lock the run and give up its lease; False: it isn't ours any more. The job must be locked."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    return await connection.fetchval(_FENCE, *key) is not None
+
+
+async def queue_item_owner(connection: Connection, run: Claimed, queue_id: int) -> int | None:
+    """The number of another run that waits for the same queue item."""
+    number: int | None = await connection.fetchval(
+        _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id
+    )
+    return number
+
+
+async def server_errors(connection: Connection, run: Claimed) -> int:
+    """How many requests for the run Jenkins has answered with a 500."""
+    count: int = await connection.fetchval(_SERVER_ERRORS, run.tenant_id, run.run_id)
+    return count
+
+
+def _interval(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)

@@ -1,0 +1,231 @@
+"""What the reconciler asks the store: whose turn it is, what is unconfirmed, what was poked."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from deployment_service.domain.runs import Run
+from deployment_service.storage.database import Connection
+from deployment_service.storage.runs import RUN_COLUMNS, from_row
+
+_ENROL = """
+    INSERT INTO cicd_controllers (controller_key) SELECT DISTINCT controller_key FROM cicd_providers
+    ON CONFLICT DO NOTHING
+"""
+# A poke makes a controller due at once.
+_CLAIM = """
+    UPDATE cicd_controllers AS c SET lease_owner = $1, lease_until = now() + $2::interval
+    FROM (
+        SELECT controller_key FROM cicd_controllers AS k
+        WHERE (lease_until IS NULL OR lease_until < now())
+            AND (next_cycle_time <= now() OR EXISTS (
+                SELECT FROM cicd_jobs AS j JOIN cicd_providers AS p
+                    ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+                WHERE j.poke_time IS NOT NULL AND p.controller_key = k.controller_key))
+        ORDER BY next_cycle_time LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE c.controller_key = due.controller_key
+    RETURNING c.controller_key, c.session, c.session_time
+"""
+_END_CYCLE = """
+    UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
+        session = CASE WHEN $4 = '' THEN session ELSE $4 END,
+        session_time = CASE WHEN $4 IN ('', session) THEN session_time ELSE now() END
+    WHERE controller_key = $1 AND lease_owner = $2
+"""
+_WORK_COLUMNS = """
+    j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number,
+    CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
+        ELSE p.reporting = 'POLLING' END AS polled
+"""
+# What we concluded without Jenkins' word is looked for during a day; by then the build would have shown up.
+_UNCONFIRMED = f"""
+    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
+        {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
+    FROM deployment_runs AS r
+    JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
+    JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    WHERE p.controller_key = $1 AND NOT r.confirmed AND r.trigger_state IN ('ACCEPTED', 'ENDED')
+        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day')
+    ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
+"""
+_JOBS_TO_READ = f"""
+    SELECT {_WORK_COLUMNS}, j.poke_time
+    FROM cicd_jobs AS j
+    JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    WHERE p.controller_key = $1 AND j.state = 'READY' AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
+    ORDER BY j.poke_time NULLS LAST, j.next_sweep_time LIMIT 50
+"""
+_JOBS_NAMED = f"""
+    SELECT {_WORK_COLUMNS}
+    FROM cicd_jobs AS j
+    JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    WHERE p.controller_key = $1 AND j.state = 'READY' AND j.full_name = ANY($2)
+"""
+# The slow sweep is spread by chance, so that jobs that were made together aren't read together for ever.
+_JOB_WAS_READ = """
+    UPDATE cicd_jobs SET poke_time = CASE WHEN poke_time <= $3 THEN NULL ELSE poke_time END,
+        next_sweep_time = now() + $4::interval * (0.75 + random() / 2)
+    WHERE tenant_id = $1 AND job_id = $2
+"""
+# The numbers start again when a job is deleted and made anew.
+_NOTE_NUMBER = """
+    UPDATE cicd_jobs SET generation = generation + ($3 OR $4 < next_build_number)::int, next_build_number = $4
+    WHERE tenant_id = $1 AND job_id = $2 AND generation = $5 AND ($3 OR next_build_number IS DISTINCT FROM $4)
+"""
+_NOTE_SEEN = """
+    UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_for = n.waiting_for,
+        waiting_reason = n.waiting_reason, look_count = 0
+    FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (run_id, waiting_for, waiting_reason)
+    WHERE r.tenant_id = $1 AND r.run_id = n.run_id AND r.end_time IS NULL
+"""
+_NOTE_MISSING = """
+    UPDATE deployment_runs SET look_count = CASE WHEN look_session = $3 THEN look_count + 1 ELSE 1 END,
+        look_time = CASE WHEN look_session = $3 AND look_count > 0 THEN look_time ELSE now() END, look_session = $3
+    WHERE tenant_id = $1 AND run_id = $2
+"""
+_PROVIDER = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A controller whose cycle is ours. ``session_time``: when its last restart was noticed."""
+
+    controller_key: str
+    session: str
+    session_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """A job to be read. ``polled``: no webhooks come from it."""
+
+    tenant_id: uuid.UUID
+    job_id: uuid.UUID
+    provider_id: uuid.UUID
+    full_name: str
+    generation: int
+    next_build_number: int | None
+    polled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A run of which Jenkins is asked, and how often it was looked for in vain."""
+
+    run: Run
+    job: ReadJob
+    look_count: int
+    look_time: datetime | None
+    look_session: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """What leads to a provider's controller."""
+
+    tenant_id: uuid.UUID
+    provider_id: uuid.UUID
+    version: int
+    base_url: str
+    username: str
+    api_token_encrypted: bytes | None
+    ca_certificate_pem: str
+
+
+async def claim_turns(
+    connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int
+) -> list[Turn]:
+    """Claim controllers whose cycle is due."""
+    await connection.execute(_ENROL)
+    rows = await connection.fetch(_CLAIM, owner, timedelta(seconds=lease_s), limit)
+    return [Turn(**row) for row in rows]
+
+
+async def end_cycle(
+    connection: Connection, turn: Turn, owner: uuid.UUID, *, next_in_s: float, session: str
+) -> None:
+    """Give the controller back until its next cycle. ``session``: as read, empty if it didn't answer."""
+    interval = timedelta(seconds=next_in_s)
+    await connection.execute(_END_CYCLE, turn.controller_key, owner, interval, session)
+
+
+async def unconfirmed(connection: Connection, controller_key: str) -> list[Unconfirmed]:
+    """The runs of a controller whose end is not certain yet, longest unobserved first."""
+    rows = await connection.fetch(_UNCONFIRMED, controller_key)
+    return [
+        Unconfirmed(
+            from_row(row), _job(row), row["look_count"], row["look_time"], row["look_session"]
+        )
+        for row in rows
+    ]
+
+
+async def jobs_to_read(
+    connection: Connection, controller_key: str
+) -> list[tuple[ReadJob, datetime | None]]:
+    """Poked jobs, with the time of the poke, and those whose slow sweep is due."""
+    rows = await connection.fetch(_JOBS_TO_READ, controller_key)
+    return [(_job(row), row["poke_time"]) for row in rows]
+
+
+async def jobs_named(
+    connection: Connection, controller_key: str, full_names: Collection[str]
+) -> list[ReadJob]:
+    """The jobs of a controller that have one of these names; one for each tenant that maps it."""
+    return [
+        _job(row) for row in await connection.fetch(_JOBS_NAMED, controller_key, list(full_names))
+    ]
+
+
+async def job_was_read(
+    connection: Connection, job: ReadJob, poke_time: datetime | None, *, sweep_s: float
+) -> None:
+    """Take back the poke that was there when the reading began, and put off the sweep."""
+    await connection.execute(
+        _JOB_WAS_READ, job.tenant_id, job.job_id, poke_time, timedelta(seconds=sweep_s)
+    )
+
+
+async def note_number(
+    connection: Connection, job: ReadJob, next_build_number: int, *, made_again: bool = False
+) -> None:
+    """Write down the next number of a locked job; a new generation begins if it has fallen."""
+    await connection.execute(
+        _NOTE_NUMBER, job.tenant_id, job.job_id, made_again, next_build_number, job.generation
+    )
+
+
+async def note_seen(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    seen: Sequence[tuple[uuid.UUID, str | None, str]],
+) -> None:
+    """Runs that go on as they were: (run_id, waiting_for, waiting_reason)."""
+    columns = [[row[place] for row in seen] for place in range(3)]
+    await connection.execute(_NOTE_SEEN, tenant_id, *columns)
+
+
+async def note_missing(
+    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID, session: str
+) -> None:
+    """A run was in neither list."""
+    await connection.execute(_NOTE_MISSING, tenant_id, run_id, session)
+
+
+async def provider(
+    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
+) -> ProviderRow | None:
+    row = await connection.fetchrow(_PROVIDER, tenant_id, provider_id)
+    if row is None:
+        return None
+    return ProviderRow(**{name: row[name] for name in ProviderRow.__slots__})
+
+
+def _job(row: asyncpg.Record) -> ReadJob:
+    return ReadJob(**{name: row[name] for name in ReadJob.__slots__})

@@ -1,0 +1,332 @@
+"""The dispatcher: triggers each pending run once (promise P3).
+
+A step for a WAITING run: read the job, announce the request in the database, send it, settle the
+answer. A step for a SENDING run, whose request may or may not have arrived: after the quarantine
+look for it twice; send again only if Jenkins proves that it isn't there. docs/runs.md has the why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from deployment_service.actions.trigger import Lost, TriggerSteps
+from deployment_service.cicd.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from deployment_service.cicd.port import (
+    RUN_ID_PARAMETER,
+    CicdProvider,
+    JobBuilds,
+    JobView,
+    TriggerOutcome,
+    TriggerReply,
+)
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage import dispatch
+from deployment_service.storage.database import AWAY, Database
+from deployment_service.storage.dispatch import Claimed
+from deployment_service.workers.controllers import Controller, ControllerUnavailable
+from deployment_service.workers.loop import Loop
+
+_log = structlog.get_logger(__name__)
+
+FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
+"""(tenant_id, provider_id) -> its controller."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherSettings:
+    """``quarantine_s``: how long a request of ours may linger in the network before it reaches Jenkins."""
+
+    request_timeout_s: float = 10.0
+    send_within_s: float = 5.0
+    quarantine_s: float = 30.0
+    between_looks_s: float = 10.0
+    lease_s: float = 60.0
+    first_retry_s: float = 1.0
+    longest_retry_s: float = 30.0
+    at_once: int = 64
+
+
+class Dispatcher:
+    """Claims due runs and takes each a step further. ``wake`` makes it look at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        find_controller: FindController,
+        *,
+        committed: Callable[[uuid.UUID], None],
+        settled: Callable[[uuid.UUID], None],
+        settings: DispatcherSettings,
+    ) -> None:
+        self._database = database
+        self._find_controller = find_controller
+        self._settled = settled
+        self._settings = settings
+        self._owner = uuid.uuid4()
+        self._steps = TriggerSteps(database, self._owner, committed)
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._loop = Loop("dispatcher", self._claim, every_s=1.0)
+
+    def wake(self) -> None:
+        """A run has just been committed."""
+        self._loop.wake()
+
+    async def start(self) -> None:
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Claim nothing more and let the steps under way settle; they are bounded by their timeouts."""
+        await self._loop.stop()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._settings.request_timeout_s + 5)
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _claim(self) -> None:
+        free = self._settings.at_once - len(self._under_way)
+        if free <= 0:
+            return
+        async with self._database.acquire() as connection:
+            runs = await dispatch.claim(
+                connection, self._owner, lease_s=self._settings.lease_s, limit=free
+            )
+        for run in runs:
+            task = asyncio.create_task(self._step(run))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._loop.wake()
+
+    async def _step(self, run: Claimed) -> None:
+        try:
+            try:
+                await self._take_further(run)
+            except Lost:
+                _log.info("run passed to somebody else", run_id=str(run.run_id))
+            except ProviderRefused as error:
+                await self._refused(run, error)
+            except ProviderUnreachable as error:
+                await self._wait(run, error)
+            except ProviderError as error:
+                await self._wait(run, error)
+        except (Lost, *AWAY) as error:
+            # The lease runs out and the run is claimed again; what was sent is looked for then.
+            _log.warning("step not settled", run_id=str(run.run_id), error=type(error).__name__)
+        finally:
+            self._settled(run.run_id)
+
+    async def _take_further(self, run: Claimed) -> None:
+        if run.overdue and run.trigger_state == "WAITING":
+            await self._steps.no_build(
+                run,
+                FailureCause.TRIGGER_DEADLINE,
+                "Jenkins could not be reached before the trigger deadline. Nothing was started; run it again.",
+                certain=True,
+            )
+            return
+        controller = await self._find_controller(run.tenant_id, run.provider_id)
+        async with controller.slot() as client:
+            if run.trigger_state == "SENDING":
+                await self._look(run, client)
+            else:
+                await self._send(run, client, controller)
+
+    async def _send(self, run: Claimed, client: CicdProvider, controller: Controller) -> None:
+        job = await client.read_job(run.full_name)
+        trouble = _why_not(run, job)
+        if trouble is not None or job is None:
+            cause, message = trouble or (FailureCause.JOB_MISSING, "")
+            await self._steps.no_build(run, cause, message, certain=True)
+            return
+        settings = self._settings
+        # Taken before the commit, so that our limit ends before the one in the database does.
+        send_by = time.monotonic() + settings.send_within_s
+        await self._steps.begin_send(
+            run,
+            send_within_s=settings.send_within_s,
+            unclear_s=settings.send_within_s + settings.request_timeout_s + settings.quarantine_s,
+            next_build_number=job.next_build_number,
+            session=job.session,
+        )
+        parameters = dict(run.parameters)
+        if _names_its_run(job):
+            parameters[RUN_ID_PARAMETER] = str(run.run_id)
+        if time.monotonic() > send_by:
+            await self._not_sent(run, "The service was too slow to send the request.")
+            return
+        reply = await client.trigger(
+            run.full_name,
+            parameters,
+            parameterised=bool(job.parameters),
+            timeout_s=settings.request_timeout_s,
+        )
+        if reply.outcome in (TriggerOutcome.UNCLEAR, TriggerOutcome.NOT_SENT):
+            controller.failed()
+        await self._settle(run, reply)
+
+    async def _settle(self, run: Claimed, reply: TriggerReply) -> None:
+        """The reply table of the design."""
+        match reply.outcome:
+            case TriggerOutcome.ACCEPTED:
+                await self._steps.accepted(run, reply)
+            case TriggerOutcome.NOT_SENT:
+                await self._not_sent(run, reply.message)
+            case TriggerOutcome.REFUSED | TriggerOutcome.REJECTED | TriggerOutcome.PROVIDER_FAULT:
+                await self._steps.no_build(
+                    run, FailureCause.TRIGGER_REJECTED, reply.message, certain=True, reply=reply
+                )
+            case TriggerOutcome.SERVER_ERROR | TriggerOutcome.UNCLEAR:
+                await self._steps.unclear(run, reply)
+
+    async def _look(self, run: Claimed, client: CicdProvider) -> None:
+        """Search Jenkins for what an unclear request may have made: the queue first, then the builds,
+        so that nothing slips from one to the other unseen."""
+        queue = await client.list_queue()
+        builds = await client.list_builds(run.full_name, limit=100)
+        run_id = str(run.run_id)
+        for item in queue.items:
+            if (
+                item.parameters.get(RUN_ID_PARAMETER) == run_id
+                and item.job_full_name == run.full_name
+            ):
+                reply = TriggerReply(TriggerOutcome.ACCEPTED, queue_id=item.queue_id)
+                await self._steps.accepted(run, reply)
+                return
+        found = (
+            [b for b in builds.builds if b.parameters.get(RUN_ID_PARAMETER) == run_id]
+            if builds
+            else []
+        )
+        if found:
+            await self._steps.found_build(run, min(found, key=lambda build: build.number))
+            return
+        session = queue.session or ""
+        first_look = run.look_count == 0 or run.look_session != session
+        if first_look or builds is None or builds.session != queue.session:
+            await self._steps.note_look(
+                run, session=session, next_in_s=self._settings.between_looks_s
+            )
+            return
+        await self._conclude(run, builds)
+
+    async def _conclude(self, run: Claimed, builds: JobBuilds) -> None:
+        """Two looks have found nothing. Send again only if it is proven that nothing came of it."""
+        shown = {build.number for build in builds.builds}
+        issued = range(run.first_build_number or 1, builds.next_build_number)
+        proven = run.correlation == "RUN_ID" and all(number in shown for number in issued)
+        if proven and await self._steps.server_errors(run) >= 2:
+            await self._steps.no_build(
+                run,
+                FailureCause.TRIGGER_REJECTED,
+                "Jenkins answered twice with an internal error. Its log says why; bad parameters are the usual cause.",
+                certain=True,
+            )
+        elif proven and not run.overdue:
+            await self._steps.give_back(
+                run,
+                state="WAITING",
+                retry_in_s=0,
+                reason="The first request was lost; it is sent again.",
+                outcome="NOT_FOUND",
+            )
+            self._loop.wake()
+        elif proven:
+            await self._steps.no_build(
+                run,
+                FailureCause.TRIGGER_DEADLINE,
+                "Requests to Jenkins were lost until the trigger deadline. Nothing was started; run it again.",
+                certain=True,
+            )
+        else:
+            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+
+    async def _not_sent(self, run: Claimed, why: str) -> None:
+        delay_s = self._retry_in_s(run)
+        await self._steps.give_back(
+            run,
+            state="WAITING",
+            retry_in_s=delay_s,
+            reason=f"{why} Next try in {delay_s:.0f} s.",
+            outcome="NOT_SENT",
+        )
+
+    async def _refused(self, run: Claimed, error: ProviderError) -> None:
+        """Jenkins refuses our account: before a request that is final, during a search it must be waited out."""
+        if run.trigger_state == "WAITING":
+            await self._steps.no_build(run, FailureCause.TRIGGER_REJECTED, str(error), certain=True)
+        else:
+            await self._wait(run, error)
+
+    async def _wait(self, run: Claimed, error: ProviderError) -> None:
+        """Nothing was sent in this step. After the deadline a search that can't be made ends the run."""
+        if run.overdue and run.trigger_state == "SENDING":
+            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+            return
+        delay_s = self._retry_in_s(run)
+        if isinstance(error, ControllerUnavailable):
+            delay_s = max(error.retry_after_s, 0.2) * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
+        await self._steps.give_back(
+            run,
+            state=run.trigger_state,
+            retry_in_s=delay_s,
+            reason=f"{error} Next try in {delay_s:.0f} s.",
+            outcome="NOT_SENT" if run.trigger_state == "WAITING" else "NOT_LOOKED",
+        )
+
+    def _retry_in_s(self, run: Claimed) -> float:
+        """Exponential, with jitter, so that waiting runs don't come back all at once."""
+        settings = self._settings
+        longest = min(settings.longest_retry_s, settings.first_retry_s * 2 ** min(run.attempt, 10))
+        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
+
+
+_UNKNOWN = (
+    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+    "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "
+    "Jenkins before you run it again; if its build shows up, this run is corrected.",
+)
+
+
+def _names_its_run(job: JobView) -> bool:
+    return any(parameter.name == RUN_ID_PARAMETER for parameter in job.parameters)
+
+
+def _why_not(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:
+    """Why the run can't be triggered, seen before anything is sent."""
+    if job is None:
+        return (
+            FailureCause.JOB_MISSING,
+            f"The job '{run.full_name}' doesn't exist in Jenkins, or our account can't see it.",
+        )
+    if not job.buildable:
+        return (
+            FailureCause.TRIGGER_REJECTED,
+            f"The job '{run.full_name}' is disabled in Jenkins. Enable it, then run again.",
+        )
+    defined = {parameter.name: parameter for parameter in job.parameters}
+    missing = sorted(set(run.parameters) - set(defined))
+    if missing:
+        # Jenkins would drop them without a word and build with something else than was asked for.
+        return (
+            FailureCause.JOB_PARAMETERS_MISMATCH,
+            f"The job doesn't define {', '.join(missing)}. Define them in the job (for a job that this service "
+            "created: in the deployment's parameters), or run without them.",
+        )
+    for name, value in run.parameters.items():
+        choices = defined[name].choices
+        if choices and value not in choices:
+            return (
+                FailureCause.JOB_PARAMETERS_MISMATCH,
+                f"{name} must be one of: {', '.join(choices[:20])}.",
+            )
+    return None

@@ -1,0 +1,139 @@
+"""What one reading of a controller says about the runs that are not confirmed. Pure.
+
+Two lists tell of most runs: the queue, read first, and what the executors do. A run in neither has
+changed and is asked about by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from deployment_service.cicd.port import (
+    RUN_ID_PARAMETER,
+    BuildView,
+    QueueItemView,
+    QueueView,
+    RunningView,
+)
+from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.runs import Run, WaitingFor
+from deployment_service.domain.status import from_read
+from deployment_service.storage.reconcile import ReadJob, Unconfirmed
+
+_REASON_LENGTH = 500
+
+
+@dataclass(slots=True)
+class Findings:
+    """``going_on``: (run, waiting_for, reason) of runs that are as they were. ``started``: (job, build) of
+    runs that have been found building. ``changed``: runs to ask about. ``strangers``: running builds
+    that are no run's."""
+
+    going_on: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
+    started: list[tuple[ReadJob, BuildView]] = field(default_factory=list)
+    changed: list[Unconfirmed] = field(default_factory=list)
+    strangers: list[BuildView] = field(default_factory=list)
+
+
+def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView) -> Findings:
+    """Say what the two lists tell of each run."""
+    found = Findings()
+    builds = {(build.job_full_name, build.number): build for build in running.builds}
+    by_run_id = {build.parameters.get(RUN_ID_PARAMETER): build for build in running.builds}
+    items = {item.parameters.get(RUN_ID_PARAMETER): item for item in queue.items}
+    items_by_id = {item.queue_id: item for item in queue.items}
+    known = set()
+    for item in runs:
+        run = item.run
+        if run.build is not None:
+            place = (item.job.full_name, run.build.number)
+            known.add(place)
+            build = builds.get(place)
+            if build is None or _is_another(run, build) or run.end_time is not None:
+                found.changed.append(item)
+            else:
+                found.going_on.append((item, *_waits_for_input(build)))
+            continue
+        mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, running.builds)
+        queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or 0)
+        if mine is not None and mine.job_full_name == item.job.full_name:
+            known.add((mine.job_full_name, mine.number))
+            found.started.append((item.job, mine))
+        elif queued is not None and is_items_run(queued, item) and run.end_time is None:
+            found.going_on.append((item, WaitingFor.QUEUE, (queued.why or "")[:_REASON_LENGTH]))
+        else:
+            found.changed.append(item)
+    found.strangers = [build for place, build in builds.items() if place not in known]
+    return found
+
+
+def is_items_run(queued: QueueItemView, item: Unconfirmed) -> bool:
+    """Whether the queue item is really the run's: ids are reused after a crash of Jenkins."""
+    if queued.job_full_name != item.job.full_name:
+        return False
+    said = queued.parameters.get(RUN_ID_PARAMETER)
+    return (
+        said == str(item.run.run_id) if said is not None else queued.queue_id == item.run.queue_id
+    )
+
+
+def observation(job_id: uuid.UUID, build: BuildView) -> Observation:
+    """What Jenkins' own answer says of a build."""
+    sighting = Sighting(
+        build.number,
+        run_id_of(build),
+        run_id_known=True,
+        queue_id=build.queue_id,
+        parameters=build.parameters,
+        read=True,
+    )
+    known = from_read(finished=build.finished, result=build.result)
+    word = (build.result or "FINISHED") if build.finished else "RUNNING"
+    return Observation(
+        job_id, sighting, known, word, build.timestamp_ms, waiting_for_input=build.waiting_for_input
+    )
+
+
+def run_id_of(build: BuildView) -> uuid.UUID | None:
+    """The run that the build says it belongs to."""
+    try:
+        return uuid.UUID(build.parameters.get(RUN_ID_PARAMETER, ""))
+    except ValueError:
+        return None
+
+
+def is_reused_number(run: Run, build: BuildView) -> bool:
+    """Whether the number that the run's build had is another build's now: the job was made again."""
+    return run.build is not None and run.build.number == build.number and _is_another(run, build)
+
+
+def _is_another(run: Run, build: BuildView) -> bool:
+    if run.queue_id and build.queue_id and run.queue_id != build.queue_id:
+        return True
+    said = run_id_of(build)
+    return said is not None and said != run.run_id and str(run.source) == "SERVICE"
+
+
+def _by_queue_id(item: Unconfirmed, builds: Iterable[BuildView]) -> BuildView | None:
+    """A build that can't name its run, by the queue item that it came from."""
+    if not item.run.queue_id:
+        return None
+    return next(
+        (
+            build
+            for build in builds
+            if build.queue_id == item.run.queue_id
+            and build.job_full_name == item.job.full_name
+            and RUN_ID_PARAMETER not in build.parameters
+            and build.number >= (item.run.first_build_number or 1)
+        ),
+        None,
+    )
+
+
+def _waits_for_input(build: BuildView) -> tuple[WaitingFor | None, str]:
+    if build.waiting_for_input:
+        return WaitingFor.INPUT, "An input step of the Pipeline waits for a person."
+    return None, ""

@@ -1,0 +1,335 @@
+"""The reconciler: asks Jenkins about every run until its end is confirmed (promise P4).
+
+Webhooks are fast, reading is true: a webhook that was lost, forged or early changes nothing for
+longer than a cycle. Per controller and cycle one call for the queue, one for the executors, and one
+for each run that changed. Replicas share controllers by leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from deployment_service.actions.reconcile import ReconcileSteps
+from deployment_service.cicd.errors import ProviderError
+from deployment_service.cicd.port import RUN_ID_PARAMETER, BuildView, CicdProvider, JobBuilds
+from deployment_service.domain.attribution import Observation
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage import reconcile
+from deployment_service.storage.database import AWAY, Database
+from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
+from deployment_service.workers.controllers import Controller
+from deployment_service.workers.dispatcher import FindController
+from deployment_service.workers.loop import Loop
+from deployment_service.workers.reading import (
+    Findings,
+    is_items_run,
+    is_reused_number,
+    observation,
+    run_id_of,
+    sort_out,
+)
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerSettings:
+    """``read_interval_s`` where webhooks come, ``polling_interval_s`` where none do; ``lost_after_s``: how
+    long a run must have been missing before it counts as lost."""
+
+    read_interval_s: float = 5.0
+    polling_interval_s: float = 2.0
+    sweep_s: float = 300.0
+    lost_after_s: float = 30.0
+    between_looks_s: float = 10.0
+    lease_s: float = 60.0
+    controllers_at_once: int = 16
+    reads_at_once: int = 4
+
+
+class Reconciler:
+    """Runs the cycles of the controllers whose turn it is. ``wake`` makes it look at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        find_controller: FindController,
+        *,
+        committed: Callable[[uuid.UUID], None],
+        settings: ReconcilerSettings,
+    ) -> None:
+        self._database = database
+        self._find_controller = find_controller
+        self._steps = ReconcileSteps(database, committed)
+        self._settings = settings
+        self._owner = uuid.uuid4()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._loop = Loop("reconciler", self._claim, every_s=min(1.0, settings.polling_interval_s))
+
+    def wake(self) -> None:
+        """A job was poked."""
+        self._loop.wake()
+
+    async def start(self) -> None:
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Cut the cycles under way: reading has no effect in Jenkins."""
+        await self._loop.stop()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _claim(self) -> None:
+        free = self._settings.controllers_at_once - len(self._under_way)
+        if free <= 0:
+            return
+        async with self._database.acquire() as connection:
+            turns = await reconcile.claim_turns(
+                connection, self._owner, lease_s=self._settings.lease_s, limit=free
+            )
+        for turn in turns:
+            task = asyncio.create_task(self._take_turn(turn))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _take_turn(self, turn: Turn) -> None:
+        session, polled = "", True
+        try:
+            async with asyncio.timeout(self._settings.lease_s * 0.9):
+                session, polled = await self._cycle(turn)
+        except (TimeoutError, ProviderError) as error:
+            _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
+        except AWAY as error:
+            _log.warning("database away", worker="reconciler", error=type(error).__name__)
+            return
+        except Exception:
+            _log.exception("cycle failed", controller=turn.controller_key)
+        settings = self._settings
+        next_in_s = settings.polling_interval_s if polled else settings.read_interval_s
+        try:
+            async with self._database.acquire() as connection:
+                await reconcile.end_cycle(
+                    connection, turn, self._owner, next_in_s=next_in_s, session=session
+                )
+        except AWAY as error:
+            # The lease runs out by itself.
+            _log.warning("cycle not given back", error=type(error).__name__)
+
+    async def _cycle(self, turn: Turn) -> tuple[str, bool]:
+        """Read a controller once; return its session and whether to come back at the polling interval."""
+        async with self._database.acquire() as connection:
+            runs = await reconcile.unconfirmed(connection, turn.controller_key)
+            jobs = await reconcile.jobs_to_read(connection, turn.controller_key)
+        session = ""
+        # Providers of one controller may hold different credentials for it: each is read with its own.
+        by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
+        for item in runs:
+            by_controller[await self._controller(item.job)].append(item)
+        for controller, items in by_controller.items():
+            session = await self._read_runs(turn, controller, items)
+        await self._each(jobs, lambda pair: self._read_job(pair[0], pair[1]))
+        # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
+        return session, not runs or any(item.job.polled for item in runs)
+
+    async def _controller(self, job: ReadJob) -> Controller:
+        return await self._find_controller(job.tenant_id, job.provider_id)
+
+    async def _read_runs(
+        self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
+    ) -> str:
+        async with controller.slot() as client:
+            # The queue first: what leaves it in between is seen by the executors.
+            queue = await client.list_queue()
+            running = await client.list_running()
+        session = queue.session or ""
+        found = sort_out(items, queue, running)
+        restarted = self._restart_time(turn, session)
+        await self._write_going_on(found)
+        await self._write_seen(
+            [(job.tenant_id, observation(job.job_id, build)) for job, build in found.started]
+        )
+        await self._write_strangers(turn, found.strangers)
+        await self._each(
+            found.changed, lambda item: self._ask_about(item, controller, session, restarted)
+        )
+        return session
+
+    def _restart_time(self, turn: Turn, session: str) -> datetime | None:
+        """When Jenkins was last seen to have restarted."""
+        if turn.session and session and turn.session != session:
+            return datetime.now(UTC)
+        return turn.session_time if turn.session else None
+
+    async def _write_going_on(self, found: Findings) -> None:
+        by_tenant = defaultdict(list)
+        for item, waits, why in found.going_on:
+            by_tenant[item.job.tenant_id].append((item.run, waits, why))
+        for tenant_id, seen in by_tenant.items():
+            await self._steps.going_on(tenant_id, seen)
+
+    async def _write_seen(self, seen: Iterable[tuple[uuid.UUID, Observation]]) -> None:
+        by_tenant: dict[uuid.UUID, list[Observation]] = defaultdict(list)
+        for tenant_id, one in seen:
+            by_tenant[tenant_id].append(one)
+        for tenant_id, observations in by_tenant.items():
+            for start in range(0, len(observations), _BATCH):
+                await self._steps.observe(tenant_id, observations[start : start + _BATCH])
+
+    async def _write_strangers(self, turn: Turn, strangers: Sequence[BuildView]) -> None:
+        """Builds that somebody else started in jobs of ours."""
+        if not strangers:
+            return
+        async with self._database.acquire() as connection:
+            jobs = await reconcile.jobs_named(
+                connection, turn.controller_key, {build.job_full_name for build in strangers}
+            )
+        await self._write_seen(
+            (job.tenant_id, observation(job.job_id, build))
+            for job in jobs
+            for build in strangers
+            if build.job_full_name == job.full_name
+        )
+
+    async def _ask_about(
+        self, item: Unconfirmed, controller: Controller, session: str, restarted: datetime | None
+    ) -> None:
+        """Ask about one run that is neither queued nor building as it was."""
+        async with controller.slot() as client:
+            build = await self._find_build(item, client)
+            if isinstance(build, _Cancelled):
+                await self._steps.end(
+                    item,
+                    FailureCause.CANCELLED_IN_JENKINS,
+                    "It was taken out of Jenkins' queue before it was built.",
+                    certain=True,
+                )
+                return
+            if isinstance(build, _StillQueued):
+                return
+            if build is None:
+                await self._not_found(item, session, restarted)
+            elif is_reused_number(item.run, build):
+                await self._steps.made_again(item.job, build.number + 1)
+                await self._lost(item, "Its job was deleted and made again in Jenkins.")
+            else:
+                await self._steps.observe(item.job.tenant_id, [observation(item.job.job_id, build)])
+
+    async def _find_build(
+        self, item: Unconfirmed, client: CicdProvider
+    ) -> BuildView | _Cancelled | _StillQueued | None:
+        run, name = item.run, item.job.full_name
+        if run.build is not None:
+            return await client.read_build(name, run.build.number)
+        if run.queue_id is not None and run.end_time is None:
+            left = await client.read_queue_item(run.queue_id)
+            if left is not None and is_items_run(left, item):
+                if left.build_number is not None:
+                    return await client.read_build(name, left.build_number)
+                return _Cancelled() if left.cancelled else _StillQueued()
+        builds = await client.list_builds(name, limit=100)
+        return _own_build(item, builds) if builds is not None else None
+
+    async def _not_found(self, item: Unconfirmed, session: str, restarted: datetime | None) -> None:
+        run = item.run
+        if run.end_time is not None:
+            return
+        now = datetime.now(UTC)
+        if run.build is not None and restarted is not None and run.start_time is not None:
+            if restarted >= run.start_time:
+                await self._lost(item, "Jenkins crashed or was killed while it was building.")
+                return
+        first_look = item.look_count == 0 or item.look_session != session or not item.look_time
+        await self._steps.missing(item, session)
+        unseen = now - (run.last_observed_time or run.start_time or now)
+        if first_look or unseen < timedelta(seconds=self._settings.lost_after_s):
+            return
+        if item.look_time and now - item.look_time < timedelta(
+            seconds=self._settings.between_looks_s
+        ):
+            return
+        await self._lost(
+            item,
+            "Jenkins no longer has the build: it was deleted there."
+            if run.build
+            else "Jenkins had queued it, but neither the queue nor the builds show it any more.",
+        )
+
+    async def _lost(self, item: Unconfirmed, why: str) -> None:
+        await self._steps.end(
+            item,
+            FailureCause.BUILD_LOST,
+            f"{why} What became of it can't be known; run it again if in doubt.",
+            certain=False,
+        )
+
+    async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> None:
+        """Read a whole job: it was poked, or builds are to be found that nobody told us of."""
+        controller = await self._controller(job)
+        async with controller.slot() as client:
+            builds = await client.list_builds(job.full_name, limit=50)
+        if builds is None:
+            # Gone, or not ours to see any more: the next run says so.
+            builds = JobBuilds(job.full_name, job.next_build_number or 1, ())
+        seen = [observation(job.job_id, build) for build in reversed(builds.builds)]
+        await self._steps.job_read(
+            job,
+            builds.next_build_number,
+            seen,
+            poke_time=poke_time,
+            sweep_s=self._settings.sweep_s,
+        )
+
+    async def _each(self, things: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
+        """Do it for each, a few at once. One that fails doesn't keep the others from their turn."""
+        places = asyncio.Semaphore(self._settings.reads_at_once)
+
+        async def one(thing: T) -> None:
+            async with places:
+                try:
+                    await work(thing)
+                except ProviderError as error:
+                    _log.warning("reading failed", error=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            for thing in things:
+                group.create_task(one(thing))
+
+
+class _Cancelled:
+    """The queue item was cancelled."""
+
+
+class _StillQueued:
+    """The item has just left the queue and its build isn't there yet: ask again."""
+
+
+def _own_build(item: Unconfirmed, builds: JobBuilds) -> BuildView | None:
+    """The lowest build that carries the run's id, or that came from its queue item if it can't."""
+    run = item.run
+    mine = [
+        build
+        for build in builds.builds
+        if build.number >= (run.first_build_number or 1)
+        and (
+            run_id_of(build) == run.run_id
+            or (
+                RUN_ID_PARAMETER not in build.parameters
+                and run.queue_id is not None
+                and build.queue_id == run.queue_id
+            )
+        )
+    ]
+    return min(mine, key=lambda build: build.number, default=None)
