@@ -247,10 +247,12 @@ class Reconciler:
         if run.end_time is not None:
             return
         now = datetime.now(UTC)
-        if run.build is not None and restarted is not None and run.start_time is not None:
-            if restarted >= run.start_time:
-                await self._lost(item, "Jenkins crashed or was killed while it was building.")
-                return
+        crashed = (
+            restarted is not None and run.start_time is not None and restarted >= run.start_time
+        )
+        if run.build is not None and crashed:
+            await self._lost(item, "Jenkins crashed or was killed while it was building.")
+            return
         first_look = item.look_count == 0 or item.look_session != session or not item.look_time
         await self._steps.missing(item, session)
         unseen = now - (run.last_observed_time or run.start_time or now)

@@ -1,0 +1,159 @@
+"""RunDeployment: the intent is committed first, then the dispatcher triggers it.
+
+The call waits a short, bounded time for that; its deadline bounds the wait, never the attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import check_parameters, parameters_of_run
+from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.domain.status import DeploymentStatus
+from deployment_service.storage import deployments, events, intents
+from deployment_service.storage.database import AWAY, Connection, Database
+from deployment_service.storage.intents import Runnable
+
+# The dispatcher of this replica says when it is done; another replica's is noticed by looking.
+_LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class RunDeployment:
+    """What is asked for."""
+
+    tenant: TenantRef
+    deployment_id: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    allow_concurrent: bool = False
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What was committed, now or by an earlier call with the same request_id. ``sequence`` is the position
+    before the run's first event: a watch from there sees all of the run."""
+
+    run_id: uuid.UUID
+    sequence: int
+
+
+class RunStarter:
+    """Commits runs. ``committed(tenant_id)`` is told of new events, ``wake_dispatcher`` of new runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        changes: Changes,
+        *,
+        committed: Callable[[uuid.UUID], None],
+        wake_dispatcher: Callable[[], None],
+        wait_s: float,
+        trigger_deadline_s: float,
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._committed = committed
+        self._wake_dispatcher = wake_dispatcher
+        self._wait_s = wait_s
+        self._trigger_deadline_s = trigger_deadline_s
+
+    async def start(self, command: RunDeployment, *, remaining_s: float) -> Started:
+        """Commit the run, wait for its trigger for at most ``remaining_s``.
+
+        Raises InvalidArgument, NotFound, and FailedPrecondition (RUN_ACTIVE, JOB_NOT_READY).
+        """
+        if command.request is None:
+            raise InvalidArgument(
+                "request_id",
+                "is required: a UUID that you make up for this run, so that a repeated call runs nothing twice",
+                reason="REQUEST_ID_REQUIRED",
+            )
+        check_parameters(command.parameters, field="parameters")
+        started = await self._database.transaction(lambda c: self._commit(c, command))
+        self._committed(command.tenant.tenant_id)
+        self._wake_dispatcher()
+        await self._wait(command.tenant.tenant_id, started.run_id, min(self._wait_s, remaining_s))
+        return started
+
+    async def _commit(self, connection: Connection, command: RunDeployment) -> Started:
+        known = await claim(connection, command.request)
+        if known is not None and known.resource_id is not None:
+            return Started(known.resource_id, known.sequence)
+        tenant_id = command.tenant.tenant_id
+        name = DeploymentName(command.tenant.slug, command.deployment_id)
+        deployment_id = await deployments.lock(connection, tenant_id, command.deployment_id)
+        runnable = deployment_id and await intents.read(connection, tenant_id, deployment_id)
+        if not runnable:
+            raise NotFound("deployment", str(name))
+        _check_may_run(name, runnable, allow_concurrent=command.allow_concurrent)
+        parameters = parameters_of_run(
+            runnable.parameters, runnable.fixed_parameters, command.parameters, field="parameters"
+        )
+        run_id = uuid.uuid4()
+        await intents.insert(
+            connection,
+            tenant_id,
+            runnable,
+            run_id,
+            parameters,
+            trigger_deadline_s=self._trigger_deadline_s,
+        )
+        sequence = await events.append(connection, tenant_id, [_requested(runnable)]) - 1
+        await remember(connection, command.request, run_id, sequence)
+        return Started(run_id, sequence)
+
+    async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
+        """Return when the run has been triggered or can't be, or when the time is over."""
+        with self._changes.expect(run_id) as changed, contextlib.suppress(TimeoutError, *AWAY):
+            async with asyncio.timeout(wait_s):
+                while True:
+                    async with self._database.acquire() as connection:
+                        if await intents.is_triggered(connection, tenant_id, run_id):
+                            return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_EVERY_S):
+                            await changed.wait()
+                    changed.clear()
+
+
+def _check_may_run(name: DeploymentName, runnable: Runnable, *, allow_concurrent: bool) -> None:
+    if runnable.job_state != "READY":
+        why = runnable.state_message or "it is still being created in Jenkins"
+        raise FailedPrecondition(
+            "JOB_NOT_READY",
+            f"The job of '{name}' is not ready: {why}",
+            metadata={"deployment": str(name)},
+        )
+    if runnable.active_number is not None and not allow_concurrent:
+        run = RunName(name.tenant, name.deployment, runnable.active_number)
+        raise FailedPrecondition(
+            "RUN_ACTIVE",
+            f"'{run}' is active. Wait for its end, or set allow_concurrent.",
+            metadata={"run": str(run)},
+        )
+
+
+def _requested(deployment: Runnable) -> NewEvent:
+    return NewEvent(
+        deployment_id=deployment.deployment_id,
+        deployment_slug=deployment.slug,
+        revision=deployment.revision + 1,
+        type=EventType.DEPLOYMENT_STATUS_UPDATE,
+        source=EventSource.API,
+        old_status=DeploymentStatus(deployment.status),
+        status=DeploymentStatus.PENDING,
+        deployment_status=DeploymentStatus.PENDING,
+        run_number=deployment.next_number,
+        job_id=deployment.job_id,
+        message="A run was requested.",
+    )

@@ -1,0 +1,91 @@
+"""The intent to run: what RunDeployment reads, decides on and commits."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from deployment_service.storage.database import Connection
+
+# Read after the deployment has been locked, in a statement of its own: a joined SELECT ... FOR UPDATE would
+# show other tables as they were before the wait.
+_READ = """
+    SELECT d.deployment_id, d.slug, d.status, d.revision, d.parameters, m.job_id, m.fixed_parameters,
+        j.state AS job_state, j.state_message,
+        (SELECT min(r.number) FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
+            AND r.deployment_id = d.deployment_id AND r.end_time IS NULL AND r.source = 'SERVICE') AS active_number,
+        (SELECT coalesce(max(r.number), 0) + 1 FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
+            AND r.deployment_id = d.deployment_id) AS next_number
+    FROM deployments AS d
+    JOIN deployment_cicd_mappings AS m ON m.tenant_id = d.tenant_id AND m.deployment_id = d.deployment_id
+    JOIN cicd_jobs AS j ON j.tenant_id = m.tenant_id AND j.job_id = m.job_id
+    WHERE d.tenant_id = $1 AND d.deployment_id = $2
+"""
+_INSERT = """
+    INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters, waiting_for,
+        trigger_state, next_try_time, trigger_deadline)
+    VALUES ($1, $2, $3, $4, $5, 'SERVICE', $6, 'TRIGGER', 'WAITING', now(), now() + $7::interval)
+"""
+# A run without a build is the current one, whatever else the deployment has (domain/runs.py: order_key).
+_MAKE_CURRENT = """
+    UPDATE deployments SET status = 'PENDING', current_run_id = $3, revision = revision + 1, update_time = now()
+    WHERE tenant_id = $1 AND deployment_id = $2
+"""
+_IS_TRIGGERED = """
+    SELECT trigger_state NOT IN ('WAITING', 'SENDING') FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """A deployment as RunDeployment sees it. ``active_number``: a run that was started here and goes on."""
+
+    deployment_id: uuid.UUID
+    slug: str
+    status: str
+    revision: int
+    parameters: Mapping[str, str]
+    job_id: uuid.UUID
+    fixed_parameters: Mapping[str, str]
+    job_state: str
+    state_message: str
+    active_number: int | None
+    next_number: int
+
+
+async def read(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> Runnable | None:
+    """Read a locked deployment."""
+    row = await connection.fetchrow(_READ, tenant_id, deployment_id)
+    return Runnable(**row) if row is not None else None
+
+
+async def insert(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    deployment: Runnable,
+    run_id: uuid.UUID,
+    parameters: Mapping[str, str],
+    *,
+    trigger_deadline_s: float,
+) -> None:
+    """Add a pending run and make it the current one."""
+    await connection.execute(
+        _INSERT,
+        tenant_id,
+        run_id,
+        deployment.deployment_id,
+        deployment.next_number,
+        deployment.job_id,
+        dict(parameters),
+        timedelta(seconds=trigger_deadline_s),
+    )
+    await connection.execute(_MAKE_CURRENT, tenant_id, deployment.deployment_id, run_id)
+
+
+async def is_triggered(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
+    """Whether the dispatcher is done with a run, one way or the other (or it is gone)."""
+    return await connection.fetchval(_IS_TRIGGERED, tenant_id, run_id) is not False
