@@ -1,0 +1,272 @@
+"""A tenant with a provider, and all that brings its jobs into a Jenkins: for the tests of CICD jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import asyncpg
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.create_deployment import (
+    Created,
+    CreateDeployment,
+    DeploymentCreator,
+)
+from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
+from deployment_service.actions.idempotency import RequestKey
+from deployment_service.actions.webhook_keys import WebhookKeys
+from deployment_service.cicd.errors import JobExists
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.job_xml import parse_owner
+from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView
+from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.secrets import SecretBox, generate_key
+from deployment_service.workers.controllers import (
+    ControllerAddress,
+    ControllerLimits,
+    Controllers,
+)
+from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
+from tests.fixtures_stack import Databases
+
+SHELL = JobDefinition(JobKind.FREESTYLE_SHELL, text="exit 0")
+HOOKS = "http://hooks.invalid"
+# No breaker: a test that makes Jenkins fail a few times doesn't want to wait for it.
+LIMITS = ControllerLimits(failures=1000)
+SOON = JobKeeperSettings(poll_s=0.02)
+
+
+def jenkins_client(address: ControllerAddress) -> CicdProvider:
+    return JenkinsProvider(address.base_url, address.username, address.api_token, timeout_s=5.0)
+
+
+def adopt(full_name: str, **fixed: str) -> JobDefinition:
+    return JobDefinition(JobKind.EXISTING, full_name, fixed_parameters=fixed)
+
+
+def shell(full_name: str = "") -> JobDefinition:
+    return replace(SHELL, full_name=full_name)
+
+
+@dataclass
+class Jobs:
+    """What a process has of this, with one keeper."""
+
+    databases: Databases
+    box: SecretBox
+    tenant: TenantRef
+    provider_id: uuid.UUID
+    creator: DeploymentCreator
+    remover: DeploymentRemover
+    keeper: JobKeeper
+    changes: Changes
+    commits: list[None] = field(default_factory=list)
+
+    async def create(self, name: str = "web", job: JobDefinition = SHELL, **fields: Any) -> Created:
+        remaining_s = fields.pop("remaining_s", None)
+        command = CreateDeployment(self.tenant, name, "main", job, **fields)
+        return await self.creator.create(command, remaining_s=remaining_s)
+
+    async def delete(self, name: str = "web", **fields: Any) -> int:
+        return await self.remover.delete(DeleteDeployment(self.tenant, name, **fields))
+
+    def request(self, method: str = "CreateDeployment") -> RequestKey:
+        return RequestKey(self.tenant.tenant_id, "tests", method, uuid.uuid4(), b"body")
+
+    async def sql(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.databases.url)
+        try:
+            return await connection.fetch(statement, *arguments)
+        finally:
+            await connection.close()
+
+    async def rows(self) -> list[asyncpg.Record]:
+        return await self.sql("SELECT * FROM cicd_jobs ORDER BY full_name")
+
+    async def row(self) -> asyncpg.Record:
+        """The only job."""
+        (row,) = await self.rows()
+        return row
+
+    async def mapping(self, name: str) -> asyncpg.Record:
+        (row,) = await self.sql(
+            "SELECT m.* FROM deployment_cicd_mappings m JOIN deployments d USING (tenant_id, deployment_id)"
+            " WHERE d.slug = $1",
+            name,
+        )
+        return row
+
+    async def events(self) -> list[tuple[str, str, int]]:
+        """Deployment, type and revision of all events, which are checked to be dense."""
+        rows = await self.sql("SELECT * FROM deployment_events ORDER BY sequence")
+        assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
+        return [
+            (row["deployment_slug"], row["type"].removeprefix("DEPLOYMENT_"), row["revision"])
+            for row in rows
+        ]
+
+    async def until_row(self, condition: Callable[[asyncpg.Record], object], what: str) -> None:
+        async def check() -> object:
+            rows = await self.rows()
+            return rows and condition(rows[0])
+
+        await eventually(check, what)
+
+    async def until_no_rows(self) -> None:
+        async def check() -> bool:
+            return not await self.rows()
+
+        await eventually(check, "no job is left")
+
+
+async def eventually(check: Callable[[], Awaitable[object]], what: str) -> None:
+    try:
+        async with asyncio.timeout(20):
+            while not await check():  # noqa: ASYNC110  the database tells nobody
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never came true: {what}") from None
+
+
+@contextlib.asynccontextmanager
+async def jobs_of(
+    databases: Databases,
+    base_url: str,
+    *,
+    like: Jobs | None = None,
+    make_client: Callable[[ControllerAddress], CicdProvider] = jenkins_client,
+    settings: JobKeeperSettings = SOON,
+    keep: bool = True,
+    wait_s: float = 10.0,
+    token: str = DEFAULT_API_TOKEN,
+    webhook_base_url: str = HOOKS,
+    **provider: Any,
+) -> AsyncIterator[Jobs]:
+    """One process. ``like``: another replica of that one. ``keep`` False: its keeper isn't started."""
+    box = like.box if like else SecretBox([generate_key()])
+    keys = WebhookKeys(box)
+    if like:
+        tenant, provider_id = like.tenant, like.provider_id
+    else:
+        columns = {"base_url": base_url, "webhook_base_url": webhook_base_url, **provider}
+        tenant, provider_id = await _seed(databases, box, keys, token, columns)
+    commits: list[None] = []
+    changes = Changes()
+    controllers = Controllers(make_client, box.decrypt, LIMITS)
+    keeper = JobKeeper(
+        databases.worker,
+        controllers,
+        keys,
+        changes,
+        committed=lambda: commits.append(None),
+        settings=settings,
+    )
+    hooks: dict[str, Any] = {
+        "committed": lambda: commits.append(None),
+        "wake_keeper": keeper.wake,
+    }
+    jobs = Jobs(
+        databases,
+        box,
+        tenant,
+        provider_id,
+        DeploymentCreator(databases.api, changes, wait_s=wait_s, **hooks),
+        DeploymentRemover(databases.api, **hooks),
+        keeper,
+        changes,
+        commits,
+    )
+    if keep:
+        await keeper.start()
+    try:
+        yield jobs
+    finally:
+        await keeper.stop()
+        await controllers.close()
+
+
+async def _seed(
+    databases: Databases, box: SecretBox, keys: WebhookKeys, token: str, columns: dict[str, Any]
+) -> tuple[TenantRef, uuid.UUID]:
+    values = {"username": "admin", "api_token_encrypted": box.encrypt(token.encode()), **columns}
+    async with databases.api.acquire() as connection:
+        tenant_id = await connection.fetchval(
+            "INSERT INTO tenants (slug) VALUES ('demo') RETURNING tenant_id"
+        )
+        await keys.add_first(connection, tenant_id)
+        places = ", ".join(f"${place}" for place in range(2, len(values) + 2))
+        provider_id = await connection.fetchval(
+            f"INSERT INTO cicd_providers (tenant_id, slug, {', '.join(values)})"
+            f" VALUES ($1, 'main', {places}) RETURNING provider_id",
+            tenant_id,
+            *values.values(),
+        )
+    return TenantRef(tenant_id, "demo"), provider_id
+
+
+class FakeJenkins:
+    """Jobs in memory, and a gate before each call. Names are exact here."""
+
+    def __init__(self) -> None:
+        self.descriptions: dict[str, str] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], Awaitable[None]] | None = None
+        self.after: Callable[[str, str], Awaitable[None]] | None = None
+
+    def client(self, _: ControllerAddress) -> CicdProvider:
+        return cast(CicdProvider, self)
+
+    def count(self, call: str) -> int:
+        return sum(1 for name, _ in self.calls if name == call)
+
+    async def read_job(self, full_name: str) -> JobView | None:
+        await self._enter("read_job", full_name)
+        description = self.descriptions.get(full_name)
+        return None if description is None else _view(full_name, description)
+
+    async def create_job(self, full_name: str, config_xml: str) -> None:
+        await self._enter("create_job", full_name)
+        if full_name in self.descriptions:
+            raise JobExists("It exists.")
+        self.descriptions[full_name] = config_xml
+        if self.after is not None:
+            await self.after("create_job", full_name)
+
+    async def delete_job(self, full_name: str) -> bool:
+        await self._enter("delete_job", full_name)
+        return self.descriptions.pop(full_name, None) is not None
+
+    async def list_builds(self, full_name: str, *, limit: int = 50) -> JobBuilds | None:
+        return JobBuilds(full_name, 1, ()) if full_name in self.descriptions else None
+
+    async def close(self) -> None:
+        pass
+
+    async def _enter(self, call: str, full_name: str) -> None:
+        self.calls.append((call, full_name))
+        if self.before is not None:
+            await self.before(call, full_name)
+
+
+def _view(full_name: str, description: str) -> JobView:
+    return JobView(
+        full_name=full_name,
+        url=f"http://jenkins.invalid/job/{full_name}/",
+        job_class="hudson.model.FreeStyleProject",
+        buildable=True,
+        next_build_number=1,
+        in_queue=False,
+        concurrent=False,
+        parameters=(),
+        description=description,
+        owner=parse_owner(description),
+        has_notification_property=False,
+        last_build_number=None,
+    )
