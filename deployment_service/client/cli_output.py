@@ -1,0 +1,124 @@
+"""How deployctl shows things: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import typer
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+# What isn't read by a person at a terminal is never cut.
+_WIDE = 400
+
+STYLES = {
+    "pending": "yellow",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "magenta",
+}
+
+
+def console() -> Console:
+    """Where output goes."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def json_line(message: Message) -> None:
+    """Print a message as one line of JSON; flushed, because a program may be waiting for it."""
+    typer.echo(MessageToJson(message, indent=None, always_print_fields_with_no_presence=True))
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: str) -> None:
+    """Print a table, or ``empty`` if it has no rows."""
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*row)
+    if grid.row_count:
+        console().print(grid)
+    else:
+        console().print(empty)
+
+
+def status_word(status: pb.DeploymentStatus) -> str:
+    """``running``, for DEPLOYMENT_STATUS_RUNNING."""
+    return _word(pb.DeploymentStatus, status, "DEPLOYMENT_STATUS_")
+
+
+def status_text(status: pb.DeploymentStatus) -> Text:
+    """The same in its colour."""
+    word = status_word(status)
+    return Text(word, style=STYLES.get(word, ""))
+
+
+def cause_word(cause: pb.FailureCause) -> str:
+    """``build failed``, for FAILURE_CAUSE_BUILD_FAILED; empty if there is none."""
+    return (
+        _word(pb.FailureCause, cause, "FAILURE_CAUSE_").replace("_", " ")
+        if cause != pb.FAILURE_CAUSE_UNSPECIFIED
+        else ""
+    )
+
+
+def _word(enum: type, value: int, prefix: str) -> str:
+    try:
+        return str(enum.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]
+    except ValueError:
+        return str(value)  # newer than this client
+
+
+def last(name: str) -> str:
+    """The last part of a resource name."""
+    return name.rpartition("/")[2]
+
+
+def local_time(stamp: Timestamp) -> str:
+    """A time as people here read it; empty if unset."""
+    if not stamp.seconds:
+        return ""
+    return f"{_datetime(stamp).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def duration(start: Timestamp, end: Timestamp) -> str:
+    """``12 s`` between two times; until now, if the second is unset; empty if the first is."""
+    if not start.seconds:
+        return ""
+    until = _datetime(end) if end.seconds else datetime.now(UTC)
+    seconds = max((until - _datetime(start)).total_seconds(), 0.0)
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
+
+
+def _datetime(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def event_line(event: pb.DeploymentEvent) -> Text:
+    """One event as one line."""
+    kind = pb.DeploymentEvent.Type.Name(event.type).removeprefix("DEPLOYMENT_").lower()
+    line = Text(f"{event.sequence:>6}  {local_time(event.create_time)[11:]}  ")
+    line.append(f"{last(event.deployment):<20} ", style="bold")
+    line.append(f"{kind.replace('_', ' '):<14} ")
+    if event.old_status != event.status:
+        line.append_text(status_text(event.old_status)).append(" → ")
+        line.append_text(status_text(event.status))
+    if event.build_number:
+        line.append(f"  build {event.build_number}")
+    if event.correction:
+        line.append("  (correction)", style="yellow")
+    if event.failure_cause:
+        line.append(f"  {cause_word(event.failure_cause)}")
+    if event.message:
+        line.append(f"  {event.message}", style="dim")
+    return line

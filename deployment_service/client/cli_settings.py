@@ -1,0 +1,156 @@
+"""What deployctl is told, and how it explains what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from deployment_service.client.client import DeploymentClient
+from deployment_service.client.errors import (
+    Aborted,
+    AlreadyExists,
+    DeadlineExceeded,
+    DeploymentServiceError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    RunNotFinished,
+    Unauthenticated,
+    Unavailable,
+)
+
+TARGET = "DEPLOYMENT_SERVICE_TARGET"
+API_KEY = "DEPLOYMENT_API_KEY"
+TENANT = "DEPLOYMENT_TENANT"
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+RUN_FAILED = 1
+
+T = TypeVar("T")
+
+
+class CliError(Exception):
+    """Something to tell the person at the keyboard."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options and the environment say."""
+
+    target: str
+    api_key: str
+    tenant: str
+    as_json: bool
+    timeout_s: float
+
+    def run(self, work: Callable[[DeploymentClient], Awaitable[T]]) -> T:
+        """Connect and do the work of one command."""
+        if not self.api_key:
+            raise CliError(
+                f"No API key: set {API_KEY}, or give --api-key. After `make run`: "
+                "deployctl --env-file .dev/env …"
+            )
+
+        async def connected() -> T:
+            client = DeploymentClient(
+                self.target,
+                api_key=self.api_key,
+                tenant=self.tenant or None,
+                timeout_s=self.timeout_s,
+            )
+            async with client:
+                return await work(client)
+
+        try:
+            return asyncio.run(connected())
+        except DeploymentServiceError as error:
+            raise CliError(*_explain(error, self.target)) from None
+
+
+def resolve(
+    *,
+    target: str | None,
+    api_key: str | None,
+    tenant: str | None,
+    env_file: Path | None,
+    as_json: bool,
+    timeout_s: float,
+) -> Settings:
+    """Options come first, then the file (and not the environment, which may mean another place)."""
+    given: Mapping[str, str] = os.environ if env_file is None else _read(env_file)
+    return Settings(
+        target=target or given.get(TARGET) or DEFAULT_TARGET,
+        api_key=api_key or given.get(API_KEY) or "",
+        tenant=tenant or given.get(TENANT) or "",
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
+
+
+def of(context: typer.Context) -> Settings:
+    """The settings of the command that is running."""
+    settings = context.find_object(Settings)
+    assert settings is not None
+    return settings
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise CliError(
+            f"Can't read {path}: {error.strerror}. `make run` writes .dev/env while it runs."
+        ) from None
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    """Read ``KEY=value`` options."""
+    result = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise CliError(f"{option} takes KEY=value, not {text!r}.")
+        result[key] = value
+    return result
+
+
+def _explain(error: DeploymentServiceError, target: str) -> tuple[str, int]:
+    """What to tell a person about an error, and the exit code that tells a script."""
+    reason = f" [{error.reason}]" if error.reason else ""
+    said = f"{error.message}{reason}"
+    match error:
+        case Unauthenticated():
+            return f"{said}\nThe API key is missing, wrong or revoked: check {API_KEY}.", 3
+        case PermissionDenied():
+            return f"{said}\nThis key may not do that: use one with the role or tenant it takes.", 3
+        case NotFound() | AlreadyExists() | FailedPrecondition() | Aborted():
+            return said, 4
+        case InvalidArgument():
+            return said, 2
+        case RunNotFinished():
+            return f"{said}. It goes on: deployctl runs {_short(error.run_name)}", 6
+        case DeadlineExceeded():
+            return f"{target} gave no answer in time.{reason} Try again, or with more --timeout.", 5
+        case Unavailable() if not error.reason:
+            return f"Can't reach {target}: {said}\nIs it running? Check {TARGET}.", 5
+        case Unavailable():
+            return said, 5
+        case _:
+            return said, 70
+
+
+def _short(run_name: str) -> str:
+    return run_name.partition("/deployments/")[2].partition("/runs/")[0]

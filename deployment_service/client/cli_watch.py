@@ -1,0 +1,82 @@
+"""deployctl events, watch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from deployment_service.client import cli_output as out
+from deployment_service.client.cli_settings import of
+from deployment_service.client.client import DeploymentClient
+from deployment_service.client.errors import DeploymentServiceError
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+Names = Annotated[list[str] | None, typer.Argument(help="Deployments; all, if none is given.")]
+
+
+def events(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The deployment; all, if not given.")] = "-",
+    limit: Annotated[int, typer.Option(min=1, help="Only the newest so many.")] = 100,
+) -> None:
+    """Show the history of events, oldest first."""
+    settings = of(context)
+
+    async def work(client: DeploymentClient) -> list[pb.DeploymentEvent]:
+        return [event async for event in client.history(name)][-limit:]
+
+    found = settings.run(work)
+    for event in found:
+        if settings.as_json:
+            out.json_line(event)
+        else:
+            out.console().print(out.event_line(event))
+    if not found and not settings.as_json:
+        out.console().print("There are no events yet.")
+
+
+def watch(
+    context: typer.Context,
+    names: Names = None,
+    resume_token: Annotated[
+        str, typer.Option("--from", help="A resume token: go on after it, without a gap.")
+    ] = "",
+) -> None:
+    """Follow deployments live until Ctrl-C: the present first, then every event once and in order."""
+    settings = of(context)
+    console = out.console()
+
+    def disconnected(failure: DeploymentServiceError, pause_s: float) -> None:
+        typer.echo(f"interrupted ({failure.message}); again in {pause_s:.1f} s", err=True)
+
+    async def work(client: DeploymentClient) -> None:
+        stream = client.watch(*(names or ()), resume_token=resume_token, on_disconnect=disconnected)
+        try:
+            async with stream:
+                async for message in stream:
+                    if settings.as_json:
+                        out.json_line(message)
+                    elif line := _line(message):
+                        console.print(line)
+        finally:
+            if not settings.as_json and stream.resume_token:
+                typer.echo(f"To go on from here: --from {stream.resume_token}", err=True)
+
+    settings.run(work)
+
+
+def _line(message: pb.WatchDeploymentsResponse) -> Text | None:
+    match message.WhichOneof("response"):
+        case "event":
+            return out.event_line(message.event)
+        case "deployment":
+            one = message.deployment
+            line = Text("   now            ").append(f"{out.last(one.name):<20} ", style="bold")
+            return line.append_text(out.status_text(one.status))
+        case "reset":
+            reason = pb.Reset.Reason.Name(message.reset.reason).removeprefix("REASON_").lower()
+            return Text(f"-- starting afresh: {reason.replace('_', ' ')}", style="yellow")
+        case _:
+            return None

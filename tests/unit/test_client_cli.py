@@ -1,0 +1,227 @@
+"""deployctl as a person or a script uses it: real processes against a scripted service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from deployment_service.v1 import admin_service_pb2 as admin_pb
+from deployment_service.v1 import deployment_service_pb2 as pb
+from tests.support.scripted_service import (
+    Fail,
+    Hang,
+    ScriptedService,
+    Stream,
+    error_info,
+    run,
+    scripted_service,
+)
+
+FAILED, COMPLETED = pb.DEPLOYMENT_STATUS_FAILED, pb.DEPLOYMENT_STATUS_COMPLETED
+
+
+@dataclass
+class Ended:
+    code: int | None
+    out: str
+    err: str
+
+
+@pytest_asyncio.fixture
+async def service() -> AsyncIterator[ScriptedService]:
+    async with scripted_service() as service:
+        yield service
+
+
+async def deployctl(service: ScriptedService | None, *arguments: str, **env: str) -> Ended:
+    if service:
+        env = {
+            "DEPLOYMENT_SERVICE_TARGET": service.target,
+            "DEPLOYMENT_API_KEY": "secret-key",
+            "DEPLOYMENT_TENANT": "demo",
+        } | env
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deployment_service.client.cli",
+        *arguments,
+        env=env | {"PATH": "/usr/bin:/bin"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def test_list_shows_a_line_for_each(service):
+    job = pb.CicdJob(name="shop/web")
+    one = pb.Deployment(
+        name="tenants/demo/deployments/web", status=pb.DEPLOYMENT_STATUS_RUNNING, cicd_job=job
+    )
+    service.will("ListDeployments", pb.ListDeploymentsResponse(deployments=[one]))
+    ended = await deployctl(
+        service, "deployments", "list", "--status", "running", "--label", "team=a"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[1].split() == ["web", "running", "shop/web"]
+    (request,) = service.requests["ListDeployments"]
+    assert list(request.statuses) == [pb.DEPLOYMENT_STATUS_RUNNING]
+    assert dict(request.labels) == {"team": "a"}
+    assert service.metadata[0]["authorization"] == "Bearer secret-key"
+
+
+async def test_json_is_one_object_a_line(service):
+    one = pb.Deployment(name="tenants/demo/deployments/web")
+    service.will("ListDeployments", pb.ListDeploymentsResponse(deployments=[one, one]))
+    ended = await deployctl(service, "--json", "deployments", "list")
+    assert [json.loads(line)["name"] for line in ended.out.splitlines()] == [one.name, one.name]
+
+
+async def test_create_says_how_to_run_it(service):
+    made = pb.Deployment(
+        name="tenants/demo/deployments/web",
+        cicd_job=pb.CicdJob(name="demo.web", state=pb.CICD_JOB_STATE_READY),
+    )
+    service.will("CreateDeployment", pb.CreateDeploymentResponse(deployment=made))
+    ended = await deployctl(
+        service, "deployments", "create", "web", "--shell", "make deploy", "-p", "A=b=c"
+    )
+    assert ended.code == 0
+    assert "deployctl run web --wait" in ended.out
+    (request,) = service.requests["CreateDeployment"]
+    assert request.deployment.job.freestyle_shell == "make deploy"
+    assert request.deployment.provider == "tenants/demo/providers/main"
+    assert dict(request.deployment.parameters) == {"A": "b=c"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "word"), [(COMPLETED, 0, "completed"), (FAILED, 1, "failed")]
+)
+async def test_run_and_wait_ends_as_the_run_does(service, status, code, word):
+    service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-1"))
+    done = run(status=status, confirmed=True, build_number=7, failure_message="It broke.")
+    service.will("GetRun", pb.GetRunResponse(run=done))
+    service.will("WatchDeployments", [Stream().start(), Hang])
+    ended = await deployctl(service, "run", "web", "--wait", "--param", "VERSION=2")
+    assert ended.code == code
+    assert f"web/runs/1: {word}, build 7" in ended.out
+    assert dict(service.requests["RunDeployment"][0].parameters) == {"VERSION": "2"}
+
+
+async def test_a_run_that_takes_too_long_goes_on(service):
+    service.will("RunDeployment", pb.RunDeploymentResponse(run=run()))
+    service.will("GetRun", pb.GetRunResponse(run=run()))
+    service.will("WatchDeployments", [Stream().start(), Hang])
+    ended = await deployctl(service, "run", "web", "--wait", "--wait-timeout", "0.2")
+    assert ended.code == 6
+    assert "It goes on: deployctl runs web" in ended.err
+
+
+async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service):
+    stream = Stream()
+    moved: dict[str, Any] = {
+        "type": pb.DeploymentEvent.DEPLOYMENT_STATUS_UPDATE,
+        "deployment": "tenants/demo/deployments/web",
+        "old_status": pb.DEPLOYMENT_STATUS_RUNNING,
+        "status": COMPLETED,
+    }
+    last = Fail(grpc.StatusCode.PERMISSION_DENIED, "revoked")  # ends the watch, for this test
+    service.will(
+        "WatchDeployments",
+        [stream.start(), stream.item("web"), stream.complete(3), stream.event(**moved), last],
+    )
+    ended = await deployctl(service, "watch")
+    assert "running → completed" in ended.out
+    assert "To go on from here: --from at-4" in ended.err
+    assert ended.code == 3
+
+
+async def test_a_new_key_is_alone_on_stdout(service):
+    answer = admin_pb.CreateApiKeyResponse(
+        secret="s3cret", api_key=admin_pb.ApiKey(name="apiKeys/1")
+    )
+    service.will("CreateApiKey", answer)
+    ended = await deployctl(service, "keys", "create", "--role", "viewer")
+    assert (ended.code, ended.out) == (0, "s3cret\n")
+    (request,) = service.requests["CreateApiKey"]
+    assert (request.api_key.role, request.api_key.tenant) == (admin_pb.ROLE_VIEWER, "tenants/demo")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "says"),
+    [
+        (Fail(grpc.StatusCode.UNAUTHENTICATED, "no"), 3, "check DEPLOYMENT_API_KEY"),
+        (Fail(grpc.StatusCode.PERMISSION_DENIED, "no"), 3, "role or tenant"),
+        (Fail(grpc.StatusCode.NOT_FOUND, "There is no deployment 'x'."), 4, "no deployment 'x'"),
+        (Fail(grpc.StatusCode.INVALID_ARGUMENT, "name: bad"), 2, "name: bad"),
+        (Fail(grpc.StatusCode.INTERNAL, "oops"), 70, "oops"),
+        (
+            Fail(
+                grpc.StatusCode.FAILED_PRECONDITION, "active", details=(error_info("RUN_ACTIVE"),)
+            ),
+            4,
+            "active [RUN_ACTIVE]",
+        ),
+    ],
+)
+async def test_errors_say_what_to_do_and_have_their_exit_code(service, failure, code, says):
+    service.will("GetDeployment", failure)
+    ended = await deployctl(service, "deployments", "get", "x")
+    assert ended.code == code
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+
+
+async def test_a_service_that_is_away_is_named():
+    env = {"DEPLOYMENT_API_KEY": "k", "DEPLOYMENT_TENANT": "demo"}
+    ended = await deployctl(
+        None, "--target", "127.0.0.1:1", "--timeout", "0.5", "deployments", "list", **env
+    )
+    assert ended.code == 5
+    assert "Can't reach 127.0.0.1:1" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("deployments", "list"), "set DEPLOYMENT_API_KEY"),
+        (("--env-file", "not-there", "runs"), "make run"),
+        (("deployments", "create", "x"), "exactly one of --shell"),
+        (("deployments", "list", "--status", "odd"), "pending, running, completed"),
+        (("run", "x", "--param", "novalue"), "KEY=value"),
+        (("keys", "create", "--role", "viewer"), "--all-tenants"),
+    ],
+)
+async def test_wrong_use_is_explained(arguments, says):
+    ended = await deployctl(None, *arguments)
+    assert ended.code == 2
+    assert says in ended.err
+
+
+async def test_an_env_file_is_believed_and_the_environment_is_not(service, tmp_path):
+    path = tmp_path / "env"
+    path.write_text(
+        f"# written by make run\nDEPLOYMENT_SERVICE_TARGET={service.target}\n"
+        "DEPLOYMENT_API_KEY=from-file\nDEPLOYMENT_TENANT=demo\n"
+    )
+    service.will("ListRuns", pb.ListRunsResponse(runs=[run(status=COMPLETED)]))
+    ended = await deployctl(
+        None,
+        "--env-file",
+        str(path),
+        "runs",
+        DEPLOYMENT_SERVICE_TARGET="127.0.0.1:1",
+        DEPLOYMENT_API_KEY="from-environment",
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert "web/runs/1" in ended.out
+    assert service.metadata[0]["authorization"] == "Bearer from-file"
