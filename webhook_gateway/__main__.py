@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from typing import Any
@@ -46,6 +47,8 @@ def main() -> None:
         sys.stderr.write("See webhook-gateway --help.\n")
         sys.exit(2)
     configure(settings.log_level, settings.log_format)
+    # Its notes on connections go to stderr, unstructured; what matters of them is logged by us.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(serve(settings)))
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from limits import RateLimitItem
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
+from limits.storage import SlidingWindowCounterSupport, Storage
+from limits.storage.base import TimestampedSlidingWindow
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from webhook_gateway.config import Network
 from webhook_gateway.errors import Reason, RefusedError
@@ -19,7 +20,7 @@ from webhook_gateway.errors import Reason, RefusedError
 MAX_COUNTERS = 20_000
 
 
-class BoundedStorage(Storage):
+class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow):
     """Counters in memory, the least recently used forgotten first.
 
     The library's own memory storage starts a thread that walks all counters for each hit, and grows with
@@ -69,6 +70,29 @@ class BoundedStorage(Storage):
         """Forget one counter."""
         self._counters.pop(key, None)
 
+    def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        """Count if there is room; False if there isn't."""
+        before, share, count, _ = self.get_sliding_window(key, expiry)
+        if math.floor(before * share / expiry) + count + amount > limit:
+            return False
+        _, window = self.sliding_window_keys(key, expiry, time.time())
+        self.incr(window, 2 * expiry, amount)
+        return True
+
+    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """Return the last window's count and how long it still matters, and this window's."""
+        now = time.time()
+        before, window = self.sliding_window_keys(key, expiry, now)
+        rest = expiry - now % expiry
+        return self.get(before), rest, self.get(window), rest + expiry
+
+    def clear_sliding_window(self, key: str, expiry: int) -> None:
+        """Forget both windows."""
+        for window in self.sliding_window_keys(key, expiry, time.time()):
+            self.clear(window)
+
     def _read(self, key: str) -> tuple[int, float]:
         count, until = self._counters.get(key, (0, 0.0))
         now = time.time()
@@ -76,11 +100,14 @@ class BoundedStorage(Storage):
 
 
 class RateLimit:
-    """One rate, for any number of names."""
+    """One rate, for any number of names.
+
+    A sliding window: whoever sends too much is let in evenly, not with all of it at the start of each second.
+    """
 
     def __init__(self, rate: RateLimitItem) -> None:
         self._rate = rate
-        self._limiter = FixedWindowRateLimiter(BoundedStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(BoundedStorage())
 
     def allows(self, name: str) -> bool:
         """Return whether there is room for one more, without counting."""

@@ -47,6 +47,38 @@ async def test_reports_wait_in_memory_and_arrive_when_the_service_is_back(servic
         assert (await gateway.post(guide(buildNumber=53)))[0] == 200
 
 
+async def test_a_service_that_dies_under_load(service: FakeService):
+    """P1, P4: every 2xx was committed, and every other report is committed later, again and again."""
+    committed: list[int] = []
+
+    async def script(request: pb.ReportBuildsRequest) -> pb.ReportBuildsResponse:
+        await asyncio.sleep(0.002)  # a transaction
+        committed.extend(report.build_number for report in request.reports)
+        await asyncio.sleep(0.002)  # it is committed, but the answer may be lost
+        return await applied(request)
+
+    service.script = script
+    settings = {"answer_timeout": 0.5, "tenant_ceiling": "100000/second"}
+    async with running(service, **settings) as gateway:
+        assert (await gateway.post(guide(buildNumber=10_000)))[0] == 200
+        room = asyncio.Semaphore(100)
+
+        async def post(number: int) -> tuple[int, int]:
+            async with room:
+                return number, (await gateway.post(guide(buildNumber=number)))[0]
+
+        posts = [asyncio.create_task(post(number)) for number in range(1, 2001)]
+        for _ in range(2):
+            end = len(committed) + 300
+            await eventually(lambda: len(committed) > end)  # noqa: B023 - waited for at once
+            await service.stop()
+            await service.start()
+        answers = await asyncio.gather(*posts)
+        assert {status for _, status in answers} <= {200, 503}
+        await eventually(lambda: set(range(1, 2001)) <= set(committed))
+        assert {number for number, status in answers if status == 200} <= set(committed)
+
+
 async def test_a_short_absence_is_waited_for(service: FakeService):
     """P1: a restart of the service within the bounded wait shows as a slower 200."""
     async with running(service, answer_timeout=20) as gateway:

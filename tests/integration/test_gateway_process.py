@@ -34,14 +34,17 @@ class Process:
     process: asyncio.subprocess.Process
     lines: list[dict[str, Any]] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
+    errors: str = ""
     url: str = ""
     reader: asyncio.Task[None] | None = None
 
     async def read(self) -> None:
         assert self.process.stdout is not None
+        assert self.process.stderr is not None
         async for line in self.process.stdout:
             self.raw.append(line.decode())
             self.lines.append(json.loads(line))
+        self.errors = (await self.process.stderr.read()).decode()
 
     def find(self, text: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if text in line["event"]]
@@ -75,7 +78,7 @@ async def started(service: FakeService, **settings: str) -> AsyncIterator[Proces
             *COMMAND,
             env=environment(f"127.0.0.1:{service.port}", **settings),
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
         )
     )
     process.reader = asyncio.create_task(process.read())
@@ -109,6 +112,7 @@ async def test_it_starts_serves_and_stops(service: FakeService, number: signal.S
         assert await process.end() == 0
     assert process.lines[-1]["event"] == "stopped"
     assert process.lines[-1]["reports_given_up"] == 0
+    assert process.errors == ""
 
 
 async def test_what_is_in_hand_is_finished_before_it_stops(service: FakeService):
@@ -200,7 +204,7 @@ async def test_the_log_has_the_guides_words_and_no_secret(service: FakeService):
                     assert answer.status == 200 or 400 <= answer.status < 500
         process.process.send_signal(signal.SIGTERM)
         assert await process.end() == 0
-    text = "".join(process.raw)
+    text = "".join(process.raw) + process.errors
     assert process.find(f"[@webhook:jenkins] Received status update for job: {JOB}")
     assert process.find("[@webhook:jenkins] Updating deployment status: running -> completed")
     assert process.find("[@webhook:jenkins] Error processing webhook: UNAUTHENTICATED")

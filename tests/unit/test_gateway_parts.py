@@ -55,6 +55,21 @@ def test_rates():
     assert 1 <= rate.retry_after("a") <= 61
 
 
+def test_a_window_that_slides(monkeypatch):
+    """P6: who is over the ceiling is let in evenly."""
+    now = 1_000_000.0
+    monkeypatch.setattr("webhook_gateway.limits.time.time", lambda: now)
+    rate = RateLimit(parse("100/second"))
+    assert sum(rate.hit("a") for _ in range(500)) == 100
+    passed = []
+    for _ in range(20):
+        now += 0.1
+        passed.append(sum(rate.hit("a") for _ in range(50)))
+    assert sum(passed[:10]) <= 20
+    assert sum(passed[10:]) in range(90, 115)
+    assert max(passed[10:]) <= 25
+
+
 def test_counters_are_bounded():
     """P6: an attacker with many addresses fills no memory."""
     storage = BoundedStorage(3)
