@@ -128,16 +128,27 @@ class Story:
         content_type: str | None = None,
         headers: list[tuple[str, str]] | None = None,
     ) -> Reply:
-        """A request of the set-up, which is in no recording."""
-        headers = [
-            *(headers or [("Host", f"127.0.0.1:{self.jenkins.port}")]),
+        """A POST of the set-up, which is in no recording."""
+        sent = [("Content-Length", str(len(body.encode())))]
+        if content_type is not None:
+            sent.append(("Content-Type", content_type))
+        return await self._send("POST", path, [*(headers or []), *sent], body)
+
+    async def get(self, path: str) -> Reply:
+        """A GET that is in no recording."""
+        return await self._send("GET", path, [], "")
+
+    async def _send(
+        self, method: str, path: str, headers: list[tuple[str, str]], body: str
+    ) -> Reply:
+        sent = [
+            *headers,
             ("Authorization", basic("admin", DEFAULT_API_TOKEN)),
-            ("Content-Length", str(len(body.encode()))),
             ("Connection", "close"),
         ]
-        if content_type is not None:
-            headers.append(("Content-Type", content_type))
-        return await exchange(self.jenkins.port, "POST", path, headers, body.encode())
+        if not any(name == "Host" for name, _ in headers):
+            sent.insert(0, ("Host", f"127.0.0.1:{self.jenkins.port}"))
+        return await exchange(self.jenkins.port, method, path, sent, body.encode())
 
     async def trigger(self, path: str) -> int:
         """Trigger a build and return the id of its queue item."""
@@ -149,6 +160,12 @@ class Story:
         """The build, once it has begun."""
         job = self.jenkins.job(full_name)
         build: Build = await until(lambda: job.builds.get(number))
+        return build
+
+    async def output(self, full_name: str, number: int, text: str) -> Build:
+        """The build, once its console shows this text."""
+        build = await self.build(full_name, number)
+        await until(lambda: text in build.console.raw)
         return build
 
     async def finished(self, full_name: str, number: int) -> Build:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployment_service.dev.jenkins import READ_ONLY, JenkinsSimulator, Permission
-from tests.conformance.story import Story, basic, freestyle, item_id, recording, until
+from tests.conformance.story import Story, basic, freestyle, item_id, recording
 from tests.conformance.test_trigger_queue_build import PARAMETERS
 from tests.conformance.wire import exchange
 
@@ -151,8 +151,7 @@ async def test_10_permissions(jenkins: JenkinsSimulator):
     jenkins.create_job("slow", SLOW)
     for number in (1, 2):
         await story.trigger("/job/slow/build?delay=0sec")
-        slow = await story.build("slow", number)
-        await until(lambda slow=slow: "sleep 60" in slow.console.raw)
+        await story.output("slow", number, "sleep 60")
         if number == 1:
             await story.post("/job/slow/1/stop")
             await story.finished("slow", 1)

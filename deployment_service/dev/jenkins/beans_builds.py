@@ -88,7 +88,7 @@ def _flow_actions(*, building: bool) -> list[object]:
 
 
 def _executor_of(build: Build, _: Any) -> object:
-    if not build.in_progress:
+    if not build.on_executor:
         return None
     pipeline = build.job.is_pipeline
     return Shown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from .model import Build, Result
@@ -46,11 +47,16 @@ async def run_build(controller: Controller, build: Build) -> None:
 
 
 async def _execute(controller: Controller, build: Build) -> Result:
-    if controller.is_held(build):
-        return await _hold(build)
-    if build.job.is_pipeline:
-        return await run_pipeline(controller, build)
-    return await _run_freestyle(controller, build)
+    try:
+        if controller.is_held(build):
+            return await _hold(build)
+        if build.job.is_pipeline:
+            return await run_pipeline(controller, build)
+        return await _run_freestyle(controller, build)
+    except Exception:
+        # A build must end whatever happens in it, or its job would be blocked for ever.
+        build.console.line("FATAL: " + traceback.format_exc())
+        return Result.FAILURE
 
 
 async def _hold(build: Build) -> Result:

@@ -191,6 +191,7 @@ class Controller:
     def build_left_executor(self, build: Build) -> None:
         """A build is over: make room for the next."""
         self._running.discard(build)
+        build.on_executor = False
         self.executors.release(build)
         self.rotate(build.job)
         self.queue.maintain()
@@ -206,14 +207,14 @@ class Controller:
         self._up.set()
         self.queue.maintain()
 
-    def go_down(self, *, hard: bool) -> None:
+    async def go_down(self, *, hard: bool) -> None:
         """End all that a dying controller ends."""
         self._up.clear()
         self.queue.halt()
-        for build in self.running_builds():
-            if build.job.is_pipeline:
-                continue
+        dying = [build for build in self.running_builds() if not build.job.is_pipeline]
+        for build in dying:
             self._lose(build, hard=hard)
+        await _until_ended(dying)
 
     def _lose(self, build: Build, *, hard: bool) -> None:
         """A freestyle build dies with the controller, and nobody is told."""
@@ -221,7 +222,7 @@ class Controller:
             build.task.cancel()
         self._running.discard(build)
         self.executors.release(build)
-        build.building = build.in_progress = False
+        build.building = build.in_progress = build.on_executor = False
         build.duration_ms = max(1, self.clock.now_ms() - build.timestamp_ms)
         if hard:
             build.job.builds.pop(build.number, None)
@@ -241,13 +242,22 @@ class Controller:
             build.console.line(f"Resuming build at {when} after Jenkins restart")
             build.console.line(f"Ready to run at {when}")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End everything for good, processes included."""
         self.queue.halt()
-        for build in self.running_builds():
+        self.faults.clear()
+        running = self.running_builds()
+        for build in running:
             if build.task is not None:
                 build.task.cancel()
+        await _until_ended(running)
         self.workspaces.close()
+
+
+async def _until_ended(builds: list[Build]) -> None:
+    """Wait for cancelled builds, so that their processes are gone too."""
+    tasks = [build.task for build in builds if build.task is not None]
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _new_session() -> str:

@@ -78,10 +78,12 @@ class Faults:
         self._random = random.Random(seed)
 
     def clear(self) -> None:
-        """Withdraw all rules; notifications held back for reordering are never sent."""
+        """Withdraw all rules; notifications held back or delayed are never sent."""
         self.requests.clear()
         self.notifications.clear()
         self._held_back.clear()
+        for task in self._late:
+            task.cancel()
 
     def for_request(self, method: str, path: str) -> RequestFault | None:
         """The rule that strikes this request, using up one of its `count`."""

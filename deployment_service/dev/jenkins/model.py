@@ -223,6 +223,8 @@ class Build:
     result: Result | None = None
     building: bool = True
     in_progress: bool = True
+    on_executor: bool = True
+    """A Pipeline that has ended still occupies its executor for a moment."""
     duration_ms: int = 0
     description: str | None = None
     keep_forever: bool = False

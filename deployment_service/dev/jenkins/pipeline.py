@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from .interpreter import Closure, Evaluator, ScriptFailure, to_text
 from .jobxml import replace_parameters
 from .model import Build, Result
 from .parameters import ParameterDefinition, ParameterKind
-from .pipeline_steps import Interrupted, Steps
+from .pipeline_steps import INTERRUPTED, Interrupted, Steps
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -55,6 +56,7 @@ async def run_pipeline(controller: Controller, build: Build) -> Result:
     if failure is None:
         return build.result or Result.SUCCESS
     if isinstance(failure, Interrupted):
+        console.line(f"org.jenkinsci.plugins.workflow.actions.ErrorAction$ErrorId: {uuid.uuid4()}")
         return Result.ABORTED
     # Java's exceptions come with their class, the `error` step's with a word of the console's.
     by_class = re.match(r"[\w.]+\.\w+(Exception|Error)\b", str(failure))
@@ -153,12 +155,14 @@ class PipelineRun:
             )
         body = arguments[-1] if arguments and isinstance(arguments[-1], Closure) else None
         self.build.console.line(f"[Pipeline] {name}")
-        if step is not None:
-            value = await step(arguments, named)
-        else:
-            value = await self.body(body) if body else None
-        if body is not None:
-            self.build.console.line(f"[Pipeline] // {name}")
+        try:
+            if step is not None:
+                value = await step(arguments, named)
+            else:
+                value = await self.body(body) if body else None
+        finally:
+            if body is not None:
+                self.build.console.line(f"[Pipeline] // {name}")
         await self.controller.until_up()
         return value
 
@@ -174,7 +178,7 @@ class PipelineRun:
         """Raise if the build has been stopped."""
         if self.build.abort.is_set():
             self.build.console.line(f"Aborted by {self.build.interrupted_by}")
-            raise Interrupted("org.jenkinsci.plugins.workflow.steps.FlowInterruptedException")
+            raise Interrupted(INTERRUPTED)
 
     async def until(self, waiting: Awaitable[Any]) -> Any:
         """Wait for something, or until the build is stopped."""

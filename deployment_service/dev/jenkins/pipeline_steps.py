@@ -25,6 +25,9 @@ _UNITS_S = {
 }
 
 
+INTERRUPTED = "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException"
+
+
 class Interrupted(ScriptFailure):
     """The build was stopped, or a `timeout` ran out."""
 
@@ -56,16 +59,21 @@ class Steps:
         script = to_text(_first(arguments, named, "script"))
         captured = Console() if named.get("returnStdout") else None
         code = await self._run.controller.workspaces.run(
-            self._run.build, script, self._run.environment, captured
+            self._run.build, script, self._run.environment, captured, self._interrupting
         )
         if self._run.build.abort.is_set():
-            self._run.build.console.line("Sending interrupt signal to process")
-            self._run.check_interrupt()
+            self._run.build.console.line(f"script returned exit code {143 if code < 0 else code}")
+            raise Interrupted(INTERRUPTED)
         if named.get("returnStatus"):
             return code
         if code:
             raise ScriptFailure(f"script returned exit code {code}")
         return captured.raw if captured else None
+
+    def _interrupting(self) -> None:
+        console = self._run.build.console
+        console.line("Sending interrupt signal to process")
+        console.line(f"Aborted by {self._run.build.interrupted_by}")
 
     async def step_sleep(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`sleep 5`, `sleep time: 1, unit: 'MINUTES'`."""
@@ -86,7 +94,7 @@ class Steps:
             self._run.build.waiting_for_input = None
         if who is None:
             self._run.build.console.line("Rejected")
-            raise Interrupted("org.jenkinsci.plugins.workflow.steps.FlowInterruptedException")
+            raise Interrupted(INTERRUPTED)
         self._run.build.console.line(f"Approved by {who}")
 
     async def step_node(self, arguments: list[Any], named: dict[str, Any]) -> Any:

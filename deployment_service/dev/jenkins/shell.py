@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,7 +18,7 @@ from .console import Console
 from .model import Build
 
 _PATIENCE_S = 5.0
-_LEAVES_FIRST_S = 0.05
+_LEAVES_FIRST_S = 0.25
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -47,6 +47,7 @@ class Workspaces:
         command: str,
         environment: Mapping[str, str],
         captured: Console | None = None,
+        on_abort: Callable[[], None] = lambda: None,
     ) -> int:
         """Run a script and return its exit code; a build's `abort` ends it with SIGTERM.
 
@@ -67,7 +68,7 @@ class Workspaces:
             start_new_session=True,
         )
         self._running[process.pid] = process
-        watcher = asyncio.create_task(_end_on_abort(build, process))
+        watcher = asyncio.create_task(_end_on_abort(build, process, on_abort))
         try:
             await asyncio.gather(
                 _copy(process.stdout, captured or build.console),
@@ -77,6 +78,7 @@ class Workspaces:
         finally:
             watcher.cancel()
             _signal_group(process, signal.SIGKILL)
+            await process.wait()
             self._running.pop(process.pid, None)
             script.unlink(missing_ok=True)
 
@@ -110,13 +112,17 @@ async def _copy(stream: asyncio.StreamReader | None, console: Console) -> None:
         console.write(decoder.decode(chunk))
 
 
-async def _end_on_abort(build: Build, process: asyncio.subprocess.Process) -> None:
+async def _end_on_abort(
+    build: Build, process: asyncio.subprocess.Process, on_abort: Callable[[], None]
+) -> None:
     await build.abort.wait()
+    on_abort()
     # As Jenkins does, from the leaves to the root: so the shell still says `Terminated`.
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in reversed(psutil.Process(process.pid).children(recursive=True)):
             child.terminate()
-        await asyncio.sleep(_LEAVES_FIRST_S)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), _LEAVES_FIRST_S)
     _signal_group(process, signal.SIGTERM)
     await asyncio.sleep(_PATIENCE_S)
     _signal_group(process, signal.SIGKILL)

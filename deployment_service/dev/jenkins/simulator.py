@@ -60,11 +60,11 @@ class JenkinsSimulator:
     async def stop(self) -> None:
         """End everything: connections, builds and their processes."""
         await self._stop_listening()
-        self.controller.close()
+        await self.controller.close()
 
     async def restart(self, *, hard: bool = False, down_s: float = 0.0) -> None:
         """Restart as after SIGTERM, or after SIGKILL if `hard`; refuse connections for `down_s`."""
-        self.controller.go_down(hard=hard)
+        await self.controller.go_down(hard=hard)
         await self._stop_listening()
         if down_s:
             await self.clock.sleep(down_s)
@@ -119,6 +119,11 @@ class JenkinsSimulator:
     def port(self) -> int:
         """The port, kept over restarts."""
         return self._port
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._runner is not None and bool(self._runner.addresses)
 
     def set_user(self, name: str, user: SimulatedUser) -> None:
         """Add or replace a user, for example with other permissions."""
