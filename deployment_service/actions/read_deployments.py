@@ -61,16 +61,24 @@ class Reader:
         self._keys = keys
 
     async def deployment(
-        self, tenant: TenantRef, which: str | uuid.UUID, *, with_key: bool = False
+        self,
+        tenant: TenantRef,
+        slug: str,
+        *,
+        uid: uuid.UUID | None = None,
+        with_key: bool = False,
     ) -> tuple[DeploymentRecord, WebhookKey | None]:
-        """A deployment by its id or uid, and the key with which its webhook URL is written."""
+        """A deployment, and the key with which its webhook URL is written.
+
+        With ``uid`` that very deployment, not another of its name.
+        """
         async with self._database.acquire() as connection:
-            if isinstance(which, uuid.UUID):
-                found = await deployments.by_id(connection, tenant.tenant_id, which)
+            if uid is not None:
+                found = await deployments.by_id(connection, tenant.tenant_id, uid)
             else:
-                found = await deployments.by_slug(connection, tenant.tenant_id, which)
+                found = await deployments.by_slug(connection, tenant.tenant_id, slug)
             if found is None:
-                raise NotFound("deployment", str(DeploymentName(tenant.slug, str(which))))
+                raise NotFound("deployment", str(DeploymentName(tenant.slug, slug)))
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
             return found, key
 
@@ -115,7 +123,7 @@ class Reader:
         async with self._database.acquire() as connection:
             found = await deployments.run_by_id(connection, tenant.tenant_id, run_id)
         if found is None:
-            raise NotFound("run", str(run_id))
+            raise NotFound("run", str(run_id), message="The run was deleted with its deployment.")
         return found
 
     async def runs(

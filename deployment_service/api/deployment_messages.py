@@ -1,0 +1,181 @@
+"""Deployments and runs as messages. URLs are composed here, from the provider's as it now is."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from deployment_service.actions.webhook_keys import WebhookKey, webhook_url
+from deployment_service.api.masks import timestamp
+from deployment_service.cicd.names import job_path
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
+from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.etags import etag
+from deployment_service.domain.names import DeploymentName, ProviderName, RunName
+from deployment_service.domain.status import UnstablePolicy
+from deployment_service.storage.deployments import DeploymentRecord, RunRecord
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+
+def deployment_message(
+    tenant: TenantRef, row: DeploymentRecord, *, webhook: str = ""
+) -> pb.Deployment:
+    """A deployment. ``webhook`` is its job's webhook URL, which not every caller may see."""
+    name = DeploymentName(tenant.slug, row.slug)
+    return pb.Deployment(
+        name=str(name),
+        uid=str(row.deployment_id),
+        display_name=row.display_name,
+        provider=str(ProviderName(tenant.slug, row.provider_slug)),
+        status=f"DEPLOYMENT_STATUS_{row.status}",
+        parameters=row.parameters,
+        labels=row.labels,
+        job=_job_definition(row),
+        cicd_job=_cicd_job(row, webhook),
+        current_run=_run_name(tenant, row, row.current_run_number),
+        last_completed_run=_run_name(tenant, row, row.last_completed_run_number),
+        revision=row.revision,
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
+        etag=etag(row.deployment_id, row.version),
+        unstable_policy=f"UNSTABLE_POLICY_{row.unstable_policy}",
+    )
+
+
+def webhook_of(
+    tenant: TenantRef, row: DeploymentRecord, key: WebhookKey | None, locale: str
+) -> str:
+    """The URL to which the deployment's job must send; empty without a key or where webhooks can't come."""
+    if key is None or not row.webhook_base_url:
+        return ""
+    return webhook_url(
+        row.webhook_base_url,
+        locale=locale,
+        tenant=tenant.slug,
+        tenant_id=tenant.tenant_id,
+        job_id=row.job_id,
+        key=key,
+    )
+
+
+def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
+    """A run."""
+    message = pb.Run(
+        name=str(RunName(tenant.slug, row.deployment_slug, row.number)),
+        uid=str(row.run_id),
+        status=f"DEPLOYMENT_STATUS_{row.status}",
+        source=f"RUN_SOURCE_{row.source}",
+        parameters=row.parameters,
+        queue_id=row.queue_id or 0,
+        build_number=row.build_number or 0,
+        waiting_reason=row.waiting_reason,
+        create_time=timestamp(row.create_time),
+        start_time=timestamp(row.start_time),
+        end_time=timestamp(row.end_time),
+        last_observed_time=timestamp(row.last_observed_time),
+        confirmed=row.confirmed,
+        failure_message=row.failure_message,
+    )
+    if row.build_number and row.job_full_name:
+        message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
+    if row.waiting_for:
+        message.waiting_for = cast(
+            "pb.WaitingFor", pb.WaitingFor.Value(f"WAITING_FOR_{row.waiting_for}")
+        )
+    if row.failure_cause:
+        message.failure_cause = cast(
+            "pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{row.failure_cause}")
+        )
+    return message
+
+
+def job_definition(message: pb.DeploymentJob) -> JobDefinition:
+    """The job that a caller defines; raises InvalidArgument if it is of no kind."""
+    match message.WhichOneof("kind"):
+        case "existing_job":
+            if message.full_name:
+                raise InvalidArgument(
+                    "deployment.job.full_name", "is not for existing_job, which has a name itself"
+                )
+            existing = message.existing_job
+            return JobDefinition(
+                JobKind.EXISTING,
+                existing.full_name,
+                fixed_parameters=dict(existing.fixed_parameters),
+            )
+        case "pipeline_scm":
+            scm = message.pipeline_scm
+            return JobDefinition(
+                JobKind.PIPELINE_SCM,
+                message.full_name,
+                scm=PipelineScm(scm.url, scm.branch, scm.script_path, scm.credentials_id),
+            )
+        case "pipeline_script":
+            return JobDefinition(
+                JobKind.PIPELINE_SCRIPT, message.full_name, message.pipeline_script
+            )
+        case "freestyle_shell":
+            return JobDefinition(
+                JobKind.FREESTYLE_SHELL, message.full_name, message.freestyle_shell
+            )
+        case "config_xml":
+            return JobDefinition(JobKind.CONFIG_XML, message.full_name, message.config_xml)
+        case _:
+            raise InvalidArgument(
+                "deployment.job", "is required: set one kind of job", reason="REQUIRED_FIELD"
+            )
+
+
+def unstable_policy(message: pb.Deployment) -> UnstablePolicy:
+    """How UNSTABLE is to be read; a failure if nothing is said."""
+    value = message.unstable_policy or pb.UNSTABLE_POLICY_FAILED
+    return UnstablePolicy(pb.UnstablePolicy.Name(value).removeprefix("UNSTABLE_POLICY_"))
+
+
+def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:
+    job = JobDefinition.from_json(row.job_kind, row.job_spec)
+    match job.kind:
+        case JobKind.EXISTING:
+            return pb.DeploymentJob(
+                existing_job=pb.ExistingJob(
+                    full_name=job.full_name, fixed_parameters=job.fixed_parameters
+                )
+            )
+        case JobKind.PIPELINE_SCM:
+            assert job.scm is not None
+            scm = pb.PipelineScm(
+                url=job.scm.url,
+                branch=job.scm.branch,
+                script_path=job.scm.script_path,
+                credentials_id=job.scm.credentials_id,
+            )
+            return pb.DeploymentJob(pipeline_scm=scm, full_name=job.full_name)
+        case JobKind.PIPELINE_SCRIPT:
+            return pb.DeploymentJob(pipeline_script=job.text, full_name=job.full_name)
+        case JobKind.FREESTYLE_SHELL:
+            return pb.DeploymentJob(freestyle_shell=job.text, full_name=job.full_name)
+        case JobKind.CONFIG_XML:
+            return pb.DeploymentJob(config_xml=job.text, full_name=job.full_name)
+
+
+def _cicd_job(row: DeploymentRecord, webhook: str) -> pb.CicdJob:
+    # A deployment's job is never in state DELETING: by then the deployment is gone.
+    return pb.CicdJob(
+        id=str(row.job_id),
+        name=row.job_full_name,
+        url=_job_url(row.base_url, row.job_full_name),
+        status=row.job_status,
+        build_number=row.job_build_number,
+        correlation=f"CORRELATION_{row.job_correlation or 'UNSPECIFIED'}",
+        state=f"CICD_JOB_STATE_{row.job_state}",
+        state_message=row.job_state_message,
+        webhook_url=webhook,
+    )
+
+
+def _job_url(base_url: str, full_name: str) -> str:
+    return f"{base_url.rstrip('/')}/{job_path(full_name)}/"
+
+
+def _run_name(tenant: TenantRef, row: DeploymentRecord, number: int | None) -> str:
+    return str(RunName(tenant.slug, row.slug, number)) if number else ""

@@ -1,0 +1,308 @@
+"""DeploymentService: translates between messages and actions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
+from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
+from deployment_service.actions.idempotency import RequestKey
+from deployment_service.actions.read_deployments import PageRequest, Reader
+from deployment_service.actions.update_deployment import (
+    CHANGEABLE,
+    UpdateDeployment,
+    update_deployment,
+)
+from deployment_service.actions.webhook_keys import WebhookKeys
+from deployment_service.api import calls, event_messages
+from deployment_service.api import deployment_messages as messages
+from deployment_service.api.calls import Call
+from deployment_service.api.interceptors import Context
+from deployment_service.api.masks import paths
+from deployment_service.api.watch_streams import serve_watch
+from deployment_service.domain.access import Role, TenantRef
+from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
+from deployment_service.domain.etags import version_of
+from deployment_service.domain.events import EventType
+from deployment_service.domain.names import ALL, DeploymentName, ProviderName, RunName
+from deployment_service.storage.database import Database
+from deployment_service.storage.deployments import DeploymentFilter
+from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.v1 import deployment_service_pb2_grpc as pb_grpc
+from deployment_service.watch.hub import WatchHub
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run that was made, now or by an earlier call with the same request_id."""
+
+    run_id: uuid.UUID
+    sequence: int
+
+
+class RunDeployment(Protocol):
+    """Commits a run and waits for its trigger, ``wait_s`` at most."""
+
+    async def __call__(
+        self,
+        tenant: TenantRef,
+        deployment_id: str,
+        *,
+        parameters: Mapping[str, str],
+        allow_concurrent: bool,
+        request: RequestKey,
+        wait_s: float,
+    ) -> Started: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the servicer works with."""
+
+    database: Database
+    hub: WatchHub
+    changes: Changes
+    webhook_keys: WebhookKeys
+    run_deployment: RunDeployment
+    wake_keeper: Callable[[], None]
+    locale: str
+    wait_s: float
+    allow_config_xml: bool
+
+
+class DeploymentService(pb_grpc.DeploymentServiceServicer):
+    """For internal services and people. Who may call what is in ``policy.py``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._reader = Reader(parts.database, parts.hub.epoch, parts.webhook_keys)
+
+    async def CreateDeployment(
+        self, request: pb.CreateDeploymentRequest, context: Context
+    ) -> pb.CreateDeploymentResponse:
+        call = calls.current()
+        given = request.deployment
+        job = messages.job_definition(given.job)
+        self._check_config_xml(job)
+        command = CreateDeployment(
+            tenant=call.tenant,
+            deployment_id=request.deployment_id,
+            provider_id=_provider_id(given.provider, call.tenant, "deployment.provider"),
+            job=job,
+            display_name=given.display_name,
+            parameters=dict(given.parameters),
+            labels=dict(given.labels),
+            unstable_policy=messages.unstable_policy(given),
+            caller_is_admin=call.caller.role is Role.ADMIN,
+            request=call.request_key(request),
+        )
+        creator = DeploymentCreator(
+            self._parts.database,
+            self._parts.changes,
+            committed=partial(self._parts.hub.notify, call.tenant.tenant_id),
+            wake_keeper=self._parts.wake_keeper,
+            wait_s=self._parts.wait_s,
+        )
+        epoch = await self._parts.hub.epoch.current()
+        created = await creator.create(command, remaining_s=call.remaining_s(self._parts.wait_s))
+        return pb.CreateDeploymentResponse(
+            deployment=await self._read(call, request.deployment_id, created.deployment_uid),
+            resume_token=self._position(call, epoch, created.sequence),
+        )
+
+    async def GetDeployment(
+        self, request: pb.GetDeploymentRequest, context: Context
+    ) -> pb.GetDeploymentResponse:
+        name = DeploymentName.parse(request.name, field="name")
+        return pb.GetDeploymentResponse(
+            deployment=await self._read(calls.current(), name.deployment)
+        )
+
+    async def ListDeployments(
+        self, request: pb.ListDeploymentsRequest, context: Context
+    ) -> pb.ListDeploymentsResponse:
+        call = calls.current()
+        wanted = DeploymentFilter(
+            statuses=_statuses(request.statuses),
+            labels=dict(request.labels),
+            provider_slug=_provider_id(request.provider, call.tenant, "provider")
+            if request.provider
+            else None,
+        )
+        listed, key = await self._reader.deployments(
+            call.tenant,
+            wanted,
+            PageRequest(request.page_size, request.page_token),
+            with_key=_may_see_webhooks(call),
+        )
+        rows = (
+            messages.deployment_message(
+                call.tenant,
+                row,
+                webhook=messages.webhook_of(call.tenant, row, key, self._parts.locale),
+            )
+            for row in listed.rows
+        )
+        return pb.ListDeploymentsResponse(
+            deployments=rows,
+            next_page_token=listed.next_page_token,
+            resume_token=listed.resume_token,
+        )
+
+    async def UpdateDeployment(
+        self, request: pb.UpdateDeploymentRequest, context: Context
+    ) -> pb.UpdateDeploymentResponse:
+        call = calls.current()
+        given = request.deployment
+        name = DeploymentName.parse(given.name, field="deployment.name")
+        command = UpdateDeployment(
+            tenant=call.tenant,
+            deployment_id=name.deployment,
+            paths=paths(request.update_mask, CHANGEABLE),
+            display_name=given.display_name,
+            parameters=dict(given.parameters),
+            labels=dict(given.labels),
+            unstable_policy=messages.unstable_policy(given),
+            etag=given.etag,
+            request=call.request_key(request),
+        )
+        epoch = await self._parts.hub.epoch.current()
+        updated = await update_deployment(self._parts.database, command)
+        self._parts.hub.notify(call.tenant.tenant_id)
+        return pb.UpdateDeploymentResponse(
+            deployment=await self._read(call, name.deployment, updated.deployment_uid),
+            resume_token=self._position(call, epoch, updated.sequence),
+        )
+
+    async def DeleteDeployment(
+        self, request: pb.DeleteDeploymentRequest, context: Context
+    ) -> pb.DeleteDeploymentResponse:
+        call = calls.current()
+        name = DeploymentName.parse(request.name, field="name")
+        command = DeleteDeployment(
+            tenant=call.tenant,
+            deployment_id=name.deployment,
+            force=request.force,
+            version=version_of(request.etag),
+            request=call.request_key(request),
+        )
+        remover = DeploymentRemover(
+            self._parts.database,
+            committed=partial(self._parts.hub.notify, call.tenant.tenant_id),
+            wake_keeper=self._parts.wake_keeper,
+        )
+        epoch = await self._parts.hub.epoch.current()
+        sequence = await remover.delete(command)
+        return pb.DeleteDeploymentResponse(resume_token=self._position(call, epoch, sequence))
+
+    async def RunDeployment(
+        self, request: pb.RunDeploymentRequest, context: Context
+    ) -> pb.RunDeploymentResponse:
+        call = calls.current()
+        name = DeploymentName.parse(request.name, field="name")
+        key = call.request_key(request)
+        if key is None:
+            raise InvalidArgument(
+                "request_id",
+                "is required: a UUID that makes a repeated call safe",
+                reason="REQUEST_ID_REQUIRED",
+            )
+        epoch = await self._parts.hub.epoch.current()
+        started = await self._parts.run_deployment(
+            call.tenant,
+            name.deployment,
+            parameters=dict(request.parameters),
+            allow_concurrent=request.allow_concurrent,
+            request=key,
+            wait_s=call.remaining_s(self._parts.wait_s),
+        )
+        row = await self._reader.run_by_id(call.tenant, started.run_id)
+        return pb.RunDeploymentResponse(
+            run=messages.run_message(call.tenant, row),
+            resume_token=self._position(call, epoch, started.sequence),
+        )
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
+        tenant = calls.current().tenant
+        row = await self._reader.run(tenant, RunName.parse(request.name, field="name"))
+        return pb.GetRunResponse(run=messages.run_message(tenant, row))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        tenant = calls.current().tenant
+        slug = DeploymentName.parse(request.parent, field="parent", allow_all=True).deployment
+        page = PageRequest(request.page_size, request.page_token)
+        statuses = _statuses(request.statuses)
+        if slug == ALL:
+            listed = await self._reader.runs_of_all(tenant, page, statuses=statuses)
+        else:
+            listed = await self._reader.runs(tenant, slug, page, statuses=statuses)
+        return pb.ListRunsResponse(
+            runs=[messages.run_message(tenant, row) for row in listed.rows],
+            next_page_token=listed.next_page_token,
+            resume_token=listed.resume_token,
+        )
+
+    async def ListEvents(
+        self, request: pb.ListEventsRequest, context: Context
+    ) -> pb.ListEventsResponse:
+        tenant = calls.current().tenant
+        slug = DeploymentName.parse(request.parent, field="parent", allow_all=True).deployment
+        types = {EventType(pb.DeploymentEvent.Type.Name(one)) for one in request.types}
+        listed = await self._reader.events(
+            tenant,
+            None if slug == ALL else slug,
+            PageRequest(request.page_size, request.page_token),
+            types=types,
+        )
+        return pb.ListEventsResponse(
+            events=[event_messages.to_message(tenant.slug, row) for row in listed.rows],
+            next_page_token=listed.next_page_token,
+            resume_token=listed.resume_token,
+        )
+
+    async def WatchDeployments(  # type: ignore[override]  # it writes by itself, see serve_watch
+        self, request: pb.WatchDeploymentsRequest, context: Context
+    ) -> None:
+        await serve_watch(self._parts.hub, calls.current().tenant, request, context)
+
+    async def _read(self, call: Call, slug: str, uid: uuid.UUID | None = None) -> pb.Deployment:
+        row, key = await self._reader.deployment(
+            call.tenant, slug, uid=uid, with_key=_may_see_webhooks(call)
+        )
+        webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
+        return messages.deployment_message(call.tenant, row, webhook=webhook)
+
+    def _position(self, call: Call, epoch: bytes, sequence: int) -> str:
+        return self._parts.hub.tokens.position(call.tenant.tenant_id, epoch, sequence)
+
+    def _check_config_xml(self, job: JobDefinition) -> None:
+        if job.kind is JobKind.CONFIG_XML and not self._parts.allow_config_xml:
+            raise FailedPrecondition(
+                "JOB_KIND_NOT_ALLOWED",
+                "This installation doesn't allow config_xml. Its operators can change that.",
+                metadata={"kind": str(job.kind)},
+            )
+
+
+def _may_see_webhooks(call: Call) -> bool:
+    """The token in a webhook URL lets its holder report builds."""
+    return call.caller.role.includes(Role.DEFINER)
+
+
+def _statuses(values: Iterable[pb.DeploymentStatus]) -> list[str]:
+    return sorted(
+        {pb.DeploymentStatus.Name(one).removeprefix("DEPLOYMENT_STATUS_") for one in values}
+    )
+
+
+def _provider_id(text: str, tenant: TenantRef, field: str) -> str:
+    name = ProviderName.parse(text, field=field)
+    if name.tenant != tenant.slug:
+        raise InvalidArgument(field, f"must be a provider of tenants/{tenant.slug}")
+    return name.provider

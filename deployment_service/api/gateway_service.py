@@ -1,0 +1,116 @@
+"""GatewayService: translates between messages and actions."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from deployment_service.actions.report import ReportBuilds
+from deployment_service.actions.webhook_keys import WebhookKeys, get_webhook_keys
+from deployment_service.api import calls, validation
+from deployment_service.api.interceptors import Context
+from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.reports import (
+    MAX_REPORTS,
+    BuildReport,
+    JobPoke,
+    Phase,
+    ReportResult,
+    ReportSource,
+)
+from deployment_service.storage.database import Database
+from deployment_service.v1 import gateway_service_pb2 as pb
+from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
+
+_KEYS_MAX_AGE_S = 60
+
+
+class GatewayService(pb_grpc.GatewayServiceServicer):
+    """For the webhook gateway. Who may call what is in ``policy.py``."""
+
+    def __init__(
+        self, database: Database, webhook_keys: WebhookKeys, report_builds: ReportBuilds
+    ) -> None:
+        self._database = database
+        self._webhook_keys = webhook_keys
+        self._report_builds = report_builds
+
+    async def ReportBuilds(
+        self, request: pb.ReportBuildsRequest, context: Context
+    ) -> pb.ReportBuildsResponse:
+        for field, items in (("reports", request.reports), ("pokes", request.pokes)):
+            if len(items) > MAX_REPORTS:
+                raise InvalidArgument(field, f"at most {MAX_REPORTS} in one call")
+        # A report that no text column could take is answered by itself and never reaches its neighbours.
+        problems = [_problem(report) for report in request.reports]
+        sound = [
+            _report(report)
+            for report, problem in zip(request.reports, problems, strict=True)
+            if not problem
+        ]
+        pokes = [_poke(poke) for poke in request.pokes if not _problem(poke)]
+        results = iter(await self._report_builds(sound, pokes))
+        return pb.ReportBuildsResponse(
+            results=[
+                pb.ReportResult(verdict=pb.REPORT_VERDICT_INVALID, message=problem)
+                if problem
+                else _result(next(results))
+                for problem in problems
+            ]
+        )
+
+    async def GetWebhookKeys(
+        self, request: pb.GetWebhookKeysRequest, context: Context
+    ) -> pb.GetWebhookKeysResponse:
+        tenant = calls.current().tenant
+        keys = await get_webhook_keys(self._database, self._webhook_keys, tenant.tenant_id)
+        response = pb.GetWebhookKeysResponse(
+            tenant_uid=str(tenant.tenant_id),
+            keys=[pb.WebhookKey(key_id=key.key_id, secret=key.secret) for key in keys],
+        )
+        response.max_age.FromSeconds(_KEYS_MAX_AGE_S)
+        return response
+
+
+def _problem(item: pb.BuildReport | pb.JobPoke) -> str:
+    try:
+        validation.check(item)
+    except InvalidArgument as error:
+        return error.message
+    return ""
+
+
+def _report(message: pb.BuildReport) -> BuildReport:
+    phase = pb.BuildPhase.Name(message.phase).removeprefix("BUILD_PHASE_")
+    source = pb.ReportSource.Name(message.source).removeprefix("REPORT_SOURCE_")
+    return BuildReport(
+        tenant=message.tenant,
+        cicd_job_id=message.cicd_job_id,
+        build_number=message.build_number,
+        status=message.status,
+        phase=Phase[phase],
+        source=ReportSource[source],
+        run_id=message.run_id,
+        parameters_known=message.parameters_known,
+        queue_id=message.queue_id,
+        job_path=message.job_path,
+        sender_timestamp_ms=message.sender_timestamp_ms,
+        receive_time=message.receive_time.ToDatetime(UTC)
+        if message.HasField("receive_time")
+        else None,
+        parameters=dict(message.parameters),
+    )
+
+
+def _poke(message: pb.JobPoke) -> JobPoke:
+    return JobPoke(message.tenant, message.cicd_job_id, message.reason)
+
+
+def _result(result: ReportResult) -> pb.ReportResult:
+    return pb.ReportResult(
+        verdict=f"REPORT_VERDICT_{Verdict(result.verdict).value}",
+        deployment=result.deployment,
+        old_status=f"DEPLOYMENT_STATUS_{result.old_status or 'UNSPECIFIED'}",
+        status=f"DEPLOYMENT_STATUS_{result.status or 'UNSPECIFIED'}",
+        message=result.message,
+    )

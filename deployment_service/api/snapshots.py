@@ -1,0 +1,37 @@
+"""What a watch begins with: the deployments as they are now. Implements ``watch.ports.SnapshotReader``."""
+
+from __future__ import annotations
+
+from deployment_service.api.deployment_messages import deployment_message
+from deployment_service.domain.access import TenantRef
+from deployment_service.storage import deployments
+from deployment_service.storage.database import Database
+from deployment_service.storage.deployments import DeploymentFilter
+from deployment_service.watch.ports import SnapshotPage
+
+_PAGE_SIZE = 200
+
+
+class DeploymentSnapshots:
+    """Reads pages of deployments. Without webhook URLs: all watchers of a tenant get the same."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
+    ) -> SnapshotPage:
+        """The page of deployments after an id, each read as it is now."""
+        async with self._database.acquire() as connection:
+            rows = await deployments.page(
+                connection,
+                tenant.tenant_id,
+                DeploymentFilter(slugs=slugs),
+                after_slug=after,
+                limit=_PAGE_SIZE + 1,
+            )
+        kept = rows[:_PAGE_SIZE]
+        return SnapshotPage(
+            [deployment_message(tenant, row).SerializeToString() for row in kept],
+            kept[-1].slug if len(rows) > _PAGE_SIZE else "",
+        )
