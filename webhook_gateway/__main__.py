@@ -94,7 +94,7 @@ async def serve(settings: Settings) -> int:
 
 def _on_signal(stop: asyncio.Event) -> None:
     if stop.is_set():
-        raise SystemExit(1)
+        os._exit(1)
     stop.set()
 
 

@@ -14,7 +14,7 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import payloads
 from webhook_gateway.channel import credentials
 from webhook_gateway.config import Settings
-from webhook_gateway.errors import VERDICTS, Reason, RefusedError, problem
+from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
 from webhook_gateway.limits import BodyMemory, RateLimit, client_address
 from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
@@ -110,6 +110,7 @@ class Gateway:
             self._in_hand -= 1
             if not self._in_hand:
                 self._no_request.set()
+        response.headers["Server"] = SERVER
         if self.stopping:
             response.force_close()
         self.metrics.requests.labels(str(response.status), reason).inc()

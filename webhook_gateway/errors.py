@@ -10,6 +10,9 @@ from aiohttp import web
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 
+# Instead of the names and versions of what we are made of.
+SERVER = "webhook-gateway"
+
 
 class Reason(StrEnum):
     """Why a request was not answered with success; part of the interface, so never renamed."""
@@ -200,7 +203,11 @@ def problem(refusal: RefusedError) -> web.Response:
         status=answer.status,
         body=json.dumps(body).encode(),
         content_type="application/problem+json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={
+            "Server": SERVER,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
     )
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))

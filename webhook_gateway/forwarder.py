@@ -251,7 +251,7 @@ class Forwarder:
             return
         report = entry.report
         fields = {
-            "tenant": report.tenant,
+            "tenant": report.tenant.removeprefix("tenants/"),
             "job": report.cicd_job_id,
             "build": report.build_number,
             "deployment": result.deployment,

@@ -176,6 +176,24 @@ async def test_it_stops_in_bounded_time_without_the_service(service: FakeService
     assert process.lines[-1]["reports_given_up"] == 1
 
 
+async def test_a_second_signal_ends_it_at_once(service: FakeService):
+    """P4: whoever can't wait needn't."""
+    async with (
+        started(service, ANSWER_TIMEOUT="0.2", STOP_TIMEOUT="60") as process,
+        aiohttp.ClientSession() as client,
+    ):
+        hook = process.hook(service.tenants["demo"].token())
+        async with client.post(hook, json=guide()) as answer:
+            assert (answer.status, answer.headers["Server"]) == (200, "webhook-gateway")
+        await service.stop()
+        async with client.post(hook, json=guide()) as answer:
+            assert answer.status == 503
+        process.process.send_signal(signal.SIGINT)
+        await eventually(lambda: bool(process.find("stopping")))
+        process.process.send_signal(signal.SIGINT)
+        assert await process.end() == 1
+
+
 async def test_the_log_has_the_guides_words_and_no_secret(service: FakeService):
     """P7: every line is ours and JSON; no token, key or parameter is in any."""
     token = service.tenants["demo"].token()
