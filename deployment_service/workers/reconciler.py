@@ -133,19 +133,19 @@ class Reconciler:
         async with self._database.acquire() as connection:
             runs = await reconcile.unconfirmed(connection, turn.controller_key)
             jobs = await reconcile.jobs_to_read(connection, turn.controller_key)
-        session = ""
         # Providers of one controller may hold different credentials for it: each is read with its own.
-        by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
+        by_provider: dict[tuple[uuid.UUID, uuid.UUID], list[Unconfirmed]] = defaultdict(list)
         for item in runs:
-            by_controller[await self._controller(item.job)].append(item)
+            by_provider[item.job.tenant_id, item.job.provider_id].append(item)
+        by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
+        for provider, items in by_provider.items():
+            by_controller[await self._find_controller(*provider)] += items
+        session = ""
         for controller, items in by_controller.items():
             session = await self._read_runs(turn, controller, items)
         await self._each(jobs, lambda pair: self._read_job(pair[0], pair[1]))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         return session, not runs or any(item.job.polled for item in runs)
-
-    async def _controller(self, job: ReadJob) -> Controller:
-        return await self._find_controller(job.tenant_id, job.provider_id)
 
     async def _read_runs(
         self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
@@ -279,7 +279,7 @@ class Reconciler:
 
     async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> None:
         """Read a whole job: it was poked, or builds are to be found that nobody told us of."""
-        controller = await self._controller(job)
+        controller = await self._find_controller(job.tenant_id, job.provider_id)
         async with controller.slot() as client:
             builds = await client.list_builds(job.full_name, limit=50)
         if builds is None:

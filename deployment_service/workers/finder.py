@@ -1,0 +1,26 @@
+"""From a provider's ids to its controller, for workers that have nothing but the ids."""
+
+from __future__ import annotations
+
+import uuid
+
+from deployment_service.cicd.errors import ProviderUnreachable
+from deployment_service.storage import reconcile
+from deployment_service.storage.database import Database
+from deployment_service.workers.controllers import Controller, Controllers
+
+
+class ControllerFinder:
+    """Reads the provider's row anew each time, so that a change of it takes effect at once."""
+
+    def __init__(self, database: Database, controllers: Controllers) -> None:
+        self._database = database
+        self._controllers = controllers
+
+    async def __call__(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> Controller:
+        """Return the controller of a provider. Raises ProviderUnreachable if there is no such provider."""
+        async with self._database.acquire() as connection:
+            row = await reconcile.provider(connection, tenant_id, provider_id)
+        if row is None:
+            raise ProviderUnreachable("The provider has been deleted.")
+        return await self._controllers.get(row)

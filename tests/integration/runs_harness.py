@@ -1,0 +1,162 @@
+"""What brings runs through Jenkins, on top of ``jobs_harness``: dispatcher, reconciler, reports."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.report import ReportBuilds
+from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
+from deployment_service.domain.reports import BuildReport, Phase, ReportResult, ReportSource
+from deployment_service.workers.controllers import Controllers
+from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.finder import ControllerFinder
+from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
+from tests.integration.jobs_harness import LIMITS, Jobs, eventually, jenkins_client
+
+QUICK = DispatcherSettings(
+    request_timeout_s=2.0,
+    send_within_s=2.0,
+    quarantine_s=0.2,
+    between_looks_s=0.2,
+    first_retry_s=0.05,
+    longest_retry_s=0.2,
+)
+OFTEN = ReconcilerSettings(
+    read_interval_s=0.1, polling_interval_s=0.1, lost_after_s=0.3, between_looks_s=0.1
+)
+
+
+@dataclass
+class Runs:
+    """One process that runs deployments."""
+
+    jobs: Jobs
+    starter: RunStarter
+    dispatcher: Dispatcher
+    reconciler: Reconciler
+    report: ReportBuilds
+
+    async def start(self, name: str = "web", **fields: Any) -> Started:
+        remaining_s = fields.pop("remaining_s", 10.0)
+        fields.setdefault("request", self.jobs.request("RunDeployment"))
+        command = RunDeployment(self.jobs.tenant, name, **fields)
+        return await self.starter.start(command, remaining_s=remaining_s)
+
+    async def run(self, run_id: uuid.UUID) -> asyncpg.Record:
+        (row,) = await self.jobs.sql("SELECT * FROM deployment_runs WHERE run_id = $1", run_id)
+        return row
+
+    async def runs(self) -> list[asyncpg.Record]:
+        return await self.jobs.sql("SELECT * FROM deployment_runs ORDER BY deployment_id, number")
+
+    async def deployment(self, name: str = "web") -> asyncpg.Record:
+        (row,) = await self.jobs.sql("SELECT * FROM deployments WHERE slug = $1", name)
+        return row
+
+    async def history(self, name: str = "web") -> list[tuple[str, str, str]]:
+        """Type, old and new status of the events about runs."""
+        rows = await self.jobs.sql(
+            "SELECT * FROM deployment_events WHERE deployment_slug = $1 AND run_number IS NOT NULL"
+            " ORDER BY sequence",
+            name,
+        )
+        return [
+            (row["type"].removeprefix("DEPLOYMENT_"), row["old_status"], row["status"])
+            for row in rows
+        ]
+
+    async def until(self, run_id: uuid.UUID, **wanted: Any) -> asyncpg.Record:
+        async def check() -> bool:
+            row = await self.run(run_id)
+            return all(row[name] == value for name, value in wanted.items())
+
+        await eventually(check, f"run has {wanted}")
+        return await self.run(run_id)
+
+    async def tell(self, *reports: BuildReport) -> list[ReportResult]:
+        return await self.report(reports)
+
+
+def plugin(
+    job_id: uuid.UUID, number: int, phase: str, status: str = "", **more: Any
+) -> BuildReport:
+    """What the Notification plugin says."""
+    return BuildReport(
+        "tenants/demo",
+        str(job_id),
+        number,
+        status,
+        Phase(phase),
+        ReportSource.NOTIFICATION_PLUGIN,
+        **more,
+    )
+
+
+def guide(job_id: uuid.UUID, number: int, status: str, **more: Any) -> BuildReport:
+    """What a body in the guide's form says."""
+    return BuildReport(
+        "tenants/demo",
+        str(job_id),
+        number,
+        status,
+        Phase.UNSPECIFIED,
+        ReportSource.GUIDE,
+        **more,
+    )
+
+
+@contextlib.asynccontextmanager
+async def runs_of(
+    jobs: Jobs,
+    *,
+    dispatcher_settings: DispatcherSettings = QUICK,
+    reconciler_settings: ReconcilerSettings = OFTEN,
+    dispatch: bool = True,
+    reconcile: bool = True,
+    trigger_deadline_s: float = 60.0,
+    wait_s: float = 5.0,
+) -> AsyncIterator[Runs]:
+    """One process. ``dispatch`` or ``reconcile`` False: that worker isn't started."""
+    changes = Changes()
+    controllers = Controllers(jenkins_client, jobs.box.decrypt, LIMITS)
+    find = ControllerFinder(jobs.databases.worker, controllers)
+
+    def committed(_: uuid.UUID) -> None:
+        jobs.commits.append(None)
+
+    dispatcher = Dispatcher(
+        jobs.databases.worker,
+        find,
+        committed=committed,
+        settled=changes.tell,
+        settings=dispatcher_settings,
+    )
+    reconciler = Reconciler(
+        jobs.databases.worker, find, committed=committed, settings=reconciler_settings
+    )
+    starter = RunStarter(
+        jobs.databases.api,
+        changes,
+        committed=committed,
+        wake_dispatcher=dispatcher.wake,
+        wait_s=wait_s if dispatch else 0.0,
+        trigger_deadline_s=trigger_deadline_s,
+    )
+    report = ReportBuilds(jobs.databases.worker, committed=committed, poked=reconciler.wake)
+    if dispatch:
+        await dispatcher.start()
+    if reconcile:
+        await reconciler.start()
+    try:
+        yield Runs(jobs, starter, dispatcher, reconciler, report)
+    finally:
+        await dispatcher.stop()
+        await reconciler.stop()
+        await controllers.close()

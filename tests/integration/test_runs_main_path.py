@@ -1,0 +1,250 @@
+"""A run goes through Jenkins and its end becomes known, with webhooks and without."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
+from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
+from deployment_service.domain.status import UnstablePolicy
+from tests.fixtures_stack import Databases
+from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
+from tests.integration.runs_harness import Runs, guide, plugin, runs_of
+
+STARTED = ("RUN_START", "PENDING", "RUNNING")
+REQUESTED = ("STATUS_UPDATE", "PENDING", "PENDING")
+
+
+@pytest_asyncio.fixture
+async def jenkins() -> AsyncIterator[JenkinsSimulator]:
+    async with JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture
+async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Jobs]:
+    async with jobs_of(databases, jenkins.url, webhook_base_url="") as process:
+        yield process
+
+
+@pytest_asyncio.fixture
+async def runs(jobs: Jobs) -> AsyncIterator[Runs]:
+    async with runs_of(jobs) as process:
+        yield process
+
+
+async def test_a_run_that_succeeds(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3, P4: one build, and its end is known without any webhook."""
+    await runs.jobs.create("web", shell())
+    started = await runs.start("web")
+    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    assert row["build_number"] == 1
+    assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
+    assert await runs.history() == [
+        REQUESTED,
+        STARTED,
+        ("STATUS_UPDATE", "RUNNING", "COMPLETED"),
+    ]
+    assert (await runs.deployment())["last_completed_run_id"] == started.run_id
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "cause"),
+    [("exit 1", "FAILED", "BUILD_FAILED"), ("exit 0", "COMPLETED", None)],
+)
+async def test_the_result_decides(runs: Runs, script: str, status: str, cause: str | None) -> None:
+    """P4"""
+    await runs.jobs.create("web", JobDefinition(JobKind.FREESTYLE_SHELL, text=script))
+    started = await runs.start("web")
+    row = await runs.until(started.run_id, status=status, confirmed=True)
+    assert row["failure_cause"] == cause
+
+
+async def test_parameters_reach_the_build(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    await runs.jobs.create("web", shell(), parameters={"VERSION": "1", "PLACE": "here"})
+    started = await runs.start("web", parameters={"VERSION": "2 & ü"})
+    await runs.until(started.run_id, status="COMPLETED")
+    (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
+    assert build.parameters["VERSION"] == "2 & ü"
+    assert build.parameters["PLACE"] == "here"
+
+
+async def test_a_parameter_that_the_job_does_not_define_is_refused(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: none only together with a DEPLOYMENT_RUN_FAILURE that says why."""
+    await runs.jobs.create("web", shell())
+    started = await runs.start("web", parameters={"UNKNOWN": "x"})
+    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
+    assert "UNKNOWN" in row["failure_message"]
+    assert await runs.history() == [REQUESTED, ("RUN_FAILURE", "PENDING", "FAILED")]
+    assert jenkins.ledger.builds() == []
+
+
+async def test_a_second_run_is_refused_while_one_is_active(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    await runs.jobs.create("web", shell())
+    jenkins.hold("demo.web")
+    await runs.start("web")
+    with pytest.raises(FailedPrecondition) as refusal:
+        await runs.start("web")
+    assert refusal.value.reason == "RUN_ACTIVE"
+    await runs.start("web", allow_concurrent=True)
+
+
+async def test_a_request_id_runs_once(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3: a trigger that timed out and is repeated runs nothing twice."""
+    await runs.jobs.create("web", shell())
+    request = runs.jobs.request("RunDeployment")
+    answers = await asyncio.gather(*(runs.start("web", request=request) for _ in range(5)))
+    assert len({answer.run_id for answer in answers}) == 1
+    assert len({answer.sequence for answer in answers}) == 1
+    await runs.until(answers[0].run_id, status="COMPLETED")
+    assert len(jenkins.ledger.builds()) == 1
+
+
+async def test_no_request_id_no_run(runs: Runs) -> None:
+    await runs.jobs.create("web", shell())
+    with pytest.raises(InvalidArgument):
+        await runs.start("web", request=None)
+
+
+async def test_a_webhook_is_faster_and_reading_confirms(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P2: an early word from a step is corrected by what Jenkins says in the end."""
+    async with runs_of(jobs, reconcile=False) as runs:
+        await jobs.create("web", shell())
+        jenkins.hold("demo.web")
+        started = await runs.start("web")
+        job_id = (await jobs.row())["job_id"]
+        (result,) = await runs.tell(
+            plugin(job_id, 1, "STARTED", run_id=str(started.run_id), parameters_known=True)
+        )
+        assert (result.verdict, result.deployment) == (
+            Verdict.APPLIED,
+            "tenants/demo/deployments/web",
+        )
+        (result,) = await runs.tell(guide(job_id, 1, "success"))
+        assert (result.old_status, result.status) == ("RUNNING", "COMPLETED")
+        assert not (await runs.run(started.run_id))["confirmed"]
+        (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "FAILURE"))
+        assert (result.old_status, result.status) == ("COMPLETED", "FAILED")
+        assert (await runs.run(started.run_id))["confirmed"]
+        (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "FAILURE"))
+        assert result.verdict is Verdict.DUPLICATE
+        (result,) = await runs.tell(plugin(job_id, 1, "STARTED"))
+        assert result.verdict is Verdict.STALE
+
+
+async def test_a_report_without_run_id_is_kept_until_jenkins_says_whose_it_is(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P2: the guide's body names no run; the run has no number yet."""
+    async with runs_of(jobs, reconcile=False) as runs:
+        await jobs.create("web", shell())
+        jenkins.hold("demo.web")
+        started = await runs.start("web")
+        job_id = (await jobs.row())["job_id"]
+        (result,) = await runs.tell(guide(job_id, 1, "failure"))
+        assert result.verdict is Verdict.KEPT
+        assert (await runs.run(started.run_id))["status"] == "RUNNING"
+    async with runs_of(jobs, dispatch=False) as runs:
+        row = await runs.until(started.run_id, status="FAILED")
+        assert row["build_number"] == 1
+
+
+async def test_a_build_that_somebody_else_starts(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """It becomes an EXTERNAL run, whether a webhook or reading tells of it first."""
+    await runs.jobs.create("web", shell())
+    job_id = (await runs.jobs.row())["job_id"]
+    (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS", parameters_known=True))
+    assert result.verdict is Verdict.APPLIED
+    (row,) = await runs.runs()
+    assert (row["source"], row["status"]) == ("EXTERNAL", "COMPLETED")
+    assert (await runs.deployment())["status"] == "COMPLETED"
+
+
+async def test_adopted_jobs_shared_by_two_deployments(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """Fixed parameters tell whose an external build is."""
+    client = JenkinsProvider(jenkins.url, "admin", DEFAULT_API_TOKEN, timeout_s=5)
+    try:
+        await client.create_job(
+            "shared",
+            "<project><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
+            "<hudson.model.StringParameterDefinition><name>PLACE</name><defaultValue/>"
+            "</hudson.model.StringParameterDefinition></parameterDefinitions>"
+            "</hudson.model.ParametersDefinitionProperty></properties><builders/></project>",
+        )
+    finally:
+        await client.close()
+    await runs.jobs.create("north", adopt("shared", PLACE="north"))
+    await runs.jobs.create("south", adopt("shared", PLACE="south"))
+    started = await runs.start("north")
+    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    assert row["build_number"] == 1
+    assert (await runs.deployment("south"))["status"] == "PENDING"
+    job_id = (await runs.jobs.row())["job_id"]
+    (result,) = await runs.tell(
+        plugin(
+            job_id, 2, "FINALIZED", "FAILURE", parameters_known=True, parameters={"PLACE": "south"}
+        )
+    )
+    assert result.deployment == "tenants/demo/deployments/south"
+    assert (await runs.deployment("south"))["status"] == "FAILED"
+    (result,) = await runs.tell(plugin(job_id, 3, "FINALIZED", "FAILURE"))
+    assert result.verdict is Verdict.AMBIGUOUS
+
+
+async def test_unstable_may_count_as_completed(runs: Runs) -> None:
+    await runs.jobs.create("web", shell(), unstable_policy=UnstablePolicy.COMPLETED)
+    job_id = (await runs.jobs.row())["job_id"]
+    await runs.tell(plugin(job_id, 1, "FINALIZED", "UNSTABLE", parameters_known=True))
+    assert (await runs.deployment())["status"] == "COMPLETED"
+
+
+async def test_jenkins_down_then_back(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3: the run waits, visibly, and is triggered once when Jenkins is back."""
+    await runs.jobs.create("web", shell())
+    await jenkins.stop()
+    started = await runs.start("web", remaining_s=0.5)
+    row = await runs.run(started.run_id)
+    assert (row["status"], row["waiting_for"]) == ("PENDING", "TRIGGER")
+
+    async def said_why() -> bool:
+        return "Jenkins" in (await runs.run(started.run_id))["waiting_reason"]
+
+    await eventually(said_why, "the run says what it waits for")
+    await jenkins.start(port=int(jenkins.url.rstrip("/").rpartition(":")[2]))
+    await runs.until(started.run_id, status="COMPLETED")
+    assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
+
+
+async def test_reports_of_unknown_jobs_and_nonsense_change_nothing(runs: Runs) -> None:
+    """P7"""
+    await runs.jobs.create("web", shell())
+    job_id = (await runs.jobs.row())["job_id"]
+    results = await runs.tell(
+        guide(uuid.uuid4(), 1, "success"),
+        guide(job_id, 0, "success"),
+        plugin(job_id, 1, "FINALIZED", "SUCCESS", job_path="job/other/"),
+    )
+    assert [r.verdict for r in results] == [
+        Verdict.NO_MAPPING,
+        Verdict.INVALID,
+        Verdict.WRONG_JOB,
+    ]
+    assert await runs.runs() == []

@@ -1,0 +1,217 @@
+"""The order of what is known of a build (promise P2)."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from functools import reduce
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployment_service.domain.runs import (
+    Build,
+    Claim,
+    Run,
+    RunSource,
+    TriggerState,
+    current_run,
+    end_without_build,
+    observe,
+    order_key,
+)
+from deployment_service.domain.status import (
+    NOTHING,
+    QUEUED,
+    RUNNING,
+    Authority,
+    DeploymentStatus,
+    FailureCause,
+    Knowledge,
+    Severity,
+    Stage,
+    UnstablePolicy,
+    deployment_status,
+    from_phase,
+    from_read,
+    from_word,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FINALS = [
+    Knowledge(Stage.FINAL, authority, severity)
+    for authority in list(Authority)[1:]
+    for severity in list(Severity)[1:]
+]
+EVERYTHING = [NOTHING, QUEUED, RUNNING, *FINALS]
+
+claims = st.builds(
+    Claim,
+    st.sampled_from(EVERYTHING),
+    word=st.sampled_from(["SUCCESS", "whatever", ""]),
+    build=st.just(Build(1, 7)),
+)
+sources = st.sampled_from(list(RunSource))
+policies = st.sampled_from(list(UnstablePolicy))
+
+
+def a_run(
+    source: RunSource = RunSource.SERVICE, number: int = 1, build: Build | None = None
+) -> Run:
+    state = TriggerState.SENDING if source is RunSource.SERVICE else TriggerState.ENDED
+    return Run(UUID(int=number), UUID(int=99), number, UUID(int=98), source, state, build=build)
+
+
+def told(run: Run, heard: list[Claim], policy: UnstablePolicy) -> tuple[Run, list[str]]:
+    history = []
+    for claim in heard:
+        run, transitions = observe(run, claim, policy, NOW)
+        for transition in transitions:
+            assert transition.old_status != transition.status
+            history.append(f"{transition.old_status}>{transition.status}")
+    return run, history
+
+
+def test_rank_has_the_same_order_as_the_points() -> None:
+    """The guard in SQL compares ranks."""
+    for left, right in itertools.product(EVERYTHING, repeat=2):
+        assert (left < right) == (left.rank < right.rank)
+        assert Knowledge.from_rank(left.rank) == left
+
+
+@given(st.lists(claims, max_size=6), st.randoms(use_true_random=False), sources, policies)
+def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> None:  # type: ignore[no-untyped-def]
+    """P2: every permutation and duplication of a set of reports ends the same."""
+    shuffled = [*heard, *random.sample(heard, random.randint(0, len(heard)))]
+    random.shuffle(shuffled)
+    one, _ = told(a_run(source), heard, policy)
+    other, _ = told(a_run(source), shuffled, policy)
+    assert (one.known, one.status, one.confirmed, one.failure_cause) == (
+        other.known,
+        other.status,
+        other.confirmed,
+        other.failure_cause,
+    )
+    assert one.known == reduce(max, (claim.known for claim in heard), NOTHING)
+
+
+@given(st.lists(claims, max_size=6), sources, policies)
+def test_the_history_leads_to_the_status(heard, source, policy) -> None:  # type: ignore[no-untyped-def]
+    """P8: each transition starts where the one before ended, and the last one is what is stored."""
+    run, history = told(a_run(source), heard, policy)
+    at = "PENDING"
+    for step in history:
+        before, _, after = step.partition(">")
+        assert before == at
+        at = after
+    assert at == run.status
+
+
+@given(st.sampled_from(EVERYTHING), st.text(max_size=12))
+def test_a_status_that_nobody_knows_never_moves_a_run(known, word) -> None:  # type: ignore[no-untyped-def]
+    """P2"""
+    if from_word(word, Authority.STEP) != NOTHING:
+        return
+    before, _ = told(a_run(), [Claim(known)], UnstablePolicy.FAILED)
+    after, history = told(
+        before, [Claim(from_word(word, Authority.STEP), word)], UnstablePolicy.FAILED
+    )
+    assert (after.status, after.known, history) == (before.status, before.known, [])
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("success", "COMPLETED"),
+        ("SUCCESS", "COMPLETED"),
+        ("failure", "FAILED"),
+        ("FAILED", "FAILED"),
+        ("running", "RUNNING"),
+        ("unstable", "FAILED"),
+        ("aborted", "CANCELLED"),
+        ("not_built", "CANCELLED"),
+        ("", "PENDING"),
+        ("weird", "PENDING"),
+    ],
+)
+def test_the_guides_mapping(word: str, status: str) -> None:
+    known = from_word(word, Authority.STEP)
+    assert deployment_status(known, UnstablePolicy.FAILED) == status
+
+
+def test_a_status_with_queued_or_started_means_running() -> None:
+    assert from_phase("QUEUED", "") == RUNNING
+    assert from_phase("STARTED", "UNSTABLE") == RUNNING
+
+
+def test_a_finalized_word_beats_a_completed_one_and_reading_beats_both() -> None:
+    completed = from_phase("COMPLETED", "SUCCESS")
+    finalized = from_phase("FINALIZED", "FAILURE")
+    assert completed < finalized < from_read(finished=True, result="SUCCESS")
+    assert not completed.confirmed
+    assert finalized.confirmed
+    assert from_read(finished=False, result="UNSTABLE") == RUNNING
+
+
+def test_a_finished_build_without_a_known_result_does_not_run_for_ever() -> None:
+    assert from_read(finished=True, result=None).final
+
+
+def test_a_presumption_is_corrected_by_a_build_that_shows_up() -> None:
+    """P3: a build that shows up later is shown."""
+    lost, (failure,) = end_without_build(
+        a_run(),
+        FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+        "unknown",
+        certain=False,
+        highest=Build(1, 3),
+        now=NOW,
+    )
+    assert (failure.type, lost.confirmed) == ("DEPLOYMENT_RUN_FAILURE", False)
+    found, (correction,) = observe(
+        lost,
+        Claim(from_read(finished=True, result="SUCCESS"), "SUCCESS", Build(1, 4)),
+        UnstablePolicy.FAILED,
+        NOW,
+    )
+    assert correction.correction
+    assert (found.status, found.failure_cause) == (DeploymentStatus.COMPLETED, None)
+
+
+runs_of_a_deployment = st.lists(
+    st.tuples(sources, st.none() | st.builds(Build, st.integers(1, 2), st.integers(1, 5))),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda pair: pair[1] or object(),
+)
+
+
+@given(runs_of_a_deployment, st.randoms(use_true_random=False))
+def test_current_run_does_not_depend_on_the_order_of_hearing(pairs, random) -> None:  # type: ignore[no-untyped-def]
+    """P2: nor does it change because of a finished run of another, lower build."""
+    runs = [
+        a_run(source, number, build)
+        for number, (source, build) in enumerate(pairs, 1)
+        if build is not None or source is RunSource.SERVICE
+    ]
+    shuffled = list(runs)
+    random.shuffle(shuffled)
+    assert current_run(runs) == current_run(shuffled)
+    unresolved = [run for run in runs if run.unresolved]
+    if unresolved:
+        assert current_run(runs) == unresolved[-1]
+
+
+def test_a_run_without_a_build_ranks_just_above_what_was_known_when_it_ended() -> None:
+    refused, _ = end_without_build(
+        a_run(number=2),
+        FailureCause.TRIGGER_REJECTED,
+        "no",
+        certain=True,
+        highest=Build(1, 3),
+        now=NOW,
+    )
+    before, after = a_run(number=1, build=Build(1, 3)), a_run(number=3, build=Build(1, 4))
+    assert order_key(before) < order_key(refused) < order_key(after)
