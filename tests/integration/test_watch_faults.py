@@ -1,0 +1,284 @@
+"""What goes wrong between the store and a watcher ends in a delay or in a reset, never in a gap (P5)."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+import uuid
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deployment_service.dev.postgres import EmbeddedPostgres
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import InvalidArgument
+from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.event_log import EventLog
+from deployment_service.storage.migrate import migrate
+from deployment_service.v1 import deployment_service_pb2 as pb
+from tests.integration.watch_harness import (
+    FAST,
+    Watcher,
+    Writer,
+    fold,
+    following,
+    history,
+    new_tenant,
+    replica,
+    wait_for,
+)
+
+TRIMMED, CHANGED = pb.Reset.REASON_HISTORY_TRIMMED, pb.Reset.REASON_STORE_CHANGED
+NO_POLL = dataclasses.replace(FAST, poll_interval_s=3600.0)
+TINY_RING = dataclasses.replace(FAST, ring_events=2, history_page=4, batch_events=2)
+
+
+async def sql(url: str, statement: str, *arguments: object) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(statement, *arguments)
+    finally:
+        await connection.close()
+
+
+async def trim(url: str, tenant: TenantRef, *sequences: int) -> None:
+    await sql(
+        url,
+        "DELETE FROM deployment_events WHERE tenant_id = $1 AND sequence = ANY ($2)",
+        tenant.tenant_id,
+        list(sequences),
+    )
+
+
+@pytest.mark.parametrize(
+    ("gone", "seen"),
+    [
+        ([1, 2, 3, 4, 5], []),  # right after the token
+        ([1, 2, 3, 7], [4, 5, 6]),  # a hole: the newest of another deployment stayed
+        ([10], [4, 5, 6, 7, 8, 9]),
+    ],
+)
+async def test_a_token_behind_retention_gets_a_reset_and_a_fresh_snapshot(databases, gone, seen):
+    """P5: what is still whole is sent, then comes the reset; on a replica that never had it in memory."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, "a", "b")
+    await writer.commit(12)
+    async with replica(databases.worker, settings=TINY_RING) as one:
+        token = one.hub.tokens.position(tenant.tenant_id, await one.hub.epoch.current(), 3)
+        await trim(databases.url, tenant, *gone)
+        watcher = Watcher(tenant, token=token)
+        before: list[int] = []
+        await watcher.follow(
+            one,
+            lambda w: (
+                w.kinds[-1] == "reset" or before.extend(e.sequence for e in w.events[len(before) :])
+            ),
+        )
+        assert before == seen
+        # Who lost the connection right here starts afresh too.
+        await watcher.follow(one, lambda w: w.snapshots)
+        await writer.commit()
+        await watcher.follow_to(one, 13)
+    assert watcher.resets == [TRIMMED]
+    assert watcher.state == fold(await history(databases.api, tenant))
+
+
+async def test_trimming_that_overtakes_a_read_of_history_ends_in_a_reset(databases):
+    """P5: between two pages of a slow reader."""
+    tenant = await new_tenant(databases.api)
+    await Writer(databases.api, tenant, "a", "b").commit(40)
+    async with replica(databases.worker, settings=TINY_RING) as one:
+        token = one.hub.tokens.position(tenant.tenant_id, await one.hub.epoch.current(), 0)
+        watcher = Watcher(tenant, token=token)
+
+        def until(w: Watcher) -> object:
+            if len(w.events) == 6:
+                one.log.hold_pages = asyncio.Event()
+            return w.resets and w.snapshots
+
+        async with following([watcher], one, until):
+            await wait_for(lambda: len(watcher.events) == 8)
+            await trim(databases.url, tenant, *range(1, 20))
+            assert one.log.hold_pages is not None
+            one.log.hold_pages.set()
+        assert watcher.resets == [TRIMMED]
+        assert watcher.state == fold(await history(databases.api, tenant))
+
+
+@pytest.mark.expects_logged_errors
+async def test_another_epoch_resets_watchers_and_old_tokens(databases):
+    """P5: after a restore, by its runbook's marker: those who watch, and those who come back later to any replica."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, "a", "b")
+    await writer.commit(5)
+    async with replica(databases.worker) as one:
+        watcher, away = Watcher(tenant), Watcher(tenant)
+        await away.follow(one, lambda w: w.snapshots)
+        old_epoch = await one.hub.epoch.current()
+        async with following([watcher], one, lambda w: w.snapshots == 2):
+            await wait_for(lambda: watcher.snapshots)
+            await sql(databases.url, "UPDATE store_epoch SET marker = gen_random_uuid()")
+        assert watcher.resets == [CHANGED]
+        assert await one.hub.epoch.current() != old_epoch
+        fresh = Watcher(tenant, token=watcher.token)
+        await writer.commit(1)
+        await fresh.follow_to(one, 6)
+        assert fresh.resets == []
+    async with replica(databases.worker) as other:
+        await away.follow(other, lambda w: w.kinds[-1] == "reset")
+        assert away.resets == [CHANGED]
+        await away.follow(other, lambda w: w.snapshots == 2)
+        assert away.kinds[-5:] == [
+            "reset",
+            "start",
+            "deployment",
+            "deployment",
+            "snapshot_complete",
+        ]
+
+
+async def test_a_sequence_that_never_was_gets_a_reset(databases):
+    """P5: a position beyond the head, as after a loss that nothing else shows."""
+    tenant = await new_tenant(databases.api)
+    await Writer(databases.api, tenant).commit(5)
+    async with replica(databases.worker) as one:
+        epoch = await one.hub.epoch.current()
+        watcher = Watcher(tenant, token=one.hub.tokens.position(tenant.tenant_id, epoch, 6))
+        await watcher.follow(one, lambda w: w.snapshots)
+        assert watcher.kinds == ["start", "reset", "deployment", "snapshot_complete"]
+        assert watcher.resets == [CHANGED]
+
+
+@pytest.mark.expects_logged_errors
+async def test_a_history_that_goes_back_resets_watchers(databases):
+    """P5: committed events vanish although the epoch stays the same."""
+    tenant = await new_tenant(databases.api)
+    await Writer(databases.api, tenant).commit(5)
+    async with replica(databases.worker) as one:
+        watcher = Watcher(tenant)
+        async with following([watcher], one, lambda w: w.snapshots == 2):
+            await wait_for(lambda: watcher.snapshots)
+            await trim(databases.url, tenant, 5)
+        assert watcher.resets == [CHANGED]
+        assert watcher.accounted == 4
+
+
+async def test_damaged_and_foreign_tokens_are_refused(databases):
+    """P5, P6: before anything is sent; a tenant made again under an old name is another tenant."""
+    tenant, other = await new_tenant(databases.api), await new_tenant(databases.api, "other")
+    async with replica(databases.worker) as one:
+        epoch = await one.hub.epoch.current()
+        theirs = one.hub.tokens.position(other.tenant_id, epoch, 0)
+        mine = one.hub.tokens.position(tenant.tenant_id, epoch, 0)
+        namesake = one.hub.tokens.position(uuid.uuid4(), epoch, 0)
+        snapshot = one.hub.tokens.snapshot(other.tenant_id)
+        for token in (theirs, namesake, snapshot, mine[:-1], mine[:20] + "A" + mine[21:], "x", "é"):
+            with pytest.raises(InvalidArgument) as caught:
+                await anext(one.hub.watch(tenant, resume_token=token))
+            assert caught.value.reason == "RESUME_TOKEN_INVALID"
+        assert one.hub.streams == 0
+
+
+async def test_a_cut_listener_listens_again_and_looks_at_what_it_missed(databases):
+    """P5: with polling out of the way, everything must come by hints and by the look after LISTEN."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant)
+    async with (
+        replica(databases.worker, databases.url, settings=NO_POLL) as one,
+        replica(databases.worker, databases.url) as other,
+    ):
+        watcher = Watcher(tenant)
+        async with following([watcher], one, lambda w: w.accounted >= 8):
+            await wait_for(lambda: watcher.snapshots)
+            for sequence in range(1, 9):
+                if sequence % 3 == 0:
+                    await sql(
+                        databases.url,
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = "
+                        "current_database() AND application_name = 'deployment-service/listener'",
+                    )
+                await writer.commit()
+                other.hub.notify(tenant.tenant_id)
+                await wait_for(lambda n=sequence: watcher.accounted >= n)
+        watcher.check(await history(databases.api, tenant))
+        await wait_for(lambda: one.hub.hears)
+        assert watcher.resets == []
+
+
+async def test_without_notifications_polling_brings_everything(databases):
+    """P5."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant)
+    async with replica(databases.worker) as deaf, replica(databases.worker, databases.url) as mute:
+        mute.log.notifying = False
+        watchers = [Watcher(tenant), Watcher(tenant)]
+        async with following(watchers[:1], deaf, lambda w: w.accounted >= 20):
+            async with following(watchers[1:], mute, lambda w: w.accounted >= 20):
+                await wait_for(lambda: all(w.snapshots for w in watchers))
+                for _ in range(20):
+                    await writer.commit()
+                    mute.hub.notify(tenant.tenant_id)
+        for watcher in watchers:
+            watcher.check(await history(databases.api, tenant))
+        assert mute.log.statements["notify"]
+        assert not deaf.hub.hears
+
+
+def _make_standby(data_dir: Path) -> None:
+    signal = data_dir / "standby.signal"
+    signal.touch()
+    shutil.chown(signal, data_dir.stat().st_uid, data_dir.stat().st_gid)
+
+
+@pytest.mark.expects_logged_errors
+async def test_restarts_delay_and_a_new_timeline_resets(tmp_path):
+    """P5: PostgreSQL restarted and killed under watchers; then promoted, as a failover or a restore to a time does."""
+    for (
+        parent
+    ) in tmp_path.parents:  # pytest closes its folders to other users, such as the server's
+        if parent.owner() == tmp_path.owner() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    tmp_path.chmod(0o711)
+    data_dir = tmp_path / "pg"
+    async with EmbeddedPostgres(data_dir, durable=False) as server:
+        await migrate(server.url())
+        api = await Database.open(server.url(), role=API_ROLE, max_connections=4)
+        worker = await Database.open(server.url(), role=WORKER_ROLE, max_connections=4)
+        tenant = await new_tenant(api)
+        writer = Writer(api, tenant, "a", "b")
+        async with replica(worker, server.url()) as one:
+            watcher = Watcher(tenant)
+            async with following([watcher], one, lambda w: w.snapshots == 2):
+                await wait_for(lambda: watcher.snapshots)
+                await writer.commit(3)
+                await server.restart()
+                await writer.commit(3)
+                await server.kill()
+                await server.start()
+                await writer.commit(3)
+                await wait_for(lambda: watcher.accounted == 9)
+                watcher.check(await history(api, tenant))
+                assert watcher.resets == []
+                await server.stop()
+                _make_standby(data_dir)
+                await server.start()
+                await sql(server.url(), "SELECT pg_promote()")
+            assert watcher.resets == [CHANGED]
+            assert watcher.state == fold(await history(api, tenant))
+            await wait_for(lambda: one.hub.hears)
+        await api.close()
+        await worker.close()
+
+
+async def test_where_the_server_keeps_its_identity_to_itself_the_marker_must_do(databases):
+    """P5: managed servers may refuse pg_control_system(); watching works, with a coarser epoch."""
+    full, _ = await EventLog(databases.worker).heads([])
+    await sql(databases.url, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
+    without_system, _ = await EventLog(databases.worker).heads([])
+    await sql(databases.url, "REVOKE EXECUTE ON FUNCTION pg_walfile_name(pg_lsn) FROM public")
+    marker_only, _ = await EventLog(databases.worker).heads([])
+    assert len({full, without_system, marker_only}) == 3
+    await sql(databases.url, "UPDATE store_epoch SET marker = gen_random_uuid()")
+    assert (await EventLog(databases.worker).heads([]))[0] != marker_only
