@@ -48,11 +48,11 @@ def test_client_addresses(peer, forwarded, address):
 
 def test_rates():
     """P6: one name's rate isn't another's."""
-    rate = RateLimit(parse("3/minute"))
+    rate = RateLimit(parse("3/day"))
     assert [rate.hit("a") for _ in range(4)] == [True, True, True, False]
     assert not rate.allows("a")
     assert rate.hit("b")
-    assert 1 <= rate.retry_after("a") <= 61
+    assert 1 <= rate.retry_after("a") <= 86_401
 
 
 def test_a_window_that_slides(monkeypatch):
