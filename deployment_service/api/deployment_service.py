@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
-from deployment_service.actions.idempotency import RequestKey
 from deployment_service.actions.read_deployments import PageRequest, Reader
+from deployment_service.actions.run_deployment import RunDeployment, RunStarter
 from deployment_service.actions.update_deployment import (
     CHANGEABLE,
     UpdateDeployment,
@@ -39,29 +38,6 @@ from deployment_service.watch.hub import WatchHub
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The run that was made, now or by an earlier call with the same request_id."""
-
-    run_id: uuid.UUID
-    sequence: int
-
-
-class RunDeployment(Protocol):
-    """Commits a run and waits for its trigger, ``wait_s`` at most."""
-
-    async def __call__(
-        self,
-        tenant: TenantRef,
-        deployment_id: str,
-        *,
-        parameters: Mapping[str, str],
-        allow_concurrent: bool,
-        request: RequestKey,
-        wait_s: float,
-    ) -> Started: ...
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What the servicer works with."""
 
@@ -69,7 +45,7 @@ class Parts:
     hub: WatchHub
     changes: Changes
     webhook_keys: WebhookKeys
-    run_deployment: RunDeployment
+    run_starter: RunStarter
     wake_keeper: Callable[[], None]
     locale: str
     wait_s: float
@@ -206,21 +182,16 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ) -> pb.RunDeploymentResponse:
         call = calls.current()
         name = DeploymentName.parse(request.name, field="name")
-        key = call.request_key(request)
-        if key is None:
-            raise InvalidArgument(
-                "request_id",
-                "is required: a UUID that makes a repeated call safe",
-                reason="REQUEST_ID_REQUIRED",
-            )
-        epoch = await self._parts.hub.epoch.current()
-        started = await self._parts.run_deployment(
-            call.tenant,
-            name.deployment,
+        command = RunDeployment(
+            tenant=call.tenant,
+            deployment_id=name.deployment,
             parameters=dict(request.parameters),
             allow_concurrent=request.allow_concurrent,
-            request=key,
-            wait_s=call.remaining_s(self._parts.wait_s),
+            request=call.request_key(request),
+        )
+        epoch = await self._parts.hub.epoch.current()
+        started = await self._parts.run_starter.start(
+            command, remaining_s=call.remaining_s(self._parts.wait_s)
         )
         row = await self._reader.run_by_id(call.tenant, started.run_id)
         return pb.RunDeploymentResponse(

@@ -1,0 +1,102 @@
+"""The gRPC server: its options, interceptors, health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from deployment_service.api.auth import Auth, Keys
+from deployment_service.api.interceptors import Errors, Metrics, RequestLog
+from deployment_service.logs import log
+from deployment_service.storage.database import Database
+
+# More than any request may have, so that one of 1 MB too much is told so by us, in our form.
+_MAX_RECEIVE_BYTES = 8 * 2**20
+_MAX_SEND_BYTES = 64 * 2**20
+_CHECK_INTERVAL_S = 2.0
+_CHECK_TIMEOUT_S = 3.0
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
+    ("grpc.max_send_message_length", _MAX_SEND_BYTES),
+    # Finds dead clients; and lets clients ping every 10 s even without a call (the default would cut them off).
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Watches count: a client may have many on one connection.
+    ("grpc.max_concurrent_streams", 2_000),
+    # Two processes on one port would share it without a word.
+    ("grpc.so_reuseport", 0),
+)
+
+
+def make_server(
+    database: Database, keys: Keys, metrics: Metrics, *, call_timeout_s: float
+) -> grpc.aio.Server:
+    """Make a server whose every call is logged, answered in one form, and let through by its key."""
+    return grpc.aio.server(
+        interceptors=(RequestLog(metrics), Errors(call_timeout_s), Auth(keys, database)),
+        options=_OPTIONS,
+    )
+
+
+class Health:
+    """Says SERVING while the database answers, for the server and for each service."""
+
+    def __init__(self, database: Database, service_names: Sequence[str]) -> None:
+        self._database = database
+        self._names = ("", *service_names)
+        self._servicer = health.aio.HealthServicer()
+        self._serving: bool | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, server: grpc.aio.Server) -> None:
+        """Register with a server that isn't started yet, and begin to check."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        names = (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        await self._set(serving=await self._check())
+        self._task = asyncio.create_task(self._run(), name="health")
+
+    async def shut_down(self) -> None:
+        """Say NOT_SERVING from now on: whoever balances load sends nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._servicer.enter_graceful_shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL_S)
+            await self._set(serving=await self._check())
+
+    async def _check(self) -> bool:
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                async with self._database.acquire() as connection:
+                    await connection.fetchval("SELECT 1")
+        except Exception as error:
+            if self._serving is not False:
+                log.warning("not serving: the database is away", error=type(error).__name__)
+            return False
+        return True
+
+    async def _set(self, *, serving: bool) -> None:
+        if serving is self._serving:
+            return
+        if serving and self._serving is False:
+            log.info("serving again")
+        self._serving = serving
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in self._names:
+            await self._servicer.set(name, status)

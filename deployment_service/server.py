@@ -1,0 +1,216 @@
+"""The composition root: makes the parts, starts them in order, stops them in the order that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from prometheus_client import start_http_server
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.report import ReportBuilds
+from deployment_service.actions.run_deployment import RunStarter
+from deployment_service.actions.webhook_keys import WebhookKeys
+from deployment_service.api.admin_service import AdminService
+from deployment_service.api.auth import Keys
+from deployment_service.api.deployment_service import DeploymentService, Parts
+from deployment_service.api.event_messages import to_bytes
+from deployment_service.api.gateway_service import GatewayService
+from deployment_service.api.interceptors import Metrics
+from deployment_service.api.setup import Health, make_server
+from deployment_service.api.snapshots import DeploymentSnapshots
+from deployment_service.cicd.errors import ProviderUnreachable
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.port import CicdProvider
+from deployment_service.config import Settings, host_port
+from deployment_service.storage import providers
+from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.event_log import EventLog
+from deployment_service.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    deployment_service_pb2,
+    deployment_service_pb2_grpc,
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+)
+from deployment_service.watch.hub import WatchHub
+from deployment_service.watch.settings import WatchSettings
+from deployment_service.workers.controllers import Controller, ControllerAddress, Controllers
+from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
+from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (deployment_service_pb2, gateway_service_pb2, admin_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+class Service:
+    """One replica. ``start`` it, then it is at ``target``; ``stop`` it."""
+
+    def __init__(self, settings: Settings, api: Database, worker: Database) -> None:
+        self._settings = settings
+        self._api = api
+        self._worker = worker
+        self._box = settings.secret_box()
+        self._webhook_keys = WebhookKeys(self._box)
+        self._changes = Changes()
+        self._metrics = Metrics()
+        self._metrics_server: Any = None
+        self._hub = self._make_hub()
+        self._controllers = Controllers(self._make_client, self._box.decrypt)
+        self._keeper = JobKeeper(
+            worker,
+            self._controllers,
+            self._webhook_keys,
+            self._changes,
+            committed=lambda: None,
+            settings=JobKeeperSettings(
+                locale=settings.webhook_locale, quarantine_s=settings.quarantine_s
+            ),
+        )
+        self._dispatcher = Dispatcher(
+            worker,
+            self._find_controller,
+            committed=self._hub.notify,
+            settled=self._changes.tell,
+            settings=DispatcherSettings(
+                request_timeout_s=settings.request_timeout_s, quarantine_s=settings.quarantine_s
+            ),
+        )
+        self._reconciler = Reconciler(
+            worker,
+            self._find_controller,
+            committed=self._hub.notify,
+            settings=ReconcilerSettings(
+                read_interval_s=settings.read_interval_s,
+                polling_interval_s=settings.polling_interval_s,
+            ),
+        )
+        self._keys = Keys(api, settings.key_cache_s)
+        self._health = Health(api, SERVICE_NAMES)
+        self._server = make_server(
+            api, self._keys, self._metrics, call_timeout_s=settings.call_timeout_s
+        )
+        self._register()
+        self.target = ""
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Service:
+        """Make a replica with its pools. A database that is away is waited for, call by call."""
+        url = settings.database_url.get_secret_value()
+        pools = (
+            (API_ROLE, settings.api_pool_connections),
+            (WORKER_ROLE, settings.worker_pool_connections),
+        )
+        api, worker = [
+            await Database.open(
+                url,
+                role=role,
+                max_connections=connections,
+                statement_timeout_s=settings.statement_timeout_s,
+            )
+            for role, connections in pools
+        ]
+        return cls(settings, api, worker)
+
+    async def start(self) -> None:
+        """Begin to serve. Raises OSError if the address can't be listened on."""
+        host, port = host_port(self._settings.listen)
+        shown = f"[{host}]" if ":" in host else host
+        await self._health.start(self._server)
+        try:
+            port = self._server.add_insecure_port(f"{shown}:{port}")
+        except RuntimeError:
+            raise OSError(f"can't listen on {self._settings.listen}: is it in use?") from None
+        if self._settings.metrics_listen:
+            metrics_host, metrics_port = host_port(self._settings.metrics_listen)
+            self._metrics_server, _ = start_http_server(
+                metrics_port, metrics_host, self._metrics.registry
+            )
+        await self._hub.start()
+        await self._keys.start()
+        for worker in (self._keeper, self._dispatcher, self._reconciler):
+            await worker.start()
+        await self._server.start()
+        self.target = f"{shown}:{port}"
+
+    async def stop(self) -> None:
+        """Stop gracefully: what is under way ends, or can be taken up by another replica."""
+        grace_s = self._settings.drain_grace_s
+        await self._health.shut_down()
+        # Nothing new is let in from here on; streams end with a bookmark, calls have the same time to finish.
+        await asyncio.gather(self._server.stop(grace_s), self._hub.stop(grace_s))
+        await asyncio.gather(
+            *(worker.stop() for worker in (self._keeper, self._dispatcher, self._reconciler))
+        )
+        await self._keys.stop()
+        await self._controllers.close()
+        if self._metrics_server is not None:
+            await asyncio.to_thread(self._metrics_server.shutdown)
+            self._metrics_server.server_close()
+        await asyncio.gather(self._api.close(), self._worker.close())
+
+    def _make_hub(self) -> WatchHub:
+        settings = self._settings
+        listen_url = settings.database_listen_url.get_secret_value()
+        return WatchHub(
+            EventLog(self._worker),
+            DeploymentSnapshots(self._api),
+            to_bytes,
+            listen_url=listen_url or settings.database_url.get_secret_value(),
+            settings=WatchSettings(streams_per_tenant=settings.max_watches_per_tenant),
+        )
+
+    def _register(self) -> None:
+        settings = self._settings
+        parts = Parts(
+            database=self._api,
+            hub=self._hub,
+            changes=self._changes,
+            webhook_keys=self._webhook_keys,
+            run_starter=RunStarter(
+                self._api,
+                self._changes,
+                committed=self._hub.notify,
+                wake_dispatcher=self._dispatcher.wake,
+                wait_s=settings.trigger_wait_s,
+                trigger_deadline_s=settings.trigger_deadline_s,
+            ),
+            wake_keeper=self._keeper.wake,
+            locale=settings.webhook_locale,
+            wait_s=settings.trigger_wait_s,
+            allow_config_xml=settings.allow_config_xml,
+        )
+        reports = ReportBuilds(
+            self._worker, committed=self._hub.notify, poked=self._reconciler.wake
+        )
+        deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
+            DeploymentService(parts), self._server
+        )
+        gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(
+            GatewayService(self._api, self._webhook_keys, reports), self._server
+        )
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminService(self._api, self._box), self._server
+        )
+
+    def _make_client(self, address: ControllerAddress) -> CicdProvider:
+        return JenkinsProvider(
+            address.base_url,
+            address.username,
+            address.api_token,
+            ca_pem=address.ca_certificate_pem or None,
+            timeout_s=self._settings.request_timeout_s,
+        )
+
+    async def _find_controller(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> Controller:
+        async with self._worker.acquire() as connection:
+            provider = await providers.by_id(connection, tenant_id, provider_id)
+        if provider is None:
+            raise ProviderUnreachable("The provider was deleted.")
+        return await self._controllers.get(provider)
