@@ -100,7 +100,7 @@ class EmbeddedPostgres:
         while not await self._start_once(deadline):
             # Someone took the port, or after kill() the dead server's memory isn't released yet.
             if asyncio.get_running_loop().time() > deadline:
-                raise PostgresFailed(f"PostgreSQL doesn't start:\n{self._last_words()}")
+                raise PostgresFailed(f"PostgreSQL doesn't start:\n{self.last_words()}")
             await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
@@ -176,7 +176,7 @@ class EmbeddedPostgres:
                 connection = await asyncpg.connect(self.url(), timeout=5)
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
                 if asyncio.get_running_loop().time() > deadline:
-                    words = self._last_words()
+                    words = self.last_words()
                     raise PostgresFailed(f"PostgreSQL doesn't answer:\n{words}") from None
                 await asyncio.sleep(0.02)
             else:
@@ -203,7 +203,13 @@ class EmbeddedPostgres:
                 start_new_session=True,  # Ctrl-C in a terminal is for whoever runs us
             )
 
-    def _last_words(self) -> str:
+    @property
+    def has_died(self) -> bool:
+        """Whether it has ended without having been told to."""
+        return self._process is not None and self._process.poll() is not None
+
+    def last_words(self) -> str:
+        """The end of the server's log."""
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-20:])
 
 

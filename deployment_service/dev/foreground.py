@@ -1,0 +1,152 @@
+"""``make run``: a stack in the foreground, its settings in ``.dev/env``, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from deployment_service.dev.children import StackError
+from deployment_service.dev.options import JENKINS_VARIABLES, options_for_run
+from deployment_service.dev.postgres import PostgresFailed
+from deployment_service.dev.stack import DevStack
+
+_ENV_FILE = Path(".dev/env")
+_COLOURS = {"service": "cyan", "gateway": "magenta"}
+_HELP = f"""Runs PostgreSQL, a simulated Jenkins, the service and the webhook gateway until Ctrl-C.
+
+The data is fresh with each start. Where everything is, is written to {_ENV_FILE} while it runs.
+
+Environment:
+  {", ".join(JENKINS_VARIABLES)}
+      use this Jenkins instead of the simulator; set all three or none
+  DEV_WEBHOOK_BASE_URL
+      where that Jenkins reaches the gateway, if it isn't on this machine: http://my-laptop:8081
+      (the gateway then listens on all addresses); without it, that Jenkins is polled
+  DEV_DATABASE_URL
+      use this database instead of an embedded one: postgresql://user:password@host/name
+  DEV_LOG_LEVEL
+      debug, info, warning or error"""
+
+
+def main() -> None:
+    """Run a stack until it is told to stop."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deployment_service.dev.stack",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--env-file", type=Path, default=_ENV_FILE, help="where to write settings")
+    arguments = parser.parse_args()
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        sys.exit(asyncio.run(_main(arguments.env_file, console)))
+    except (StackError, PostgresFailed) as error:
+        console.print(Text(f"\n{error}", style="red"))
+        sys.exit(1)
+
+
+async def _main(env_file: Path, console: Console) -> int:
+    """Run until a signal comes (exit code 0) or a part dies (1)."""
+    options = options_for_run(env_file.parent)
+    stop = asyncio.Event()
+    _on_signals(stop)
+    running = asyncio.create_task(
+        _run(
+            DevStack(
+                options,
+                sink=lambda name, line: console.print(_prefixed(name, line)),
+                progress=lambda what: console.print(Text(f"{what} …", style="bold")),
+            ),
+            env_file,
+            console,
+        )
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        console.print(Text("Stopping …", style="bold"))
+        running.cancel()
+        await asyncio.wait((running,))
+        console.print(Text("Stopped; nothing is left running.", style="bold"))
+    stopping.cancel()
+    if running.cancelled():
+        return 0
+    raise StackError(running.result())
+
+
+async def _run(stack: DevStack, env_file: Path, console: Console) -> str:
+    """Run a stack until a part dies; return what to tell people."""
+    async with stack:
+        content = "".join(f"{key}={value}\n" for key, value in settings_of(stack).items())
+        write_private(env_file, content)
+        try:
+            console.print(_what_next(stack, env_file))
+            return await stack.failure()
+        finally:
+            if env_file.exists() and env_file.read_text() == content:
+                env_file.unlink()  # what it says isn't true any more
+
+
+def settings_of(stack: DevStack) -> Mapping[str, str]:
+    """What clients of a stack need to know."""
+    return {
+        "DEPLOYMENT_SERVICE_TARGET": stack.target,
+        "WEBHOOK_GATEWAY_URL": stack.gateway_url,
+        "DEV_JENKINS_URL": stack.jenkins.url,
+        "DEV_JENKINS_USER": stack.jenkins.user,
+        "DEV_JENKINS_TOKEN": stack.jenkins.token,
+        "DATABASE_URL": stack.database_url,
+        "DEPLOYMENT_TENANT": stack.tenant,
+        "DEPLOYMENT_PROVIDER": stack.provider,
+        "DEPLOYMENT_API_KEY": stack.api_key,
+    }
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only we may read, at once: no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content)
+    new.replace(path)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    def handle() -> None:
+        if stop.is_set():
+            os._exit(130)  # asked twice: at once; our children are told by the kernel
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, handle)
+
+
+def _prefixed(name: str, line: str) -> Text:
+    prefix = Text(f"{name:>8} │ ", style=_COLOURS.get(name, ""))
+    style = "red" if " ERROR " in line else "yellow" if " WARNING " in line else ""
+    return prefix.append(line, style=style)
+
+
+def _what_next(stack: DevStack, env_file: Path) -> Text:
+    program = Path(sys.executable).with_name("deployctl")
+    shown = os.path.relpath(program) if program.exists() else "deployctl"
+    command = f"{shown} --env-file {env_file}"
+    kind = "simulated Jenkins" if stack.simulator else "Jenkins"
+    return Text.assemble(
+        ("\nReady. ", "bold green"),
+        f"Service {stack.target}, gateway {stack.gateway_url}, {kind} {stack.jenkins.url}\n"
+        f"Settings are in {env_file}. In another terminal try:\n\n"
+        f"  {command} deployments create hello --shell 'echo hello; sleep 5'\n"
+        f"  {command} run hello --wait\n"
+        f"  {command} watch\n\n"
+        "Ctrl-C stops everything.\n",
+    )
