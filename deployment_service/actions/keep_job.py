@@ -129,12 +129,12 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
         case DefinitionInvalid() | ProviderRefused() if not deleting:
             return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
         case _:
-            return later(task.attempt, error.message)
+            return later(task.state_age_s, error.message)
 
 
-def later(attempt: int, message: str, *, at_least_s: float = 0.0) -> Later:
-    """The next try: later each time, and not all at once when a Jenkins comes back."""
-    pause = min(_FIRST_PAUSE_S * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE_S)
+def later(trying_s: float, message: str, *, at_least_s: float = 0.0) -> Later:
+    """The next try, after ``trying_s`` of trying: later each time, and not all at once when a Jenkins comes back."""
+    pause = min(max(trying_s / 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
     delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
     return Later(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
 
@@ -227,7 +227,7 @@ async def _create(
         url=url,
     )
     if asyncio.get_running_loop().time() > limits.send_by:
-        return later(1, "Jenkins answers too slowly")
+        return later(0, "Jenkins answers too slowly")
     created = True
     try:
         await client.create_job(task.full_name, xml)

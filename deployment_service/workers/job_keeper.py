@@ -71,6 +71,7 @@ class JobKeeper:
         # Of this start of this process: its predecessor's leases are not its own.
         self._owner = uuid.uuid4()
         self._wake = asyncio.Event()
+        self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], uuid.UUID] = {}
 
@@ -80,25 +81,24 @@ class JobKeeper:
 
     async def start(self) -> None:
         """Begin to work."""
+        self._stopping = False
         self._loop_task = asyncio.create_task(self._run(), name="job-keeper")
 
     async def stop(self) -> None:
         """Claim nothing more, let attempts end for a few seconds, then cut them off."""
         if self._loop_task is None:
             return
-        self._loop_task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._loop_task
+        # Not cancelled at once: a connection that is being made takes that badly.
+        self._stopping = True
+        self._wake.set()
+        until = asyncio.get_running_loop().time() + self._settings.stop_grace_s
+        await _end({self._loop_task}, until)
+        await _end(set(self._attempts), until)
         self._loop_task = None
-        if self._attempts:
-            await asyncio.wait(self._attempts, timeout=self._settings.stop_grace_s)
-        for attempt in list(self._attempts):
-            attempt.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
 
     async def _run(self) -> None:
         away = False
-        while True:
+        while not self._stopping:
             self._wake.clear()
             claimed: list[Claimed] = []
             try:
@@ -184,17 +184,17 @@ class JobKeeper:
             ):
                 return await keep_job.work_on(task, client, url, limits)
         except ControllerUnavailable as error:
-            return keep_job.later(1, error.message, at_least_s=error.retry_after_s)
+            return keep_job.later(0, error.message, at_least_s=error.retry_after_s)
         except ProviderError as error:
             return keep_job.outcome_of(task, error)
         except TimeoutError:
-            return keep_job.later(task.attempt, "Jenkins answers too slowly")
+            return keep_job.later(task.state_age_s, "Jenkins answers too slowly")
         except AWAY:
             raise
         except Exception:
             _log.exception("job_attempt_failed", job_id=str(task.job_id))
             return keep_job.later(
-                task.attempt, "The service failed at this job: its log says of what"
+                task.state_age_s, "The service failed at this job: its log says of what"
             )
 
     async def _record(self, task: JobTask, outcome: Outcome, until: float) -> bool:
@@ -221,3 +221,13 @@ class JobKeeper:
                 _log.info("job_gone", **facts)
         self._changes.tell(task.job_id)
         self._committed()
+
+
+async def _end(tasks: set[asyncio.Task[None]], until: float) -> None:
+    """Wait for tasks that are about to end; cut off those that don't."""
+    if tasks:
+        left = until - asyncio.get_running_loop().time()
+        await asyncio.wait(tasks, timeout=max(left, 0))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
