@@ -53,6 +53,9 @@ def our_xml(**parameters):
 @pytest.fixture
 async def jenkins():
     async with JenkinsSimulator(SimulatorConfig()) as simulator:
+        # Builds last until they are released, so that none is still starting when a test ends.
+        for name in NAMES:
+            simulator.hold(name)
         yield simulator
 
 
@@ -84,9 +87,8 @@ async def until(read, condition):
     return value
 
 
-async def running(jenkins, provider, name="app", **parameters):
+async def running(provider, name="app", **parameters):
     """Start a build that stays until it is released; return its queue id."""
-    jenkins.hold(name)
     reply = await trigger(provider, name, **parameters)
     await until(
         lambda: provider.read_queue_item(reply.queue_id), lambda item: item.build_number is not None
@@ -115,7 +117,7 @@ async def test_every_method_finds_a_job_by_any_name(jenkins, provider, name):
     assert (job.full_name, job.owner, job.next_build_number) == (name, "ours", 1)
     assert [p.name for p in job.parameters] == ["DEPLOYMENT_RUN_ID", "V"]
 
-    queue_id = await running(jenkins, provider, name, DEPLOYMENT_RUN_ID="r1")
+    queue_id = await running(provider, name, DEPLOYMENT_RUN_ID="r1")
     item = await provider.read_queue_item(queue_id)
     assert (item.job_full_name, item.build_number) == (name, 1)
     (build,) = (await provider.list_running()).builds
@@ -395,7 +397,7 @@ class TestQueue:
         assert (await provider.list_queue()).items == ()
 
     async def test_an_item_that_became_a_build_has_left(self, jenkins, provider):
-        queue_id = await running(jenkins, provider)
+        queue_id = await running(provider)
         assert await provider.cancel_queue_item(queue_id) is CancelOutcome.ALREADY_LEFT
 
     async def test_an_unknown_item(self, provider):
@@ -435,7 +437,8 @@ class TestBuilds:
 
     async def test_builds_are_listed_newest_first_up_to_the_limit(self, jenkins, provider):
         for number in (1, 2, 3):
-            await trigger(provider, V=str(number), DEPLOYMENT_RUN_ID=f"r{number}")
+            await running(provider, V=str(number), DEPLOYMENT_RUN_ID=f"r{number}")
+            jenkins.release("app", number)
             await until(
                 lambda number=number: provider.read_build("app", number),
                 lambda build: build is not None and build.finished,
@@ -450,13 +453,13 @@ class TestBuilds:
         assert (await provider.read_job("app")).last_build_number == 3
 
     async def test_a_finished_build_may_be_stopped_as_jenkins_sees_it(self, jenkins, provider):
-        await running(jenkins, provider)
+        await running(provider)
         jenkins.release("app")
         await until(lambda: provider.read_build("app", 1), lambda build: build.finished)
         assert await provider.stop_build("app", 1) is True
 
     async def test_stopping_without_permission(self, jenkins, provider):
-        await running(jenkins, provider)
+        await running(provider)
         jenkins.set_permissions("admin", READ_ONLY)
         with pytest.raises(ProviderRefused, match="Job/Cancel"):
             await provider.stop_build("app", 1)
