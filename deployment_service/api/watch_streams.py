@@ -67,11 +67,7 @@ def _slugs(tenant: TenantRef, names: Iterable[str]) -> frozenset[str] | None:
             )
         name = DeploymentName.parse(text, field=field)
         if name.tenant != tenant.slug:
-            raise InvalidArgument(
-                field,
-                f"is not of the watched tenant 'tenants/{tenant.slug}'",
-                reason="WRONG_PARENT",
-            )
+            raise _foreign(field, tenant)
         slugs.add(name.deployment)
     return frozenset(slugs) or None
 

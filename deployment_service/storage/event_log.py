@@ -21,9 +21,9 @@ EPOCH_BYTES = 8
 # The system identifier changes when a dump is loaded elsewhere, the timeline with a failover or a restore to a point
 # in time, the marker when the restore runbook says so. Where a managed server keeps its functions to itself, what is
 # left must do. The timeline is that of the log being written, not of the last checkpoint, which may lag minutes behind.
+# On a standby these functions fail, and so do we until it is promoted: it may lag behind what was already shown.
 _SYSTEM = "(SELECT system_identifier::text FROM pg_control_system())"
-_TIMELINE = """(CASE WHEN pg_is_in_recovery() THEN 'recovery'
-    ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)"""
+_TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 _MARKER = "(SELECT marker::text FROM store_epoch)"
 _EPOCH_SOURCES = (
     f"concat_ws('/', {_SYSTEM}, {_TIMELINE}, {_MARKER})",

@@ -19,7 +19,10 @@ class StoreEpoch:
         nothing has been read yet.
         """
         if self._seen is None:
-            self._seen, _ = await self._event_log.heads(())
+            epoch, _ = await self._event_log.heads(())
+            # Never over what was observed meanwhile: that a change is noticed depends on it.
+            if self._seen is None:
+                self._seen = epoch
         return self._seen
 
     def observe(self, epoch: bytes) -> bool:

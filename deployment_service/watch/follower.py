@@ -41,7 +41,7 @@ class Follower:
         self.history = History(event_log, entries, settings, suspect=self.look)
         self._tails: dict[uuid.UUID, Tail] = {}
         self._behind: set[uuid.UUID] = set()
-        self._asking: list[asyncio.Future[None]] = []
+        self._asking: list[tuple[uuid.UUID, asyncio.Future[None]]] = []
         self._poll_at = 0.0
         self._wake = Wake()
 
@@ -68,11 +68,11 @@ class Follower:
             self._behind.update(found)
         self._wake.set()
 
-    async def ask(self) -> None:
-        """Return after a poll that began after this call; Unavailable if the store doesn't answer in time."""
+    async def ask(self, tail: Tail) -> None:
+        """Return after the store was asked for the tail's head, later than now; Unavailable if it doesn't answer."""
         asking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking.append(asking)
-        self.look()
+        self._asking.append((tail.tenant.tenant_id, asking))
+        self._wake.set()
         try:
             async with asyncio.timeout(self._settings.read_timeout_s):
                 await asking
@@ -84,8 +84,14 @@ class Follower:
     async def anchored(self, tail: Tail) -> Ring:
         """The tail's ring, once it is known where the store's history ends."""
         while tail.ring is None:
-            await self.ask()
+            await self.ask(tail)
         return tail.ring
+
+    def give_up(self, error: Exception) -> None:
+        """Answer with ``error`` who still waits for the store."""
+        for _, asking in self._asking:
+            if not asking.done():
+                asking.set_exception(error)
 
     def wake_all(self) -> None:
         for tail in self._tails.values():
@@ -110,11 +116,14 @@ class Follower:
                 away = 0
 
     async def _round(self) -> None:
-        if not self._behind:
+        if not self._behind and not self._asking:
             await self._wake.wait(self._poll_at)
         async with asyncio.timeout(self._settings.read_timeout_s):
             if asyncio.get_running_loop().time() >= self._poll_at:
                 await self._poll()
+            elif self._asking:
+                # Those who come one after the other needn't each have all tenants compared.
+                await self._read_heads({tenant_id for tenant_id, _ in self._asking})
             if self._behind:
                 await self._read_news()
 
@@ -124,17 +133,22 @@ class Follower:
         self._drop_idle(loop.time())
         # A hint that comes while the statement is under way asks for another one.
         self._poll_at = loop.time() + self._settings.poll_interval_s
+        await self._read_heads(self._tails)
+        self._shrink_rings()
+
+    async def _read_heads(self, tenant_ids: Iterable[uuid.UUID]) -> None:
+        """Ask for heads, and answer who asked for them before now."""
         asking, self._asking = self._asking, []
         try:
-            epoch, heads = await self._event_log.heads(list(self._tails))
+            epoch, heads = await self._event_log.heads(list(tenant_ids))
         except BaseException:
             self._asking += asking
             raise
         self._observe(epoch)
         for tenant_id, head in heads.items():
-            self._compare(self._tails[tenant_id], epoch, head)
-        self._shrink_rings()
-        for one in asking:
+            if tenant_id in self._tails:
+                self._compare(self._tails[tenant_id], epoch, head)
+        for _, one in asking:
             if not one.done():
                 one.set_result(None)
 

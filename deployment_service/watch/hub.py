@@ -92,6 +92,7 @@ class WatchHub:
         """End every stream with a bookmark and UNAVAILABLE, wait for them that long, then let go of everything."""
         self._closing.set()
         self._follower.wake_all()
+        self._follower.give_up(shutting_down())
         if self._streams:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):

@@ -128,7 +128,7 @@ class Stream:
             return None
         if token.epoch != ring.epoch or token.sequence > max(ring.last, self._tail.head):
             # Either the store isn't the token's, or the token was made by a replica that knows more than this one.
-            await self._follower.ask()
+            await self._follower.ask(self._tail)
             ring = await self._follower.anchored(self._tail)
             if token.epoch != ring.epoch or token.sequence > self._tail.head:
                 return ResetReason.STORE_CHANGED

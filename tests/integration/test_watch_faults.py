@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import shutil
 import uuid
 from pathlib import Path
@@ -43,6 +44,10 @@ async def sql(url: str, statement: str, *arguments: object) -> object:
         await connection.close()
 
 
+def has_accounted(watcher: Watcher, sequence: int) -> bool:
+    return watcher.accounted >= sequence
+
+
 async def trim(url: str, tenant: TenantRef, *sequences: int) -> None:
     await sql(
         url,
@@ -70,12 +75,13 @@ async def test_a_token_behind_retention_gets_a_reset_and_a_fresh_snapshot(databa
         await trim(databases.url, tenant, *gone)
         watcher = Watcher(tenant, token=token)
         before: list[int] = []
-        await watcher.follow(
-            one,
-            lambda w: (
-                w.kinds[-1] == "reset" or before.extend(e.sequence for e in w.events[len(before) :])
-            ),
-        )
+
+        def until_reset(w: Watcher) -> bool:
+            if w.events:
+                before[:] = [event.sequence for event in w.events]
+            return w.kinds[-1] == "reset"
+
+        await watcher.follow(one, until_reset)
         assert before == seen
         # Who lost the connection right here starts afresh too.
         await watcher.follow(one, lambda w: w.snapshots)
@@ -201,7 +207,7 @@ async def test_a_cut_listener_listens_again_and_looks_at_what_it_missed(database
                     )
                 await writer.commit()
                 other.hub.notify(tenant.tenant_id)
-                await wait_for(lambda n=sequence: watcher.accounted >= n)
+                await wait_for(functools.partial(has_accounted, watcher, sequence))
         watcher.check(await history(databases.api, tenant))
         await wait_for(lambda: one.hub.hears)
         assert watcher.resets == []

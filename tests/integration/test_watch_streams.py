@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 import pytest
@@ -25,8 +26,12 @@ from tests.integration.watch_harness import (
 )
 
 
+def longer_than(count: int) -> Callable[[Watcher], bool]:
+    return lambda watcher: len(watcher.kinds) > count
+
+
 async def test_concurrent_writers_and_watchers_on_two_replicas_see_one_history(databases):
-    """P5, P8: dense sequences, order of commits, the same on both replicas, filtered and not; folding gives the state."""
+    """P5, P8: dense, in the order of commits, the same on both, filtered and not; folding gives the state."""
     tenant = await new_tenant(databases.api)
     writers = [Writer(databases.api, tenant, f"one-{n}", f"two-{n}") for n in range(6)]
     await writers[0].commit(3)
@@ -118,9 +123,7 @@ async def test_a_watch_resumes_anywhere_on_any_replica(databases, settings):
                 turns += 1
                 received = len(watcher.kinds)
                 # One message beyond the start of the stream, then away.
-                await watcher.follow(
-                    (first, second)[turns % 2], lambda w, n=received: len(w.kinds) > n + 1
-                )
+                await watcher.follow((first, second)[turns % 2], longer_than(received + 1))
             watcher.check(await history(databases.api, tenant))
             assert watcher.resets == []
             assert watcher.snapshots == 1
@@ -255,8 +258,8 @@ async def test_the_validator_finds_a_single_lost_doubled_or_swapped_event(databa
         watcher.check(found)
         messages = []
         async with aclosing(one.hub.watch(tenant, resume_token=token)) as stream:
-            async for message in stream:
-                messages.append(pb.WatchDeploymentsResponse.FromString(message))
+            async for received in stream:
+                messages.append(pb.WatchDeploymentsResponse.FromString(received))
                 if messages[-1].WhichOneof("response") == "bookmark":
                     break
     events = messages[1:-1]
@@ -265,11 +268,13 @@ async def test_the_validator_finds_a_single_lost_doubled_or_swapped_event(databa
         [*events[:4], events[4], *events[4:]],
         [*events[:4], events[5], events[4], *events[6:]],
     ):
-        victim = Watcher(tenant)
-        victim.take(messages[0])
         with pytest.raises(Lost):
-            for message in wrong:
-                victim.take(message)
+            take_all(Watcher(tenant), [messages[0], *wrong])
         victim = Watcher(tenant, events=[message.event for message in wrong])
         with pytest.raises(Lost):
             victim.check(found)
+
+
+def take_all(watcher: Watcher, messages: Iterable[pb.WatchDeploymentsResponse]) -> None:
+    for message in messages:
+        watcher.take(message)

@@ -90,7 +90,7 @@ def test_an_ended_ring_keeps_its_first_reason():
 def test_a_page_is_read_up_to_its_first_hole(kept, position, most):
     """P5: trimming keeps each deployment's newest event, so what is kept of history may have holes."""
     page = Page(100, 150, [entry(sequence) for sequence in sorted(kept)])
-    expected = []
+    expected: list[int] = []
     while position + len(expected) + 1 in kept and len(expected) < most:
         expected.append(position + len(expected) + 1)
     batch = page.read(position, max_events=most, max_bytes=10**6)
