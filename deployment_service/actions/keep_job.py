@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import asyncpg
@@ -41,6 +41,8 @@ from deployment_service.storage.jobs import JobTask
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
+# Whoever mends an account's permissions doesn't tell us, and an account that is refused often may get locked.
+_LONGEST_PAUSE_REFUSED_S = 300.0
 _BUILD_PAUSE_S = 30.0
 _RECENT_BUILDS = 20
 # Kinds of parameter that hand on what they are given.
@@ -128,13 +130,21 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
             return Failed(JobFailure(JobFault.FOLDER_NOT_FOUND, error.message))
         case DefinitionInvalid() | ProviderRefused() if not deleting:
             return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
+        case ProviderRefused():
+            return later(task.state_age_s, error.message, longest_s=_LONGEST_PAUSE_REFUSED_S)
         case _:
             return later(task.state_age_s, error.message)
 
 
-def later(trying_s: float, message: str, *, at_least_s: float = 0.0) -> Later:
+def later(
+    trying_s: float,
+    message: str,
+    *,
+    at_least_s: float = 0.0,
+    longest_s: float = _LONGEST_PAUSE_S,
+) -> Later:
     """The next try, after ``trying_s`` of trying: later each time, and not all at once when a Jenkins comes back."""
-    pause = min(max(trying_s / 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+    pause = min(max(trying_s / 2, _FIRST_PAUSE_S), longest_s)
     delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
     return Later(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
 
@@ -177,10 +187,9 @@ async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
             try:
                 return await database.transaction(lambda c: _settle(c, task, outcome))
             except asyncpg.UniqueViolationError:
-                # Jenkins spells a folder otherwise than the request did, and so is another row's name.
-                message = f"The job '{task.full_name}' belongs to another deployment already."
-                failed = Failed(JobFailure(JobFault.JOB_EXISTS, message))
-                return await database.transaction(lambda c: _settle(c, task, failed))
+                # Jenkins spells a folder otherwise than the request did, and another row has that name.
+                as_asked = _with_name(outcome, task.full_name)
+                return await database.transaction(lambda c: _settle(c, task, as_asked))
         case _:
             assert_never(outcome)
 
@@ -283,6 +292,12 @@ def _is_ours(task: JobTask, view: JobView) -> bool:
     return view.owner is not None and view.owner == str(task.owner_deployment_id)
 
 
+def _with_name(outcome: Ready | Failed, full_name: str) -> Ready | Failed:
+    if isinstance(outcome, Failed):
+        return outcome
+    return replace(outcome, view=replace(outcome.view, full_name=full_name))
+
+
 async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed) -> bool:
     await jobs.lock(connection, task.tenant_id, task.job_id)
     job = await jobs.read(connection, task.tenant_id, task.job_id)
@@ -299,7 +314,8 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
             task,
             full_name=view.full_name,
             correlation=correlation_of(view),
-            sends_webhooks=view.has_notification_property,
+            # Without a URL of ours in it, it sends them to somebody else.
+            sends_webhooks=view.has_notification_property and bool(task.webhook_base_url),
             next_build_number=view.next_build_number,
         )
     else:

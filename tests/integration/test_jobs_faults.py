@@ -230,6 +230,11 @@ async def test_the_row_bears_the_name_that_jenkins_gives_the_job(databases: Data
     async with jobs_of(databases, "http://j.invalid", make_client=fake.client) as jobs:
         await jobs.create("web", shell("shop/web"))
         assert (await jobs.row())["full_name"] == "Shop/web"
+        # Unless another row has it: then it stays as asked for, rather than being lost in Jenkins.
+        await jobs.sql("UPDATE cicd_jobs SET full_name = 'Shop/api'")
+        await jobs.create("api", shell("shop/api"))
+        assert [row["full_name"] for row in await jobs.rows()] == ["Shop/api", "shop/api"]
+        assert {row["state"] for row in await jobs.rows()} == {"READY"}
 
 
 async def test_a_failure_of_our_own_is_tried_again_and_hides_its_words(
