@@ -2,78 +2,24 @@
 and what was given up is never sent; and that no call outlives its deadline."""
 
 import asyncio
-import datetime
 import socket
-import ssl
 import threading
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import TriggerOutcome
-
-WHO = b'{"name": "deployer"}'
-ANSWER = b"HTTP/1.1 200 OK\r\nX-Jenkins: 2.440\r\nContent-Length: %d\r\n\r\n%s" % (len(WHO), WHO)
-CREATED = b"HTTP/1.1 201 Created\r\nLocation: http://x/queue/item/7/\r\nContent-Length: 0\r\n\r\n"
-
-
-class Wire:
-    """A server that reads requests and lets a script answer them."""
-
-    def __init__(self, script):
-        self.script = script
-        self.heads: list[bytes] = []
-        self.connections = 0
-        self.tasks: set[asyncio.Task[None] | None] = set()
-        self.port = 0
-        self.url = ""
-        self.arrived = asyncio.Event()
-        self.hung_up = asyncio.Event()
-
-    async def serve(self, reader, writer):
-        self.connections += 1
-        self.tasks.add(asyncio.current_task())
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (
-                        int(line[15:])
-                        for line in head.split(b"\r\n")
-                        if line.startswith(b"Content-Length:")
-                    ),
-                    0,
-                )
-                await reader.readexactly(length)
-                self.heads.append(head)
-                self.arrived.set()
-                await self.script(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.hung_up.set()
-        finally:
-            writer.close()
-
-    def requests(self):
-        return [head.split(b" HTTP")[0].decode() for head in self.heads]
-
-
-@asynccontextmanager
-async def wire(script, ssl_context=None):
-    server_side = Wire(script)
-    async with await asyncio.start_server(
-        server_side.serve, "127.0.0.1", 0, ssl=ssl_context
-    ) as server:
-        server_side.port = server.sockets[0].getsockname()[1]
-        server_side.url = f"http{'s' if ssl_context else ''}://127.0.0.1:{server_side.port}"
-        yield server_side
-        server.close()
-        await asyncio.gather(*filter(None, server_side.tasks))  # each ends when its client hangs up
+from tests.integration.cicd_harness import (
+    ANSWER,
+    CREATED,
+    answering,
+    answering_then_closing,
+    resetting,
+    silence,
+    wire,
+)
 
 
 @asynccontextmanager
@@ -87,33 +33,6 @@ async def connected(url, **options):
 
 async def trigger(provider, timeout_s=10.0):
     return await provider.trigger("app", {"V": "1"}, parameterised=True, timeout_s=timeout_s)
-
-
-async def silence(reader, writer):
-    await reader.read()
-    raise ConnectionError
-
-
-def answering(data):
-    async def script(reader, writer):
-        writer.write(data)
-        await writer.drain()
-
-    return script
-
-
-def answering_then_closing(data):
-    async def script(reader, writer):
-        writer.write(data)
-        await writer.drain()
-        raise ConnectionError
-
-    return script
-
-
-async def resetting(reader, writer):
-    writer.transport.abort()
-    raise ConnectionError
 
 
 async def dripping(reader, writer):
@@ -392,78 +311,3 @@ class TestEnvironment:
             await trigger(provider)
             assert server.requests()[0].startswith("GET /ci/x/whoAmI/api/json?")
             assert server.requests()[1] == "POST /ci/x/job/app/buildWithParameters"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jenkins")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + pem
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context, pem.decode()
-
-
-class TestPrivateCa:
-    async def test_it_is_trusted_instead_of_the_public_ones(
-        self, certificate, tmp_path, monkeypatch
-    ):
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        context, pem = certificate
-        async with wire(answering(ANSWER), context) as server:
-            url = f"https://localhost:{server.port}"
-            async with connected(url, ca_pem=pem) as provider:
-                assert (await provider.ping()).account == "deployer"
-                server.script = answering(CREATED)
-                assert (await trigger(provider)).outcome is TriggerOutcome.ACCEPTED
-                (directory,) = tmp_path.iterdir()
-                assert directory.stat().st_mode & 0o777 == 0o700
-            assert list(tmp_path.iterdir()) == []
-
-    async def test_a_stuck_tls_exchange_is_ended_too(self, certificate):
-        context, pem = certificate
-        async with wire(silence, context) as server:
-            url = f"https://localhost:{server.port}"
-            async with connected(url, ca_pem=pem, workers=1) as provider:
-                assert (await trigger(provider, timeout_s=0.3)).outcome is TriggerOutcome.UNCLEAR
-                await server.hung_up.wait()
-                server.script = answering(ANSWER)
-                await provider.ping()
-
-    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-    async def test_without_it_or_under_another_name_nothing_is_sent(self, certificate, host):
-        context, pem = certificate
-        async with wire(answering(ANSWER), context) as server:
-            ca = pem if host == "127.0.0.1" else None
-            async with connected(f"https://{host}:{server.port}", ca_pem=ca) as provider:
-                reply = await trigger(provider)
-                assert reply.outcome is TriggerOutcome.NOT_SENT
-                assert "certificate isn't trusted" in reply.message
-                assert server.heads == []
-
-    def test_nonsense_is_refused(self):
-        for pem in ("x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "é"):
-            with pytest.raises(ValueError, match="ca_pem"):
-                JenkinsProvider("https://x", "u", "t", ca_pem=pem)
