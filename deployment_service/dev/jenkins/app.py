@@ -17,6 +17,7 @@ from .security import CRUMB_FIELD, Sessions
 
 _LONGEST_URI = 8192
 _CONTROL = "/_simulator/"
+_NO_ANSWER = 499
 
 
 class Application:
@@ -37,12 +38,9 @@ class Application:
         if path.startswith(_CONTROL):
             return await self._control.handle(request)
         fault = self._controller.faults.for_request(request.method, path)
-        try:
-            response = await self._answer(request, fault)
-        except ConnectionResetError:
-            self._requests.add(request.method, path, None)
-            raise
-        self._requests.add(request.method, path, response.status)
+        response = await self._answer(request, fault)
+        answered = None if response.status == _NO_ANSWER else response.status
+        self._requests.add(request.method, path, answered)
         return response
 
     async def _answer(
@@ -59,7 +57,7 @@ class Application:
         if fault.delay_after_s:
             await asyncio.sleep(fault.delay_after_s)
         if fault.reset:
-            _reset(request)
+            return _reset(request)
         if fault.status is not None:
             return _proxy_page(fault.status, "<h1>Bad gateway</h1>")
         if fault.login_page:
@@ -120,8 +118,8 @@ def _proxy_page(status: int, html: str) -> web.Response:
     return web.Response(status=status, text=html, content_type="text/html")
 
 
-def _reset(request: web.BaseRequest) -> None:
-    """Tear the connection down without a word."""
+def _reset(request: web.BaseRequest) -> web.Response:
+    """Tear the connection down without a word: what is returned goes nowhere."""
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError
+    return web.Response(status=_NO_ANSWER)

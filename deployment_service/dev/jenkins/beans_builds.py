@@ -7,7 +7,7 @@ from typing import Any
 
 from .beans_shared import Causes, P, Parameters, Shown
 from .exported import Bean, Unexported
-from .model import Build, Job, Result
+from .model import Build, Job, PendingInput, Result
 
 _FREESTYLE_BUILD = "hudson.model.FreeStyleBuild"
 _PIPELINE_BUILD = "org.jenkinsci.plugins.workflow.job.WorkflowRun"
@@ -42,7 +42,7 @@ def _build_actions(build: Build, ctx: Any) -> list[object]:
     if pipeline:
         actions.append(Shown("org.jenkinsci.plugins.workflow.libs.LibrariesAction"))
     if build.waiting_for_input is not None:
-        actions.append(_input_action())
+        actions.append(_input_action(build.waiting_for_input))
     actions += [Unexported(), _display_action(build, ctx)]
     if pipeline:
         actions += _flow_actions(building=build.building)
@@ -55,9 +55,25 @@ def _interruption(user: str) -> Shown:
     return Shown("jenkins.model.InterruptedBuildAction", {"causes": [cause]})
 
 
-def _input_action() -> Shown:
-    java_class = "org.jenkinsci.plugins.workflow.support.steps.input.InputAction"
-    return Shown(java_class, {"waitingForInput": True}, visibility=1)
+def _input_action(waiting: PendingInput) -> Shown:
+    package = "org.jenkinsci.plugins.workflow.support.steps.input."
+    step: dict[str, object] = {
+        "cancel": "Abort",
+        "id": waiting.id,
+        "message": waiting.message,
+        "ok": waiting.ok,
+        "parameters": [],
+        "submitter": None,
+        "submitterParameter": None,
+    }
+    execution = {
+        "displayName": waiting.message[:32] + ("..." if len(waiting.message) >= 32 else ""),
+        "id": waiting.id,
+        "input": Shown(package + "InputStep", step, visibility=2),
+        "settled": waiting.decision.done(),
+    }
+    executions = [Shown(package + "InputStepExecution", execution, visibility=2)]
+    return Shown(package + "InputAction", {"executions": executions, "waitingForInput": True})
 
 
 def _display_action(build: Build, ctx: Any) -> Shown:

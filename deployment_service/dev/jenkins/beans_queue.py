@@ -24,7 +24,9 @@ def _task(item: QueueItem, _: Any) -> object:
     if item.placeholder_of is None:
         return item.job
     task = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask"
-    return Shown(task)
+    build = item.placeholder_of
+    name = f"part of {build.job.full_display_name} {build.display_name}"
+    return Shown(task, {"fullDisplayName": name, "name": name, "url": build.url})
 
 
 _QUEUE_ITEM_HEAD = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .beans_builds import estimated_duration_ms
 from .beans_items import view_of
 from .beans_shared import Shown
 from .call import ApiContext, Call
@@ -50,13 +51,14 @@ def hudson(call: Call) -> Shown:
     )
 
 
-def computers(controller: Controller) -> Shown:
+def computers(call: Call) -> Shown:
     """All nodes, of which there is one."""
+    controller = call.controller
     return Shown(
         "hudson.model.ComputerSet",
         {
             "busyExecutors": sum(1 for slot in controller.executors.slots if slot),
-            "computer": [computer(controller)],
+            "computer": [computer(call)],
             "displayName": "Nodes",
             "totalExecutors": controller.config.executors,
         },
@@ -64,11 +66,12 @@ def computers(controller: Controller) -> Shown:
     )
 
 
-def computer(controller: Controller) -> Shown:
+def computer(call: Call) -> Shown:
     """The built-in node with its executors: heavyweight ones, and one per running Pipeline."""
+    controller, ctx = call.controller, ApiContext(call)
     slots = controller.executors.slots
     one_off = [build for build in controller.running_builds() if build.job.is_pipeline]
-    executors = [_executor(number, build) for number, build in enumerate(slots)]
+    executors = [_executor(number, build, ctx) for number, build in enumerate(slots)]
     return Shown(
         "hudson.model.Hudson$MasterComputer",
         {
@@ -89,7 +92,7 @@ def computer(controller: Controller) -> Shown:
             "offline": False,
             "offlineCause": None,
             "offlineCauseReason": "",
-            "oneOffExecutors": [_executor(-1, build) for build in one_off],
+            "oneOffExecutors": [_executor(-1, build, ctx) for build in one_off],
             "temporarilyOffline": False,
         },
         expected=(*_LABELS_EXPECTED, ("executors", _EXECUTOR), ("oneOffExecutors", _EXECUTOR)),
@@ -99,11 +102,11 @@ def computer(controller: Controller) -> Shown:
 _EXECUTOR = "hudson.model.Executor"
 
 
-def _executor(number: int, build: Build | None) -> Shown:
+def _executor(number: int, build: Build | None, ctx: ApiContext) -> Shown:
     return Shown(
         _EXECUTOR,
         {
-            "currentExecutable": _executable(number, build),
+            "currentExecutable": _executable(number, build, ctx),
             "idle": build is None,
             "likelyStuck": False,
             "number": number,
@@ -112,12 +115,23 @@ def _executor(number: int, build: Build | None) -> Shown:
     )
 
 
-def _executable(number: int, build: Build | None) -> Build | Shown | None:
+def _executable(number: int, build: Build | None, ctx: ApiContext) -> Build | Shown | None:
     if build is None or not build.job.is_pipeline or number < 0:
         return build
-    # On a heavyweight executor a Pipeline shows only the body of its `node` step.
+    # On a heavyweight executor a Pipeline shows only the body of its `node` step: no parameters.
     task = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask"
-    return Shown(task + "$PlaceholderExecutable")
+    name = f"part of {build.job.full_display_name} {build.display_name}"
+    return Shown(
+        task + "$PlaceholderExecutable",
+        {
+            "displayName": name,
+            "estimatedDuration": estimated_duration_ms(build.job),
+            "fullDisplayName": name,
+            "number": build.number,
+            "timestamp": build.timestamp_ms,
+            "url": ctx.absolute(build.url),
+        },
+    )
 
 
 def who_am_i(caller: Caller) -> Shown:

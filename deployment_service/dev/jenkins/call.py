@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
+from . import answers
+from .answers import Answer
 from .beans import find_bean
 from .controller import Controller
 from .exported import Exporter
@@ -49,6 +51,13 @@ class Call:
         if port and ":" not in host and port != {"http": "80", "https": "443"}.get(scheme):
             host = f"{host}:{port}"
         return f"{scheme}://{host}"
+
+    def index(self, title: str) -> Answer:
+        """The page of an object: its path must end with a slash, or the caller is sent there."""
+        path, mark, query = self.request.raw_path.partition("?")
+        if not path.endswith("/"):
+            return answers.nothing(302, f"{self.base}{path}/{mark}{query}")
+        return answers.page(title)
 
     @property
     def directory(self) -> str:

@@ -205,6 +205,8 @@ class PendingInput:
     """An `input` step that waits: decided by the name of who proceeds, None for an abort."""
 
     id: str
+    message: str
+    ok: str
     decision: asyncio.Future[str | None]
 
 

@@ -22,7 +22,7 @@ class Permission(Enum):
     ITEM_DELETE = ("hudson.model.Item.Delete", _implied("Delete", "Write"))
     ITEM_CONFIGURE = ("hudson.model.Item.Configure", _implied("Configure", "Update", "Write"))
     ITEM_READ = ("hudson.model.Item.Read", _implied("Read"))
-    ITEM_DISCOVER = ("hudson.model.Item.Discover", _implied("Read"))
+    ITEM_DISCOVER = ("hudson.model.Item.Discover", ("hudson.model.Item.Read", *_implied("Read")))
     ITEM_EXTENDED_READ = (
         "hudson.model.Item.ExtendedRead",
         ("hudson.model.Item.Configure", *_implied("Configure", "Update", "Write")),

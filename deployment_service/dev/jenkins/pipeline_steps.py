@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from . import notifications
@@ -84,10 +85,15 @@ class Steps:
     async def step_input(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`input 'Proceed?'`: waits until somebody decides."""
         decision: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        input_id = to_text(named.get("id") or "Proceed")
-        self._run.build.waiting_for_input = PendingInput(input_id, decision)
-        self._run.build.console.line(to_text(_first(arguments, named, "message")))
-        self._run.build.console.line("Proceed or Abort")
+        message = to_text(_first(arguments, named, "message"))
+        ok = to_text(named.get("ok") or "Proceed")
+        # Without an id, Jenkins takes the digest of the message; it always capitalises.
+        digest = hashlib.md5(message.encode(), usedforsecurity=False).hexdigest()
+        input_id = to_text(named.get("id") or digest)
+        input_id = input_id[:1].upper() + input_id[1:]
+        self._run.build.waiting_for_input = PendingInput(input_id, message, ok, decision)
+        self._run.build.console.line(message)
+        self._run.build.console.line(f"{ok} or Abort")
         try:
             who = await self._run.until(decision)
         finally:

@@ -9,8 +9,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -58,14 +59,16 @@ class Workspaces:
         script.write_text(command, errors="replace")
         arguments = _interpreter(command, script)
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            cwd=workspace,
-            env={**inherited, **environment, "WORKSPACE": str(workspace)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE if captured else asyncio.subprocess.STDOUT,
-            start_new_session=True,
+        process = await _whole(
+            asyncio.create_subprocess_exec(
+                *arguments,
+                cwd=workspace,
+                env={**inherited, **environment, "WORKSPACE": str(workspace)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE if captured else asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         )
         self._running[process.pid] = process
         watcher = asyncio.create_task(_end_on_abort(build, process, on_abort))
@@ -104,6 +107,20 @@ def _interpreter(command: str, script: Path) -> Sequence[str]:
     if first_line.startswith("#!"):
         return [*first_line[2:].split(), str(script)]
     return ["/bin/sh", "-xe", str(script)]
+
+
+async def _whole(
+    starting: Coroutine[Any, Any, asyncio.subprocess.Process],
+) -> asyncio.subprocess.Process:
+    """Start a process; if that is cancelled half-way, end it, or it would belong to nobody."""
+    task = asyncio.ensure_future(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        process = await task
+        _signal_group(process, signal.SIGKILL)
+        await process.communicate()
+        raise
 
 
 async def _copy(stream: asyncio.StreamReader | None, console: Console) -> None:

@@ -125,6 +125,11 @@ class JenkinsSimulator:
         """Whether connections are accepted."""
         return self._runner is not None and bool(self._runner.addresses)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether everything is answered 503."""
+        return self._app.starting
+
     def set_user(self, name: str, user: SimulatedUser) -> None:
         """Add or replace a user, for example with other permissions."""
         self.controller.users[name] = user

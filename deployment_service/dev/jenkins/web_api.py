@@ -18,7 +18,7 @@ def serve(call: Call, rest: list[str], value: object, xml_name: str) -> Answer:
     if form not in ("json", "xml", "python"):
         raise answers.not_found()
     if form == "json" and call.parameter("jsonp") is not None:
-        raise answers.error(403, "jsonp forbidden")
+        raise answers.container_error(403, "jsonp forbidden")
     try:
         pruner = pruner_for(call.parameter("tree"), call.parameter("depth"))
     except MalformedTree as malformed:
@@ -40,7 +40,9 @@ def serve(call: Call, rest: list[str], value: object, xml_name: str) -> Answer:
 def _xpath(call: Call, xml: str, xpath: str) -> Answer:
     """The subset of XPath that a client without an XML parser would use: paths to elements."""
     if xpath.endswith("/text()") or "(" in xpath:
-        raise answers.error(403, "primitive XPath result sets forbidden")
+        refusal = answers.container_error(403, "primitive XPath result sets forbidden")
+        refusal.answer.identified = "api"
+        raise refusal
     root = ElementTree.fromstring(xml)
     document = ElementTree.Element("document")
     document.append(root)

@@ -30,7 +30,7 @@ def is_build_token(token: str) -> bool:
 async def dispatch(call: Call, build: Build, rest: list[str]) -> Answer:
     """Answer a request below `job/J/7/`."""
     if not rest:
-        return answers.page(f"{build.job.full_display_name} {build.display_name}")
+        return call.index(f"{build.job.full_display_name} {build.display_name}")
     action, below = rest[0], rest[1:]
     if action == "api":
         name = "workflowRun" if build.job.is_pipeline else "freeStyleBuild"
@@ -120,10 +120,10 @@ def _input(call: Call, build: Build, input_id: str, action: str) -> Answer:
         raise answers.not_found()
     if call.method != "POST":
         raise answers.post_required()
-    call.require(Permission.ITEM_BUILD)
+    call.require(Permission.ITEM_CANCEL if action == "abort" else Permission.ITEM_BUILD)
     if not waiting.decision.done():
         waiting.decision.set_result(call.caller.name if action != "abort" else None)
-    return answers.nothing(302, call.directory) if action == "proceed" else answers.nothing(200)
+    return answers.nothing(200)
 
 
 _POSTS = {"doDelete": _delete, "toggleLogKeep": _toggle_keep, "submitDescription": _describe}

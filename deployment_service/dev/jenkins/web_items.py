@@ -83,7 +83,10 @@ async def _dispatch_job(call: Call, job: Job, rest: list[str]) -> Answer:
 
 def _common(call: Call, item: Item, rest: list[str]) -> Answer:
     if not rest:
-        return answers.page(item.full_display_name)
+        if call.method == "DELETE":
+            _delete(call, item)
+            return answers.nothing(204)
+        return call.index(item.full_display_name)
     action = rest[0] if len(rest) == 1 else ""
     if action == "config.xml":
         return _config_xml(call, item)

@@ -62,7 +62,7 @@ async def dispatch(call: Call, path: list[str]) -> Answer:
     if head == "user" and len(rest) >= 2 and rest[1] == "api" and rest[0] in call.controller.users:
         return web_api.serve(call, rest[2:], beans_root.user(call, rest[0]), "user")
     if head == "computer" and rest[:1] in _BUILT_IN and rest[1:2] == ["api"]:
-        node = beans_root.computer(call.controller)
+        node = beans_root.computer(call)
         return web_api.serve(call, rest[2:], node, "masterComputer")
     return _action(call, [head, *rest])
 
@@ -81,8 +81,8 @@ def _action(call: Call, path: list[str]) -> Answer:
         return web_items.check_job_name(call, root)
     if path in (["quietDown"], ["cancelQuietDown"]):
         return _quiet_down(call, quiet=path == ["quietDown"])
-    if path == ["me"] or path == ["manage"] or path == ["computer"] or path == ["whoAmI"]:
-        return answers.page(path[0])
+    if path in (["me"], ["manage"], ["computer"], ["whoAmI"]):
+        return call.index(path[0])
     return _missing()
 
 
@@ -100,7 +100,7 @@ def _who_am_i(call: Call, rest: list[str]) -> Answer:
 
 
 def _computers(call: Call, rest: list[str]) -> Answer:
-    return web_api.serve(call, rest, beans_root.computers(call.controller), "computerSet")
+    return web_api.serve(call, rest, beans_root.computers(call), "computerSet")
 
 
 def _plugins(call: Call, rest: list[str]) -> Answer:
@@ -142,7 +142,7 @@ def _queue(call: Call, rest: list[str]) -> Answer:
         return _cancel_item(call)
     if len(rest) >= 2 and rest[0] == "item":
         return _queue_item(call, rest[1], rest[2:])
-    return answers.page("Build Queue") if not rest else _missing()
+    return call.index("Build Queue") if not rest else _missing()
 
 
 def _queue_item(call: Call, item_id: str, rest: list[str]) -> Answer:
@@ -159,6 +159,8 @@ def _queue_item(call: Call, item_id: str, rest: list[str]) -> Answer:
         return answers.nothing(204)
     if not rest:
         path = call.request.raw_path.partition("?")[0]
+        if not path.endswith("/"):
+            return call.index("")
         return answers.text(
             f"Queue item exists. For details check, for example, {path}api/json?tree="
             "cancelled,executable[url]"
