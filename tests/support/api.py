@@ -136,3 +136,57 @@ def _unpack(detail: any_pb2.Any) -> Any:
 
 def request_id() -> str:
     return str(uuid.uuid4())
+
+
+async def seed_deployment(api: Api, tenant: str, slug: str = "web", **columns: Any) -> uuid.UUID:
+    """A deployment with a READY job and one finished run, without any Jenkins."""
+    owner = await api.tenant(tenant)
+    async with api.database.acquire() as connection:
+        provider_id = await connection.fetchval(
+            """
+            INSERT INTO cicd_providers (tenant_id, slug, base_url) VALUES ($1, 'main', $2)
+            ON CONFLICT (tenant_id, slug) DO UPDATE SET base_url = $2 RETURNING provider_id
+            """,
+            owner.tenant_id,
+            NOBODY,
+        )
+        job_id = await connection.fetchval(
+            """
+            INSERT INTO cicd_jobs (tenant_id, provider_id, full_name, origin, state, next_try_time,
+                next_build_number, next_sweep_time)
+            VALUES ($1, $2, 'shop/' || $3, 'ADOPTED', 'READY', NULL, 1, now() + interval '1 day')
+            RETURNING job_id
+            """,
+            owner.tenant_id,
+            provider_id,
+            slug,
+        )
+        deployment_id = await connection.fetchval(
+            """
+            INSERT INTO deployments (tenant_id, slug, provider_id, job_kind, job_spec, labels)
+            VALUES ($1, $2, $3, 'EXISTING', $4, $5) RETURNING deployment_id
+            """,
+            owner.tenant_id,
+            slug,
+            provider_id,
+            {"full_name": f"shop/{slug}", "fixed_parameters": {}},
+            columns.get("labels", {}),
+        )
+        await connection.execute(
+            "INSERT INTO deployment_cicd_mappings (tenant_id, deployment_id, job_id) VALUES ($1, $2, $3)",
+            owner.tenant_id,
+            deployment_id,
+            job_id,
+        )
+        await connection.execute(
+            """
+            INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status,
+                rank, result, confirmed, generation, build_number, end_time)
+            VALUES ($1, $2, 1, $3, 'SERVICE', 'ENDED', 'COMPLETED', 351, 'SUCCESS', true, 1, 7, now())
+            """,
+            owner.tenant_id,
+            deployment_id,
+            job_id,
+        )
+    assert isinstance(deployment_id, uuid.UUID)
+    return deployment_id
