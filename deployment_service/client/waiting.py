@@ -10,7 +10,7 @@ from deployment_service.client.watch import Watch
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 # A final status that isn't confirmed yet may be confirmed without an event: then ask.
-_ASK_EVERY_S = 1.0
+_ASK_EVERY_S = 0.3
 # Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
 _ASK_ANYWAY_S = 15.0
 

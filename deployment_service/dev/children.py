@@ -50,7 +50,7 @@ class Child:
         process = self._process
         return process.pid if process and process.returncode is None else None
 
-    async def start(self, *, timeout_s: float = 30.0) -> Record:
+    async def start(self, *, timeout_s: float = 60.0) -> Record:
         """Start it and return the fields of its ``listening`` line."""
         self._ending = False
         self._ready = asyncio.get_running_loop().create_future()
