@@ -286,5 +286,7 @@ def _statuses(values: Iterable[pb.DeploymentStatus]) -> list[str]:
 def _provider_id(text: str, tenant: TenantRef, field: str) -> str:
     name = ProviderName.parse(text, field=field)
     if name.tenant != tenant.slug:
-        raise InvalidArgument(field, f"must be a provider of tenants/{tenant.slug}")
+        raise InvalidArgument(
+            field, f"must be a provider of tenants/{tenant.slug}", reason="WRONG_PARENT"
+        )
     return name.provider
