@@ -52,7 +52,9 @@ class ReconcileSteps:
         async def work(connection: Connection) -> int | None:
             if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
                 return None
-            await reconcile.note_number(connection, job, next_build_number)
+            await reconcile.note_number(
+                connection, job.tenant_id, job.job_id, next_build_number, generation=job.generation
+            )
             await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
             if not seen:
                 return None
@@ -69,7 +71,14 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
-            await reconcile.note_number(connection, job, next_build_number, made_again=True)
+            await reconcile.note_number(
+                connection,
+                job.tenant_id,
+                job.job_id,
+                next_build_number,
+                generation=job.generation,
+                made_again=True,
+            )
 
         await self._database.transaction(work)
 

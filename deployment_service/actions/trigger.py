@@ -16,7 +16,7 @@ from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.runs import ACCEPTED_BY_JENKINS, end_without_build, observe
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
-from deployment_service.storage import dispatch, reports
+from deployment_service.storage import dispatch, reconcile, reports
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.dispatch import Claimed
 
@@ -44,9 +44,20 @@ class TriggerSteps:
         next_build_number: int,
         session: str | None,
     ) -> None:
-        """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost."""
+        """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost.
+
+        ``next_build_number`` and ``session``: as the job was read just before.
+        """
 
         async def work(connection: Connection) -> bool:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await reconcile.note_number(
+                connection,
+                run.tenant_id,
+                run.job_id,
+                next_build_number,
+                generation=run.generation,
+            )
             return await dispatch.begin_send(
                 connection,
                 run,

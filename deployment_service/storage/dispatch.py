@@ -32,7 +32,7 @@ _CLAIM = """
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
         c.first_build_number, c.look_count, c.look_time, c.look_session, c.trigger_deadline < now() AS overdue,
-        j.full_name, j.provider_id, j.correlation
+        j.full_name, j.provider_id, j.correlation, j.generation
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
 """
 _BEGIN_SEND = """
@@ -99,6 +99,7 @@ class Claimed:
     full_name: str
     provider_id: uuid.UUID
     correlation: str | None
+    generation: int
 
 
 async def claim(

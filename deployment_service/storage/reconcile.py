@@ -73,9 +73,12 @@ _JOB_WAS_READ = """
         next_sweep_time = now() + $4::interval * (0.75 + random() / 2)
     WHERE tenant_id = $1 AND job_id = $2
 """
-# The numbers start again when a job is deleted and made anew.
+# The numbers start again when a job is deleted and made anew: then the next number is one that has been seen.
 _NOTE_NUMBER = """
-    UPDATE cicd_jobs SET generation = generation + ($3 OR $4 < next_build_number)::int, next_build_number = $4
+    UPDATE cicd_jobs AS j SET next_build_number = $4, generation = generation + (
+        $3 OR $4 < coalesce(next_build_number, 0) OR EXISTS (
+            SELECT FROM deployment_runs AS r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id
+                AND r.generation = j.generation AND r.build_number >= $4))::int
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $5 AND ($3 OR next_build_number IS DISTINCT FROM $4)
 """
 _NOTE_SEEN = """
@@ -193,11 +196,20 @@ async def job_was_read(
 
 
 async def note_number(
-    connection: Connection, job: ReadJob, next_build_number: int, *, made_again: bool = False
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_id: uuid.UUID,
+    next_build_number: int,
+    *,
+    generation: int,
+    made_again: bool = False,
 ) -> None:
-    """Write down the next number of a locked job; a new generation begins if it has fallen."""
+    """Write down the next number of a locked job; a new generation begins if it has fallen.
+
+    ``generation`` is the one that was known when Jenkins was asked.
+    """
     await connection.execute(
-        _NOTE_NUMBER, job.tenant_id, job.job_id, made_again, next_build_number, job.generation
+        _NOTE_NUMBER, tenant_id, job_id, made_again, next_build_number, generation
     )
 
 

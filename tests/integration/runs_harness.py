@@ -21,8 +21,8 @@ from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from tests.integration.jobs_harness import LIMITS, Jobs, eventually, jenkins_client
 
 QUICK = DispatcherSettings(
-    request_timeout_s=2.0,
-    send_within_s=2.0,
+    request_timeout_s=1.0,
+    send_within_s=1.0,
     quarantine_s=0.2,
     between_looks_s=0.2,
     first_retry_s=0.05,

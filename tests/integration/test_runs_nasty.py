@@ -1,0 +1,357 @@
+"""The nasty cases: whatever is lost, late, restarted or made again, a run gets one build at most (P3), and
+its end becomes known (P4)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from xml.etree.ElementTree import tostring
+
+import pytest
+import pytest_asyncio
+
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
+from deployment_service.dev.jenkins.faults import NotificationFault, RequestFault
+from deployment_service.dev.jenkins.model import Result
+from tests.fixtures_stack import Databases
+from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
+from tests.integration.runs_harness import Runs, plugin, runs_of
+
+TRIGGER = "/buildWithParameters"
+
+
+@pytest_asyncio.fixture
+async def jenkins() -> AsyncIterator[JenkinsSimulator]:
+    async with JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0, executors=8)) as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture
+async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Jobs]:
+    async with jobs_of(databases, jenkins.url, webhook_base_url="") as process:
+        await process.create("web", shell())
+        yield process
+
+
+@pytest_asyncio.fixture
+async def runs(jobs: Jobs) -> AsyncIterator[Runs]:
+    async with runs_of(jobs) as process:
+        yield process
+
+
+@pytest_asyncio.fixture
+async def client(jenkins: JenkinsSimulator) -> AsyncIterator[JenkinsProvider]:
+    provider = JenkinsProvider(jenkins.url, "admin", DEFAULT_API_TOKEN, timeout_s=5)
+    yield provider
+    await provider.close()
+
+
+def configure(jenkins: JenkinsSimulator, **changes: Any) -> None:
+    job = jenkins.job("demo.web")
+    job.config = replace(job.config, **changes)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RequestFault("POST", TRIGGER, count=1, reset=True, do_work=True),
+        RequestFault("POST", TRIGGER, count=1, reset=True),
+        RequestFault("POST", TRIGGER, count=1, status=502, do_work=True),
+        RequestFault("POST", TRIGGER, count=1, status=503),
+        RequestFault("POST", TRIGGER, count=1, status=500, do_work=True),
+        RequestFault("POST", TRIGGER, count=1, status=500),
+        RequestFault("POST", TRIGGER, count=1, login_page=True),
+        RequestFault("POST", TRIGGER, count=1, delay_after_s=1.5),
+        RequestFault("GET", "/job/demo.web/api/json", count=2, status=502),
+        RequestFault("GET", "/queue/", count=5, reset=True),
+        RequestFault("GET", "/computer/", count=5, status=500),
+    ],
+    ids=lambda fault: (
+        f"{fault.method}-{fault.status or ('reset' if fault.reset else 'slow')}-{fault.do_work}"
+    ),
+)
+async def test_a_lost_answer_runs_nothing_twice(
+    runs: Runs, jenkins: JenkinsSimulator, fault: RequestFault
+) -> None:
+    """P3, P4: the answer to a trigger is lost, or what is asked later fails for a while."""
+    jenkins.faults.add(fault)
+    started = await runs.start("web", remaining_s=0.1)
+    await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
+    assert [kind for kind, _, _ in await runs.history()] == [
+        "STATUS_UPDATE",
+        "RUN_START",
+        "STATUS_UPDATE",
+    ]
+
+
+async def test_two_internal_errors_are_a_refusal(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3: none only together with a DEPLOYMENT_RUN_FAILURE that says why."""
+    jenkins.faults.add(RequestFault("POST", TRIGGER, status=500))
+    started = await runs.start("web", remaining_s=0.1)
+    row = await runs.until(started.run_id, status="FAILED")
+    assert row["failure_cause"] == "TRIGGER_REJECTED"
+    assert jenkins.ledger.builds() == []
+
+
+async def test_an_unclear_request_is_not_repeated_if_numbers_are_missing(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P3: log rotation of 1: a build may have been ours and is gone."""
+    jenkins.faults.add(RequestFault("POST", TRIGGER, reset=True))
+    job = jenkins.job("demo.web")
+    started = await runs.start("web", remaining_s=0.1)
+
+    async def sent() -> bool:
+        return bool((await runs.run(started.run_id))["unclear_until"])
+
+    await eventually(sent, "the request was announced")
+    job.next_build_number += 1
+    row = await runs.until(started.run_id, status="FAILED")
+    assert (row["failure_cause"], row["confirmed"]) == ("TRIGGER_OUTCOME_UNKNOWN", False)
+    assert jenkins.ledger.builds() == []
+
+
+async def test_a_job_that_can_not_name_runs_is_never_triggered_twice(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: correlation QUEUE_ITEM: after an unclear outcome nothing is posted again."""
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await runs.jobs.create("plain", adopt("plain"))
+    jenkins.faults.add(RequestFault("POST", "/job/plain/build", count=1, reset=True))
+    started = await runs.start("plain", remaining_s=0.1)
+    row = await runs.until(started.run_id, status="FAILED")
+    assert row["failure_cause"] == "TRIGGER_OUTCOME_UNKNOWN"
+    assert jenkins.ledger.builds(job="plain") == []
+
+
+async def test_a_job_that_can_not_name_runs_is_tied_by_its_queue_item(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await runs.jobs.create("plain", adopt("plain"))
+    started = await runs.start("plain")
+    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    assert (row["build_number"], row["queue_id"]) == (1, 1)
+
+
+async def test_a_second_run_that_jenkins_folds_gets_no_build_of_its_own(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: a Location that another run owns never gets a second owner."""
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await jobs.create("plain", adopt("plain"))
+    jenkins.hold("plain")
+    async with runs_of(jobs) as runs:
+        first = await runs.start("plain")
+        await runs.until(first.run_id, build_number=1)
+        second = await runs.start("plain", allow_concurrent=True)
+        third = await runs.start("plain", allow_concurrent=True)
+        row = await runs.until(third.run_id, status="FAILED")
+        assert row["failure_cause"] == "TRIGGER_REJECTED"
+        jenkins.release("plain", 1)
+
+        async def second_builds() -> bool:
+            return bool(jenkins.release("plain", 2)) if 2 in jenkins.job("plain").builds else False
+
+        await eventually(second_builds, "the second build starts")
+        await runs.until(second.run_id, status="COMPLETED", build_number=2)
+
+
+async def test_cancelled_in_the_queue(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P4: a build that is cancelled while queued sends no webhook at all."""
+    jenkins.hold("demo.web")
+    first = await runs.start("web")
+    await runs.until(first.run_id, build_number=1)
+    second = await runs.start("web", allow_concurrent=True)
+    row = await runs.until(second.run_id, waiting_for="QUEUE")
+    await client.cancel_queue_item(row["queue_id"])
+    row = await runs.until(second.run_id, status="CANCELLED")
+    assert row["failure_cause"] == "CANCELLED_IN_JENKINS"
+    assert (await runs.history())[-1] == ("RUN_FAILURE", "RUNNING", "CANCELLED")
+
+
+async def test_aborted_while_building(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P4"""
+    jenkins.hold("demo.web")
+    started = await runs.start("web")
+    await runs.until(started.run_id, build_number=1)
+    await client.stop_build("demo.web", 1)
+    row = await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+    assert row["result"] == "ABORTED"
+
+
+async def test_jenkins_is_killed_while_it_builds(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P4: a freestyle build ended by SIGKILL sends nothing and is 404 for ever."""
+    jenkins.hold("demo.web")
+    started = await runs.start("web")
+    await runs.until(started.run_id, build_number=1)
+    await jenkins.restart(hard=True)
+    row = await runs.until(started.run_id, status="FAILED")
+    assert row["failure_cause"] == "BUILD_LOST"
+    assert (await runs.history())[-1] == ("STATUS_UPDATE", "RUNNING", "FAILED")
+
+
+async def test_jenkins_is_stopped_while_it_builds(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P4: SIGTERM aborts a freestyle build and sends nothing either."""
+    jenkins.hold("demo.web")
+    started = await runs.start("web")
+    await runs.until(started.run_id, build_number=1)
+    await jenkins.restart()
+    await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+
+
+async def test_jenkins_is_killed_right_after_it_accepted(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: the queue item of the last seconds is gone: a failure that says so, and no second request."""
+    jenkins.hold("demo.web")
+    first = await runs.start("web")
+    await runs.until(first.run_id, build_number=1)
+    second = await runs.start("web", allow_concurrent=True)
+    await runs.until(second.run_id, waiting_for="QUEUE")
+    await jenkins.restart(hard=True)
+    row = await runs.until(second.run_id, status="FAILED")
+    assert row["failure_cause"] == "BUILD_LOST"
+    assert jenkins.ledger.builds(run_id=str(second.run_id)) == []
+    assert (await runs.history())[-1][0] == "RUN_FAILURE"
+
+
+async def test_a_stranger_under_our_queue_id_is_not_ours(
+    jobs: Jobs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P3: after a crash queue ids start again at 1."""
+    async with runs_of(jobs, reconcile=False) as runs:
+        jenkins.hold("demo.web")
+        started = await runs.start("web")
+        queue_id = (await runs.run(started.run_id))["queue_id"]
+        jenkins.forget_queue_item(queue_id)
+        await jenkins.restart(hard=True)
+        reply = await client.trigger(
+            "demo.web", {"DEPLOYMENT_RUN_ID": ""}, parameterised=True, timeout_s=5
+        )
+        assert reply.queue_id == queue_id
+    async with runs_of(jobs, dispatch=False) as runs:
+        row = await runs.until(started.run_id, status="FAILED")
+        assert row["failure_cause"] == "BUILD_LOST"
+
+
+async def test_a_rebuild_of_a_running_build_is_an_external_run(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P3: it repeats our parameter under a new number and never overwrites the run."""
+    jenkins.hold("demo.web")
+    started = await runs.start("web")
+    await runs.until(started.run_id, build_number=1)
+    configure(jenkins, concurrent=True)
+    await client.trigger(
+        "demo.web", {"DEPLOYMENT_RUN_ID": str(started.run_id)}, parameterised=True, timeout_s=5
+    )
+
+    async def two() -> bool:
+        return len(await runs.runs()) == 2
+
+    await eventually(two, "the rebuild is a run of its own")
+    jenkins.release("demo.web", 2, Result.FAILURE)
+    jenkins.release("demo.web", 1)
+    await runs.until(started.run_id, status="COMPLETED", build_number=1, confirmed=True)
+    (_, rebuild) = await runs.runs()
+    await runs.until(rebuild["run_id"], status="FAILED", build_number=2, source="EXTERNAL")
+    assert (await runs.deployment())["status"] == "FAILED"
+
+
+async def test_the_rebuild_is_heard_of_first(jobs: Jobs, jenkins: JenkinsSimulator) -> None:
+    """P2: the lowest number that carries the id is the run's, whatever came first."""
+    async with runs_of(jobs, reconcile=False) as runs:
+        jenkins.hold("demo.web")
+        started = await runs.start("web")
+        job_id = (await jobs.row())["job_id"]
+        ours = {"run_id": str(started.run_id), "parameters_known": True}
+        await runs.tell(plugin(job_id, 2, "FINALIZED", "FAILURE", **ours))
+        assert (await runs.run(started.run_id))["build_number"] == 2
+        await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS", **ours))
+        row, stranger = await runs.runs()
+        assert (row["build_number"], row["status"]) == (1, "COMPLETED")
+        assert (stranger["build_number"], stranger["status"]) == (2, "FAILED")
+        assert stranger["source"] == "EXTERNAL"
+        assert (await runs.deployment())["status"] == "FAILED"
+
+
+async def test_the_job_is_made_again_with_number_one(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P2: the new #1 is another build than the old one."""
+    first = await runs.start("web")
+    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+    second = await runs.start("web")
+    await runs.until(second.run_id, status="COMPLETED", confirmed=True)
+    xml = tostring(jenkins.job("demo.web").xml, encoding="unicode")
+    await client.delete_job("demo.web")
+    jenkins.create_job("demo.web", xml)
+    third = await runs.start("web")
+    row = await runs.until(third.run_id, status="COMPLETED", confirmed=True)
+    assert (row["build_number"], row["generation"]) == (1, 2)
+    assert (await runs.deployment())["current_run_id"] == third.run_id
+
+
+async def test_reading_finds_builds_nobody_told_us_of(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
+) -> None:
+    """P4: a poke reads the whole job."""
+    await client.trigger("demo.web", {}, parameterised=True, timeout_s=5)
+    job_id = (await runs.jobs.row())["job_id"]
+    await runs.tell(plugin(job_id, 9, "STARTED", job_path="job/wrong/"))
+
+    async def found() -> bool:
+        return [row["status"] for row in await runs.runs()] == ["COMPLETED"]
+
+    await eventually(found, "the build is an external run")
+
+
+async def test_a_disabled_job_is_refused_at_once(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3: permanent refusals fail at once, in words that help."""
+    configure(jenkins, disabled=True)
+    started = await runs.start("web")
+    row = await runs.run(started.run_id)
+    assert (row["status"], row["failure_cause"]) == ("FAILED", "TRIGGER_REJECTED")
+    assert "Enable it" in row["failure_message"]
+
+
+async def test_the_trigger_deadline(jobs: Jobs, jenkins: JenkinsSimulator) -> None:
+    """P3: with Jenkins away the run fails in the end, and nothing was started."""
+    async with runs_of(jobs, trigger_deadline_s=0.5) as runs:
+        await jenkins.stop()
+        started = await runs.start("web", remaining_s=0.1)
+        row = await runs.until(started.run_id, status="FAILED")
+        assert (row["failure_cause"], row["confirmed"]) == ("TRIGGER_DEADLINE", True)
+
+
+async def test_two_replicas_share_the_work(jobs: Jobs, jenkins: JenkinsSimulator) -> None:
+    """P3: never two triggers for one run."""
+    async with runs_of(jobs) as one, runs_of(jobs) as other:
+        for number in range(5):
+            await jobs.create(f"d{number}", shell())
+        started = [
+            await (one if number % 2 else other).start(f"d{number}", remaining_s=0.0)
+            for number in range(5)
+        ]
+        for start in started:
+            await one.until(start.run_id, status="COMPLETED", confirmed=True)
+            assert len(jenkins.ledger.builds(run_id=str(start.run_id))) == 1
+
+
+async def test_webhooks_dropped_doubled_and_disordered(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P4: with all webhooks lost, reading finds the end."""
+    jenkins.faults.add(NotificationFault(drop=True))
+    async with runs_of(jobs) as runs:
+        started = await runs.start("web")
+        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
