@@ -12,6 +12,7 @@ from deployment_service.dev.jenkins import (
     SimulatedUser,
     SimulatorConfig,
 )
+from tests.conformance.receiver import Receiver
 
 
 @pytest.fixture
@@ -23,3 +24,12 @@ async def jenkins() -> AsyncIterator[JenkinsSimulator]:
     }
     async with JenkinsSimulator(SimulatorConfig(users=users)) as simulator:
         yield simulator
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of notifications, whose slow answers take longer than a short timeout."""
+    receiver = Receiver(slow_s=0.4)
+    async with await receiver.serve():
+        yield receiver
+        await receiver.finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -22,7 +21,7 @@ SPECIAL = {
     "cancelled-in-queue",
     "api-state-during-notifications",
 }
-FAST = 0.05
+FAST_S = 0.2
 COMMANDS = {
     "FAILURE": "exit 1",
     "UNSTABLE": "exit 2",
@@ -57,16 +56,6 @@ def property_xml(*endpoints: str) -> str:
     return f"<{_PLUGIN}HudsonNotificationProperty><endpoints>{inner}</endpoints></{_PLUGIN}HudsonNotificationProperty>"
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver of notifications."""
-    receiver = Receiver(slow_s=FAST * 3)
-    server = await receiver.serve()
-    async with server:
-        yield receiver
-        await receiver.finish()
-
-
 def ordinary_recordings() -> list[tuple[str, str]]:
     """Recordings of one build with one endpoint."""
     return [
@@ -86,13 +75,13 @@ async def test_06_requests_of_a_build(receiver: Receiver, version: str, name: st
         url = endpoint.pop("url").replace(":18090", f":{receiver.port}").replace(":18099", ":1")
         settings: dict[str, Any] = {"branch": ".*" if version == "1.19" else None, **endpoint}
         if "slow" in name:
-            settings["timeout"] = int(FAST * 1000)
+            settings["timeout"] = int(FAST_S * 1000)
         command = COMMANDS[recorded["build"]["result"]]
         if name == "loglines":
             command = "echo one\necho two\necho three"
         xml = freestyle(command, properties=property_xml(endpoint_xml(url, **settings)), unstable=2)
         await _run(jenkins, job, xml, recorded["build"]["result"])
-    assert _comparable(receiver.requests) == _recorded(recorded["requests"])
+    assert comparable(receiver.requests) == recorded_requests(recorded["requests"])
 
 
 async def _run(jenkins: JenkinsSimulator, job: str, xml: str, result: str) -> None:
@@ -106,12 +95,13 @@ async def _run(jenkins: JenkinsSimulator, job: str, xml: str, result: str) -> No
     assert (await jenkins.wait_for(build)).name == result
 
 
-def _recorded(requests: list[dict[str, Any]]) -> list[Any]:
+def recorded_requests(requests: list[dict[str, Any]]) -> list[Any]:
+    """What the real plugin sent, ready to be compared."""
     kept = [(r["request_line"], [(n, v) for n, v in r["headers"]], r["body"]) for r in requests]
-    return _comparable(kept)
+    return comparable(kept)
 
 
-def _comparable(requests: list[tuple[str, list[tuple[str, str]], str]]) -> list[Any]:
+def comparable(requests: list[tuple[str, list[tuple[str, str]], str]]) -> list[Any]:
     """Request line, header names and values in order, keys and values of the body in order."""
     return [
         (blot(line), [(n, blot(v)) for n, v in headers if n != "Content-Length"], _body(body))
@@ -147,7 +137,7 @@ async def test_06_two_endpoints_first_refused(receiver: Receiver, version: str):
         )
         xml = freestyle("true", properties=property_xml(*endpoints))
         await _run(jenkins, f"n{version.replace('.', '')}-two", xml, "SUCCESS")
-    assert _comparable(receiver.requests) == _recorded(recorded["requests"])
+    assert comparable(receiver.requests) == recorded_requests(recorded["requests"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -187,7 +177,7 @@ async def test_06_rich(receiver: Receiver, version: str):
         story = Story(jenkins, "")
         await story.trigger(f"/job/{job}/buildWithParameters?delay=0sec")
         await story.finished(job, 1)
-    assert _comparable(receiver.requests) == _recorded(recorded["requests"])
+    assert comparable(receiver.requests) == recorded_requests(recorded["requests"])
 
 
 async def test_06_cancelled_in_queue_sends_nothing(jenkins: JenkinsSimulator, receiver: Receiver):

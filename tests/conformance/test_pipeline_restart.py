@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
 from deployment_service.dev.jenkins import JenkinsSimulator, Result, SimulatorConfig
 from tests.conformance.receiver import Receiver
 from tests.conformance.story import Story, freestyle, item_id, pipeline, recording, until
-from tests.conformance.test_notifications import _comparable, _recorded, endpoint_xml, property_xml
+from tests.conformance.test_notifications import (
+    comparable,
+    endpoint_xml,
+    property_xml,
+    recorded_requests,
+)
 
 PIPELINE = "08-pipeline"
 RESTART = "09-restart"
 SLOW = freestyle("sleep 60")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver of notifications."""
-    receiver = Receiver()
-    server = await receiver.serve()
-    async with server:
-        yield receiver
-        await receiver.finish()
 
 
 async def test_08_pipeline(receiver: Receiver):
@@ -61,7 +55,7 @@ async def test_08_pipeline(receiver: Receiver):
         await story.replay("failure")
         await jenkins.wait_for(bad)
         story.check()
-    assert _comparable(receiver.requests) == _recorded(
+    assert comparable(receiver.requests) == recorded_requests(
         recording(PIPELINE, "notifications")["requests"]
     )
 
@@ -128,7 +122,7 @@ async def test_09_killed_builds_are_never_completed(receiver: Receiver, signal: 
         await until(lambda: "sleep 60" in build.console.raw)
         await jenkins.restart(hard=signal == "SIGKILL")
         recorded = recording(RESTART, "notifications-of-killed-builds")[signal]
-        assert _comparable(receiver.requests) == _recorded(recorded)
+        assert comparable(receiver.requests) == recorded_requests(recorded)
         if signal == "SIGKILL":
             await story.replay("running-freestyle-after-SIGKILL")
             await story.replay("job-after-SIGKILL")

@@ -92,7 +92,7 @@ def phases(receiver: Receiver) -> list[str]:
             "QUEUED STARTED STARTED COMPLETED FINALIZED",
         ),
         (NotificationFault(phase="COMPLETED", reorder=True), "QUEUED STARTED FINALIZED COMPLETED"),
-        (NotificationFault(phase="QUEUED", delay_s=0.15), "STARTED COMPLETED FINALIZED QUEUED"),
+        (NotificationFault(phase="QUEUED", delay_s=0.5), "STARTED COMPLETED FINALIZED QUEUED"),
     ],
 )
 async def test_notifications_get_lost_doubled_and_out_of_order(

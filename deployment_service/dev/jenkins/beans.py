@@ -8,7 +8,7 @@ from .beans_builds import (
     PIPELINE_RUN_BEAN,
     BuildReference,
 )
-from .beans_items import FOLDER_BEAN, JOB_BEANS
+from .beans_items import FOLDER_BEAN, JOB_BEANS, VIEW_BEAN, AllView
 from .beans_queue import QUEUE_ITEM_BEANS
 from .beans_shared import (
     CAUSES_BEAN,
@@ -34,6 +34,7 @@ _FIXED: dict[type, Bean] = {
     ParametersProperty: PROPERTY_BEAN,
     BuildReference: BUILD_REFERENCE_BEAN,
     Folder: FOLDER_BEAN,
+    AllView: VIEW_BEAN,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .beans_builds import DISPLAY_ACTION
@@ -20,6 +21,13 @@ _JOB_CLASS = {
 _UNSUCCESSFUL = (Result.UNSTABLE, Result.FAILURE, Result.NOT_BUILT, Result.ABORTED)
 _BUILDS_SHOWN = 100
 _RECENT = 5
+
+
+@dataclass(frozen=True)
+class AllView:
+    """The one view that each folder has."""
+
+    folder: Folder
 
 
 def color_of(job: Job) -> str:
@@ -168,18 +176,21 @@ _PIPELINE_TAIL = (
 _FOLDER_TAIL = (
     P("healthReport", lambda f, c: []),
     P("jobs", lambda f, c: c.visible(f)),
-    P("primaryView", lambda f, c: view_of(f, c)),
-    P("views", lambda f, c: [view_of(f, c)]),
+    P("primaryView", lambda f, c: AllView(f)),
+    P("views", lambda f, c: [AllView(f)]),
 )
 
 
-def view_of(folder: Folder, ctx: Any) -> Shown:
-    """The one view that each folder has."""
-    name = "All" if folder.parent else "all"
-    values = {"name": name, "url": ctx.absolute(folder.url)}
-    return Shown("hudson.model.AllView", values, visibility=2)
-
-
+VIEW_BEAN = Bean(
+    "hudson.model.AllView",
+    (
+        P("description", lambda v, c: None),
+        P("jobs", lambda v, c: c.visible(v.folder)),
+        P("name", lambda v, c: "All" if v.folder.parent else "all", 2),
+        P("property", lambda v, c: [], inline=True),
+        P("url", lambda v, c: c.absolute(v.folder.url), 2),
+    ),
+)
 JOB_BEANS = {
     JobKind.FREESTYLE: Bean(_JOB_CLASS[JobKind.FREESTYLE], _JOB + _FREESTYLE_TAIL),
     JobKind.PIPELINE: Bean(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .beans_builds import estimated_duration_ms
-from .beans_items import view_of
+from .beans_items import AllView
 from .beans_shared import Shown
 from .call import ApiContext, Call
 from .controller import Controller
@@ -24,7 +24,7 @@ _PLUGINS = {
 def hudson(call: Call) -> Shown:
     """The root of the API."""
     controller, ctx = call.controller, ApiContext(call)
-    view = view_of(controller.root, ctx)
+    view = AllView(controller.root)
     reason = None
     return Shown(
         "hudson.model.Hudson",

@@ -50,5 +50,5 @@ class SimulatorConfig:
     queue_saved_every_s: float = 60.0
     """A hard kill loses the queue items that are younger than this."""
     start_up_s: float = 0.0
-    """How long everything is answered 503 after a start or restart."""
+    """How long everything is answered 503 after a restart."""
     fault_seed: int = 0

@@ -22,8 +22,8 @@ _FINISHED = {Result.SUCCESS, Result.FAILURE, Result.UNSTABLE}
 
 async def notify(controller: Controller, build: Build, phase: str, timestamp_ms: int) -> None:
     """Tell every endpoint of the job; the build waits until all have answered or given up."""
-    plugin = controller.config.notification_plugin
-    if plugin is None:
+    await controller.until_up()
+    if controller.config.notification_plugin is None:
         return
     # The plugin gives QUEUED and FINALIZED no listener: those leave no trace in the console.
     to_console = phase in ("STARTED", "COMPLETED")

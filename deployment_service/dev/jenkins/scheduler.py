@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 
 from .beans_builds import estimated_duration_ms
@@ -108,10 +109,10 @@ class BuildQueue:
         item = self._live.get(item_id) or self._left.get(item_id)
         if item is None or item.state is not ItemState.LEFT:
             return item
-        if self._clock.now() - item.left_at >= self._left_item_ttl_s:
-            del self._left[item_id]
-            return None
-        return item
+        return None if self._is_forgotten(item) else item
+
+    def _is_forgotten(self, item: QueueItem) -> bool:
+        return self._clock.now() - item.left_at >= self._left_item_ttl_s
 
     def cancel(self, item: QueueItem) -> bool:
         """Take an item out; False if it had left already."""
@@ -218,6 +219,8 @@ class BuildQueue:
         self._stop_timer(item.id)
         self._live.pop(item.id, None)
         item.state, item.left_at, item.why = ItemState.LEFT, self._clock.now(), None
+        for oldest in list(itertools.takewhile(self._is_forgotten, self._left.values())):
+            del self._left[oldest.id]
         self._left[item.id] = item
 
 

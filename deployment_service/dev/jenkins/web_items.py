@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from . import answers, web_api, web_builds, web_triggers
 from .answers import Answer
-from .beans_items import view_of
-from .call import ApiContext, Call
+from .beans_items import AllView
+from .call import Call
 from .jobxml import BadXml, JobKind, parse_xml, set_text, write_xml
 from .model import Folder, Item, Job, encode_segment
 from .permissions import Permission
@@ -51,7 +51,7 @@ async def dispatch_folder(call: Call, folder: Folder, rest: list[str]) -> Answer
             return await dispatch(call, folder, rest[1:])
         if rest[1].lower() == "all":
             if rest[2:3] == ["api"]:
-                return web_api.serve(call, rest[3:], view_of(folder, ApiContext(call)), "allView")
+                return web_api.serve(call, rest[3:], AllView(folder), "allView")
             return await dispatch_folder(call, folder, rest[2:])
     if rest[:1] == ["api"]:
         return web_api.serve(call, rest[1:], folder, _XML_NAMES[folder.config.kind])

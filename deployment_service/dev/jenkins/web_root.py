@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from . import answers, beans_root, web_api, web_items
 from .answers import Answer
-from .beans_items import view_of
+from .beans_items import AllView
 from .beans_shared import Shown
-from .call import ApiContext, Call
+from .call import Call
 from .model import QueueItem
 from .permissions import Permission
 
@@ -40,18 +40,7 @@ async def dispatch(call: Call, path: list[str]) -> Answer:
         return await web_items.dispatch(call, call.controller.root, rest)
     if head == "view" and rest and rest[0] == "all":
         if rest[1:2] == ["api"]:
-            view = view_of(call.controller.root, ApiContext(call))
-            shown = Shown(
-                view.java_class,
-                {
-                    "description": None,
-                    "jobs": ApiContext(call).visible(call.controller.root),
-                    **view.values,
-                    "property": [],
-                },
-                visibility=2,
-            )
-            return web_api.serve(call, rest[2:], shown, "allView")
+            return web_api.serve(call, rest[2:], AllView(call.controller.root), "allView")
         return await dispatch(call, rest[1:])
     if head in _API_ROOTS and rest[:1] == ["api"]:
         return _API_ROOTS[head](call, rest[1:])
