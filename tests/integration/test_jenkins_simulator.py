@@ -207,6 +207,8 @@ async def test_quiet_paths_and_other_verbs():
             f"{client.jenkins.url}/job/j/",
         )
         assert (await client.get("//job//j/api/json/")).status == 200
+        # Case does not tell names apart, and the answer shows the name as it was given.
+        assert (await client.json("job/J/api/json"))["name"] == "j"
         for verb in ("HEAD", "PUT"):
             response = await client.http.request(
                 verb, f"{client.jenkins.url}/job/j/buildWithParameters"

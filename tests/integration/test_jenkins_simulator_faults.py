@@ -159,6 +159,10 @@ async def test_everything_can_be_driven_over_http(client: Client):
     counts = (await client.json("_simulator/requests"))["counts"]
     assert {"method": "GET", "path": "/api/json", "count": 1} in counts
     assert (await client.post("_simulator/release", json={"job": "none"})).status == 400
+    await client.control("user", name="viewer", api_token="t", permissions=["OVERALL_READ"])
+    headers = {"Authorization": aiohttp.encode_basic_auth("viewer", "t")}
+    assert (await client.get("api/json", headers=headers)).status == 200
+    assert (await client.get("job/j/api/json", headers=headers)).status == 404
     assert (await client.get("_simulator/unknown")).status == 404
 
 

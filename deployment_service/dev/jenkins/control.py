@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from .config import SimulatedUser
 from .faults import NotificationFault, RequestFault
 from .model import Result
+from .permissions import ALL_PERMISSIONS, Permission
 
 if TYPE_CHECKING:
     from .simulator import JenkinsSimulator
@@ -51,6 +53,7 @@ class ControlApi:
             "release": self._release,
             "forget": self._forget,
             "clock": self._advance,
+            "user": self._user,
         }
 
     async def _ledger(self, _: Arguments) -> Any:
@@ -109,6 +112,14 @@ class ControlApi:
 
     async def _forget(self, arguments: Arguments) -> Any:
         self._simulator.forget_queue_item(int(arguments["id"]))
+        return {}
+
+    async def _user(self, arguments: Arguments) -> Any:
+        """Add or replace a user: name, password, api_token, permissions by name or id."""
+        named = arguments.get("permissions", [permission.name for permission in ALL_PERMISSIONS])
+        permissions = frozenset(Permission.parse(name) for name in named)
+        user = SimulatedUser(arguments.get("password"), arguments.get("api_token"), permissions)
+        self._simulator.set_user(arguments["name"], user)
         return {}
 
     async def _advance(self, arguments: Arguments) -> Any:

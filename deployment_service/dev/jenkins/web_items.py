@@ -30,7 +30,7 @@ _XML_NAMES = {
 
 async def dispatch(call: Call, folder: Folder, rest: list[str]) -> Answer:
     """Answer a request below `job/` of a folder: names lead downwards, the rest is an action."""
-    item = folder.items.get(rest[0]) if rest else None
+    item = folder.find(rest[0]) if rest else None
     if item is None:
         raise answers.not_found()
     if not call.caller.may(Permission.ITEM_READ):
