@@ -3,6 +3,7 @@
 ``database_url``   the URL of a fresh, migrated database, dropped after the test
 ``empty_database_url``  the same without the schema
 ``databases``      that database opened under the service's roles: ``databases.api``, ``databases.worker``
+``stack``          the whole system, fresh: PostgreSQL, simulator, service and gateway as real processes
 ``postgres``       the server, shared: a test that stops or kills one starts its own EmbeddedPostgres
 """
 
@@ -14,9 +15,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
+from deployment_service.dev.options import StackOptions
 from deployment_service.dev.postgres import EmbeddedPostgres
+from deployment_service.dev.stack import DevStack
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.migrate import migrate
 
@@ -65,6 +69,17 @@ async def databases(database_url: str) -> AsyncIterator[Databases]:
     finally:
         await api.close()
         await worker.close()
+
+
+@pytest_asyncio.fixture
+async def stack(request: pytest.FixtureRequest) -> AsyncIterator[DevStack]:
+    """Options of its own: ``@pytest.mark.parametrize("stack", [StackOptions(...)], indirect=True)``.
+
+    What the processes said is shown if the test fails.
+    """
+    options = getattr(request, "param", StackOptions())
+    async with DevStack(options, sink=lambda name, line: print(f"{name:>8} | {line}")) as stack:
+        yield stack
 
 
 @asynccontextmanager

@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.text import Text
 
 from deployment_service.client import DeploymentClient, DeploymentServiceError
-from deployment_service.client.cli_output import event_line, last, status_word
+from deployment_service.client.cli_output import event_line, status_word
 from deployment_service.client.waiting import FINAL
 from deployment_service.dev.children import StackError
+from deployment_service.dev.demo_check import Told, differences
 from deployment_service.dev.demo_view import Board
 from deployment_service.dev.jenkins import LedgerBuild
 from deployment_service.dev.postgres import PostgresFailed
@@ -41,7 +42,6 @@ pipeline {
   }
 }
 """
-_EXPECTED = {"SUCCESS": "completed", "FAILURE": "failed", "ABORTED": "cancelled"}
 _JOBS_WITHIN_S = 20.0
 _RUNS_WITHIN_S = 45.0
 
@@ -222,24 +222,14 @@ class Demo:
         return ledger_reader(self._stack)
 
     def _compare(self, builds: Sequence[LedgerBuild]) -> None:
-        """What the stream said against what happened: for each run one build, and its result."""
-        problems = []
-        for planned in PLAN:
-            row, run = self.board.rows[planned.slug], self._runs[planned.slug]
-            said = f"{planned.slug}: the stream says {status_word(row.status)}, build {row.build}"
-            ours = [one for one in builds if one.parameters.get("DEPLOYMENT_RUN_ID") == run.uid]
-            if len(ours) != 1:
-                problems.append(f"{said}; Jenkins made {len(ours)} builds of run {last(run.name)}")
-                continue
-            happened = _EXPECTED.get(ours[0].result or "", f"result {ours[0].result}")
-            if (status_word(row.status), row.build) != (happened, ours[0].number):
-                problems.append(f"{said}; in Jenkins build {ours[0].number} is {happened}")
-            elif happened != planned.ends:
-                problems.append(f"{planned.slug} ended {happened}; it was to end {planned.ends}")
-        if problems:
-            raise DemoFailed(
-                "What the stream said is not what happened:\n  " + "\n  ".join(problems)
-            )
+        told = [
+            Told(one.slug, self._runs[one.slug].uid, status_word(row.status), row.build, one.ends)
+            for one in PLAN
+            for row in (self.board.rows[one.slug],)
+        ]
+        if problems := differences(told, builds):
+            lines = "\n  ".join(problems)
+            raise DemoFailed(f"What the stream said is not what happened:\n  {lines}")
 
 
 def main(ledger_reader: LedgerReader = read_ledger) -> None:

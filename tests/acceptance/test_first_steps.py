@@ -1,0 +1,166 @@
+"""The first steps of somebody new, on the real thing: create, run, watch, come back later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deployment_service.client import DeploymentClient, Watch
+from deployment_service.client.waiting import FINAL
+from deployment_service.dev.stack import DevStack
+from deployment_service.v1 import deployment_service_pb2 as pb
+from tests.support.processes import running
+
+pytestmark = pytest.mark.timeout(120)
+ROOT = Path(__file__).resolve().parents[2]
+PENDING, RUNNING = pb.DEPLOYMENT_STATUS_PENDING, pb.DEPLOYMENT_STATUS_RUNNING
+COMPLETED, FAILED = pb.DEPLOYMENT_STATUS_COMPLETED, pb.DEPLOYMENT_STATUS_FAILED
+
+
+@pytest_asyncio.fixture
+async def client(stack: DevStack) -> AsyncIterator[DeploymentClient]:
+    async with stack.client() as client:
+        yield client
+
+
+async def create(client: DeploymentClient, slug: str, shell: str, **parameters: str) -> None:
+    job = pb.DeploymentJob(freestyle_shell=shell)
+    definition = pb.Deployment(provider="main", job=job, parameters=parameters)
+    await client.create_deployment(slug, definition)
+
+
+async def until_final(watch: Watch) -> list[pb.DeploymentEvent]:
+    """The events up to and including the next end of a run."""
+    events = []
+    async for message in watch:
+        if message.WhichOneof("response") == "event":
+            events.append(message.event)
+            if message.event.run and message.event.status in FINAL:
+                break
+    return events
+
+
+def statuses(events: list[pb.DeploymentEvent]) -> list[pb.DeploymentStatus]:
+    """What a run's events say, without repetitions."""
+    said: list[pb.DeploymentStatus] = []
+    for event in events:
+        if event.run and (not said or said[-1] != event.status):
+            said.append(event.status)
+    return said
+
+
+async def test_a_watch_sees_all_in_order_and_goes_on_where_it_was(client: DeploymentClient):
+    """P5: pending, running, completed; sequences rise by exactly one; nothing twice, nothing missing."""
+    async with client.watch() as watch:
+        first = await anext(watch)
+        assert first.WhichOneof("response") == "snapshot_complete", "nothing exists yet"
+        await create(client, "web", "exit $CODE", CODE="0")
+        await client.run_deployment("web")
+        seen = await until_final(watch)
+        token = watch.resume_token
+    assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
+    assert seen[0].type == pb.DeploymentEvent.DEPLOYMENT_CREATED
+
+    # Nobody watches; things happen.
+    failed = await client.run_and_wait("web", parameters={"CODE": "1"}, timeout_s=60)
+    assert failed.status == FAILED
+
+    async with client.watch(resume_token=token) as watch:
+        later = await until_final(watch)
+    assert statuses(later) == [PENDING, RUNNING, FAILED]
+    sequences = [event.sequence for event in seen + later]
+    first_sequence = first.snapshot_complete.sequence + 1
+    assert sequences == list(range(first_sequence, first_sequence + len(sequences)))
+    history = [event.sequence async for event in client.history()]
+    assert sequences == history[history.index(first_sequence) :], "P8: the stream is the history"
+
+
+async def test_a_watch_that_starts_late_begins_with_the_present(client: DeploymentClient):
+    await create(client, "web", "true")
+    await client.run_and_wait("web", timeout_s=60)
+    async with client.watch("web") as watch:
+        item, complete = await anext(watch), await anext(watch)
+    assert item.deployment.status == COMPLETED
+    assert complete.WhichOneof("response") == "snapshot_complete"
+
+
+async def test_a_killed_service_costs_a_watcher_nothing(stack: DevStack, client: DeploymentClient):
+    """P3, P4, P5: one build, its end known, no event lost, though the service dies in the middle."""
+    await create(client, "web", "sleep 3")
+    async with client.watch() as watch:
+        await anext(watch)
+        answer = await client.run_deployment("web")
+        seen = []
+        async for message in watch:
+            assert message.WhichOneof("response") != "reset"
+            if message.WhichOneof("response") == "event":
+                seen.append(message.event)
+                if message.event.status == RUNNING and len(statuses(seen)) == 2:
+                    await stack.kill_service()
+                    await stack.start_service()
+                if message.event.run and message.event.status in FINAL:
+                    break
+    assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
+    sequences = [event.sequence for event in seen]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    await client.wait_for_run(answer.run.name, timeout_s=60)
+    assert stack.simulator is not None
+    builds = stack.simulator.ledger.builds(run_id=answer.run.uid)
+    assert [build.result for build in builds] == ["SUCCESS"]
+
+
+async def test_without_any_webhook_the_end_is_known(stack: DevStack, client: DeploymentClient):
+    """P4: Jenkins is read; the gateway isn't there at all."""
+    await create(client, "web", "true")
+    await stack.kill_gateway()
+    done = await client.run_and_wait("web", timeout_s=60)
+    assert (done.status, done.confirmed) == (COMPLETED, True)
+
+
+async def test_the_example_and_deployctl_do_what_the_readme_says(stack, client, tmp_path):
+    env = {
+        "DEPLOYMENT_SERVICE_TARGET": stack.target,
+        "DEPLOYMENT_API_KEY": stack.api_key,
+        "DEPLOYMENT_TENANT": stack.tenant,
+    }
+    deployctl = ("-m", "deployment_service.client.cli")
+    token_path = str(tmp_path / "token")
+    example = (str(ROOT / "examples" / "watch.py"), "--token-file", token_path, "--until-final")
+    shell = ("--shell", "echo hello")
+    async with running(*deployctl, "deployments", "create", "hello", *shell, env=env) as create:
+        assert await create.ends() == 0, create.text
+    async with running(*example, env=env) as watch:
+        await watch.says("hello is pending")
+        async with running(*deployctl, "run", "hello", "--wait", env=env) as run:
+            assert await run.ends() == 0, run.text
+            assert "hello/runs/1: completed, build 1" in run.text
+        assert await watch.ends() == 0, watch.text
+    assert "pending -> running" in watch.text
+    assert "running -> completed" in watch.text
+
+    async with running(*example, env=env) as again:
+        second = await client.run_and_wait("hello", timeout_s=60)
+        assert await again.ends() == 0, again.text
+    assert "is pending" not in again.text, "it goes on from the token: no snapshot"
+    assert "runs/1" not in again.text
+    assert "runs/2" in again.text
+    assert second.status == COMPLETED
+    for arguments in (("runs",), ("events",), ("deployments", "list"), ("providers", "list")):
+        async with running(*deployctl, *arguments, env=env) as shown:
+            assert await shown.ends() == 0, shown.text
+            assert shown.text
+
+
+async def test_many_runs_at_once_are_each_one_build(stack: DevStack, client: DeploymentClient):
+    """P3: eight deployments at once, each run one build of its own."""
+    slugs = [f"service-{number}" for number in range(8)]
+    await asyncio.gather(*(create(client, slug, "true") for slug in slugs))
+    runs = await asyncio.gather(*(client.run_and_wait(slug, timeout_s=80) for slug in slugs))
+    assert {run.status for run in runs} == {COMPLETED}
+    assert stack.simulator is not None
+    for run in runs:
+        assert len(stack.simulator.ledger.builds(run_id=run.uid)) == 1
