@@ -12,7 +12,7 @@ import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 from . import jenkins_replies as replies
 from . import jenkins_views as views
+from . import job_xml
 from .errors import (
     DefinitionInvalid,
     FolderMissing,
@@ -32,6 +33,7 @@ from .jenkins_http import HttpReply, HttpRequest, JenkinsClient, TransportFailur
 from .jenkins_wire import Exchange
 from .names import job_path, parent_and_name
 from .port import (
+    RUN_ID_PARAMETER,
     BuildView,
     CancelOutcome,
     ControllerInfo,
@@ -136,6 +138,22 @@ class JenkinsProvider:
             f"Jenkins refuses the job {full_name!r} ({reason}). Mend its name or definition.",
             http_status=reply.status,
         )
+
+    async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
+        """See `CicdProvider`."""
+        path = f"{job_path(full_name)}/config.xml"
+        reply = await self._ask(HttpRequest("GET", path))
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
+        changed = job_xml.with_parameters(
+            reply.body.decode("utf-8", "replace"), [RUN_ID_PARAMETER, *names]
+        )
+        body = changed.encode("utf-8")
+        reply = await self._ask(
+            HttpRequest("POST", path, {}, body, "application/xml; charset=utf-8")
+        )
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
 
     async def delete_job(self, full_name: str) -> bool:
         """See `CicdProvider`. True only after Jenkins no longer knows the job."""

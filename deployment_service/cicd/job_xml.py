@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -90,18 +90,29 @@ def render_job_xml(
     _declare(properties, {RUN_ID_PARAMETER: "", **parameters})
     if webhook_url:
         _notify(properties, _legal("webhook_url", webhook_url))
-    try:
-        text = ET.tostring(root, encoding="unicode")
-    except RecursionError:
-        raise DefinitionInvalid("config_xml is nested too deeply; simplify it.") from None
-    # A bare CR would be read back as LF.
-    return "<?xml version='1.0' encoding='UTF-8'?>\n" + text.replace("\r", "&#13;")
+    return _text(root)
+
+
+def with_parameters(config_xml: str, names: Iterable[str]) -> str:
+    """Return a job's config.xml with these parameters declared as well; all else stays as it is."""
+    root = _given(JobSpec(JobKind.CONFIG_XML, config_xml=config_xml))
+    _declare(_child(root, "properties"), dict.fromkeys(names, ""))
+    return _text(root)
 
 
 def parse_owner(description: str | None) -> str | None:
     """Return the owner that the mark in a job's description names, None if it has no mark."""
     match = _OWNER.search(description or "")
     return match.group(1) if match else None
+
+
+def _text(root: ET.Element) -> str:
+    try:
+        text = ET.tostring(root, encoding="unicode")
+    except RecursionError:
+        raise DefinitionInvalid("config_xml is nested too deeply; simplify it.") from None
+    # A bare CR would be read back as LF.
+    return "<?xml version='1.0' encoding='UTF-8'?>\n" + text.replace("\r", "&#13;")
 
 
 def _freestyle(spec: JobSpec) -> ET.Element:

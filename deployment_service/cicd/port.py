@@ -8,7 +8,7 @@ provider itself said that the thing doesn't exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -210,6 +210,13 @@ class CicdProvider(Protocol):
         """Create a job. Also raises `JobExists`, `FolderMissing` and `DefinitionInvalid`.
 
         After `ProviderUnreachable` the job may exist: read it before trying again.
+        """
+        ...
+
+    async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
+        """Let a job define these string parameters as well, beside those that it has.
+
+        Also raises `DefinitionInvalid`. Two changes of a job at the same time may lose one of them: read it again.
         """
         ...
 

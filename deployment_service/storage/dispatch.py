@@ -32,7 +32,7 @@ _CLAIM = """
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
         c.first_build_number, c.look_count, c.look_time, c.look_session, c.trigger_deadline < now() AS overdue,
-        j.full_name, j.provider_id, j.correlation, j.generation
+        j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
 """
 _BEGIN_SEND = """
@@ -98,6 +98,7 @@ class Claimed:
     overdue: bool
     full_name: str
     provider_id: uuid.UUID
+    owner_deployment_id: uuid.UUID | None
     correlation: str | None
     generation: int
 

@@ -143,6 +143,10 @@ class Dispatcher:
 
     async def _send(self, run: Claimed, client: CicdProvider, controller: Controller) -> None:
         job = await client.read_job(run.full_name)
+        if job is not None and job.owner == str(run.owner_deployment_id) and _undefined(run, job):
+            # A job of ours: its deployment got parameters that it doesn't define yet, or its script took them away.
+            await client.declare_parameters(run.full_name, _undefined(run, job))
+            job = await client.read_job(run.full_name)
         trouble = _why_not(run, job)
         if trouble is not None or job is None:
             cause, message = trouble or (FailureCause.JOB_MISSING, "")
@@ -301,6 +305,10 @@ def _names_its_run(job: JobView) -> bool:
     return any(parameter.name == RUN_ID_PARAMETER for parameter in job.parameters)
 
 
+def _undefined(run: Claimed, job: JobView) -> list[str]:
+    return sorted(set(run.parameters) - {parameter.name for parameter in job.parameters})
+
+
 def _why_not(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:
     """Why the run can't be triggered, seen before anything is sent."""
     if job is None:
@@ -314,13 +322,13 @@ def _why_not(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | No
             f"The job '{run.full_name}' is disabled in Jenkins. Enable it, then run again.",
         )
     defined = {parameter.name: parameter for parameter in job.parameters}
-    missing = sorted(set(run.parameters) - set(defined))
+    missing = _undefined(run, job)
     if missing:
         # Jenkins would drop them without a word and build with something else than was asked for.
         return (
             FailureCause.JOB_PARAMETERS_MISMATCH,
-            f"The job doesn't define {', '.join(missing)}. Define them in the job (for a job that this service "
-            "created: in the deployment's parameters), or run without them.",
+            f"The job '{run.full_name}' doesn't define {', '.join(missing)}. Define them there as string "
+            "parameters, or run without them.",
         )
     for name, value in run.parameters.items():
         choices = defined[name].choices

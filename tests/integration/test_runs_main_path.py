@@ -78,17 +78,29 @@ async def test_parameters_reach_the_build(runs: Runs, jenkins: JenkinsSimulator)
     assert build.parameters["PLACE"] == "here"
 
 
-async def test_a_parameter_that_the_job_does_not_define_is_refused(
+async def test_a_parameter_that_an_adopted_job_does_not_define_is_refused(
     runs: Runs, jenkins: JenkinsSimulator
 ) -> None:
     """P3: none only together with a DEPLOYMENT_RUN_FAILURE that says why."""
-    await runs.jobs.create("web", shell())
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await runs.jobs.create("web", adopt("plain"))
     started = await runs.start("web", parameters={"UNKNOWN": "x"})
     row = await runs.until(started.run_id, status="FAILED", confirmed=True)
     assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
     assert "UNKNOWN" in row["failure_message"]
     assert await runs.history() == [REQUESTED, ("RUN_FAILURE", "PENDING", "FAILED")]
     assert jenkins.ledger.builds() == []
+
+
+async def test_a_job_of_ours_learns_the_parameters_of_its_runs(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """Jenkins drops undeclared ones silently: those of a run, or of an updated deployment, are declared first."""
+    await runs.jobs.create("web", shell())
+    started = await runs.start("web", parameters={"VERSION": "1.4.2"})
+    await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
+    assert build.parameters["VERSION"] == "1.4.2"
 
 
 async def test_a_second_run_is_refused_while_one_is_active(
