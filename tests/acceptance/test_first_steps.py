@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -164,3 +165,21 @@ async def test_many_runs_at_once_are_each_one_build(stack: DevStack, client: Dep
     assert stack.simulator is not None
     for run in runs:
         assert len(stack.simulator.ledger.builds(run_id=run.uid)) == 1
+
+
+async def test_the_readmes_client_runs_as_it_stands(stack: DevStack, client: DeploymentClient):
+    await create(client, "hello", "true")
+    code = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert len([line for line in code.splitlines() if line]) <= 10
+    env = {"DEPLOYMENT_SERVICE_TARGET": stack.target, "DEPLOYMENT_API_KEY": stack.api_key}
+    async with running("-c", code, env=env) as program:
+        assert await program.ends() == 0, program.text
+    assert program.text == "build 1 confirmed: True"
+
+
+def test_the_readme_leads_to_files_and_tests_that_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(([\w/.-]+)\)", text):
+        assert (ROOT / path).exists(), path
+    modules = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(re.findall(r"`(test_\w+)`", text)) <= modules
