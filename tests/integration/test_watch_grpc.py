@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -48,9 +48,10 @@ class Servicer(DeploymentServiceServicer):
 @asynccontextmanager
 async def serving(
     one: Replica, tenant: TenantRef, *, write_timeout_s: float = 60.0
-) -> AsyncIterator[DeploymentServiceStub]:
+) -> AsyncIterator[Any]:
     server = grpc.aio.server(interceptors=[Errors(30.0)])
-    add_DeploymentServiceServicer_to_server(Servicer(one, tenant, write_timeout_s), server)
+    servicer: Any = Servicer(one, tenant, write_timeout_s)  # type: ignore[abstract]
+    add_DeploymentServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -63,7 +64,7 @@ async def serving(
 
 
 def reason(error: grpc.aio.AioRpcError) -> str:
-    return dict(error.trailing_metadata())["error-reason"]
+    return str(dict(error.trailing_metadata())["error-reason"])
 
 
 async def test_a_watch_over_the_wire_is_complete_and_ends_well_on_shutdown(databases):
@@ -87,7 +88,7 @@ async def test_a_watch_over_the_wire_is_complete_and_ends_well_on_shutdown(datab
         assert watcher.kinds[-1] == "bookmark"
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert reason(caught.value) == "SHUTTING_DOWN"
-        status = rpc_status.from_call(caught.value)
+        status = rpc_status.from_call(cast(grpc.Call, caught.value))
         hint = error_details_pb2.RetryInfo()
         assert any(detail.Unpack(hint) for detail in status.details)
         assert hint.retry_delay.ToMilliseconds() <= 1000

@@ -173,8 +173,9 @@ async def test_an_event_reaches_a_watcher_of_another_replica_at_once(databases):
                 await writer.commit()
                 committed = time.perf_counter()
                 here.hub.notify(tenant.tenant_id)
-                while watcher.accounted < sequence:  # noqa: ASYNC110 - measures in steps of the loop
-                    await asyncio.sleep(0)
+                async with asyncio.timeout(10.0):
+                    while watcher.accounted < sequence:  # noqa: ASYNC110 - measures in steps of the loop
+                        await asyncio.sleep(0)
                 delays.append(time.perf_counter() - committed)
         median = statistics.median(delays) * 1000
         print(f"median {median:.2f} ms from the commit to a watcher of another replica")
