@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.client import DeploymentClient, Watch
+from deployment_service.client.errors import DeadlineExceeded, Unavailable
 from deployment_service.client.waiting import FINAL
 from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -112,6 +113,28 @@ async def test_a_killed_service_costs_a_watcher_nothing(stack: DevStack, client:
     assert stack.simulator is not None
     builds = stack.simulator.ledger.builds(run_id=answer.run.uid)
     assert [build.result for build in builds] == ["SUCCESS"]
+
+
+async def test_a_crashed_database_costs_a_watcher_nothing(
+    stack: DevStack, client: DeploymentClient
+):
+    """P1, P4, P5: all recovers by itself when the database comes back, and nothing is missing."""
+    await create(client, "web", "sleep 3")
+    assert stack.postgres is not None
+    async with client.watch() as watch:
+        await anext(watch)
+        answer = await client.run_deployment("web")
+        await stack.postgres.kill()
+        async with stack.client(timeout_s=1.0) as impatient:
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                await impatient.get_run(answer.run.name)
+        await stack.postgres.start()
+        seen = await until_final(watch)
+    assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
+    sequences = [event.sequence for event in seen]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    done = await client.wait_for_run(answer.run.name, timeout_s=60)
+    assert (done.status, done.confirmed) == (COMPLETED, True)
 
 
 async def test_without_any_webhook_the_end_is_known(stack: DevStack, client: DeploymentClient):
