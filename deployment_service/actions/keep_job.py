@@ -323,12 +323,13 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
         await jobs.make_failed(connection, task, message)
     revised = await jobs.revise(connection, task.tenant_id, mapped)
     if revised:
-        news = [_news(one, task.job_id, message) for one in revised]
+        news = [job_update(one, task.job_id, message) for one in revised]
         await events.append(connection, task.tenant_id, news)
     return True
 
 
-def _news(deployment: jobs.Revised, job_id: uuid.UUID, message: str) -> NewEvent:
+def job_update(deployment: jobs.Revised, job_id: uuid.UUID, message: str) -> NewEvent:
+    """The event that tells the watchers of a mapped deployment what became of its job."""
     return NewEvent(
         deployment_id=deployment.deployment_id,
         deployment_slug=deployment.slug,

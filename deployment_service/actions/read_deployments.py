@@ -24,7 +24,7 @@ from deployment_service.storage.deployments import (
     DeploymentRecord,
     RunRecord,
 )
-from deployment_service.storage.pages import Cell, Paging
+from deployment_service.storage.pages import Cell, Chunk, Paging
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.tokens import ResumeTokens
 
@@ -103,10 +103,10 @@ class Reader:
                 tenant.tenant_id,
                 wanted,
                 after_slug=cursor[0] if cursor else "",
-                limit=size + 1,
+                limit=size,
             )
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
-        return _listed(paging, rows, size, token, lambda row: (row.slug,)), key
+        return _listed(paging, rows, token, lambda row: (row.slug,)), key
 
     async def run(self, tenant: TenantRef, name: RunName) -> RunRecord:
         """A run by its number."""
@@ -145,10 +145,10 @@ class Reader:
                 tenant.tenant_id,
                 deployment_id,
                 before=min(cursor[0], _NO_NUMBER_YET) if cursor else _NO_NUMBER_YET,
-                limit=size + 1,
+                limit=size,
                 statuses=statuses,
             )
-        return _listed(paging, rows, size, token, lambda row: (row.number,))
+        return _listed(paging, rows, token, lambda row: (row.number,))
 
     async def runs_of_all(
         self, tenant: TenantRef, page: PageRequest, *, statuses: Sequence[str]
@@ -165,10 +165,10 @@ class Reader:
                 connection,
                 tenant.tenant_id,
                 before=(cursor[0], cursor[1]) if cursor else _NO_TIME_YET,
-                limit=size + 1,
+                limit=size,
                 statuses=statuses,
             )
-        return _listed(paging, rows, size, token, lambda row: (row.create_time, row.run_id))
+        return _listed(paging, rows, token, lambda row: (row.create_time, row.run_id))
 
     async def events(
         self,
@@ -194,7 +194,8 @@ class Reader:
                 slug=slug,
                 types=types,
             )
-        return _listed(paging, rows, size, token, lambda row: (row.sequence,))
+        chunk = Chunk(rows[:size], len(rows) > size)
+        return _listed(paging, chunk, token, lambda row: (row.sequence,))
 
     async def _position(self, connection: Connection, tenant: TenantRef, epoch: bytes) -> str:
         head = await events.head(connection, tenant.tenant_id)
@@ -209,10 +210,10 @@ def _told_apart(wanted: DeploymentFilter) -> list[object]:
 
 def _listed(
     paging: Paging,
-    rows: Sequence[Row],
-    size: int,
+    chunk: Chunk[Row],
     resume_token: str,
     cells: Callable[[Row], tuple[Cell, ...]],
 ) -> Listed[Row]:
-    page = paging.page(rows, size, lambda row: (*cells(row), resume_token))
-    return Listed(page.rows, page.next_token, resume_token)
+    rows = chunk.rows
+    token = paging.token((*cells(rows[-1]), resume_token)) if chunk.more else ""
+    return Listed(rows, token, resume_token)

@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from deployment_service.actions.drift import note_correlation
+from deployment_service.actions.keep_job import correlation_of
 from deployment_service.actions.observe import Ledger
-from deployment_service.cicd.port import BuildView, TriggerOutcome, TriggerReply
+from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, TriggerReply
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.runs import ACCEPTED_BY_JENKINS, end_without_build, observe
@@ -41,34 +43,41 @@ class TriggerSteps:
         *,
         send_within_s: float,
         unclear_s: float,
-        next_build_number: int,
-        session: str | None,
+        job: JobView,
     ) -> None:
         """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost.
 
-        ``next_build_number`` and ``session``: as the job was read just before.
+        ``job``: as it was read just before.
         """
+        drifted = False
 
         async def work(connection: Connection) -> bool:
+            nonlocal drifted
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await reconcile.note_number(
                 connection,
                 run.tenant_id,
                 run.job_id,
-                next_build_number,
+                job.next_build_number,
                 generation=run.generation,
             )
-            return await dispatch.begin_send(
+            begun = await dispatch.begin_send(
                 connection,
                 run,
                 self._owner,
                 send_within_s=send_within_s,
                 unclear_s=unclear_s,
-                next_build_number=next_build_number,
-                session=session,
+                next_build_number=job.next_build_number,
+                session=job.session,
             )
+            correlation = correlation_of(job)
+            drifted = await note_correlation(connection, run.tenant_id, run.job_id, correlation)
+            return begun
 
-        if not await self._database.transaction(work):
+        begun = await self._database.transaction(work)
+        if drifted:
+            self._committed(run.tenant_id)
+        if not begun:
             raise Lost
 
     async def give_back(

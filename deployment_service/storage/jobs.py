@@ -95,6 +95,10 @@ _HURRY = """
 """
 _DELETE = "DELETE FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2"
 _DELETE_ATTEMPT = "DELETE FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'DELETING'"
+_CHANGE_CORRELATION = """
+    UPDATE cicd_jobs SET correlation = $3, update_time = now()
+    WHERE tenant_id = $1 AND job_id = $2 AND correlation IS DISTINCT FROM $3
+"""
 _MAPPED = "SELECT deployment_id FROM deployment_cicd_mappings WHERE tenant_id = $1 AND job_id = $2"
 _REVISE = """
     UPDATE deployments SET revision = revision + 1, update_time = now()
@@ -319,6 +323,14 @@ async def delete_attempted(connection: Connection, task: JobTask) -> bool:
     """Delete the row of a job that is gone from Jenkins; False if the attempt isn't the latest."""
     status = await connection.execute(_DELETE_ATTEMPT, task.tenant_id, task.job_id, task.attempt)
     return status != "DELETE 0"
+
+
+async def change_correlation(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, correlation: Correlation
+) -> bool:
+    """Write down how a locked job's builds are tied to runs; False if it is so already."""
+    status = await connection.execute(_CHANGE_CORRELATION, tenant_id, job_id, correlation)
+    return status != "UPDATE 0"
 
 
 async def mapped_deployments(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from deployment_service.actions.keep_job import correlation_of
 from deployment_service.actions.trigger import Lost, TriggerSteps
 from deployment_service.cicd.errors import ProviderError, ProviderRefused, ProviderUnreachable
 from deployment_service.cicd.port import (
@@ -26,6 +27,7 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
+from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import dispatch
 from deployment_service.storage.database import AWAY, Database
@@ -143,7 +145,7 @@ class Dispatcher:
 
     async def _send(self, run: Claimed, client: CicdProvider, controller: Controller) -> None:
         job = await client.read_job(run.full_name)
-        if job is not None and job.owner == str(run.owner_deployment_id) and _undefined(run, job):
+        if job is not None and job.owner == str(run.owner_deployment_id) and _lacks(run, job):
             # A job of ours: its deployment got parameters that it doesn't define yet, or its script took them away.
             await client.declare_parameters(run.full_name, _undefined(run, job))
             job = await client.read_job(run.full_name)
@@ -159,11 +161,10 @@ class Dispatcher:
             run,
             send_within_s=settings.send_within_s,
             unclear_s=settings.send_within_s + settings.request_timeout_s + settings.quarantine_s,
-            next_build_number=job.next_build_number,
-            session=job.session,
+            job=job,
         )
         parameters = dict(run.parameters)
-        if _names_its_run(job):
+        if correlation_of(job) is Correlation.RUN_ID:
             parameters[RUN_ID_PARAMETER] = str(run.run_id)
         if time.monotonic() > send_by:
             await self._not_sent(run, "The service was too slow to send the request.")
@@ -301,12 +302,12 @@ _UNKNOWN = (
 )
 
 
-def _names_its_run(job: JobView) -> bool:
-    return any(parameter.name == RUN_ID_PARAMETER for parameter in job.parameters)
-
-
 def _undefined(run: Claimed, job: JobView) -> list[str]:
     return sorted(set(run.parameters) - {parameter.name for parameter in job.parameters})
+
+
+def _lacks(run: Claimed, job: JobView) -> bool:
+    return bool(_undefined(run, job)) or correlation_of(job) is not Correlation.RUN_ID
 
 
 def _why_not(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:

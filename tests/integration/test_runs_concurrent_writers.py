@@ -15,7 +15,13 @@ import pytest_asyncio
 from deployment_service.actions.observe import observe_builds
 from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.actions.trigger import Lost, TriggerSteps
-from deployment_service.cicd.port import BuildView, TriggerOutcome, TriggerReply
+from deployment_service.cicd.port import (
+    BuildView,
+    JobView,
+    ParameterDefinition,
+    TriggerOutcome,
+    TriggerReply,
+)
 from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.errors import FailedPrecondition
@@ -30,6 +36,21 @@ from tests.integration.jobs_harness import jobs_of, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 
 OWNER = uuid.uuid4()
+AS_READ = JobView(
+    full_name="demo.web",
+    url="",
+    job_class="",
+    buildable=True,
+    next_build_number=1,
+    in_queue=False,
+    concurrent=False,
+    parameters=(ParameterDefinition("DEPLOYMENT_RUN_ID", "StringParameterDefinition"),),
+    description="",
+    owner=None,
+    has_notification_property=False,
+    last_build_number=None,
+    session="s",
+)
 
 
 class Scene:
@@ -166,9 +187,7 @@ async def _scene(runs: Runs) -> Scene:
         (claimed,) = await dispatch.claim(connection, OWNER, lease_s=60, limit=1)
         assert claimed.run_id == started.run_id
     scene = Scene(runs, claimed, await _as_read(runs, claimed))
-    await scene.steps.begin_send(
-        claimed, send_within_s=5, unclear_s=20, next_build_number=1, session="s"
-    )
+    await scene.steps.begin_send(claimed, send_within_s=5, unclear_s=20, job=AS_READ)
     return scene
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import fromstring, tostring
 
 import pytest
 import pytest_asyncio
@@ -355,3 +355,25 @@ async def test_webhooks_dropped_doubled_and_disordered(
     async with runs_of(jobs) as runs:
         started = await runs.start("web")
         await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+
+
+async def test_a_job_that_drifts_is_noticed(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """P3: a Jenkinsfile can drop our parameter; an adopted job is then tied by its queue items, and watchers know."""
+    with_it = (
+        "<project><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
+        "<hudson.model.StringParameterDefinition><name>DEPLOYMENT_RUN_ID</name>"
+        "</hudson.model.StringParameterDefinition></parameterDefinitions>"
+        "</hudson.model.ParametersDefinitionProperty></properties><builders/></project>"
+    )
+    jenkins.create_job("theirs", with_it)
+    await runs.jobs.create("theirs", adopt("theirs"))
+    first = await runs.start("theirs")
+    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+    jenkins.job("theirs").update(fromstring("<project><builders/></project>"), "1.1")
+    second = await runs.start("theirs")
+    row = await runs.until(second.run_id, status="COMPLETED", confirmed=True)
+    assert row["build_number"] == 2
+    messages = await runs.jobs.sql(
+        "SELECT message FROM deployment_events WHERE type = 'DEPLOYMENT_JOB_UPDATE' ORDER BY sequence"
+    )
+    assert messages[-1]["message"].startswith("JOB_DRIFTED")

@@ -38,7 +38,11 @@ class Application:
         if path.startswith(_CONTROL):
             return await self._control.handle(request)
         fault = self._controller.faults.for_request(request.method, path)
-        response = await self._answer(request, fault)
+        try:
+            response = await self._answer(request, fault)
+        except ConnectionResetError:
+            # The client has given up waiting; what it asked for is done all the same.
+            response = _reset(request)
         answered = None if response.status == _NO_ANSWER else response.status
         self._requests.add(request.method, path, answered)
         return response
