@@ -23,15 +23,14 @@ class DeploymentSnapshots:
     ) -> SnapshotPage:
         """The page of deployments after an id, each read as it is now."""
         async with self._database.acquire() as connection:
-            rows = await deployments.page(
+            chunk = await deployments.page(
                 connection,
                 tenant.tenant_id,
                 DeploymentFilter(slugs=slugs),
                 after_slug=after,
-                limit=_PAGE_SIZE + 1,
+                limit=_PAGE_SIZE,
             )
-        kept = rows[:_PAGE_SIZE]
         return SnapshotPage(
-            [deployment_message(tenant, row).SerializeToString() for row in kept],
-            kept[-1].slug if len(rows) > _PAGE_SIZE else "",
+            [deployment_message(tenant, row).SerializeToString() for row in chunk.rows],
+            chunk.rows[-1].slug if chunk.more else "",
         )

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from deployment_service.storage.database import Connection
+from deployment_service.storage.pages import Chunk
 
 # A deployment has exactly one job; its current and last completed runs may be missing.
 _SELECT = """
@@ -158,13 +159,15 @@ class DeploymentFilter:
 async def by_slug(
     connection: Connection, tenant_id: uuid.UUID, slug: str
 ) -> DeploymentRecord | None:
-    return _record(DeploymentRecord, await connection.fetchrow(_BY_SLUG, tenant_id, slug))
+    row = await connection.fetchrow(_BY_SLUG, tenant_id, slug)
+    return _record(DeploymentRecord, row) if row is not None else None
 
 
 async def by_id(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> DeploymentRecord | None:
-    return _record(DeploymentRecord, await connection.fetchrow(_BY_ID, tenant_id, deployment_id))
+    row = await connection.fetchrow(_BY_ID, tenant_id, deployment_id)
+    return _record(DeploymentRecord, row) if row is not None else None
 
 
 async def page(
@@ -174,19 +177,21 @@ async def page(
     *,
     after_slug: str,
     limit: int,
-) -> list[DeploymentRecord]:
-    """Deployments by slug, those after ``after_slug``."""
-    rows = await connection.fetch(
+) -> Chunk[DeploymentRecord]:
+    """Deployments by slug, those after ``after_slug``, at most ``limit``."""
+    return await _chunk(
+        connection,
+        DeploymentRecord,
+        limit,
         PAGE,
         tenant_id,
         after_slug,
-        limit,
+        limit + 1,
         list(wanted.statuses) or None,
         dict(wanted.labels) if wanted.labels else None,
         wanted.provider_slug,
         list(wanted.slugs) if wanted.slugs is not None else None,
     )
-    return _records(DeploymentRecord, rows)
 
 
 async def find_id(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
@@ -225,13 +230,15 @@ async def update(
 async def run_by_number(
     connection: Connection, tenant_id: uuid.UUID, slug: str, number: int
 ) -> RunRecord | None:
-    return _record(RunRecord, await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, slug, number))
+    row = await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, slug, number)
+    return _record(RunRecord, row) if row is not None else None
 
 
 async def run_by_id(
     connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
 ) -> RunRecord | None:
-    return _record(RunRecord, await connection.fetchrow(_RUN_BY_ID, tenant_id, run_id))
+    row = await connection.fetchrow(_RUN_BY_ID, tenant_id, run_id)
+    return _record(RunRecord, row) if row is not None else None
 
 
 async def runs_of_one(
@@ -242,12 +249,11 @@ async def runs_of_one(
     before: int,
     limit: int,
     statuses: Sequence[str],
-) -> list[RunRecord]:
+) -> Chunk[RunRecord]:
     """The runs of a deployment with numbers below ``before``, newest first."""
-    rows = await connection.fetch(
-        RUNS_OF_ONE, tenant_id, deployment_id, before, limit, list(statuses) or None
-    )
-    return _records(RunRecord, rows)
+    wanted = list(statuses) or None
+    arguments = (tenant_id, deployment_id, before, limit + 1, wanted)
+    return await _chunk(connection, RunRecord, limit, RUNS_OF_ONE, *arguments)
 
 
 async def runs_of_all(
@@ -257,20 +263,37 @@ async def runs_of_all(
     before: tuple[datetime, uuid.UUID],
     limit: int,
     statuses: Sequence[str],
-) -> list[RunRecord]:
+) -> Chunk[RunRecord]:
     """The runs of a tenant's deployments that are older than ``before``, newest first."""
-    rows = await connection.fetch(RUNS_OF_ALL, tenant_id, *before, limit, list(statuses) or None)
-    return _records(RunRecord, rows)
+    arguments = (tenant_id, *before, limit + 1, list(statuses) or None)
+    return await _chunk(connection, RunRecord, limit, RUNS_OF_ALL, *arguments)
 
 
 Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
 _NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (DeploymentRecord, RunRecord)}
+# A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
+_MAX_CHUNK_CHARS = 2_000_000
+_ROWS_AT_ONCE = 25
 
 
-def _records(kind: type[Kind], rows: Sequence[asyncpg.Record]) -> list[Kind]:
-    names = _NAMES[kind]
-    return [kind(**{name: row[name] for name in names}) for row in rows]
+async def _chunk(
+    connection: Connection, kind: type[Kind], limit: int, query: str, *arguments: object
+) -> Chunk[Kind]:
+    """At most ``limit`` rows (of a query for one more), fewer if they are large, but one at least."""
+    rows: list[Kind] = []
+    room = _MAX_CHUNK_CHARS
+    async with connection.transaction():
+        async for row in connection.cursor(query, *arguments, prefetch=_ROWS_AT_ONCE):
+            if len(rows) == limit or room <= 0:
+                return Chunk(rows, more=True)
+            rows.append(_record(kind, row))
+            room -= _chars(row["parameters"]) + _chars(row.get("job_spec", {}))
+    return Chunk(rows, more=False)
 
 
-def _record(kind: type[Kind], row: asyncpg.Record | None) -> Kind | None:
-    return _records(kind, [row])[0] if row is not None else None
+def _chars(values: Mapping[str, Any]) -> int:
+    return sum(len(name) + len(str(value)) for name, value in values.items())
+
+
+def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
+    return kind(**{name: row[name] for name in _NAMES[kind]})

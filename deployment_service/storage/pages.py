@@ -28,6 +28,14 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk(Generic[Row]):
+    """Some rows of a query, and whether there are more."""
+
+    rows: list[Row]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
     """Some rows of a list. ``next_token`` is empty on the last page."""
 

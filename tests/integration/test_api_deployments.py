@@ -333,3 +333,35 @@ async def test_jenkins_away_leaves_the_job_creating_and_says_why(api):
         grpc.StatusCode.FAILED_PRECONDITION,
         "JOB_NOT_READY",
     )
+
+
+async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api):
+    """Most clients take no more than 4 MiB."""
+    for number in range(12):
+        await seed_deployment(api, "demo", f"d{number:02}")
+    async with api.database.acquire() as connection:
+        await connection.execute(
+            "UPDATE deployments SET job_kind = 'FREESTYLE_SHELL', job_spec = $1",
+            {"full_name": "", "freestyle_shell": "x" * 500_000},
+        )
+    request = pb.ListDeploymentsRequest(parent=DEMO)
+    sizes = []
+    while True:
+        page = await api.deployments.ListDeployments(request, metadata=api.as_admin)
+        assert page.ByteSize() < 4 * 2**20
+        sizes.append(len(page.deployments))
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+    assert sum(sizes) == 12
+    stream = api.deployments.WatchDeployments(
+        pb.WatchDeploymentsRequest(parent=DEMO), metadata=api.as_admin
+    )
+    names = []
+    async for message in stream:
+        if message.WhichOneof("response") == "deployment":
+            names.append(message.deployment.name)
+        if message.WhichOneof("response") == "snapshot_complete":
+            break
+    assert len(set(names)) == len(names) == 12
+    stream.cancel()
