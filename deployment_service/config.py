@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deployment_service import failpoints
 from deployment_service.secrets import SecretBox
 
 PREFIX = "DEPLOYMENT_SERVICE_"
@@ -93,6 +94,18 @@ class Settings(DatabaseSettings):
         30.0, description="how long a request of ours may linger before it reaches Jenkins"
     )
     request_timeout_s: Seconds = Field(10.0, description="timeout of one request to Jenkins")
+    send_within_s: Seconds = Field(
+        5.0, description="how long after it was announced a trigger may still be sent"
+    )
+    between_looks_s: Seconds = Field(
+        10.0, description="least time between two looks for something that Jenkins doesn't show"
+    )
+    lost_after_s: Seconds = Field(
+        30.0, description="how long a build must have been missing to count as lost"
+    )
+    lease_s: Seconds = Field(
+        60.0, description="how long what a replica was working on waits if the replica dies"
+    )
     read_interval_s: Seconds = Field(
         5.0, description="how often Jenkins is read where webhooks come"
     )
@@ -104,12 +117,22 @@ class Settings(DatabaseSettings):
     drain_grace_s: Seconds = Field(
         10.0, description="how long calls under way may take to finish on shutdown"
     )
+    failpoints: str = Field(
+        "",
+        description="makes the process fail at named points: for tests, never for real deployments",
+    )
 
     @field_validator("listen", "metrics_listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         if value:
             host_port(value)
+        return value
+
+    @field_validator("failpoints")
+    @classmethod
+    def _known_actions(cls, value: str) -> str:
+        failpoints.check(value)
         return value
 
     @field_validator("secret_keys")

@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import start_http_server
 
+from deployment_service import failpoints
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
@@ -24,6 +25,7 @@ from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings, host_port
+from deployment_service.failpoints import Failpoints
 from deployment_service.storage import providers
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.event_log import EventLog
@@ -52,8 +54,15 @@ SERVICE_NAMES = tuple(
 class Service:
     """One replica. ``start`` it, then it is at ``target``; ``stop`` it."""
 
-    def __init__(self, settings: Settings, api: Database, worker: Database) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        api: Database,
+        worker: Database,
+        points: Failpoints | None = None,
+    ) -> None:
         self._settings = settings
+        self._failpoints = points
         self._api = api
         self._worker = worker
         self._box = settings.secret_box()
@@ -70,7 +79,9 @@ class Service:
             self._changes,
             committed=lambda: None,
             settings=JobKeeperSettings(
-                locale=settings.webhook_locale, quarantine_s=settings.quarantine_s
+                locale=settings.webhook_locale,
+                quarantine_s=settings.quarantine_s,
+                lease_s=1.5 * settings.lease_s,  # an attempt takes more requests than a trigger
             ),
         )
         self._dispatcher = Dispatcher(
@@ -79,7 +90,11 @@ class Service:
             committed=self._hub.notify,
             settled=self._changes.tell,
             settings=DispatcherSettings(
-                request_timeout_s=settings.request_timeout_s, quarantine_s=settings.quarantine_s
+                request_timeout_s=settings.request_timeout_s,
+                send_within_s=settings.send_within_s,
+                quarantine_s=settings.quarantine_s,
+                between_looks_s=settings.between_looks_s,
+                lease_s=settings.lease_s,
             ),
         )
         self._reconciler = Reconciler(
@@ -89,6 +104,9 @@ class Service:
             settings=ReconcilerSettings(
                 read_interval_s=settings.read_interval_s,
                 polling_interval_s=settings.polling_interval_s,
+                lost_after_s=settings.lost_after_s,
+                between_looks_s=settings.between_looks_s,
+                lease_s=settings.lease_s,
             ),
         )
         self._keys = Keys(api, settings.key_cache_s)
@@ -107,8 +125,10 @@ class Service:
             (API_ROLE, settings.api_pool_connections),
             (WORKER_ROLE, settings.worker_pool_connections),
         )
+        points = failpoints.enabled(settings.failpoints)
+        database_class = points.database_class() if points else Database
         api, worker = [
-            await Database.open(
+            await database_class.open(
                 url,
                 role=role,
                 max_connections=connections,
@@ -116,7 +136,7 @@ class Service:
             )
             for role, connections in pools
         ]
-        return cls(settings, api, worker)
+        return cls(settings, api, worker, points)
 
     async def start(self) -> None:
         """Begin to serve. Raises OSError if the address can't be listened on."""
@@ -200,13 +220,14 @@ class Service:
         )
 
     def _make_client(self, address: ControllerAddress) -> CicdProvider:
-        return JenkinsProvider(
+        client = JenkinsProvider(
             address.base_url,
             address.username,
             address.api_token,
             ca_pem=address.ca_certificate_pem or None,
             timeout_s=self._settings.request_timeout_s,
         )
+        return self._failpoints.provider(client) if self._failpoints else client
 
     async def _find_controller(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> Controller:
         async with self._worker.acquire() as connection:
