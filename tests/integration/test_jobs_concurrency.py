@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -152,3 +153,19 @@ async def test_claiming_reads_only_what_is_due(databases: Databases, fake: FakeJ
         text = "\n".join(row[0] for row in plan)
         assert "Index Scan using cicd_jobs_to_do" in text
         assert "Seq Scan on cicd_jobs" not in text
+
+
+async def test_a_job_that_somebody_is_claiming_is_passed_over(
+    databases: Databases, fake: FakeJenkins
+) -> None:
+    async with jobs_of(databases, "http://j.invalid", make_client=fake.client, keep=False) as jobs:
+        for n in range(3):
+            await jobs.create(f"web-{n}", remaining_s=0)
+        async with databases.worker.acquire() as one, databases.worker.acquire() as two:
+            async with one.transaction():
+                first = await store.claim(one, owner=uuid.uuid4(), limit=2, lease_s=60)
+                async with asyncio.timeout(5):
+                    second = await store.claim(two, owner=uuid.uuid4(), limit=2, lease_s=60)
+        assert (len(first), len(second)) == (2, 1)
+        assert {claimed.attempt for claimed in (*first, *second)} == {1}
+        assert len({claimed.job_id for claimed in (*first, *second)}) == 3

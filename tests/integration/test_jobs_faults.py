@@ -142,6 +142,30 @@ async def test_a_keeper_that_was_stalled_past_its_lease_cant_write(databases: Da
     assert len(await jobs.events()) == 2
 
 
+async def test_an_overtaken_attempt_cant_write_while_the_next_one_works(
+    databases: Databases,
+) -> None:
+    fake = FakeJenkins()
+    async with jobs_of(databases, "http://j.invalid", make_client=fake.client, keep=False) as jobs:
+        first = await _claim(jobs, lease_s=0.0)
+        async with databases.worker.acquire() as connection:
+            task = await store.task(connection, first)
+            (second,) = await store.claim(connection, owner=uuid.uuid4(), limit=1, lease_s=60)
+            assert await store.task(connection, first) is None
+        assert task is not None
+        assert second.attempt == first.attempt + 1
+        before = dict(await jobs.row())
+        failure = JobFailure(JobFault.JOB_EXISTS, "too late")
+        for outcome in (
+            keep_job.Failed(failure),
+            keep_job.Later("too late", 0),
+            keep_job.Gone(),
+        ):
+            assert await keep_job.record(databases.worker, task, outcome) is False
+        assert dict(await jobs.row()) == before
+        assert await jobs.events() == [("web", "CREATED", 1)]
+
+
 async def test_what_is_created_too_late_for_its_deployment_is_deleted_again(
     databases: Databases,
 ) -> None:
