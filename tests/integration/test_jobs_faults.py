@@ -46,7 +46,6 @@ async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator
         yield process
 
 
-@pytest.mark.expects_logged_errors  # the simulator's, when it tears a connection down
 @pytest.mark.parametrize(
     "fault",
     [
