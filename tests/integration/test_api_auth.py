@@ -1,9 +1,14 @@
 """Keys, roles and scopes over real gRPC (P6)."""
 
+from typing import Any
+
 import grpc
 import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from deployment_service.domain.access import Role
+from deployment_service.server import SERVICE_NAMES
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway
@@ -168,3 +173,17 @@ async def test_what_belongs_to_one_tenant_is_in_no_answer_to_another(api):
         async for _ in stream:
             pass
     assert refusals[0].reason == "RESUME_TOKEN_INVALID"
+
+
+async def test_health_and_reflection_need_no_key(api):
+    health: Any = health_pb2_grpc.HealthStub(api.channel)
+    answer = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE_NAMES[0]))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(api.channel)
+    call = reflection.ServerReflectionInfo(
+        iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    )
+    listed = await call.read()
+    names = {service.name for service in listed.list_services_response.service}
+    assert set(SERVICE_NAMES) <= names
+    call.cancel()
