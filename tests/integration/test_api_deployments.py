@@ -365,3 +365,18 @@ async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api):
             break
     assert len(set(names)) == len(names) == 12
     stream.cancel()
+
+
+async def test_only_what_was_committed_is_remembered(api):
+    """A refused call leaves its request_id free: mended, it may be made again."""
+    await seed_deployment(api, "demo")
+    request = pb.UpdateDeploymentRequest(
+        deployment=pb.Deployment(name=f"{DEMO}/deployments/web", etag="old"),
+        request_id=request_id(),
+    )
+    async with refused() as refusals:
+        await api.deployments.UpdateDeployment(request, metadata=api.as_admin)
+    assert refusals[0].reason == "ETAG_MISMATCH"
+    request.deployment.etag = ""
+    updated = await api.deployments.UpdateDeployment(request, metadata=api.as_admin)
+    assert updated.deployment.revision == 1
