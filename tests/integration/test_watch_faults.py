@@ -14,7 +14,7 @@ import pytest
 
 from deployment_service.dev.postgres import EmbeddedPostgres
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.errors import InvalidArgument, Unavailable
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.event_log import EventLog
 from deployment_service.storage.migrate import migrate
@@ -180,7 +180,8 @@ async def test_damaged_and_foreign_tokens_are_refused(databases):
         mine = one.hub.tokens.position(tenant.tenant_id, epoch, 0)
         namesake = one.hub.tokens.position(uuid.uuid4(), epoch, 0)
         snapshot = one.hub.tokens.snapshot(other.tenant_id)
-        for token in (theirs, namesake, snapshot, mine[:-1], mine[:20] + "A" + mine[21:], "x", "é"):
+        altered = mine[:20] + ("B" if mine[20] == "A" else "A") + mine[21:]
+        for token in (theirs, namesake, snapshot, mine[:-1], altered, "x", "é"):
             with pytest.raises(InvalidArgument) as caught:
                 await anext(one.hub.watch(tenant, resume_token=token))
             assert caught.value.reason == "RESUME_TOKEN_INVALID"
@@ -288,3 +289,56 @@ async def test_where_the_server_keeps_its_identity_to_itself_the_marker_must_do(
     assert len({full, without_system, marker_only}) == 3
     await sql(databases.url, "UPDATE store_epoch SET marker = gen_random_uuid()")
     assert (await EventLog(databases.worker).heads([]))[0] != marker_only
+
+
+async def test_one_hint_brings_however_much_there_is(databases):
+    """P5: what is read at a time is bounded; the rest follows without waiting for a poll."""
+    settings = dataclasses.replace(NO_POLL, news_limit=40)
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, "a", "b")
+    async with replica(databases.worker, settings=settings) as one:
+        watcher = Watcher(tenant)
+        async with following([watcher], one, lambda w: w.accounted >= 1000):
+            await wait_for(lambda: watcher.snapshots)
+            await writer.commit(1000)
+            one.hub.notify(tenant.tenant_id)
+        watcher.check(await history(databases.api, tenant))
+
+
+async def test_who_cannot_be_told_the_truth_in_time_is_sent_elsewhere(databases):
+    """P5: a stream without a position can't send bookmarks, so it ends before it would be silent for too long."""
+    settings = dataclasses.replace(FAST, read_timeout_s=0.2)
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, "a")
+    await writer.commit(3)
+    async with replica(databases.worker, settings=settings) as one:
+        never = asyncio.Event()
+
+        async def hang(_: str) -> None:
+            await never.wait()
+
+        def fail(_: str) -> None:
+            raise ConnectionError("the store is away")
+
+        for trouble in (hang, fail):
+            one.snapshots.before_page = trouble
+            with pytest.raises(Unavailable) as caught:
+                await Watcher(tenant).follow(one, lambda _: False)
+            assert caught.value.reason == "STORE_AWAY"
+        one.snapshots.before_page = None
+        await Watcher(tenant).follow(one, lambda w: w.snapshots)
+
+
+async def test_a_stream_with_a_position_sends_bookmarks_while_history_is_out_of_reach(databases):
+    """P5: it has something true to say, and goes on when history can be read again."""
+    tenant = await new_tenant(databases.api)
+    await Writer(databases.api, tenant, "a", "b").commit(20)
+    async with replica(databases.worker, settings=TINY_RING) as one:
+        one.log.hold_pages = asyncio.Event()
+        token = one.hub.tokens.position(tenant.tenant_id, await one.hub.epoch.current(), 5)
+        watcher = Watcher(tenant, token=token)
+        async with following([watcher], one, lambda w: w.accounted >= 20):
+            await wait_for(lambda: watcher.kinds.count("bookmark") >= 2)
+            assert watcher.accounted == 5
+            one.log.hold_pages.set()
+        watcher.check(await history(databases.api, tenant), after=5)
