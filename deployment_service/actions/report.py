@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import asyncpg
@@ -38,6 +38,9 @@ _log = structlog.get_logger(__name__)
 # Long enough for any transaction of ours, short enough to answer within the gateway's patience.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 _TENANTS_AT_ONCE = 4
+_EXPOSED = (
+    "Jenkins prints this job's token in its console, so Jenkins itself is asked how the build ended"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,16 @@ class _Item:
     place: int
     report: BuildReport
     seen: Observation
+
+    @property
+    def signed(self) -> tuple[uuid.UUID, str] | None:
+        """The name of a signed delivery; None if it has none."""
+        name = self.report.delivery_id
+        return (self.seen.job_id, name) if name else None
+
+    def is_believed(self, job: store.JobState) -> bool:
+        """Whether its word is taken as it is."""
+        return self.report.is_believed(self.seen, token_exposed=job.token_exposed)
 
 
 class ReportBuilds:
@@ -116,7 +129,8 @@ class _TenantWork:
         self.poked = False
 
     async def run(self, items: Sequence[_Item], wishes: set[uuid.UUID]) -> None:
-        blocked = await self._apply(items, skip_locked=True)
+        await self._try_out([item for item in items if item.report.test])
+        blocked = await self._apply([i for i in items if not i.report.test], skip_locked=True)
         for job in sorted({item.seen.job_id for item in blocked}):
             await self._apply([i for i in blocked if i.seen.job_id == job], skip_locked=False)
         if wishes:
@@ -124,6 +138,23 @@ class _TenantWork:
                 lambda connection: store.poke(connection, self._tenant_id, wishes)
             )
             self.poked = True
+
+    async def _try_out(self, items: Sequence[_Item]) -> None:
+        """Answer reports that only try the way to here, without writing anything."""
+        if not items:
+            return
+        wanted = {item.seen.job_id for item in items}
+        async with self._database.acquire() as connection:
+            known = await store.read_jobs(connection, self._tenant_id, wanted)
+            mapped = await store.a_deployment(connection, self._tenant_id, wanted)
+        for item in items:
+            slug = mapped.get(item.seen.job_id, "")
+            result = _refusal(item, known.get(item.seen.job_id))
+            if result is None and not slug:
+                result = _none("the job isn't mapped to any deployment")
+            self.results[item.place] = result or ReportResult(
+                Verdict.TESTED, str(DeploymentName(self._slug, slug))
+            )
 
     async def _apply(self, items: Sequence[_Item], *, skip_locked: bool) -> list[_Item]:
         """Apply reports in one transaction; return those whose jobs somebody else holds."""
@@ -141,7 +172,7 @@ class _TenantWork:
             return await self._halve(items, error, skip_locked=skip_locked)
         self.results |= done.results
         self.appended |= done.sequence is not None
-        self.poked |= done.poked
+        self.poked |= bool(done.to_read)
         return done.blocked
 
     async def _halve(
@@ -166,43 +197,53 @@ class _TenantWork:
         wanted = {item.seen.job_id for item in items}
         locked = await store.lock_jobs(connection, self._tenant_id, wanted, skip_locked=skip_locked)
         known = await store.read_jobs(connection, self._tenant_id, wanted)
-        done = _Done({}, [])
+        signed = {item.signed for item in items if item.signed}
+        before = await store.signed_before(connection, self._tenant_id, signed)
+        done = _Done({}, [i for i in items if i.seen.job_id in known.keys() - locked])
+        heard: list[_Item] = []
         right: list[_Item] = []
         for item in items:
             job = known.get(item.seen.job_id)
-            if job is None:
-                done.results[item.place] = _none("no such job")
-            elif item.seen.job_id not in locked:
-                done.blocked.append(item)
-            elif item.seen.job_path and not job_path_matches(job.full_name, item.seen.job_path):
-                done.results[item.place] = ReportResult(
-                    Verdict.WRONG_JOB, message=f"the token is for the job '{job.full_name}'"
-                )
-            else:
+            if job is not None and item.seen.job_id not in locked:
+                continue
+            refusal = _refusal(item, job) or _replay(item, before)
+            if refusal is None and job is not None and not item.is_believed(job):
+                refusal = ReportResult(Verdict.POKED, message=_EXPOSED)
+            if refusal is None:
                 right.append(item)
-        wrong = {i.seen.job_id for i in items if _is_wrong(done.results.get(i.place))}
-        outcomes: list[Outcome] = []
-        if right:
-            seen = [item.seen for item in right]
-            outcomes, done.sequence = await observe_builds(
-                connection, self._tenant_id, seen, source=EventSource.WEBHOOK
-            )
-            wrong |= jobs_to_poke(seen, outcomes)
-            for item, outcome in zip(right, outcomes, strict=True):
-                done.results[item.place] = self._result(outcome)
-        done.poked = bool(wrong)
-        await store.poke(connection, self._tenant_id, wrong)
-        run_ids = {item.place: o.run_id for item, o in zip(right, outcomes, strict=True)}
+            else:
+                done.results[item.place] = refusal
+            if job is not None and not _is(refusal, Verdict.DUPLICATE):
+                heard.append(item)
+        run_ids = await self._observe(connection, right, done)
+        done.to_read |= {
+            item.seen.job_id
+            for item in heard
+            if _is(done.results[item.place], Verdict.WRONG_JOB, Verdict.POKED)
+        }
+        await store.poke(connection, self._tenant_id, done.to_read)
+        await store.note_keys(connection, self._tenant_id, _keys(heard, done.results))
         await store.insert_deliveries(
             connection,
             self._tenant_id,
-            [
-                _delivery(item, done.results[item.place], run_ids.get(item.place))
-                for item in items
-                if item.place in done.results and item.seen.job_id in known
-            ],
+            [_delivery(i, done.results[i.place], run_ids.get(i.place)) for i in heard],
         )
         return done
+
+    async def _observe(
+        self, connection: Connection, items: Sequence[_Item], done: _Done
+    ) -> dict[int, uuid.UUID | None]:
+        """Merge reports that are believed; return the run that each turned out to be about."""
+        if not items:
+            return {}
+        seen = [item.seen for item in items]
+        outcomes, done.sequence = await observe_builds(
+            connection, self._tenant_id, seen, source=EventSource.WEBHOOK
+        )
+        done.to_read |= jobs_to_poke(seen, outcomes)
+        for item, outcome in zip(items, outcomes, strict=True):
+            done.results[item.place] = self._result(outcome)
+        return {item.place: o.run_id for item, o in zip(items, outcomes, strict=True)}
 
     def _result(self, outcome: Outcome) -> ReportResult:
         name = outcome.deployment_slug
@@ -222,11 +263,39 @@ class _Done:
     results: dict[int, ReportResult]
     blocked: list[_Item]
     sequence: int | None = None
-    poked: bool = False
+    to_read: set[uuid.UUID] = field(default_factory=set)
 
 
-def _is_wrong(result: ReportResult | None) -> bool:
-    return result is not None and result.verdict is Verdict.WRONG_JOB
+def _refusal(item: _Item, job: store.JobState | None) -> ReportResult | None:
+    """Why a report can't be about the job that its sender was verified for; None if it can."""
+    if job is None:
+        return _none("no such job")
+    if item.seen.job_path and not job_path_matches(job.full_name, item.seen.job_path):
+        message = f"the token is for the job '{job.full_name}'"
+        return ReportResult(Verdict.WRONG_JOB, message=message)
+    return None
+
+
+def _replay(item: _Item, before: set[tuple[uuid.UUID, str]]) -> ReportResult | None:
+    """The answer to a signed delivery that was taken before. Notes those that are taken now."""
+    if item.signed in before:
+        return ReportResult(Verdict.DUPLICATE, message="this delivery was taken before")
+    if item.signed:
+        before.add(item.signed)
+    return None
+
+
+def _is(result: ReportResult | None, *verdicts: Verdict) -> bool:
+    return result is not None and result.verdict in verdicts
+
+
+def _keys(heard: Sequence[_Item], results: dict[int, ReportResult]) -> dict[uuid.UUID, str]:
+    """With which key each job was heard. A token in another job's hands doesn't tell."""
+    return {
+        item.seen.job_id: item.report.key_id
+        for item in heard
+        if item.report.key_id and not _is(results[item.place], Verdict.WRONG_JOB)
+    }
 
 
 def _none(message: str) -> ReportResult:
@@ -258,5 +327,6 @@ def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> st
         sender_timestamp_ms=report.sender_timestamp_ms or None,
         verdict=result.verdict,
         message=result.message,
+        signed_id=report.delivery_id or None,
         receive_time=report.receive_time or datetime.now(UTC),
     )

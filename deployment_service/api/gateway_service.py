@@ -15,6 +15,7 @@ from deployment_service.domain.reports import (
     BuildReport,
     JobPoke,
     Phase,
+    Proof,
     ReportResult,
     ReportSource,
 )
@@ -23,6 +24,8 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
 
 _KEYS_MAX_AGE_S = 60
+# What says nothing of a proof, or of one that we don't know, is believed least.
+_PROOFS = {pb.REPORT_PROOF_SIGNATURE: Proof.SIGNATURE}
 
 
 class GatewayService(pb_grpc.GatewayServiceServicer):
@@ -99,6 +102,10 @@ def _report(message: pb.BuildReport) -> BuildReport:
         if message.HasField("receive_time")
         else None,
         parameters=dict(message.parameters),
+        proof=_PROOFS.get(message.proof, Proof.TOKEN),
+        key_id=message.key_id,
+        delivery_id=message.delivery_id,
+        test=message.test,
     )
 
 

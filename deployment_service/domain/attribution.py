@@ -28,6 +28,8 @@ class Verdict(StrEnum):
     RETRY = "RETRY"
     INVALID = "INVALID"
     KEPT = "KEPT"
+    POKED = "POKED"
+    TESTED = "TESTED"
 
 
 @dataclass(frozen=True, slots=True)

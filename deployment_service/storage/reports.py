@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,8 @@ _LOCK = """
 _LOCK_FREE = _LOCK + " SKIP LOCKED"
 
 _READ = """
-    SELECT job_id, full_name, generation, correlation, status, status_generation, status_build_number, status_rank
+    SELECT job_id, full_name, generation, correlation, status, status_generation, status_build_number, status_rank,
+        token_exposed
     FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2)
 """
 _WRITE_STATUS = """
@@ -28,9 +29,26 @@ _WRITE_STATUS = """
         AS n (job_id, status, generation, build_number, rank)
     WHERE j.tenant_id = $1 AND j.job_id = n.job_id
 """
+# Later than a poke that is being followed just now: what has changed since then must be read as well.
 _POKE = """
-    UPDATE cicd_jobs SET poke_time = now()
-    WHERE tenant_id = $1 AND job_id = ANY($2) AND poke_time IS NULL AND state = 'READY'
+    UPDATE cicd_jobs SET poke_time = clock_timestamp()
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'
+"""
+# To the hour: a key in use costs no write for each report.
+_SEEN_KEYS = """
+    UPDATE cicd_jobs AS j SET seen_key_id = n.key_id, seen_key_time = now()
+    FROM unnest($2::uuid[], $3::text[]) AS n (job_id, key_id)
+    WHERE j.tenant_id = $1 AND j.job_id = n.job_id
+        AND (seen_key_id IS DISTINCT FROM n.key_id OR seen_key_time < now() - interval '1 hour')
+"""
+_SIGNED = """
+    SELECT job_id, signed_id FROM webhook_deliveries
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND signed_id = ANY($3)
+"""
+_A_DEPLOYMENT = """
+    SELECT m.job_id, min(d.slug) AS slug
+    FROM deployment_cicd_mappings AS m JOIN deployments AS d USING (tenant_id, deployment_id)
+    WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
 """
 _KEPT = """
     SELECT delivery_id, job_id, build_number, rank, status, sender_timestamp_ms, queue_id FROM webhook_deliveries
@@ -54,6 +72,7 @@ _DELIVERY = {
     "sender_timestamp_ms": "bigint",
     "verdict": "text",
     "message": "text",
+    "signed_id": "text",
     "receive_time": "timestamptz",
 }
 _INSERT_DELIVERIES = f"""
@@ -77,6 +96,7 @@ class JobState:
     builds_name_their_run: bool
     status: str
     last: tuple[int, int, int]
+    token_exposed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,7 @@ class Delivery:
     sender_timestamp_ms: int | None
     verdict: str
     message: str
+    signed_id: str | None
     receive_time: datetime
 
 
@@ -142,6 +163,7 @@ async def read_jobs(
             row["correlation"] == "RUN_ID",
             row["status"],
             (row["status_generation"], row["status_build_number"], row["status_rank"]),
+            row["token_exposed"],
         )
         for row in rows
     }
@@ -166,6 +188,32 @@ async def poke(
     """Have these jobs read next. Unknown ones are ignored."""
     if job_ids:
         await connection.execute(_POKE, tenant_id, list(job_ids))
+
+
+async def note_keys(
+    connection: Connection, tenant_id: uuid.UUID, keys: Mapping[uuid.UUID, str]
+) -> None:
+    """Write down with which key each of these locked jobs was last heard."""
+    if keys:
+        await connection.execute(_SEEN_KEYS, tenant_id, list(keys), list(keys.values()))
+
+
+async def signed_before(
+    connection: Connection, tenant_id: uuid.UUID, signed: Collection[tuple[uuid.UUID, str]]
+) -> set[tuple[uuid.UUID, str]]:
+    """Which of these signed deliveries (job, name) of locked jobs have been taken already."""
+    if not signed:
+        return set()
+    jobs, names = [list(column) for column in zip(*signed, strict=True)]
+    return {tuple(row) for row in await connection.fetch(_SIGNED, tenant_id, jobs, names)}
+
+
+async def a_deployment(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """For each of these jobs that is mapped the name of a deployment that uses it."""
+    rows = await connection.fetch(_A_DEPLOYMENT, tenant_id, list(job_ids))
+    return {row["job_id"]: row["slug"] for row in rows}
 
 
 async def read_kept(

@@ -205,7 +205,7 @@ class PipelineScm(_message.Message):
     def __init__(self, url: _Optional[str] = ..., branch: _Optional[str] = ..., script_path: _Optional[str] = ..., credentials_id: _Optional[str] = ...) -> None: ...
 
 class CicdJob(_message.Message):
-    __slots__ = ("id", "name", "url", "status", "build_number", "correlation", "state", "state_message", "webhook_url")
+    __slots__ = ("id", "name", "url", "status", "build_number", "correlation", "state", "state_message", "webhook_url", "token_exposed", "signing_secret")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,8 @@ class CicdJob(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     STATE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     WEBHOOK_URL_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_EXPOSED_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     url: str
@@ -224,7 +226,9 @@ class CicdJob(_message.Message):
     state: CicdJobState
     state_message: str
     webhook_url: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ...) -> None: ...
+    token_exposed: bool
+    signing_secret: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "confirmed", "failure_cause", "failure_message", "uid")

@@ -23,6 +23,12 @@ class ReportSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPORT_SOURCE_GUIDE: _ClassVar[ReportSource]
     REPORT_SOURCE_NOTIFICATION_PLUGIN: _ClassVar[ReportSource]
 
+class ReportProof(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPORT_PROOF_UNSPECIFIED: _ClassVar[ReportProof]
+    REPORT_PROOF_TOKEN: _ClassVar[ReportProof]
+    REPORT_PROOF_SIGNATURE: _ClassVar[ReportProof]
+
 class ReportVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     REPORT_VERDICT_UNSPECIFIED: _ClassVar[ReportVerdict]
@@ -35,6 +41,8 @@ class ReportVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPORT_VERDICT_RETRY: _ClassVar[ReportVerdict]
     REPORT_VERDICT_INVALID: _ClassVar[ReportVerdict]
     REPORT_VERDICT_KEPT: _ClassVar[ReportVerdict]
+    REPORT_VERDICT_POKED: _ClassVar[ReportVerdict]
+    REPORT_VERDICT_TESTED: _ClassVar[ReportVerdict]
 BUILD_PHASE_UNSPECIFIED: BuildPhase
 BUILD_PHASE_QUEUED: BuildPhase
 BUILD_PHASE_STARTED: BuildPhase
@@ -43,6 +51,9 @@ BUILD_PHASE_FINALIZED: BuildPhase
 REPORT_SOURCE_UNSPECIFIED: ReportSource
 REPORT_SOURCE_GUIDE: ReportSource
 REPORT_SOURCE_NOTIFICATION_PLUGIN: ReportSource
+REPORT_PROOF_UNSPECIFIED: ReportProof
+REPORT_PROOF_TOKEN: ReportProof
+REPORT_PROOF_SIGNATURE: ReportProof
 REPORT_VERDICT_UNSPECIFIED: ReportVerdict
 REPORT_VERDICT_APPLIED: ReportVerdict
 REPORT_VERDICT_DUPLICATE: ReportVerdict
@@ -53,9 +64,11 @@ REPORT_VERDICT_AMBIGUOUS: ReportVerdict
 REPORT_VERDICT_RETRY: ReportVerdict
 REPORT_VERDICT_INVALID: ReportVerdict
 REPORT_VERDICT_KEPT: ReportVerdict
+REPORT_VERDICT_POKED: ReportVerdict
+REPORT_VERDICT_TESTED: ReportVerdict
 
 class BuildReport(_message.Message):
-    __slots__ = ("tenant", "cicd_job_id", "build_number", "status", "phase", "source", "run_id", "parameters_known", "queue_id", "job_path", "sender_timestamp_ms", "receive_time", "parameters")
+    __slots__ = ("tenant", "cicd_job_id", "build_number", "status", "phase", "source", "run_id", "parameters_known", "queue_id", "job_path", "sender_timestamp_ms", "receive_time", "parameters", "proof", "key_id", "delivery_id", "test")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +89,10 @@ class BuildReport(_message.Message):
     SENDER_TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_ID_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     cicd_job_id: str
     build_number: int
@@ -89,7 +106,11 @@ class BuildReport(_message.Message):
     sender_timestamp_ms: int
     receive_time: _timestamp_pb2.Timestamp
     parameters: _containers.ScalarMap[str, str]
-    def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., status: _Optional[str] = ..., phase: _Optional[_Union[BuildPhase, str]] = ..., source: _Optional[_Union[ReportSource, str]] = ..., run_id: _Optional[str] = ..., parameters_known: bool = ..., queue_id: _Optional[int] = ..., job_path: _Optional[str] = ..., sender_timestamp_ms: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    proof: ReportProof
+    key_id: str
+    delivery_id: str
+    test: bool
+    def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., status: _Optional[str] = ..., phase: _Optional[_Union[BuildPhase, str]] = ..., source: _Optional[_Union[ReportSource, str]] = ..., run_id: _Optional[str] = ..., parameters_known: bool = ..., queue_id: _Optional[int] = ..., job_path: _Optional[str] = ..., sender_timestamp_ms: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[ReportProof, str]] = ..., key_id: _Optional[str] = ..., delivery_id: _Optional[str] = ..., test: bool = ...) -> None: ...
 
 class JobPoke(_message.Message):
     __slots__ = ("tenant", "cicd_job_id", "reason")

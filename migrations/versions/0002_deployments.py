@@ -43,6 +43,8 @@ UPGRADE = (
     "CREATE INDEX deployments_by_label ON deployments USING gin (labels jsonb_path_ops)",
     # The work on a job (create, look up, delete) is leased like a run's trigger: attempt fences late writers.
     # status/status_* is the last report as it came, kept by (generation, number, rank) so that order can't matter.
+    # token_exposed: Jenkins prints the token in its console, or may do so: then it proves no final status.
+    # endpoint_key_id: the webhook key in the endpoint that we wrote; seen_key_*: that of the last report, to the hour.
     """
     CREATE TABLE cicd_jobs (
         tenant_id uuid NOT NULL REFERENCES tenants,
@@ -55,6 +57,10 @@ UPGRADE = (
         state_message text NOT NULL DEFAULT '',
         correlation text CHECK (correlation IN ('RUN_ID', 'QUEUE_ITEM')),
         sends_webhooks boolean,
+        token_exposed boolean NOT NULL DEFAULT false,
+        endpoint_key_id text,
+        seen_key_id text,
+        seen_key_time timestamptz,
         status text NOT NULL DEFAULT '',
         status_generation int NOT NULL DEFAULT 0,
         status_build_number int NOT NULL DEFAULT 0,

@@ -171,12 +171,18 @@ UPGRADE = (
         sender_timestamp_ms bigint,
         verdict text NOT NULL,
         message text NOT NULL DEFAULT '',
+        signed_id text,
         receive_time timestamptz NOT NULL,
         create_time timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, delivery_id)
     )
     """,
     "CREATE INDEX webhook_deliveries_by_build ON webhook_deliveries (tenant_id, job_id, build_number)",
+    # A signed delivery has a name; a second one of that name is a replay.
+    """
+    CREATE UNIQUE INDEX webhook_deliveries_signed
+        ON webhook_deliveries (tenant_id, job_id, signed_id) WHERE signed_id IS NOT NULL
+    """,
     """
     CREATE INDEX webhook_deliveries_kept
         ON webhook_deliveries (tenant_id, job_id, build_number) WHERE verdict = 'KEPT'

@@ -1,0 +1,167 @@
+"""What a report's proof is worth: replays, tokens that Jenkins prints, keys in use, reports that only try the way."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.reports import Proof
+from tests.fixtures_stack import Databases
+from tests.integration.jobs_harness import jobs_of, shell
+from tests.integration.runs_harness import Runs, guide, plugin, runs_of
+
+TABLES = ("cicd_jobs", "deployments", "deployment_runs", "deployment_events", "webhook_deliveries")
+
+
+@pytest_asyncio.fixture
+async def runs(databases: Databases) -> AsyncIterator[Runs]:
+    """A deployment `web` whose job is there; nothing triggers or reads."""
+    async with (
+        JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as jenkins,
+        jobs_of(databases, jenkins.url) as jobs,
+        runs_of(jobs, dispatch=False, reconcile=False) as process,
+    ):
+        await jobs.create("web", shell())
+        yield process
+
+
+async def job_of(runs: Runs) -> uuid.UUID:
+    row = await runs.jobs.row()
+    job: uuid.UUID = row["job_id"]
+    return job
+
+
+async def contents(runs: Runs) -> dict[str, list[Any]]:
+    return {
+        table: [dict(row) for row in await runs.jobs.sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
+        for table in TABLES
+    }
+
+
+async def set_exposed(runs: Runs, exposed: bool) -> None:
+    await runs.jobs.sql("UPDATE cicd_jobs SET token_exposed = $1", exposed)
+
+
+async def test_a_replayed_delivery_is_a_duplicate_and_changes_nothing(runs: Runs) -> None:
+    """P7: also in the same call, and after other reports have come in between."""
+    job = await job_of(runs)
+    first = guide(job, 1, "running", proof=Proof.SIGNATURE, delivery_id="a")
+    results = await runs.tell(first, first)
+    assert [r.verdict for r in results] == [Verdict.APPLIED, Verdict.DUPLICATE]
+    await runs.tell(guide(job, 1, "success", proof=Proof.SIGNATURE, delivery_id="b"))
+    before = await contents(runs)
+    assert len(before["webhook_deliveries"]) == 2
+    results = await runs.tell(first, first)
+    assert [r.verdict for r in results] == [Verdict.DUPLICATE, Verdict.DUPLICATE]
+    # The same name with another claim is no way in either.
+    (result,) = await runs.tell(
+        guide(job, 2, "failure", proof=Proof.SIGNATURE, delivery_id="a"),
+    )
+    assert result.verdict is Verdict.DUPLICATE
+    assert await contents(runs) == before
+
+
+async def test_a_name_belongs_to_one_job(runs: Runs) -> None:
+    """P6, P7: one job's deliveries don't hide another's."""
+    await runs.jobs.create("api", shell())
+    jobs = [row["job_id"] for row in await runs.jobs.rows()]
+    results = await runs.tell(
+        *(guide(job, 1, "running", proof=Proof.SIGNATURE, delivery_id="a") for job in jobs)
+    )
+    assert [r.verdict for r in results] == [Verdict.APPLIED] * 2
+
+
+@pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "UNSTABLE", "ABORTED", "NOT_BUILT"])
+async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, word: str) -> None:
+    """P7: whoever reads Jenkins' console can't end a deployment."""
+    job = await job_of(runs)
+    await set_exposed(runs, True)
+    (result,) = await runs.tell(plugin(job, 1, "STARTED", proof=Proof.TOKEN))
+    assert result.verdict is Verdict.APPLIED
+    history = await runs.history()
+    for report in (
+        plugin(job, 1, "COMPLETED", word, proof=Proof.TOKEN),
+        plugin(job, 1, "FINALIZED", word, proof=Proof.TOKEN),
+        guide(job, 1, word, proof=Proof.TOKEN),
+    ):
+        await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = NULL")
+        (result,) = await runs.tell(report)
+        assert result.verdict is Verdict.POKED
+        row = await runs.jobs.row()
+        assert row["poke_time"] is not None
+        assert row["status"] == "STARTED"
+    assert await runs.history() == history
+    assert (await runs.deployment())["status"] == "RUNNING"
+
+
+async def test_an_end_from_an_exposed_token_is_not_kept_for_later(runs: Runs) -> None:
+    """P7: not even while it can't be told whose build it is."""
+    started = await runs.start("web", remaining_s=0.0)
+    await runs.jobs.sql(
+        "UPDATE deployment_runs SET trigger_state = 'ACCEPTED', first_build_number = 1"
+    )
+    await set_exposed(runs, True)
+    job = await job_of(runs)
+    (result,) = await runs.tell(plugin(job, 1, "FINALIZED", "SUCCESS", proof=Proof.TOKEN))
+    assert result.verdict is Verdict.POKED
+    await runs.tell(plugin(job, 1, "STARTED", run_id=str(started.run_id), parameters_known=True))
+    assert (await runs.run(started.run_id))["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("exposed", "proof"),
+    [(False, Proof.TOKEN), (False, Proof.SIGNATURE), (True, Proof.SIGNATURE)],
+)
+async def test_an_end_that_is_proven_is_taken(runs: Runs, exposed: bool, proof: Proof) -> None:
+    """P1, P7: a token that nobody can read, and a signature, are the job's word."""
+    await set_exposed(runs, exposed)
+    (result,) = await runs.tell(plugin(await job_of(runs), 1, "FINALIZED", "SUCCESS", proof=proof))
+    assert (result.verdict, result.status) == (Verdict.APPLIED, "COMPLETED")
+
+
+async def test_the_key_of_the_last_report_is_written_down_and_not_for_each(runs: Runs) -> None:
+    """P7: a key in use can be seen, at the price of one write an hour."""
+    job = await job_of(runs)
+    await runs.tell(plugin(job, 1, "STARTED", key_id="k1"))
+    row = await runs.jobs.row()
+    assert row["seen_key_id"] == "k1"
+    await runs.tell(plugin(job, 1, "STARTED", key_id="k1"))
+    assert (await runs.jobs.row())["seen_key_time"] == row["seen_key_time"]
+    await runs.tell(plugin(job, 1, "STARTED", job_path="job/other/", key_id="k9"))
+    assert (await runs.jobs.row())["seen_key_id"] == "k1"
+    await runs.tell(plugin(job, 1, "STARTED", key_id="k2"))
+    assert (await runs.jobs.row())["seen_key_id"] == "k2"
+    await runs.jobs.sql("UPDATE cicd_jobs SET seen_key_time = now() - interval '2 hours'")
+    old = (await runs.jobs.row())["seen_key_time"]
+    await runs.tell(plugin(job, 1, "STARTED", key_id="k2"))
+    assert (await runs.jobs.row())["seen_key_time"] > old
+
+
+async def test_a_test_report_goes_all_the_way_and_changes_nothing(runs: Runs) -> None:
+    """P7: it says whether a real one would be taken."""
+    job = await job_of(runs)
+    before = await contents(runs)
+    results = await runs.tell(
+        guide(job, 0, "success", test=True, delivery_id="t", key_id="k1"),
+        guide(job, 7, "success", test=True, job_path="job/other/"),
+        guide(uuid.uuid4(), 7, "success", test=True),
+    )
+    assert [r.verdict for r in results] == [
+        Verdict.TESTED,
+        Verdict.WRONG_JOB,
+        Verdict.NO_MAPPING,
+    ]
+    assert results[0].deployment == "tenants/demo/deployments/web"
+    assert await contents(runs) == before
+
+
+async def test_a_name_that_is_too_long_is_senseless(runs: Runs) -> None:
+    """P7: what the index can't hold never reaches it."""
+    (result,) = await runs.tell(guide(await job_of(runs), 1, "running", delivery_id="x" * 65))
+    assert result.verdict is Verdict.INVALID
