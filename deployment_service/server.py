@@ -77,7 +77,7 @@ class Service:
             self._controllers,
             self._webhook_keys,
             self._changes,
-            committed=lambda: None,
+            committed=self._hub.notify,
             settings=JobKeeperSettings(
                 locale=settings.webhook_locale,
                 quarantine_s=settings.quarantine_s,

@@ -81,14 +81,14 @@ class _BeingDeleted(Exception):
 
 
 class DeploymentCreator:
-    """Creates deployments. ``committed`` is told of new events, ``wake_keeper`` of work on jobs."""
+    """Creates deployments. ``committed(tenant_id)`` is told of new events, ``wake_keeper`` of work on jobs."""
 
     def __init__(
         self,
         database: Database,
         changes: Changes,
         *,
-        committed: Callable[[], None],
+        committed: Callable[[uuid.UUID], None],
         wake_keeper: Callable[[], None],
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -108,7 +108,7 @@ class DeploymentCreator:
         committed = await self._commit(command, new, until)
         if committed.job_id is None:
             return committed.created
-        self._committed()
+        self._committed(new.tenant_id)
         self._wake_keeper()
         job = await self._settled(new.tenant_id, committed.job_id, until, JobState.CREATING)
         if job is not None and job.state is JobState.FAILED:
@@ -167,7 +167,7 @@ class DeploymentCreator:
             lambda c: _take_back(c, command, new, failed, str(failure))
         )
         if taken_back:
-            self._committed()
+            self._committed(new.tenant_id)
             self._wake_keeper()
             raise failure.error(failed.full_name)
 

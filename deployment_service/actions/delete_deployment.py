@@ -30,13 +30,13 @@ class DeleteDeployment:
 
 
 class DeploymentRemover:
-    """Deletes deployments. ``committed`` is told of new events, ``wake_keeper`` of work on jobs."""
+    """Deletes deployments. ``committed(tenant_id)`` is told of new events, ``wake_keeper`` of work on jobs."""
 
     def __init__(
         self,
         database: Database,
         *,
-        committed: Callable[[], None],
+        committed: Callable[[uuid.UUID], None],
         wake_keeper: Callable[[], None],
     ) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class DeploymentRemover:
     async def delete(self, command: DeleteDeployment) -> int:
         """Delete, and return the sequence of the event that says so."""
         sequence = await self._database.transaction(lambda c: _delete(c, command))
-        self._committed()
+        self._committed(command.tenant.tenant_id)
         self._wake_keeper()
         return sequence
 

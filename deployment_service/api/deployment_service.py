@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
@@ -81,7 +80,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         creator = DeploymentCreator(
             self._parts.database,
             self._parts.changes,
-            committed=partial(self._parts.hub.notify, call.tenant.tenant_id),
+            committed=self._parts.hub.notify,
             wake_keeper=self._parts.wake_keeper,
             wait_s=self._parts.wait_s,
         )
@@ -170,7 +169,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         )
         remover = DeploymentRemover(
             self._parts.database,
-            committed=partial(self._parts.hub.notify, call.tenant.tenant_id),
+            committed=self._parts.hub.notify,
             wake_keeper=self._parts.wake_keeper,
         )
         epoch = await self._parts.hub.epoch.current()

@@ -50,7 +50,7 @@ async def _run(url: str, work: Callable[[Config], None]) -> None:
 
     def run(connection: Connection) -> None:
         config = Config()
-        config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+        config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
         config.attributes["connection"] = connection
         work(config)
 
@@ -63,7 +63,7 @@ async def _run(url: str, work: Callable[[Config], None]) -> None:
         await engine.dispose()
 
 
-def _scripts() -> Path:
+def scripts() -> Path:
     """The scripts are inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for path in (package / "migrations", package.parent / "migrations"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 from alembic.script import ScriptDirectory
 
-from deployment_service.storage.migrate import _scripts
+from deployment_service.storage.migrate import scripts
 
 _REVISION = "SELECT version_num FROM alembic_version"
 
@@ -23,10 +23,10 @@ async def check_schema(url: str) -> None:
         revision = None
     finally:
         await connection.close()
-    scripts = ScriptDirectory(str(_scripts()))
-    head = scripts.get_current_head()
+    directory = ScriptDirectory(str(scripts()))
+    head = directory.get_current_head()
     # A revision that we don't know is newer: a schema stays usable for the version before it.
-    older = {script.revision for script in scripts.walk_revisions()} - {head}
+    older = {script.revision for script in directory.walk_revisions()} - {head}
     if revision is None or revision in older:
         raise SchemaTooOld(
             f"The database's schema is {'missing' if revision is None else f'at {revision}'}, "

@@ -50,7 +50,7 @@ class JobKeeperSettings:
 
 
 class JobKeeper:
-    """One per process. ``committed`` is told of new events, ``changes`` of jobs that have moved."""
+    """One per process. ``committed(tenant_id)`` is told of new events, ``changes`` of jobs that have moved."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class JobKeeper:
         keys: WebhookKeys,
         changes: Changes,
         *,
-        committed: Callable[[], None],
+        committed: Callable[[uuid.UUID], None],
         settings: JobKeeperSettings | None = None,
     ) -> None:
         self._database = database
@@ -220,7 +220,7 @@ class JobKeeper:
             case _:
                 _log.info("job_gone", **facts)
         self._changes.tell(task.job_id)
-        self._committed()
+        self._committed(task.tenant_id)
 
 
 async def _end(tasks: set[asyncio.Task[None]], until: float) -> None:

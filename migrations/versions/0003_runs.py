@@ -103,6 +103,10 @@ UPGRADE = (
         ON deployment_runs (tenant_id, deployment_id, order_generation, order_position, number)
         WHERE status = 'COMPLETED'
     """,
+    # Runs of all deployments, newest first.
+    """
+    CREATE INDEX deployment_runs_by_age ON deployment_runs (tenant_id, create_time DESC, run_id DESC)
+    """,
     # What makes RUN_ACTIVE.
     """
     CREATE INDEX deployment_runs_active

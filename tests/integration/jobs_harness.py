@@ -156,7 +156,7 @@ async def jobs_of(
         tenant, provider_id = like.tenant, like.provider_id
     else:
         columns = {"base_url": base_url, "webhook_base_url": webhook_base_url, **provider}
-        tenant, provider_id = await _seed(databases, box, keys, token, columns)
+        tenant, provider_id = await seed_provider(databases, box, keys, token, columns)
     commits: list[None] = []
     changes = Changes()
     controllers = Controllers(make_client, box.decrypt, LIMITS)
@@ -165,11 +165,11 @@ async def jobs_of(
         controllers,
         keys,
         changes,
-        committed=lambda: commits.append(None),
+        committed=lambda _: commits.append(None),
         settings=settings,
     )
     hooks: dict[str, Any] = {
-        "committed": lambda: commits.append(None),
+        "committed": lambda _: commits.append(None),
         "wake_keeper": keeper.wake,
     }
     jobs = Jobs(
@@ -192,7 +192,7 @@ async def jobs_of(
         await controllers.close()
 
 
-async def _seed(
+async def seed_provider(
     databases: Databases, box: SecretBox, keys: WebhookKeys, token: str, columns: dict[str, Any]
 ) -> tuple[TenantRef, uuid.UUID]:
     values = {"username": "admin", "api_token_encrypted": box.encrypt(token.encode()), **columns}

@@ -3,7 +3,6 @@
 import json
 import uuid
 
-import pytest
 import pytest_asyncio
 
 from deployment_service.storage import deployments
@@ -81,9 +80,6 @@ async def test_reading_and_listing_use_indexes(connection, databases):
     assert_no_seq_scan(found)
 
 
-@pytest.mark.xfail(
-    reason="there is no index on deployment_runs (tenant_id, create_time, run_id) yet"
-)
 async def test_listing_all_runs_uses_an_index(connection, databases):
     await analyze(databases)
     tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
