@@ -11,7 +11,7 @@ import prometheus_client
 from aiohttp import web
 
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway import payloads
+from webhook_gateway import payloads, signatures
 from webhook_gateway.channel import credentials
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
@@ -49,6 +49,7 @@ class Gateway:
         self._failed_proofs = RateLimit(settings.failed_proofs)
         self._ceiling = RateLimit(settings.tenant_ceiling)
         self._bodies = BodyMemory(settings.max_bodies_bytes)
+        self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
         self._refusals = Throttle(20)
         self._ready: tuple[float, str | None] = (0.0, None)
@@ -119,11 +120,27 @@ class Gateway:
     # -- webhooks
 
     async def _webhook(self, request: web.Request) -> web.Response:
-        start = time.monotonic()
-        proof = await self._prove(request, start)
+        if not signatures.is_signed(request):
+            start = time.monotonic()
+            return await self._take(request, await self._prove(request, start), start, None)
+        # What is signed must be read before it is known who sends it: little, and out of a share of its own.
+        with self._unproven.lease(self._address(request)) as lease:
+            try:
+                body = await self._read_body(request, lease.grow, signatures.MAX_BODY)
+            except RefusedError as refusal:
+                self._log_refusal(refusal, request, None)
+                raise
+            start = time.monotonic()
+            proof = await self._prove(request, start, body)
+            return await self._take(request, proof, start, body)
+
+    async def _take(
+        self, request: web.Request, proof: Proof, start: float, body: bytes | None
+    ) -> web.Response:
+        """Answer a request whose sender is known. ``body``: if it has been read already."""
         waited = time.monotonic() - start
         try:
-            report = await self._read_report(request, proof)
+            report = await self._read_report(request, proof, body)
             patience = self._settings.answer_timeout - waited
             result = await self.forwarder.submit(report, patience)
         except RefusedError as refusal:
@@ -148,8 +165,10 @@ class Gateway:
             headers={"Cache-Control": "no-store"},
         )
 
-    async def _prove(self, request: web.Request, start: float) -> Proof:
-        """Return who sent the request.
+    async def _prove(
+        self, request: web.Request, start: float, signed_body: bytes | None = None
+    ) -> Proof:
+        """Return who sent the request: proven by its signature if it has one, else by its token.
 
         An address with too many failed proofs is still let in with a token that the known keys confirm:
         others may stand behind the same address, and a refused report is a lost one.
@@ -157,11 +176,17 @@ class Gateway:
         address = self._address(request)
         blocked = not self._failed_proofs.allows(address)
         try:
-            return await self._verifier.verify(
-                request.match_info["tenant"],
-                _tokens(request),
-                may_ask=not blocked,
-                deadline=start + self._settings.answer_timeout,
+            tenant = request.match_info["tenant"]
+            deadline = start + self._settings.answer_timeout
+            if signed_body is None:
+                return await self._verifier.verify(
+                    tenant, _tokens(request), may_ask=not blocked, deadline=deadline
+                )
+            signed = signatures.parse(request)
+            if signed is None:
+                raise RefusedError(Reason.UNAUTHENTICATED)
+            return await self._verifier.verify_signed(
+                tenant, signed, signed_body, may_ask=not blocked, deadline=deadline
             )
         except RefusedError as failure:
             refusal = failure
@@ -178,14 +203,19 @@ class Gateway:
             self._log_refusal(refusal, request, None)
             raise refusal from None
 
-    async def _read_report(self, request: web.Request, proof: Proof) -> pb.BuildReport:
+    async def _read_report(
+        self, request: web.Request, proof: Proof, body: bytes | None
+    ) -> pb.BuildReport:
+        if proof.out_of_time:
+            raise RefusedError(Reason.SIGNATURE_OUT_OF_TIME)
         if not self._ceiling.hit(proof.tenant):
             raise RefusedError(
                 Reason.TOO_MANY_REPORTS, retry_after=self._ceiling.retry_after(proof.tenant)
             )
         _check_headers(request, self._settings.max_body_bytes)
         with self._bodies.lease(proof.tenant) as lease:
-            body = await self._read_body(request, lease.grow)
+            if body is None:
+                body = await self._read_body(request, lease.grow, self._settings.max_body_bytes)
             received = time.time_ns()
             claim = payloads.parse(body)
         if (more := self._lines.allow()) is not None:
@@ -203,15 +233,17 @@ class Gateway:
             )
         return _report(proof, claim, received)
 
-    async def _read_body(self, request: web.Request, grow: Callable[[int], None]) -> bytes:
+    async def _read_body(
+        self, request: web.Request, grow: Callable[[int], None], limit: int
+    ) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_timeout):
                 while chunk := await request.content.readany():
                     grow(len(chunk))
                     body += chunk
-                    if len(body) > self._settings.max_body_bytes:
-                        raise RefusedError(Reason.BODY_TOO_LARGE)
+                    if len(body) > limit:
+                        raise RefusedError(Reason.BODY_TOO_LARGE, f"At most {limit} bytes.")
         except TimeoutError:
             raise RefusedError(Reason.BODY_TIMEOUT) from None
         except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
@@ -296,6 +328,10 @@ def _report(proof: Proof, claim: payloads.Claim, received_ns: int) -> pb.BuildRe
         job_path=claim.job_path,
         sender_timestamp_ms=claim.timestamp_ms,
         parameters=claim.parameters,
+        proof=proof.kind,
+        key_id=proof.key_id,
+        delivery_id=proof.delivery_id,
+        test=claim.test,
     )
     report.receive_time.FromNanoseconds(received_ns)
     return report

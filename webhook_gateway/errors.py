@@ -26,6 +26,7 @@ class Reason(StrEnum):
     REPORT_INVALID = "REPORT_INVALID"
     WRONG_JOB = "WRONG_JOB"
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    SIGNATURE_OUT_OF_TIME = "SIGNATURE_OUT_OF_TIME"
     NO_SUCH_PATH = "NO_SUCH_PATH"
     NO_MAPPING = "NO_MAPPING"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -84,9 +85,16 @@ ANSWERS: dict[Reason, Answer] = {
     ),
     Reason.UNAUTHENTICATED: Answer(
         401,
-        "There is no valid token for this tenant.",
+        "There is neither a valid token nor a valid signature.",
         "Use the job's webhook URL as the deployment service made it, with ?token=…, "
-        "or the token as the password in https://jenkins:TOKEN@….",
+        "or the token as the password in https://jenkins:TOKEN@…. To sign: name the job with ?job=…, sign the "
+        "body's very bytes with the job's own secret, send webhook-id (no full stop in it), webhook-timestamp "
+        "(whole seconds) and webhook-signature once each.",
+    ),
+    Reason.SIGNATURE_OUT_OF_TIME: Answer(
+        401,
+        "The signature is right, but its time is more than five minutes off.",
+        "Sign when you send, and mend the sender's clock. The job will be read from Jenkins.",
     ),
     Reason.NO_SUCH_PATH: Answer(
         404,

@@ -63,6 +63,7 @@ class Claim:
     timestamp_ms: int = 0
     parameters: dict[str, str] = field(default_factory=dict)
     parameters_known: bool = False
+    test: bool = False
 
 
 class _Build(msgspec.Struct):
@@ -80,6 +81,7 @@ class _Body(msgspec.Struct):
     build_number: Any = msgspec.field(name="buildNumber", default=None)
     timestamp: Any = None
     url: Any = None
+    test: Any = None
     build: _Build | list[Any] | str | int | float | bool | None = None
 
 
@@ -140,6 +142,9 @@ def _malformed(detail: str) -> NoReturn:
 def _guide(body: _Body) -> Claim:
     if not isinstance(body.job_id, str) or not body.job_id.strip():
         raise RefusedError(Reason.INVALID_FIELD, "`jobId` must be the CICD job's id, as text.")
+    if body.test is True:
+        # Says nothing of any build: it only tries whether a real one would arrive.
+        return Claim(pb.REPORT_SOURCE_GUIDE, 0, job_id=_shorten(body.job_id.strip()), test=True)
     return Claim(
         source=pb.REPORT_SOURCE_GUIDE,
         build_number=build_number(body.build_number, "buildNumber"),

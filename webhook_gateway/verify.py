@@ -1,4 +1,4 @@
-"""Who sent a webhook: checks job tokens with the tenants' keys, which the service lends for a while."""
+"""Who sent a webhook: checks tokens and signatures with the tenants' keys, which the service lends for a while."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from deployment_service.client import webhook_tokens
+from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway.channel import Metadata
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.logs import log
+from webhook_gateway.signatures import Finding, Signed
 
 if TYPE_CHECKING:
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -43,6 +44,9 @@ class Proof:
     tenant: str
     job_id: str
     key_id: str
+    kind: pb.ReportProof = pb.REPORT_PROOF_TOKEN
+    delivery_id: str = ""
+    out_of_time: bool = False
 
     @property
     def tenant_name(self) -> str:
@@ -80,10 +84,11 @@ class KeyCache:
         self.away = False
 
     async def find(
-        self, tenant: str, key_id: str, *, may_ask: bool, deadline: float
+        self, tenant: str, key_id: str | None, *, may_ask: bool, deadline: float
     ) -> _Tenant | None:
         """Return what is known of a tenant, None if nothing, asking the service where that helps.
 
+        ``key_id`` None: any keys will do that are known.
         With ``may_ask`` false nobody asks for a tenant that isn't known. Raises RefusedError if it
         can't be found out.
         """
@@ -105,10 +110,11 @@ class KeyCache:
             if usable and self.away:
                 return entry
 
-    def _is_enough(self, entry: _Tenant, key_id: str, now: float) -> bool:
+    def _is_enough(self, entry: _Tenant, key_id: str | None, now: float) -> bool:
         if now >= entry.expires:
             return False
-        return not entry.uid or key_id in entry.secrets or now - entry.asked < ASK_AGAIN_AFTER
+        known = key_id is None or key_id in entry.secrets
+        return not entry.uid or known or now - entry.asked < ASK_AGAIN_AFTER
 
     def _is_usable(self, entry: _Tenant, now: float) -> bool:
         return bool(entry.uid) and now - entry.fetched < self._stale_for
@@ -202,10 +208,46 @@ class Verifier:
             proven = webhook_tokens.matches(token, uid, secret or self._dummy_secret)
             if proven and secret is not None:
                 return Proof(tenant, token.job_id, token.key_id)
+        raise self._not_proven()
+
+    async def verify_signed(
+        self, tenant: str, signed: Signed, body: bytes, *, may_ask: bool, deadline: float
+    ) -> Proof:
+        """Return the proof, or raise RefusedError, likewise. A signature names no key: each is tried.
+
+        The proof may be ``out_of_time``: then it is the job's word, but not of now.
+        """
+        # First with the keys that are known; then, now and then, with those that are new.
+        for key_id in (None, ""):
+            entry = await self._keys.find(tenant, key_id, may_ask=may_ask, deadline=deadline)
+            proof = self._check(tenant, entry, signed, body)
+            if proof is not None:
+                return proof
+        raise self._not_proven()
+
+    def _check(
+        self, tenant: str, entry: _Tenant | None, signed: Signed, body: bytes
+    ) -> Proof | None:
+        uid = entry.uid if entry else self._dummy_uid
+        keys = entry.secrets if entry and entry.secrets else {"": self._dummy_secret}
+        for key_id, key in keys.items():
+            found = signed.check(webhook_signatures.job_secret(uid, signed.job_id, key), body)
+            if key_id and found is not Finding.WRONG:
+                return Proof(
+                    tenant,
+                    signed.job_id,
+                    key_id,
+                    pb.REPORT_PROOF_SIGNATURE,
+                    signed.name(body),
+                    out_of_time=found is Finding.OUT_OF_TIME,
+                )
+        return None
+
+    def _not_proven(self) -> RefusedError:
         if self._keys.away:
             # What is known may be out of date, and saying so only of some tenants would name them.
-            raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
-        raise RefusedError(Reason.UNAUTHENTICATED)
+            return RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
+        return RefusedError(Reason.UNAUTHENTICATED)
 
 
 def basic_password(header: str | None) -> str | None:

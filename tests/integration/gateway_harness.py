@@ -16,7 +16,7 @@ import aiohttp
 import grpc
 from aiohttp import web
 
-from deployment_service.client import webhook_tokens
+from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
@@ -44,6 +44,9 @@ class Tenant:
 
     def token(self, job: str = JOB, key: str = "k1") -> str:
         return webhook_tokens.mint(self.uid, job, key, self.keys[key])
+
+    def secret(self, job: str = JOB, key: str = "k1") -> bytes:
+        return webhook_signatures.job_secret(self.uid, job, self.keys[key])
 
 
 class FakeService(pb_grpc.GatewayServiceServicer):
@@ -179,6 +182,9 @@ class Running:
         if token is None:
             token = self.service.tenants[tenant].token(job)
         return f"{self.url}/{locale}/{tenant}/deployment/webhooks/jenkins?token={token}"
+
+    def signed_hook(self, tenant: str = "demo", job: str = JOB) -> str:
+        return f"{self.url}/en/{tenant}/deployment/webhooks/jenkins?job={job}"
 
     async def post(
         self, body: object = None, *, url: str | None = None, **options: Any

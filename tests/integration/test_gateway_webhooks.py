@@ -62,6 +62,8 @@ async def test_the_guides_body(gateway: Running):
         status="success",
         source=pb.REPORT_SOURCE_GUIDE,
         sender_timestamp_ms=1795478260797,
+        proof=pb.REPORT_PROOF_TOKEN,
+        key_id="k1",
     )
 
 
@@ -83,6 +85,8 @@ async def test_the_plugins_body(gateway: Running):
         job_path="job/shop/job/web-prod/",
         sender_timestamp_ms=1795478260797,
         parameters={"FLAG": "true"},
+        proof=pb.REPORT_PROOF_TOKEN,
+        key_id="k1",
     )
 
 

@@ -234,7 +234,11 @@ def test_every_reason_and_verdict_has_an_answer():
     assert set(errors.ANSWERS) == set(errors.Reason)
     assert set(errors.VERDICTS) == set(pb.ReportVerdict.values())
     durable = {pb.REPORT_VERDICT_APPLIED, pb.REPORT_VERDICT_KEPT}
-    without_effect = {pb.REPORT_VERDICT_DUPLICATE, pb.REPORT_VERDICT_STALE}
+    without_effect = {
+        pb.REPORT_VERDICT_DUPLICATE,
+        pb.REPORT_VERDICT_STALE,
+        pb.REPORT_VERDICT_TESTED,
+    }
     assert {verdict for verdict, status in errors.VERDICTS.items() if status == 200} == (
         durable | without_effect
     )

@@ -1,0 +1,119 @@
+"""Signed webhooks (Standard Webhooks), checked with the library standardwebhooks.
+
+The library decides whether a signature is right. Before it sees anything, what it is known to treat too
+kindly or to stumble over is refused here: times that aren't whole numbers, signatures that aren't base64
+in its one form. Whatever it raises all the same means: not proven.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from deployment_service.client.webhook_signatures import ID, SIGNATURE, TIMESTAMP
+
+TOLERANCE = 300
+MAX_BODY = 256 * 1024
+_MAX_SIGNATURES = 8
+
+# No full stop: it separates id, time and body in what is signed, and a body must not be able to move the borders.
+_ID = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,200}", re.ASCII)
+_TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
+_V1 = re.compile(r"v1,[A-Za-z0-9+/]{43}=", re.ASCII)
+
+
+class Finding(Enum):
+    """What a check of a signature has come to."""
+
+    RIGHT = "right"
+    OUT_OF_TIME = "right, but too old or from the future"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The well-formed headers of a signed request, and the job that its URL names; nothing is proven yet."""
+
+    job_id: str
+    delivery_id: str
+    timestamp: int
+    signatures: tuple[str, ...]
+
+    def check(self, secret: bytes, body: bytes) -> Finding:
+        """Say whether the body was signed with this secret."""
+        webhook = Webhook(secret)
+        headers = {
+            ID: self.delivery_id,
+            TIMESTAMP: str(self.timestamp),
+            SIGNATURE: " ".join(self.signatures),
+        }
+        if _succeeds(lambda: webhook.verify(body, headers, json_parse=False)):
+            return Finding.RIGHT
+        in_time = abs(time.time() - self.timestamp) <= TOLERANCE
+        if not in_time and _succeeds(lambda: self._compare(webhook, body)):
+            return Finding.OUT_OF_TIME
+        return Finding.WRONG
+
+    def _compare(self, webhook: Webhook, body: bytes) -> None:
+        """The library's comparison without its look at the clock. Raises if no signature is right."""
+        signed = datetime.fromtimestamp(self.timestamp, tz=UTC)
+        expected = webhook.sign(self.delivery_id, signed, body.decode()).encode()
+        if not any(hmac.compare_digest(expected, one.encode()) for one in self.signatures):
+            raise ValueError("no signature is right")
+
+    def name(self, body: bytes) -> str:
+        """What tells this delivery from others: the same id with another body is no replay."""
+        return hashlib.sha256(self.delivery_id.encode() + b"\0" + body).hexdigest()[:32]
+
+
+def is_signed(request: web.Request) -> bool:
+    """Whether a request claims to be signed. Then its signature decides, whatever else it brings."""
+    return SIGNATURE in request.headers
+
+
+def parse(request: web.Request) -> Signed | None:
+    """Return the parts of a signed request, None if they aren't well-formed."""
+    job = request.query.get("job", "")
+    values = [request.headers.getall(name, []) for name in (ID, TIMESTAMP, SIGNATURE)]
+    if any(len(value) != 1 for value in values):
+        return None
+    delivery_id, timestamp, signature = (value[0] for value in values)
+    signatures = tuple(one for one in signature.split(" ") if _is_canonical(one))
+    well_formed = _ID.fullmatch(delivery_id) and _TIMESTAMP.fullmatch(timestamp) and _is_uuid(job)
+    if not well_formed or not 0 < len(signatures) <= _MAX_SIGNATURES:
+        return None
+    return Signed(job, delivery_id, int(timestamp), signatures)
+
+
+def _succeeds(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except Exception:  # WebhookVerificationError, ValueError, binascii.Error, UnicodeDecodeError, …
+        return False
+    return True
+
+
+def _is_canonical(signature: str) -> bool:
+    """Whether it is a v1 signature in the one form that base64 has for it; other versions are skipped."""
+    if not _V1.fullmatch(signature):
+        return False
+    encoded = signature[3:]
+    return base64.b64encode(base64.b64decode(encoded)).decode() == encoded
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
