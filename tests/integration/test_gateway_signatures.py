@@ -1,9 +1,9 @@
 """Signed reports: what a signature proves, and everything that doesn't prove it."""
 
-import base64
 import json
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -89,8 +89,6 @@ async def test_the_library_itself_signs_what_is_taken(gateway: Running):
     text = webhook_signatures.as_text(gateway.service.tenants["demo"].secret())
     assert text.startswith("whsec_")
     now = time.time()
-    from datetime import UTC, datetime
-
     signature = Webhook(text).sign("msg_1", datetime.fromtimestamp(now, tz=UTC), BODY.decode())
     headers = {
         "webhook-id": "msg_1",
@@ -390,22 +388,3 @@ async def test_a_signed_test_report(gateway: Running):
     for word in ("true", 1, None, False):
         body = json.dumps({"jobId": JOB, "test": word}).encode()
         assert (await send(gateway, signed(gateway, body), body))[0] == 400
-
-
-def test_secrets_are_bound_to_tenant_and_job():
-    """P6, P7: no two jobs share one, and a token's proof isn't one."""
-    uid, other = str(uuid.uuid4()), str(uuid.uuid4())
-    key = b"k" * 32
-    secrets = {
-        webhook_signatures.job_secret(*who)
-        for who in (
-            (uid, JOB, key),
-            (uid, OTHER_JOB, key),
-            (other, JOB, key),
-            (uid, JOB, b"x" * 32),
-        )
-    }
-    assert len(secrets) == 4
-    text = webhook_signatures.as_text(key)
-    assert webhook_signatures.from_text(f" {text}\n") == key
-    assert base64.b64decode(text.removeprefix("whsec_")) == key
