@@ -51,6 +51,12 @@ test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
 		&& echo "make test: everything passed." \
 		|| { status=$$?; echo "make test: FAILED, see above."; exit $$status; }
 
+.PHONY: chaos
+chaos: .venv/ok ## kill, delay and lose everything at random for some minutes; another round: make chaos SEED=7
+	@$(BIN)/python -m pytest -m full -s tests/chaos $(ARGS) \
+		&& echo "make chaos: everything passed." \
+		|| { status=$$?; echo "make chaos: FAILED, see above."; exit $$status; }
+
 .PHONY: lint
 lint: .venv/ok ## check style, layering, the contract and its generated code
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -32,10 +32,11 @@ _CLAIM = """
     WHERE c.controller_key = due.controller_key
     RETURNING c.controller_key, c.session, c.session_time
 """
+# The first session that is seen tells of no restart.
 _END_CYCLE = """
     UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
         session = CASE WHEN $4 = '' THEN session ELSE $4 END,
-        session_time = CASE WHEN $4 IN ('', session) THEN session_time ELSE now() END
+        session_time = CASE WHEN $4 IN ('', session) OR session = '' THEN session_time ELSE now() END
     WHERE controller_key = $1 AND lease_owner = $2
 """
 _WORK_COLUMNS = """

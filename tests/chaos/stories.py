@@ -1,0 +1,308 @@
+"""What happens to deployments, told through the API against a service that may die at any point.
+
+Each story says at its end which runs there are, how many builds each must have and how it must have
+ended. It works the same whether or not the service died meanwhile: calls are repeated by the client.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from xml.etree.ElementTree import tostring
+
+from deployment_service.client.channel import Backoff, Caller
+from deployment_service.client.errors import AlreadyExists, DeploymentServiceError
+from deployment_service.dev.jenkins.faults import RequestFault
+from deployment_service.dev.jenkins.model import Build, Cause, Job, Result
+from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.v1 import gateway_service_pb2 as gateway_pb
+from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from tests.chaos.world import PATIENCE_S, World
+
+TRIGGER = "/buildWithParameters"
+JOB = "demo.web"
+
+
+_NOT_TO_SWEEP = "SELECT FROM cicd_jobs WHERE next_sweep_time > now()"
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run must have ended: builds that carry its id, status, and cause if there was a failure."""
+
+    uid: str
+    builds: int = 1
+    status: str = "COMPLETED"
+    cause: str | None = None
+
+
+Story = Callable[[World], Awaitable[list[Told]]]
+
+
+async def from_creation_to_deletion(w: World) -> list[Told]:
+    """The main path, with a parameter that the job must learn, and a graceful stop."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run(parameters={"VERSION": "1.4.2"})
+    await w.until_run(uid, build_number=1)
+    w.jenkins.release(JOB, 1)
+    await w.until_run(uid, status="COMPLETED", confirmed=True)
+    await w.stop_gracefully()
+    told = Told(uid)
+    await check(w, told)
+    await w.client.delete_deployment("web")
+
+    async def gone() -> bool:
+        return not await w.sql("SELECT FROM cicd_jobs") and w.jenkins.controller.find(JOB) is None
+
+    await w.until("the job is gone", gone)
+    return []
+
+
+async def too_quick_to_be_seen(w: World) -> list[Told]:
+    """It is built before anybody has looked."""
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+async def the_answer_is_lost(w: World) -> list[Told]:
+    await w.create()
+    await w.until(
+        "the new job has been read, and won't be soon again", lambda: w.sql(_NOT_TO_SWEEP)
+    )
+    w.jenkins.hold(JOB)
+    w.jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, reset=True, do_work=True))
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    w.jenkins.release(JOB, 1, Result.UNSTABLE)
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid, 1, "FAILED", "BUILD_UNSTABLE")]
+
+
+async def the_request_is_lost(w: World) -> list[Told]:
+    """Looked for twice, then sent again."""
+    await w.create()
+    w.jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, reset=True))
+    uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+async def jenkins_refuses(w: World) -> list[Told]:
+    await w.create()
+    configure(w, disabled=True)
+    uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid, 0, "FAILED", "TRIGGER_REJECTED")]
+
+
+async def jenkins_is_away(w: World) -> list[Told]:
+    """While the job is created and while the run is triggered."""
+    w.jenkins.faults.add(RequestFault("GET", f"/job/{JOB}/api/json", count=2, status=503))
+    await w.create()
+    w.jenkins.faults.add(RequestFault("GET", f"/job/{JOB}/api/json", count=2, status=502))
+    uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+async def jenkins_is_killed(w: World) -> list[Told]:
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    await w.jenkins.restart(hard=True)
+    await w.until_run(uid, status="FAILED")
+    return [Told(uid, 1, "FAILED", "BUILD_LOST")]
+
+
+async def the_build_is_deleted(w: World) -> list[Told]:
+    """In Jenkins, by somebody: nothing was restarted, so it is missed twice first."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    w.jenkins.controller._lose(build_of(w, 1), hard=True)
+    await w.until_run(uid, status="FAILED")
+    return [Told(uid, 1, "FAILED", "BUILD_LOST")]
+
+
+async def the_job_is_made_again(w: World) -> list[Told]:
+    """And its #1 is somebody else's build."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    job = w.jenkins.job(JOB)
+    xml = tostring(job.xml, encoding="unicode")
+    w.jenkins.controller.delete(job)
+    w.jenkins.create_job(JOB, xml)
+    start_by_hand(w)
+    await w.until_run(uid, status="FAILED")
+    return [Told(uid, 1, "FAILED", "BUILD_LOST")]
+
+
+async def webhooks_come(w: World) -> list[Told]:
+    """True ones, one with a wrong address, and a poke."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    row = await w.until_run(uid, build_number=1)
+    (job,) = await w.sql("SELECT job_id FROM cicd_jobs")
+    w.jenkins.release(JOB, 1, Result.FAILURE)
+    await w.jenkins.wait_for(build_of(w, 1))
+    report: dict[str, Any] = {
+        "tenant": "tenants/demo",
+        "cicd_job_id": str(job["job_id"]),
+        "source": gateway_pb.REPORT_SOURCE_NOTIFICATION_PLUGIN,
+        "build_number": row["build_number"],
+        "run_id": uid,
+        "parameters_known": True,
+    }
+    started, ended = gateway_pb.BUILD_PHASE_STARTED, gateway_pb.BUILD_PHASE_FINALIZED
+    reports = [
+        gateway_pb.BuildReport(phase=ended, status="FAILURE", **report),
+        gateway_pb.BuildReport(phase=started, **report),
+        gateway_pb.BuildReport(phase=started, **(report | {"job_path": "job/another/"})),
+    ]
+    poke = gateway_pb.JobPoke(tenant="tenants/demo", cicd_job_id=str(job["job_id"]))
+    gateway = Caller(
+        w.client._caller.channel,
+        api_key=w.gateway_key,
+        timeout_s=PATIENCE_S,
+        backoff=Backoff(0.05, 0.4),
+    )
+    stub = GatewayServiceStub(gateway.channel)
+    keys = gateway_pb.GetWebhookKeysRequest(tenant="tenants/demo")
+    await gateway.call(stub.GetWebhookKeys, keys)
+    call = gateway_pb.ReportBuildsRequest(reports=reports, pokes=[poke])
+    await gateway.call(stub.ReportBuilds, call)
+
+    async def read() -> bool:
+        return not await w.sql("SELECT FROM cicd_jobs WHERE poke_time IS NOT NULL")
+
+    await w.until_run(uid, confirmed=True)
+    await w.until("the poked job is read", read)
+    return [Told(uid, 1, "FAILED", "BUILD_FAILED")]
+
+
+async def somebody_builds_too(w: World) -> list[Told]:
+    """A build that we didn't start, beside ours."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    configure(w, concurrent=True)
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    start_by_hand(w)
+
+    async def found() -> Any:
+        return await w.sql("SELECT * FROM deployment_runs WHERE source = 'EXTERNAL'")
+
+    (stranger,) = await w.until("the stranger is a run", found)
+    w.jenkins.release(JOB)
+    await w.until_run(str(stranger["run_id"]), status="COMPLETED", confirmed=True)
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+async def the_name_is_taken(w: World) -> list[Told]:
+    """By a job that isn't ours: told at once or, if the service died meanwhile, on the deployment."""
+    w.jenkins.create_job(JOB, "<project><builders/></project>")
+    definition = pb.Deployment(provider="main", job=pb.DeploymentJob(freestyle_shell="exit 0"))
+    try:
+        await w.client.create_deployment("web", definition)
+    except AlreadyExists as error:
+        assert error.reason == "JOB_EXISTS"  # noqa: PT017
+    else:
+
+        async def failed() -> bool:
+            (row,) = await w.sql("SELECT state FROM cicd_jobs")
+            return bool(row["state"] == "FAILED")
+
+        await w.until("the job has failed", failed)
+    assert w.jenkins.requests.count("POST", "createItem") == 0
+    assert not w.jenkins.ledger.builds()
+    return []
+
+
+async def deleted_and_made_again(w: World) -> list[Told]:
+    """A deployment under the name of one whose job is still being deleted."""
+    await w.create()
+    await w.client.delete_deployment("web")
+
+    async def created() -> bool:
+        try:
+            await w.create()
+        except DeploymentServiceError as error:
+            assert error.reason == "JOB_BEING_DELETED"  # noqa: PT017
+            return False
+        return True
+
+    await w.until("it is created again", created)
+    uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+STORIES: tuple[Story, ...] = (
+    from_creation_to_deletion,
+    too_quick_to_be_seen,
+    the_answer_is_lost,
+    the_request_is_lost,
+    jenkins_refuses,
+    jenkins_is_away,
+    jenkins_is_killed,
+    the_build_is_deleted,
+    the_job_is_made_again,
+    webhooks_come,
+    somebody_builds_too,
+    the_name_is_taken,
+    deleted_and_made_again,
+)
+
+
+async def tell(story: Story, w: World) -> None:
+    """Tell a story to its end and check that it ended well."""
+    for told in await story(w):
+        await check(w, told)
+    numbers = [row["sequence"] for row in await w.sql("SELECT sequence FROM deployment_events")]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1)), "events have gaps"
+    assert len(list(w.jenkins.controller.root.jobs())) <= 1
+
+
+async def check(w: World, told: Told) -> None:
+    """What Jenkins' ledger, the store and the API say of a run."""
+    assert w.builds(told.uid) == told.builds, w.jenkins.ledger.builds()
+    (row,) = await w.sql("SELECT * FROM deployment_runs WHERE run_id = $1", uuid.UUID(told.uid))
+    assert (row["status"], row["failure_cause"]) == (told.status, told.cause)
+    run = await w.client.get_run(f"web/runs/{row['number']}")
+    assert pb.DeploymentStatus.Name(run.status) == f"DEPLOYMENT_STATUS_{told.status}"
+    kinds = [
+        event["type"]
+        for event in await w.sql(
+            "SELECT type FROM deployment_events WHERE run_number = $1 ORDER BY sequence",
+            row["number"],
+        )
+    ]
+    assert kinds.count("DEPLOYMENT_RUN_START") == min(told.builds, 1), kinds
+    assert kinds.count("DEPLOYMENT_RUN_FAILURE") == (told.builds == 0), kinds
+
+
+def build_of(w: World, number: int) -> Build:
+    return w.jenkins.job(JOB).builds[number]
+
+
+def configure(w: World, **changes: Any) -> None:
+    job = w.jenkins.job(JOB)
+    job.config = replace(job.config, **changes)
+
+
+def start_by_hand(w: World) -> None:
+    """As a person does in Jenkins' own pages."""
+    job = w.jenkins.job(JOB)
+    assert isinstance(job, Job)
+    w.jenkins.controller.schedule(job, (), Cause("admin"))
