@@ -21,7 +21,7 @@ import asyncpg
 from cryptography.fernet import Fernet
 
 from deployment_service.client import DeploymentClient, DeploymentServiceError
-from deployment_service.dev.children import Child, Sink, StackError, clean_environment
+from deployment_service.dev.children import Child, Record, Sink, StackError, clean_environment
 from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.options import SIMULATOR_USER, RealJenkins, StackOptions, preferred
 from deployment_service.dev.postgres import EmbeddedPostgres
@@ -157,7 +157,7 @@ class DevStack:
         self.api_key = made.strip()
         self._progress("Starting the service")
         self._service = self._new_service("service", self.options.service_port, {})
-        ready = await self._service.start()
+        ready = await _start_somewhere(self._service, f"{_SERVICE}LISTEN", "127.0.0.1:0")
         self.target = str(ready["target"])
         self._service.env[f"{_SERVICE}LISTEN"] = self.target  # the same after a restart
         self._progress("Starting the webhook gateway")
@@ -187,7 +187,12 @@ class DevStack:
             self.jenkins = self.options.jenkins
             return
         config = self.options.simulator
-        self.simulator = await self._resources.enter_async_context(JenkinsSimulator(config))
+        self.simulator = JenkinsSimulator(config)
+        self._resources.push_async_callback(self.simulator.stop)
+        try:
+            await self.simulator.start()
+        except OSError:
+            await self.simulator.start(port=0)
         name = SIMULATOR_USER if SIMULATOR_USER in config.users else next(iter(config.users))
         token = config.users[name].api_token or ""
         self.jenkins = RealJenkins(f"{self.simulator.url}/", name, token)
@@ -204,7 +209,7 @@ class DevStack:
         }
         env |= {f"{_GATEWAY}{name}": value for name, value in settings.items()}
         self._gateway = self._child("gateway", ["-m", "webhook_gateway"], env)
-        ready = await self._gateway.start()
+        ready = await _start_somewhere(self._gateway, f"{_GATEWAY}PORT", "0")
         port = urlsplit(str(ready["url"])).port
         self._gateway.env[f"{_GATEWAY}PORT"] = str(port)
         self.gateway_url = f"http://127.0.0.1:{port}"
@@ -247,6 +252,17 @@ class DevStack:
         while not postgres.has_died:  # noqa: ASYNC110  nothing tells us
             await asyncio.sleep(0.5)
         return f"PostgreSQL has ended. Its last words:\n{postgres.last_words()}"
+
+
+async def _start_somewhere(child: Child, variable: str, anywhere: str) -> Record:
+    """Start a child where it prefers to listen, or elsewhere if somebody was faster to take that port."""
+    try:
+        return await child.start()
+    except StackError:
+        if child.env[variable] == anywhere:
+            raise
+    child.env[variable] = anywhere
+    return await child.start()
 
 
 def _secret_keys(path: Path | None) -> str:

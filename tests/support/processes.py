@@ -83,6 +83,7 @@ async def _read(one: Running) -> None:
     assert one.process.stdout is not None
     while line := await one.process.stdout.readline():
         one.lines.append(line.decode(errors="replace").rstrip())
+        print(one.lines[-1])  # pytest shows it if the test fails
 
 
 def _alive(mark: str) -> Iterator[psutil.Process]:
