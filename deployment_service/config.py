@@ -14,6 +14,7 @@ PREFIX = "DEPLOYMENT_SERVICE_"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Connections = Annotated[int, Field(ge=1, le=500)]
+Days = Annotated[float, Field(ge=0.05, le=36_500)]  # at least an hour and a little
 
 
 class SettingsError(Exception):
@@ -75,6 +76,9 @@ class Settings(DatabaseSettings):
     worker_pool_connections: Connections = Field(
         10, description="connections to the database for background work and reports, at most"
     )
+    watch_pool_connections: Connections = Field(
+        5, description="connections to the database for reading what watches send, at most"
+    )
     statement_timeout_s: Seconds = Field(20.0, description="what one SQL statement may take")
     call_timeout_s: Seconds = Field(30.0, description="deadline of unary calls that bring none")
     key_cache_s: float = Field(
@@ -111,6 +115,16 @@ class Settings(DatabaseSettings):
     )
     polling_interval_s: Seconds = Field(
         2.0, description="how often Jenkins is read where no webhooks come"
+    )
+
+    event_retention_days: Days = Field(
+        90.0,
+        description="how long events are kept (each deployment's newest: for ever); a watch that was away "
+        "for longer begins afresh",
+    )
+    delivery_retention_days: Days = Field(
+        7.0,
+        description="how long webhook deliveries are kept; those still to be attributed: at least a day",
     )
 
     metrics_listen: str = Field("", description="host:port for Prometheus; empty: no metrics")

@@ -43,6 +43,9 @@ from deployment_service.workers.controllers import Controller, ControllerAddress
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.workers.retention import Retention, RetentionSettings
+
+_DAY_S = 86_400.0
 
 SERVICE_NAMES = tuple(
     service.full_name
@@ -59,12 +62,15 @@ class Service:
         settings: Settings,
         api: Database,
         worker: Database,
+        watch: Database,
         points: Failpoints | None = None,
     ) -> None:
         self._settings = settings
         self._failpoints = points
         self._api = api
         self._worker = worker
+        # Of its own: however busy the workers are, no poll waits for a connection.
+        self._watch = watch
         self._box = settings.secret_box()
         self._webhook_keys = WebhookKeys(self._box)
         self._changes = Changes()
@@ -109,11 +115,19 @@ class Service:
                 lease_s=settings.lease_s,
             ),
         )
+        self._retention = Retention(
+            worker,
+            RetentionSettings(
+                event_age_s=settings.event_retention_days * _DAY_S,
+                delivery_age_s=settings.delivery_retention_days * _DAY_S,
+            ),
+        )
         self._keys = Keys(api, settings.key_cache_s)
         self._health = Health(api, SERVICE_NAMES)
         self._server = make_server(
             api, self._keys, self._metrics, call_timeout_s=settings.call_timeout_s
         )
+        self._workers = (self._keeper, self._dispatcher, self._reconciler, self._retention)
         self._register()
         self.target = ""
 
@@ -124,10 +138,11 @@ class Service:
         pools = (
             (API_ROLE, settings.api_pool_connections),
             (WORKER_ROLE, settings.worker_pool_connections),
+            (WORKER_ROLE, settings.watch_pool_connections),
         )
         points = failpoints.enabled(settings.failpoints)
         database_class = points.database_class() if points else Database
-        api, worker = [
+        api, worker, watch = [
             await database_class.open(
                 url,
                 role=role,
@@ -136,7 +151,7 @@ class Service:
             )
             for role, connections in pools
         ]
-        return cls(settings, api, worker, points)
+        return cls(settings, api, worker, watch, points)
 
     async def start(self) -> None:
         """Begin to serve. Raises OSError if the address can't be listened on."""
@@ -154,7 +169,7 @@ class Service:
             )
         await self._hub.start()
         await self._keys.start()
-        for worker in (self._keeper, self._dispatcher, self._reconciler):
+        for worker in self._workers:
             await worker.start()
         await self._server.start()
         self.target = f"{shown}:{port}"
@@ -165,21 +180,19 @@ class Service:
         await self._health.shut_down()
         # Nothing new is let in from here on; streams end with a bookmark, calls have the same time to finish.
         await asyncio.gather(self._server.stop(grace_s), self._hub.stop(grace_s))
-        await asyncio.gather(
-            *(worker.stop() for worker in (self._keeper, self._dispatcher, self._reconciler))
-        )
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
         await self._keys.stop()
         await self._controllers.close()
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.shutdown)
             self._metrics_server.server_close()
-        await asyncio.gather(self._api.close(), self._worker.close())
+        await asyncio.gather(*(one.close() for one in (self._api, self._worker, self._watch)))
 
     def _make_hub(self) -> WatchHub:
         settings = self._settings
         listen_url = settings.database_listen_url.get_secret_value()
         return WatchHub(
-            EventLog(self._worker),
+            EventLog(self._watch),
             DeploymentSnapshots(self._api),
             to_bytes,
             listen_url=listen_url or settings.database_url.get_secret_value(),
