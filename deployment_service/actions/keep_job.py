@@ -16,7 +16,7 @@ from typing import assert_never
 
 import asyncpg
 
-from deployment_service.actions.webhook_keys import WebhookKeys, webhook_url
+from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.cicd import job_xml
 from deployment_service.cicd.errors import (
     DefinitionInvalid,
@@ -92,16 +92,16 @@ class AttemptLimits:
     quarantine_s: float = 60.0
 
 
-async def job_webhook_url(
+async def webhook_of(
     connection: Connection, keys: WebhookKeys, task: JobTask, locale: str
-) -> str | None:
-    """The URL to which the job must send its webhooks; None if its provider has none."""
+) -> JobWebhook | None:
+    """Where the job must send its webhooks; None if its provider has no address for them."""
     if not task.webhook_base_url:
         return None
     key = await keys.newest(connection, task.tenant_id)
     if key is None:
         return None
-    return webhook_url(
+    return job_webhook(
         task.webhook_base_url,
         locale=locale,
         tenant=task.tenant_slug,

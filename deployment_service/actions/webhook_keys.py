@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from deployment_service.client import webhook_tokens
+from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.secrets import SecretBox
 from deployment_service.storage import tenants
 from deployment_service.storage.database import Connection, Database
@@ -57,7 +57,16 @@ async def get_webhook_keys(
         return await keys.valid(connection, tenant_id)
 
 
-def webhook_url(
+@dataclass(frozen=True, slots=True)
+class JobWebhook:
+    """Where one job reports, and how it proves that it is the one: by the token in the URL, or by signing."""
+
+    url: str = field(repr=False)
+    signing_secret: str = field(repr=False)
+    key_id: str
+
+
+def job_webhook(
     base_url: str,
     *,
     locale: str,
@@ -65,8 +74,13 @@ def webhook_url(
     tenant_id: uuid.UUID,
     job_id: uuid.UUID,
     key: WebhookKey,
-) -> str:
-    """Return the URL to which one job sends its webhooks; the token in it proves which job it is."""
+) -> JobWebhook:
+    """Return what one job needs to report, made with this key."""
     token = webhook_tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
+    secret = webhook_signatures.job_secret(str(tenant_id), str(job_id), key.secret)
     path = f"{quote(locale)}/{quote(tenant)}/deployment/webhooks/jenkins"
-    return f"{base_url.rstrip('/')}/{path}?token={token}"
+    return JobWebhook(
+        f"{base_url.rstrip('/')}/{path}?token={token}",
+        webhook_signatures.as_text(secret),
+        key.key_id,
+    )

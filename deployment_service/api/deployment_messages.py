@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from deployment_service.actions.webhook_keys import WebhookKey, webhook_url
+from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.masks import timestamp
 from deployment_service.cicd.names import job_path
 from deployment_service.domain.access import TenantRef
@@ -18,9 +18,9 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 
 
 def deployment_message(
-    tenant: TenantRef, row: DeploymentRecord, *, webhook: str = ""
+    tenant: TenantRef, row: DeploymentRecord, *, webhook: JobWebhook | None = None
 ) -> pb.Deployment:
-    """A deployment. ``webhook`` is its job's webhook URL, which not every caller may see."""
+    """A deployment. ``webhook`` holds its job's secrets, which not every caller may see."""
     name = DeploymentName(tenant.slug, row.slug)
     return pb.Deployment(
         name=str(name),
@@ -44,11 +44,11 @@ def deployment_message(
 
 def webhook_of(
     tenant: TenantRef, row: DeploymentRecord, key: WebhookKey | None, locale: str
-) -> str:
-    """The URL to which the deployment's job must send; empty without a key or where webhooks can't come."""
+) -> JobWebhook | None:
+    """Where and how the deployment's job must report; None without a key or where webhooks can't come."""
     if key is None or not row.webhook_base_url:
-        return ""
-    return webhook_url(
+        return None
+    return job_webhook(
         row.webhook_base_url,
         locale=locale,
         tenant=tenant.slug,
@@ -73,6 +73,7 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
         start_time=timestamp(row.start_time),
         end_time=timestamp(row.end_time),
         last_observed_time=timestamp(row.last_observed_time),
+        cancel_request_time=timestamp(row.cancel_request_time),
         confirmed=row.confirmed,
         failure_message=row.failure_message,
     )
@@ -158,7 +159,7 @@ def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:
             return pb.DeploymentJob(config_xml=job.text, full_name=job.full_name)
 
 
-def _cicd_job(row: DeploymentRecord, webhook: str) -> pb.CicdJob:
+def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob:
     # A deployment's job is never in state DELETING: by then the deployment is gone.
     return pb.CicdJob(
         id=str(row.job_id),
@@ -169,7 +170,9 @@ def _cicd_job(row: DeploymentRecord, webhook: str) -> pb.CicdJob:
         correlation=f"CORRELATION_{row.job_correlation or 'UNSPECIFIED'}",
         state=f"CICD_JOB_STATE_{row.job_state}",
         state_message=row.job_state_message,
-        webhook_url=webhook,
+        webhook_url=webhook.url if webhook else "",
+        token_exposed=row.job_token_exposed,
+        signing_secret=webhook.signing_secret if webhook else "",
     )
 
 

@@ -24,6 +24,7 @@ _SELECT = """
         m.fixed_parameters,
         j.job_id, j.full_name AS job_full_name, j.state AS job_state, j.state_message AS job_state_message,
         j.correlation AS job_correlation, j.status AS job_status, j.status_build_number AS job_build_number,
+        j.token_exposed AS job_token_exposed,
         current_run.number AS current_run_number, completed_run.number AS last_completed_run_number
     FROM deployments AS d
     JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
@@ -60,7 +61,8 @@ _UPDATE = """
 _SELECT_RUN = """
     SELECT r.run_id, d.slug AS deployment_slug, r.number, r.source, r.parameters, r.status, r.confirmed,
         r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason, r.queue_id, r.build_number,
-        r.create_time, r.start_time, r.end_time, r.last_observed_time, j.full_name AS job_full_name, p.base_url
+        r.create_time, r.start_time, r.end_time, r.last_observed_time, r.cancel_request_time,
+        j.full_name AS job_full_name, p.base_url
     FROM deployment_runs AS r
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
     JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
@@ -117,6 +119,7 @@ class DeploymentRecord:
     job_correlation: str | None
     job_status: str
     job_build_number: int
+    job_token_exposed: bool
     current_run_number: int | None
     last_completed_run_number: int | None
 
@@ -142,6 +145,7 @@ class RunRecord:
     start_time: datetime | None
     end_time: datetime | None
     last_observed_time: datetime | None
+    cancel_request_time: datetime | None
     job_full_name: str | None
     base_url: str
 

@@ -171,12 +171,13 @@ class JobKeeper:
         settings = self._settings
         limits = AttemptLimits(begun + settings.lease_s / 2, settings.quarantine_s)
         try:
-            url = None
+            webhook = None
             if task.state is JobState.CREATING:
                 async with self._database.acquire() as connection:
-                    url = await keep_job.job_webhook_url(
+                    webhook = await keep_job.webhook_of(
                         connection, self._keys, task, settings.locale
                     )
+            url = webhook.url if webhook else None
             controller = await self._controllers.get(task)
             async with (
                 asyncio.timeout_at(begun + settings.lease_s * 0.9),
