@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import start_http_server
 
 from deployment_service import failpoints
+from deployment_service.actions.cancel_run import RunCanceller
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
@@ -213,6 +214,13 @@ class Service:
                 wake_dispatcher=self._dispatcher.wake,
                 wait_s=settings.trigger_wait_s,
                 trigger_deadline_s=settings.trigger_deadline_s,
+            ),
+            run_canceller=RunCanceller(
+                self._api,
+                self._changes,
+                committed=self._hub.notify,
+                wake_reconciler=self._reconciler.wake,
+                wait_s=settings.trigger_wait_s,
             ),
             wake_keeper=self._keeper.wake,
             locale=settings.webhook_locale,

@@ -17,13 +17,14 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import NotFound
 from deployment_service.domain.events import Event, EventType
 from deployment_service.domain.names import DeploymentName, RunName
-from deployment_service.storage import deployments, event_log, events
+from deployment_service.storage import deployments, event_log, events, explain
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.deployments import (
     DeploymentFilter,
     DeploymentRecord,
     RunRecord,
 )
+from deployment_service.storage.explain import Trail
 from deployment_service.storage.pages import Cell, Chunk, Paging
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.tokens import ResumeTokens
@@ -149,6 +150,12 @@ class Reader:
                 statuses=statuses,
             )
         return _listed(paging, rows, token, lambda row: (row.number,))
+
+    async def explain(self, tenant: TenantRef, name: RunName) -> tuple[RunRecord, Trail]:
+        """A run with all that is kept of how it came to be what it is."""
+        run = await self.run(tenant, name)
+        async with self._database.acquire() as connection:
+            return run, await explain.trail(connection, tenant.tenant_id, run.run_id)
 
     async def runs_of_all(
         self, tenant: TenantRef, page: PageRequest, *, statuses: Sequence[str]

@@ -95,6 +95,14 @@ class ReconcileSteps:
 
         await self._database.transaction(work)
 
+    async def cancel_sent(self, item: Unconfirmed) -> None:
+        """Jenkins was asked to cancel the run; it is asked again only after a while."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_cancel_sent(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
     async def missing(self, item: Unconfirmed, session: str) -> None:
         """The run was looked for and not found."""
 

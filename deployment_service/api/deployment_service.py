@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from deployment_service.actions.cancel_run import CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
@@ -20,6 +21,7 @@ from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api import calls, event_messages
 from deployment_service.api import deployment_messages as messages
 from deployment_service.api.calls import Call
+from deployment_service.api.explain_messages import explain_message
 from deployment_service.api.interceptors import Context
 from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
@@ -45,6 +47,7 @@ class Parts:
     changes: Changes
     webhook_keys: WebhookKeys
     run_starter: RunStarter
+    run_canceller: RunCanceller
     wake_keeper: Callable[[], None]
     locale: str
     wait_s: float
@@ -202,6 +205,29 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         tenant = calls.current().tenant
         row = await self._reader.run(tenant, RunName.parse(request.name, field="name"))
         return pb.GetRunResponse(run=messages.run_message(tenant, row))
+
+    async def CancelRun(
+        self, request: pb.CancelRunRequest, context: Context
+    ) -> pb.CancelRunResponse:
+        call = calls.current()
+        name = RunName.parse(request.name, field="name")
+        command = CancelRun(call.tenant, name, call.request_key(request))
+        epoch = await self._parts.hub.epoch.current()
+        cancelled = await self._parts.run_canceller.cancel(
+            command, remaining_s=call.remaining_s(self._parts.wait_s)
+        )
+        row = await self._reader.run_by_id(call.tenant, cancelled.run_id)
+        return pb.CancelRunResponse(
+            run=messages.run_message(call.tenant, row),
+            resume_token=self._position(call, epoch, cancelled.sequence),
+        )
+
+    async def ExplainRun(
+        self, request: pb.ExplainRunRequest, context: Context
+    ) -> pb.ExplainRunResponse:
+        tenant = calls.current().tenant
+        run, trail = await self._reader.explain(tenant, RunName.parse(request.name, field="name"))
+        return explain_message(tenant, run, trail)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         tenant = calls.current().tenant

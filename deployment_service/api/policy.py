@@ -105,6 +105,8 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "DeleteDeployment": Policy(Role.DEFINER, _named(DeploymentName, "name")),
     _DEPLOYMENTS + "RunDeployment": Policy(Role.DEPLOYER, _named(DeploymentName, "name")),
     _DEPLOYMENTS + "GetRun": Policy(Role.VIEWER, _named(RunName, "name")),
+    _DEPLOYMENTS + "CancelRun": Policy(Role.DEPLOYER, _named(RunName, "name")),
+    _DEPLOYMENTS + "ExplainRun": Policy(Role.VIEWER, _named(RunName, "name")),
     _DEPLOYMENTS + "ListRuns": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
     ),

@@ -121,6 +121,7 @@ class Transition:
     message: str = ""
 
 
+_CANCELLATIONS = (FailureCause.CANCELLED, FailureCause.CANCELLED_IN_JENKINS)
 ACCEPTED_BY_JENKINS = Claim(QUEUED, waiting_for=WaitingFor.QUEUE)
 
 
@@ -162,7 +163,7 @@ def end_without_build(
     ``highest`` is the highest build of the job that is known now: a run without a build ranks just above it.
     """
     known = presumed(
-        Severity.ABORTED if cause is FailureCause.CANCELLED_IN_JENKINS else Severity.FAILURE
+        Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE
     )
     if run.known >= known:
         return run, []

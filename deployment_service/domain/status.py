@@ -40,6 +40,7 @@ class FailureCause(StrEnum):
     NOT_BUILT = "NOT_BUILT"
     JOB_PARAMETERS_MISMATCH = "JOB_PARAMETERS_MISMATCH"
     JOB_MISSING = "JOB_MISSING"
+    CANCELLED = "CANCELLED"
 
 
 class Stage(IntEnum):

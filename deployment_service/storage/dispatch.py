@@ -32,6 +32,7 @@ _CLAIM = """
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
         c.first_build_number, c.look_count, c.look_time, c.look_session, c.trigger_deadline < now() AS overdue,
+        c.cancel_request_time IS NOT NULL AS cancel_requested,
         j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
 """
@@ -96,6 +97,7 @@ class Claimed:
     look_time: datetime | None
     look_session: str | None
     overdue: bool
+    cancel_requested: bool
     full_name: str
     provider_id: uuid.UUID
     owner_deployment_id: uuid.UUID | None

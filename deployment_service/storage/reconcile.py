@@ -47,6 +47,8 @@ _WORK_COLUMNS = """
 # What we concluded without Jenkins' word is looked for during a day; by then the build would have shown up.
 _UNCONFIRMED = f"""
     SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
+        r.cancel_request_time IS NOT NULL
+            AND (r.cancel_sent_time IS NULL OR r.cancel_sent_time < now() - interval '10 s') AS to_cancel,
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
     FROM deployment_runs AS r
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
@@ -93,6 +95,9 @@ _NOTE_MISSING = """
         look_time = CASE WHEN look_session = $3 AND look_count > 0 THEN look_time ELSE now() END, look_session = $3
     WHERE tenant_id = $1 AND run_id = $2
 """
+_NOTE_CANCEL_SENT = (
+    "UPDATE deployment_runs SET cancel_sent_time = now() WHERE tenant_id = $1 AND run_id = $2"
+)
 _PROVIDER = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
 
 
@@ -127,6 +132,8 @@ class Unconfirmed:
     look_count: int
     look_time: datetime | None
     look_session: str | None
+    to_cancel: bool = False
+    """Jenkins is to be asked to cancel it, and hasn't been for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,12 @@ async def unconfirmed(connection: Connection, controller_key: str) -> list[Uncon
     rows = await connection.fetch(_UNCONFIRMED, controller_key)
     return [
         Unconfirmed(
-            from_row(row), _job(row), row["look_count"], row["look_time"], row["look_session"]
+            from_row(row),
+            _job(row),
+            row["look_count"],
+            row["look_time"],
+            row["look_session"],
+            row["to_cancel"],
         )
         for row in rows
     ]
@@ -222,6 +234,11 @@ async def note_seen(
     """Runs that go on as they were: (run_id, waiting_for, waiting_reason)."""
     columns = [[row[place] for row in seen] for place in range(3)]
     await connection.execute(_NOTE_SEEN, tenant_id, *columns)
+
+
+async def note_cancel_sent(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Jenkins was asked to cancel a run."""
+    await connection.execute(_NOTE_CANCEL_SENT, tenant_id, run_id)
 
 
 async def note_missing(

@@ -70,6 +70,16 @@ class DeploymentServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.FromString,
                 _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/CancelRun',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.FromString,
+                _registered_method=True)
+        self.ExplainRun = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/ExplainRun',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunResponse.FromString,
+                _registered_method=True)
         self.ListRuns = channel.unary_unary(
                 '/deployment_service.v1.DeploymentService/ListRuns',
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsRequest.SerializeToString,
@@ -162,6 +172,27 @@ class DeploymentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRun(self, request, context):
+        """Asks for a run to be cancelled. The wish is committed before the call returns and is carried out as soon as
+        Jenkins can be reached; the call waits a short, bounded time for that.
+
+        A run that was never sent to Jenkins is CANCELLED at once. Any other ends as Jenkins says: a build that finishes
+        first stays what it became, and a build that shows up only later is stopped. Needs role deployer.
+
+        Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRun(self, request, context):
+        """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
+        what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRuns(self, request, context):
         """Lists runs, newest first. Needs role viewer.
         """
@@ -231,6 +262,16 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.GetRun,
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ExplainRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRun,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunResponse.SerializeToString,
             ),
             'ListRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuns,
@@ -438,6 +479,60 @@ class DeploymentService(object):
             '/deployment_service.v1.DeploymentService/GetRun',
             deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.SerializeToString,
             deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/CancelRun',
+            deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/ExplainRun',
+            deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -155,6 +155,38 @@ _DeploymentServiceGetRunType = typing_extensions.TypeVar(
     ],
 )
 
+_DeploymentServiceCancelRunType = typing_extensions.TypeVar(
+    '_DeploymentServiceCancelRunType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+        deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+        deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+        deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+    ],
+)
+
+_DeploymentServiceExplainRunType = typing_extensions.TypeVar(
+    '_DeploymentServiceExplainRunType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+        deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+        deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+        deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
+    ],
+)
+
 _DeploymentServiceListRunsType = typing_extensions.TypeVar(
     '_DeploymentServiceListRunsType',
     grpc.UnaryUnaryMultiCallable[
@@ -203,7 +235,7 @@ _DeploymentServiceWatchDeploymentsType = typing_extensions.TypeVar(
     ],
 )
 
-class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceListRunsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
+class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
     """Create, run and watch deployments. For internal services and for people."""
 
     @typing.overload
@@ -235,6 +267,14 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.GetRunRequest,
             deployment_service.v1.deployment_service_pb2.GetRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+            deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+            deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListRunsRequest,
@@ -279,6 +319,14 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.GetRunRequest,
             deployment_service.v1.deployment_service_pb2.GetRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+            deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+            deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListRunsRequest,
@@ -341,6 +389,21 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     GetRun: _DeploymentServiceGetRunType
     """Returns a run as it now is. Needs role viewer."""
 
+    CancelRun: _DeploymentServiceCancelRunType
+    """Asks for a run to be cancelled. The wish is committed before the call returns and is carried out as soon as
+    Jenkins can be reached; the call waits a short, bounded time for that.
+
+    A run that was never sent to Jenkins is CANCELLED at once. Any other ends as Jenkins says: a build that finishes
+    first stays what it became, and a build that shows up only later is stopped. Needs role deployer.
+
+    Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
+    """
+
+    ExplainRun: _DeploymentServiceExplainRunType
+    """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
+    what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
+    """
+
     ListRuns: _DeploymentServiceListRunsType
     """Lists runs, newest first. Needs role viewer."""
 
@@ -390,6 +453,14 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.GetRunRequest,
         deployment_service.v1.deployment_service_pb2.GetRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+        deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+        deployment_service.v1.deployment_service_pb2.ExplainRunResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.ListRunsRequest,
@@ -489,6 +560,31 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.GetRunResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.GetRunResponse]]:
         """Returns a run as it now is. Needs role viewer."""
+
+    @abc.abstractmethod
+    def CancelRun(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.CancelRunResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.CancelRunResponse]]:
+        """Asks for a run to be cancelled. The wish is committed before the call returns and is carried out as soon as
+        Jenkins can be reached; the call waits a short, bounded time for that.
+
+        A run that was never sent to Jenkins is CANCELLED at once. Any other ends as Jenkins says: a build that finishes
+        first stays what it became, and a build that shows up only later is stopped. Needs role deployer.
+
+        Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
+        """
+
+    @abc.abstractmethod
+    def ExplainRun(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ExplainRunResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ExplainRunResponse]]:
+        """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
+        what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
+        """
 
     @abc.abstractmethod
     def ListRuns(

@@ -229,7 +229,11 @@ class Dispatcher:
         shown = {build.number for build in builds.builds}
         issued = range(run.first_build_number or 1, builds.next_build_number)
         proven = run.correlation == "RUN_ID" and all(number in shown for number in issued)
-        if proven and await self._steps.server_errors(run) >= 2:
+        if proven and run.cancel_requested:
+            await self._steps.no_build(
+                run, FailureCause.CANCELLED, "It was cancelled before Jenkins had it.", certain=True
+            )
+        elif proven and await self._steps.server_errors(run) >= 2:
             await self._steps.no_build(
                 run,
                 FailureCause.TRIGGER_REJECTED,

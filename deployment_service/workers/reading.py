@@ -27,11 +27,12 @@ _REASON_LENGTH = 500
 
 @dataclass(slots=True)
 class Findings:
-    """``going_on``: (run, waiting_for, reason) of runs that are as they were. ``started``: (job, build) of
-    runs that have been found building. ``changed``: runs to ask about. ``strangers``: running builds
-    that are no run's."""
+    """``going_on``: (run, waiting_for, reason) of runs that are as they were. ``to_cancel``: runs that are to
+    be cancelled, with where they are. ``started``: (job, build) of runs that have been found building.
+    ``changed``: runs to ask about. ``strangers``: running builds that are no run's."""
 
     going_on: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
+    to_cancel: list[tuple[Unconfirmed, QueueItemView | BuildView]] = field(default_factory=list)
     started: list[tuple[ReadJob, BuildView]] = field(default_factory=list)
     changed: list[Unconfirmed] = field(default_factory=list)
     strangers: list[BuildView] = field(default_factory=list)
@@ -55,14 +56,20 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                 found.changed.append(item)
             else:
                 found.going_on.append((item, *_waits_for_input(build)))
+                if item.to_cancel:
+                    found.to_cancel.append((item, build))
             continue
         mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, running.builds)
         queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or 0)
         if mine is not None and mine.job_full_name == item.job.full_name:
             known.add((mine.job_full_name, mine.number))
             found.started.append((item.job, mine))
+            if item.to_cancel:
+                found.to_cancel.append((item, mine))
         elif queued is not None and is_items_run(queued, item) and run.end_time is None:
             found.going_on.append((item, WaitingFor.QUEUE, (queued.why or "")[:_REASON_LENGTH]))
+            if item.to_cancel:
+                found.to_cancel.append((item, queued))
         else:
             found.changed.append(item)
     found.strangers = [build for place, build in builds.items() if place not in known]

@@ -19,7 +19,14 @@ import structlog
 
 from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.cicd.port import RUN_ID_PARAMETER, BuildView, CicdProvider, JobBuilds
+from deployment_service.cicd.port import (
+    RUN_ID_PARAMETER,
+    BuildView,
+    CancelOutcome,
+    CicdProvider,
+    JobBuilds,
+    QueueItemView,
+)
 from deployment_service.domain.attribution import Observation
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import reconcile
@@ -162,6 +169,7 @@ class Reconciler:
             [(job.tenant_id, observation(job.job_id, build)) for job, build in found.started]
         )
         await self._write_strangers(turn, found.strangers)
+        await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
         await self._each(
             found.changed, lambda item: self._ask_about(item, controller, session, restarted)
         )
@@ -226,6 +234,21 @@ class Reconciler:
                 await self._lost(item, "Its job was deleted and made again in Jenkins.")
             else:
                 await self._steps.observe(item.job.tenant_id, [observation(item.job.job_id, build)])
+                if item.to_cancel and build.building:
+                    await client.stop_build(item.job.full_name, build.number)
+                    await self._steps.cancel_sent(item)
+
+    async def _cancel(
+        self, item: Unconfirmed, where: QueueItemView | BuildView, controller: Controller
+    ) -> None:
+        """Ask Jenkins to cancel what was just seen to be the run's; what comes of it is read, not presumed."""
+        async with controller.slot() as client:
+            if isinstance(where, BuildView):
+                await client.stop_build(item.job.full_name, where.number)
+            elif await client.cancel_queue_item(where.queue_id) is CancelOutcome.ALREADY_LEFT:
+                return  # it has become a build, which the next cycle sees
+        await self._steps.cancel_sent(item)
+        self._loop.wake()
 
     async def _find_build(
         self, item: Unconfirmed, client: CicdProvider

@@ -56,6 +56,8 @@ UPGRADE = (
         look_count int NOT NULL DEFAULT 0,
         look_time timestamptz,
         look_session text,
+        cancel_request_time timestamptz,
+        cancel_sent_time timestamptz,
         create_time timestamptz NOT NULL DEFAULT now(),
         start_time timestamptz,
         end_time timestamptz,

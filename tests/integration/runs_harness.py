@@ -10,9 +10,11 @@ from typing import Any
 
 import asyncpg
 
+from deployment_service.actions.cancel_run import Cancelled, CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
+from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
 from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
@@ -42,12 +44,20 @@ class Runs:
     dispatcher: Dispatcher
     reconciler: Reconciler
     report: ReportBuilds
+    canceller: RunCanceller
 
     async def start(self, name: str = "web", **fields: Any) -> Started:
         remaining_s = fields.pop("remaining_s", 10.0)
         fields.setdefault("request", self.jobs.request("RunDeployment"))
         command = RunDeployment(self.jobs.tenant, name, **fields)
         return await self.starter.start(command, remaining_s=remaining_s)
+
+    async def cancel(self, name: str = "web", number: int = 1, **fields: Any) -> Cancelled:
+        remaining_s = fields.pop("remaining_s", 10.0)
+        run = RunName(self.jobs.tenant.slug, name, number)
+        return await self.canceller.cancel(
+            CancelRun(self.jobs.tenant, run, **fields), remaining_s=remaining_s
+        )
 
     async def run(self, run_id: uuid.UUID) -> asyncpg.Record:
         (row,) = await self.jobs.sql("SELECT * FROM deployment_runs WHERE run_id = $1", run_id)
@@ -151,13 +161,20 @@ async def runs_of(
         wait_s=wait_s if dispatch else 0.0,
         trigger_deadline_s=trigger_deadline_s,
     )
+    canceller = RunCanceller(
+        jobs.databases.api,
+        changes,
+        committed=committed,
+        wake_reconciler=reconciler.wake,
+        wait_s=wait_s if reconcile else 0.0,
+    )
     report = ReportBuilds(jobs.databases.worker, committed=committed, poked=reconciler.wake)
     if dispatch:
         await dispatcher.start()
     if reconcile:
         await reconciler.start()
     try:
-        yield Runs(jobs, starter, dispatcher, reconciler, report)
+        yield Runs(jobs, starter, dispatcher, reconciler, report, canceller)
     finally:
         await dispatcher.stop()
         await reconciler.stop()

@@ -52,6 +52,8 @@ SOUND: dict[str, Callable[[], Message]] = {
         name=WEB, request_id=request_id()
     ),
     "RunDeployment": lambda: deployments.RunDeploymentRequest(name=WEB, request_id=request_id()),
+    "CancelRun": lambda: deployments.CancelRunRequest(name=f"{WEB}/runs/1"),
+    "ExplainRun": lambda: deployments.ExplainRunRequest(name=f"{WEB}/runs/1"),
     "GetRun": lambda: deployments.GetRunRequest(name=f"{WEB}/runs/1"),
     "ListRuns": lambda: deployments.ListRunsRequest(parent="tenants/demo/deployments/-"),
     "ListEvents": lambda: deployments.ListEventsRequest(parent=WEB),

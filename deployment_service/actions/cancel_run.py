@@ -1,0 +1,129 @@
+"""CancelRun: the wish is committed; the reconciler carries it out and reads what came of it.
+
+Only a run of which nothing was ever sent ends here and now. Everything else ends as Jenkins says, so
+that a build which finishes first stays what it became.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deployment_service.actions.changes import Changes
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.observe import Ledger
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import FailedPrecondition, NotFound
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.names import RunName
+from deployment_service.domain.runs import TriggerState, end_without_build
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage import cancel, events, reports
+from deployment_service.storage.database import AWAY, Connection, Database
+
+_LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """What is asked for."""
+
+    tenant: TenantRef
+    name: RunName
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What was committed, now or by an earlier call with the same request_id."""
+
+    run_id: uuid.UUID
+    sequence: int
+
+
+class RunCanceller:
+    """Commits wishes. ``committed(tenant_id)`` is told of new events, ``wake_reconciler`` of wishes."""
+
+    def __init__(
+        self,
+        database: Database,
+        changes: Changes,
+        *,
+        committed: Callable[[uuid.UUID], None],
+        wake_reconciler: Callable[[], None],
+        wait_s: float,
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._committed = committed
+        self._wake_reconciler = wake_reconciler
+        self._wait_s = wait_s
+
+    async def cancel(self, command: CancelRun, *, remaining_s: float) -> Cancelled:
+        """Commit the wish, wait for the run's end for at most ``remaining_s``.
+
+        Raises NotFound and FailedPrecondition (RUN_ENDED).
+        """
+        cancelled = await self._database.transaction(lambda c: self._commit(c, command))
+        self._committed(command.tenant.tenant_id)
+        self._wake_reconciler()
+        wait_s = min(self._wait_s, remaining_s)
+        await self._wait(command.tenant.tenant_id, cancelled.run_id, wait_s)
+        return cancelled
+
+    async def _commit(self, connection: Connection, command: CancelRun) -> Cancelled:
+        known = await claim(connection, command.request)
+        if known is not None and known.resource_id is not None:
+            return Cancelled(known.resource_id, known.sequence)
+        tenant_id, name = command.tenant.tenant_id, command.name
+        found = await cancel.find(connection, tenant_id, name.deployment, name.number)
+        if found is None:
+            raise NotFound("run", str(name))
+        run_id, job_id = found
+        await reports.lock_jobs(connection, tenant_id, [job_id])
+        ledger = await Ledger.open(
+            connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id]
+        )
+        run = ledger.run(run_id)
+        if run is None:
+            raise NotFound("run", str(name))
+        if run.end_time is not None and run.confirmed:
+            raise FailedPrecondition(
+                "RUN_ENDED",
+                f"'{name}' has ended: it is {run.status}.",
+                metadata={"run": str(name), "status": str(run.status)},
+            )
+        before = await events.head(connection, tenant_id)
+        await cancel.request(connection, tenant_id, run_id)
+        if run.trigger_state is TriggerState.WAITING:
+            ledger.move(
+                *end_without_build(
+                    run,
+                    FailureCause.CANCELLED,
+                    "It was cancelled before it was sent to Jenkins.",
+                    certain=True,
+                    highest=ledger.highest_build(run.deployment_id),
+                    now=ledger.now,
+                )
+            )
+            await ledger.write()
+        else:
+            await reports.poke(connection, tenant_id, [job_id])
+        await remember(connection, command.request, run_id, before)
+        return Cancelled(run_id, before)
+
+    async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
+        """Return when the run has ended, or when the time is over."""
+        with self._changes.expect(run_id) as changed, contextlib.suppress(TimeoutError, *AWAY):
+            async with asyncio.timeout(wait_s):
+                while True:
+                    async with self._database.acquire() as connection:
+                        if await cancel.has_ended(connection, tenant_id, run_id):
+                            return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_EVERY_S):
+                            await changed.wait()
+                    changed.clear()

@@ -1,0 +1,52 @@
+"""The trail of a run as messages."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from deployment_service.api import event_messages
+from deployment_service.api.deployment_messages import run_message
+from deployment_service.api.masks import timestamp
+from deployment_service.domain.access import TenantRef
+from deployment_service.storage.deployments import RunRecord
+from deployment_service.storage.explain import Trail
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+
+def explain_message(tenant: TenantRef, run: RunRecord, trail: Trail) -> pb.ExplainRunResponse:
+    """All that is known of a run."""
+    return pb.ExplainRunResponse(
+        run=run_message(tenant, run),
+        attempts=[_attempt(row) for row in trail.attempts],
+        reports=[_report(row) for row in trail.reports],
+        events=[event_messages.to_message(tenant.slug, event) for event in trail.events],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> pb.RunAttempt:
+    return pb.RunAttempt(
+        attempt=row["attempt"],
+        owner=str(row["owner"]),
+        claim_time=timestamp(row["claim_time"]),
+        send_by=timestamp(row["send_by"]),
+        next_build_number=row["next_build_number"] or 0,
+        jenkins_session=row["jenkins_session"] or "",
+        outcome=row["outcome"],
+        http_status=row["http_status"] or 0,
+        queue_id=row["queue_id"] or 0,
+        message=row["message"],
+        end_time=timestamp(row["end_time"]),
+    )
+
+
+def _report(row: asyncpg.Record) -> pb.RunReport:
+    return pb.RunReport(
+        receive_time=timestamp(row["receive_time"]),
+        source=row["source"],
+        phase=row["phase"],
+        status=row["status"],
+        build_number=row["build_number"],
+        queue_id=row["queue_id"] or 0,
+        verdict=row["verdict"],
+        message=row["message"],
+    )

@@ -1,0 +1,37 @@
+"""The wish to cancel a run."""
+
+from __future__ import annotations
+
+import uuid
+
+from deployment_service.storage.database import Connection
+
+_FIND = """
+    SELECT r.run_id, r.job_id FROM deployments AS d
+    JOIN deployment_runs AS r ON r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id
+    WHERE d.tenant_id = $1 AND d.slug = $2 AND r.number = $3
+"""
+# The first wish counts; a repeated one has Jenkins asked again at once.
+_REQUEST = """
+    UPDATE deployment_runs SET cancel_request_time = coalesce(cancel_request_time, now()), cancel_sent_time = NULL
+    WHERE tenant_id = $1 AND run_id = $2
+"""
+_HAS_ENDED = "SELECT end_time IS NOT NULL FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2"
+
+
+async def find(
+    connection: Connection, tenant_id: uuid.UUID, deployment_slug: str, number: int
+) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """The ids of a run and of its job."""
+    row = await connection.fetchrow(_FIND, tenant_id, deployment_slug, number)
+    return (row["run_id"], row["job_id"]) if row is not None else None
+
+
+async def request(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Note the wish on a locked run."""
+    await connection.execute(_REQUEST, tenant_id, run_id)
+
+
+async def has_ended(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
+    """Whether the run has ended (or is gone)."""
+    return await connection.fetchval(_HAS_ENDED, tenant_id, run_id) is not False
