@@ -41,6 +41,7 @@ from deployment_service.v1 import (
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.workers.controllers import Controller, ControllerAddress, Controllers
+from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
@@ -114,6 +115,12 @@ class Service:
                 lost_after_s=settings.lost_after_s,
                 between_looks_s=settings.between_looks_s,
                 lease_s=settings.lease_s,
+            ),
+            detection=Detection(
+                read_interval_s=settings.read_interval_s,
+                polling_interval_s=settings.polling_interval_s,
+                request_timeout_s=settings.request_timeout_s,
+                registry=self._metrics.registry,
             ),
         )
         self._retention = Retention(

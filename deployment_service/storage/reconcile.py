@@ -41,6 +41,8 @@ _END_CYCLE = """
 """
 _WORK_COLUMNS = """
     j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number,
+    (SELECT 'tenants/' || t.slug || '/providers/' || p.slug FROM tenants AS t WHERE t.tenant_id = p.tenant_id)
+        AS provider_name,
     CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
         ELSE p.reporting = 'POLLING' END AS polled
 """
@@ -120,6 +122,7 @@ class ReadJob:
     full_name: str
     generation: int
     next_build_number: int | None
+    provider_name: str
     polled: bool
 
 

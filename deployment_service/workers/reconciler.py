@@ -27,12 +27,13 @@ from deployment_service.cicd.port import (
     JobBuilds,
     QueueItemView,
 )
-from deployment_service.domain.attribution import Observation
+from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import reconcile
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
 from deployment_service.workers.controllers import Controller
+from deployment_service.workers.detection import TICK_S, Detection
 from deployment_service.workers.dispatcher import FindController
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reading import (
@@ -76,14 +77,18 @@ class Reconciler:
         *,
         committed: Callable[[uuid.UUID], None],
         settings: ReconcilerSettings,
+        detection: Detection,
     ) -> None:
         self._database = database
         self._find_controller = find_controller
+        self._detection = detection
         self._steps = ReconcileSteps(database, committed)
         self._settings = settings
         self._owner = uuid.uuid4()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._loop = Loop("reconciler", self._claim, every_s=min(1.0, settings.polling_interval_s))
+        self._loop = Loop(
+            "reconciler", self._claim, every_s=min(TICK_S, settings.polling_interval_s)
+        )
 
     def wake(self) -> None:
         """A job was poked."""
@@ -144,6 +149,7 @@ class Reconciler:
         by_provider: dict[tuple[uuid.UUID, uuid.UUID], list[Unconfirmed]] = defaultdict(list)
         for item in runs:
             by_provider[item.job.tenant_id, item.job.provider_id].append(item)
+            self._detection.publish(item.job.provider_name, polled=item.job.polled)
         by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
         for provider, items in by_provider.items():
             by_controller[await self._find_controller(*provider)] += items
@@ -233,7 +239,11 @@ class Reconciler:
                 await self._steps.made_again(item.job, build.number + 1)
                 await self._lost(item, "Its job was deleted and made again in Jenkins.")
             else:
-                await self._steps.observe(item.job.tenant_id, [observation(item.job.job_id, build)])
+                seen = observation(item.job.job_id, build)
+                outcomes = await self._steps.observe(item.job.tenant_id, [seen])
+                applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
+                if applied and seen.known.final and item.run.active and not item.job.polled:
+                    self._detection.missed(item.job.provider_name)
                 if item.to_cancel and build.building:
                     await client.stop_build(item.job.full_name, build.number)
                     await self._steps.cancel_sent(item)

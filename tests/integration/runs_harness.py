@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+from prometheus_client import CollectorRegistry
 
 from deployment_service.actions.cancel_run import Cancelled, CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
@@ -17,6 +18,7 @@ from deployment_service.actions.run_deployment import RunDeployment, RunStarter,
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
 from deployment_service.workers.controllers import Controllers
+from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.finder import ControllerFinder
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
@@ -134,6 +136,7 @@ async def runs_of(
     reconcile: bool = True,
     trigger_deadline_s: float = 60.0,
     wait_s: float = 5.0,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[Runs]:
     """One process. ``dispatch`` or ``reconcile`` False: that worker isn't started."""
     changes = Changes()
@@ -151,7 +154,16 @@ async def runs_of(
         settings=dispatcher_settings,
     )
     reconciler = Reconciler(
-        jobs.databases.worker, find, committed=committed, settings=reconciler_settings
+        jobs.databases.worker,
+        find,
+        committed=committed,
+        settings=reconciler_settings,
+        detection=Detection(
+            read_interval_s=reconciler_settings.read_interval_s,
+            polling_interval_s=reconciler_settings.polling_interval_s,
+            request_timeout_s=1.0,
+            registry=registry,
+        ),
     )
     starter = RunStarter(
         jobs.databases.api,

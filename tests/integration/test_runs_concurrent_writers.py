@@ -197,7 +197,14 @@ async def _as_read(runs: Runs, claimed: Claimed) -> Unconfirmed:
     async with runs.jobs.databases.worker.acquire() as connection:
         (run,) = await store.read(connection, claimed.tenant_id, [claimed.run_id])
     job = reconcile.ReadJob(
-        claimed.tenant_id, claimed.job_id, claimed.provider_id, claimed.full_name, 1, 1, True
+        claimed.tenant_id,
+        claimed.job_id,
+        claimed.provider_id,
+        claimed.full_name,
+        1,
+        1,
+        "tenants/demo/providers/main",
+        True,
     )
     return Unconfirmed(run, job, 0, None, None)
 

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import fromstring, tostring
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
@@ -377,3 +378,20 @@ async def test_a_job_that_drifts_is_noticed(runs: Runs, jenkins: JenkinsSimulato
         "SELECT message FROM deployment_events WHERE type = 'DEPLOYMENT_JOB_UPDATE' ORDER BY sequence"
     )
     assert messages[-1]["message"].startswith("JOB_DRIFTED")
+
+
+async def test_the_bound_is_published_and_missed_webhooks_are_counted(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P4: what reading finds first is a webhook that was lost; where none are expected it isn't."""
+    registry = CollectorRegistry()
+    provider = {"provider": "tenants/demo/providers/main"}
+    async with runs_of(jobs, registry=registry) as runs:
+        started = await runs.start("web")
+        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+        assert registry.get_sample_value("detection_bound_seconds", provider) == pytest.approx(4.1)
+        assert registry.get_sample_value("webhook_missed_total", provider) is None
+        await jobs.sql("UPDATE cicd_providers SET reporting = 'WEBHOOK'")
+        started = await runs.start("web")
+        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+        assert registry.get_sample_value("webhook_missed_total", provider) == 1
