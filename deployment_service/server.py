@@ -114,7 +114,6 @@ class Service:
                 polling_interval_s=settings.polling_interval_s,
                 lost_after_s=settings.lost_after_s,
                 between_looks_s=settings.between_looks_s,
-                lease_s=settings.lease_s,
             ),
             detection=Detection(
                 read_interval_s=settings.read_interval_s,

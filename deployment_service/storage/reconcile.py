@@ -33,6 +33,12 @@ _CLAIM = """
     RETURNING c.controller_key, c.session, c.session_time
 """
 # The first session that is seen tells of no restart.
+_RENEW = """
+    UPDATE cicd_controllers SET lease_until = now() + $3::interval WHERE controller_key = $1 AND lease_owner = $2
+"""
+_GIVE_BACK_ALL = (
+    "UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1"
+)
 _END_CYCLE = """
     UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
         session = CASE WHEN $4 = '' THEN session ELSE $4 END,
@@ -159,6 +165,16 @@ async def claim_turns(
     await connection.execute(_ENROL)
     rows = await connection.fetch(_CLAIM, owner, timedelta(seconds=lease_s), limit)
     return [Turn(**row) for row in rows]
+
+
+async def renew(connection: Connection, turn: Turn, owner: uuid.UUID, *, lease_s: float) -> None:
+    """Keep a controller while its cycle goes on."""
+    await connection.execute(_RENEW, turn.controller_key, owner, timedelta(seconds=lease_s))
+
+
+async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
+    """Give every controller back, so that another replica needn't wait for the leases to run out."""
+    await connection.execute(_GIVE_BACK_ALL, owner)
 
 
 async def end_cycle(

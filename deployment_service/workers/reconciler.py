@@ -8,9 +8,10 @@ for each run that changed. Replicas share controllers by leases.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -55,14 +56,16 @@ _BATCH = 200
 @dataclass(frozen=True, slots=True)
 class ReconcilerSettings:
     """``read_interval_s`` where webhooks come, ``polling_interval_s`` where none do; ``lost_after_s``: how
-    long a run must have been missing before it counts as lost."""
+    long a run must have been missing before it counts as lost; ``lease_s``: how soon another replica takes
+    over the controllers of one that died. A cycle renews its lease."""
 
     read_interval_s: float = 5.0
     polling_interval_s: float = 2.0
     sweep_s: float = 300.0
     lost_after_s: float = 30.0
     between_looks_s: float = 10.0
-    lease_s: float = 60.0
+    lease_s: float = 10.0
+    longest_cycle_s: float = 60.0
     controllers_at_once: int = 16
     reads_at_once: int = 4
 
@@ -103,6 +106,9 @@ class Reconciler:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+        with contextlib.suppress(*AWAY):
+            async with self._database.acquire() as connection:
+                await reconcile.give_back_all(connection, self._owner)
 
     async def _claim(self) -> None:
         free = self._settings.controllers_at_once - len(self._under_way)
@@ -120,7 +126,7 @@ class Reconciler:
     async def _take_turn(self, turn: Turn) -> None:
         session, polled = "", True
         try:
-            async with asyncio.timeout(self._settings.lease_s * 0.9):
+            async with asyncio.timeout(self._settings.longest_cycle_s), self._renewing(turn):
                 session, polled = await self._cycle(turn)
         except (TimeoutError, ProviderError) as error:
             _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
@@ -139,6 +145,26 @@ class Reconciler:
         except AWAY as error:
             # The lease runs out by itself.
             _log.warning("cycle not given back", error=type(error).__name__)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self, turn: Turn) -> AsyncIterator[None]:
+        """Keep the lease while the block runs; a process that is dead or stopped loses it soon."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._settings.lease_s / 3)
+                with contextlib.suppress(*AWAY):
+                    async with self._database.acquire() as connection:
+                        await reconcile.renew(
+                            connection, turn, self._owner, lease_s=self._settings.lease_s
+                        )
+
+        task = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _cycle(self, turn: Turn) -> tuple[str, bool]:
         """Read a controller once; return its session and whether to come back at the polling interval."""

@@ -395,3 +395,21 @@ async def test_the_bound_is_published_and_missed_webhooks_are_counted(
         started = await runs.start("web")
         await runs.until(started.run_id, status="COMPLETED", confirmed=True)
         assert registry.get_sample_value("webhook_missed_total", provider) == 1
+
+
+async def test_a_stopped_reconciler_gives_its_controllers_back(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P4: the next process doesn't wait for the lease of the one that was stopped in the middle of a cycle."""
+    jenkins.hold("demo.web")
+    async with runs_of(jobs) as runs:
+        started = await runs.start("web")
+        await runs.until(started.run_id, build_number=1)
+        jenkins.faults.add(RequestFault("GET", "/queue/", count=1, delay_before_s=3.0))
+
+        async def leased() -> bool:
+            rows = await jobs.sql("SELECT FROM cicd_controllers WHERE lease_owner IS NOT NULL")
+            return bool(rows) and not jenkins.faults.requests[0].count
+
+        await eventually(leased, "a cycle is under way")
+    assert not await jobs.sql("SELECT FROM cicd_controllers WHERE lease_owner IS NOT NULL")
