@@ -162,9 +162,7 @@ def end_without_build(
     ``certain``: nothing is in Jenkins, so nobody needs to look again.
     ``highest`` is the highest build of the job that is known now: a run without a build ranks just above it.
     """
-    known = presumed(
-        Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE
-    )
+    known = presumed(Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE)
     if run.known >= known:
         return run, []
     status = deployment_status(known, UnstablePolicy.FAILED)

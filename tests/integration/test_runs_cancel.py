@@ -105,7 +105,7 @@ async def test_a_build_that_shows_up_for_a_cancelled_run_is_stopped(
     started = await runs.start("web", remaining_s=0.1)
 
     async def sending() -> bool:
-        return (await runs.run(started.run_id))["trigger_state"] != "WAITING"
+        return bool((await runs.run(started.run_id))["trigger_state"] != "WAITING")
 
     await eventually(sending, "the request was announced")
     await runs.cancel(remaining_s=0.1)
@@ -121,7 +121,7 @@ async def test_a_lost_request_of_a_cancelled_run_is_not_repeated(
     started = await runs.start("web", remaining_s=0.1)
 
     async def sending() -> bool:
-        return (await runs.run(started.run_id))["trigger_state"] == "SENDING"
+        return bool((await runs.run(started.run_id))["trigger_state"] == "SENDING")
 
     await eventually(sending, "the request was announced")
     await runs.cancel(remaining_s=0.1)
@@ -194,7 +194,7 @@ async def test_the_trail_of_a_run(runs: Runs, jenkins: JenkinsSimulator) -> None
     ]
 
 
-def _has_build(jenkins: JenkinsSimulator):  # type: ignore[no-untyped-def]
+def _has_build(jenkins: JenkinsSimulator):
     async def check() -> bool:
         return bool(jenkins.ledger.builds())
 

@@ -82,7 +82,7 @@ def test_rank_has_the_same_order_as_the_points() -> None:
 
 
 @given(st.lists(claims, max_size=6), st.randoms(use_true_random=False), sources, policies)
-def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> None:  # type: ignore[no-untyped-def]
+def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> None:
     """P2: every permutation and duplication of a set of reports ends the same."""
     shuffled = [*heard, *random.sample(heard, random.randint(0, len(heard)))]
     random.shuffle(shuffled)
@@ -98,7 +98,7 @@ def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> No
 
 
 @given(st.lists(claims, max_size=6), sources, policies)
-def test_the_history_leads_to_the_status(heard, source, policy) -> None:  # type: ignore[no-untyped-def]
+def test_the_history_leads_to_the_status(heard, source, policy) -> None:
     """P8: each transition starts where the one before ended, and the last one is what is stored."""
     run, history = told(a_run(source), heard, policy)
     at = "PENDING"
@@ -110,7 +110,7 @@ def test_the_history_leads_to_the_status(heard, source, policy) -> None:  # type
 
 
 @given(st.sampled_from(EVERYTHING), st.text(max_size=12))
-def test_a_status_that_nobody_knows_never_moves_a_run(known, word) -> None:  # type: ignore[no-untyped-def]
+def test_a_status_that_nobody_knows_never_moves_a_run(known, word) -> None:
     """P2"""
     if from_word(word, Authority.STEP) != NOTHING:
         return
@@ -189,7 +189,7 @@ runs_of_a_deployment = st.lists(
 
 
 @given(runs_of_a_deployment, st.randoms(use_true_random=False))
-def test_current_run_does_not_depend_on_the_order_of_hearing(pairs, random) -> None:  # type: ignore[no-untyped-def]
+def test_current_run_does_not_depend_on_the_order_of_hearing(pairs, random) -> None:
     """P2: nor does it change because of a finished run of another, lower build."""
     runs = [
         a_run(source, number, build)
