@@ -33,16 +33,22 @@ async def serve_watch(
     *,
     write_timeout_s: float = WRITE_TIMEOUT_S,
 ) -> None:
-    """Write the stream until the client goes, the replica stops, or a message isn't taken in time.
+    """Write the stream until it ends, the client goes, the replica stops, or a message isn't taken in time.
 
     The messages are bytes already: the method's response serializer must let bytes pass. A coroutine that writes,
     not a generator: only so can a write be given up.
     """
+    slugs = _slugs(tenant, request.names)
+    if request.until_final and slugs is None:
+        raise InvalidArgument(
+            "names", "must name the deployments that end the stream", reason="REQUIRED_FIELD"
+        )
     watching = hub.watch(
         tenant,
-        slugs=_slugs(tenant, request.names),
+        slugs=slugs,
         types=frozenset(pb.DeploymentEvent.Type.Name(one) for one in request.types) or None,
         resume_token=request.resume_token,
+        until_final=request.until_final,
     )
     async with aclosing(watching) as messages:
         async for message in messages:

@@ -57,3 +57,14 @@ class Event(NewEvent):
 
     sequence: int = 0
     create_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How far a deployment has come towards its end, at a sequence of its tenant's history."""
+
+    sequence: int
+    over: bool
+    """Its current run has ended, or it was deleted."""
+    confirmed: bool
+    """And nothing can change that any more."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 
-from deployment_service.domain.events import Event, EventType
+from deployment_service.domain.events import End, Event, EventType
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.events import from_row
 
@@ -63,6 +63,27 @@ _PAGE = """
     ) AS event ON true
     ORDER BY event.sequence
 """
+# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted.
+_ENDS = """
+    WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
+    SELECT store.epoch, asked.tenant_id, asked.slug, coalesce(head.sequence, 0) AS sequence,
+        run.end_time IS NOT NULL OR coalesce(gone.is_gone, false) AS over,
+        coalesce(run.confirmed, gone.is_gone, false) AS confirmed
+    FROM store LEFT JOIN (
+        unnest($1::uuid[], $2::text[]) AS asked (tenant_id, slug)
+        LEFT JOIN LATERAL (
+            SELECT sequence FROM deployment_events WHERE tenant_id = asked.tenant_id ORDER BY sequence DESC LIMIT 1
+        ) AS head ON true
+        LEFT JOIN deployments AS deployment
+            ON deployment.tenant_id = asked.tenant_id AND deployment.slug = asked.slug
+        LEFT JOIN deployment_runs AS run
+            ON run.tenant_id = deployment.tenant_id AND run.run_id = deployment.current_run_id
+        LEFT JOIN LATERAL (
+            SELECT type = 'DEPLOYMENT_DELETED' AS is_gone FROM deployment_events
+            WHERE tenant_id = asked.tenant_id AND deployment_slug = asked.slug ORDER BY sequence DESC LIMIT 1
+        ) AS gone ON deployment.deployment_id IS NULL
+    ) ON true
+"""
 _LIST_ALL = """
     SELECT * FROM deployment_events
     WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4))
@@ -109,6 +130,19 @@ class EventLog:
         rows = await self._fetch(_PAGE, tenant_id, after, through)
         events = [from_row(row) for row in rows if row["sequence"] is not None]
         return epoch_of(rows[0]["epoch"]), events
+
+    async def ends(
+        self, names: Sequence[tuple[uuid.UUID, str]]
+    ) -> tuple[bytes, dict[tuple[uuid.UUID, str], End]]:
+        """The epoch and how far each deployment, by tenant and id, has come; all of it at one moment."""
+        tenant_ids, slugs = [name[0] for name in names], [name[1] for name in names]
+        rows = await self._fetch(_ENDS, tenant_ids, slugs)
+        ends = {
+            (row["tenant_id"], row["slug"]): End(row["sequence"], row["over"], row["confirmed"])
+            for row in rows
+            if row["tenant_id"] is not None
+        }
+        return epoch_of(rows[0]["epoch"]), ends
 
     async def notify(self, channel: str, payload: str) -> None:
         """Send a notification, in a transaction of its own."""

@@ -600,16 +600,18 @@ class ListEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "names", "types", "resume_token")
+    __slots__ = ("parent", "names", "types", "resume_token", "until_final")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FINAL_FIELD_NUMBER: _ClassVar[int]
     parent: str
     names: _containers.RepeatedScalarFieldContainer[str]
     types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
     resume_token: str
-    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+    until_final: bool
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ..., until_final: bool = ...) -> None: ...
 
 class WatchDeploymentsResponse(_message.Message):
     __slots__ = ("start", "deployment", "snapshot_complete", "event", "bookmark", "reset", "resume_token", "prev_sequence")

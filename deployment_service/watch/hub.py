@@ -12,6 +12,7 @@ from typing import Any
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ResourceExhausted
 from deployment_service.watch.epoch import StoreEpoch
+from deployment_service.watch.finality import Finality
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.listener import Listener
 from deployment_service.watch.notifier import Notifier, read_hint
@@ -48,8 +49,10 @@ class WatchHub:
         self._sender = uuid.uuid4().hex[:12]
         entries = Entries(serialize, self.tokens)
         self._follower = Follower(event_log, entries, self.epoch, self._settings)
+        self._finality = Finality(event_log, self._settings, follow=self._follower.look)
         self._shared = Shared(
             self._follower,
+            self._finality,
             Snapshots(snapshots, self._settings),
             self.tokens,
             self._settings,
@@ -85,6 +88,7 @@ class WatchHub:
         """Begin to follow the store. A store that is away is waited for in the background."""
         self._spawn(self._follower.run())
         self._spawn(self._notifier.run())
+        self._spawn(self._finality.run())
         if self._listener is not None:
             self._spawn(self._listener.run())
 
@@ -115,10 +119,12 @@ class WatchHub:
         slugs: frozenset[str] | None = None,
         types: frozenset[str] | None = None,
         resume_token: str = "",
+        until_final: bool = False,
     ) -> AsyncGenerator[bytes, None]:
-        """The messages of one watcher, each a serialised WatchDeploymentsResponse, without end.
+        """The messages of one watcher, each a serialised WatchDeploymentsResponse.
 
-        ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Raises InvalidArgument,
+        ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Without end, unless
+        ``until_final``: then until all ``slugs`` have come to a confirmed end. Raises InvalidArgument,
         ResourceExhausted and Unavailable. Close the generator (``aclosing``) when done.
         """
         token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None
@@ -126,7 +132,10 @@ class WatchHub:
             raise shutting_down()
         tail = self._enter(tenant)
         try:
-            stream = Stream(self._shared, tail, Filter(slugs, types), token, resume_token)
+            passing = Filter(slugs, types)
+            stream = Stream(
+                self._shared, tail, passing, token, resume_token, until_final=until_final
+            )
             async with aclosing(stream.messages()) as messages:
                 async for message in messages:
                     yield message

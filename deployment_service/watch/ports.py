@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.events import Event
+from deployment_service.domain.events import End, Event
 
 
 class EventLog(Protocol):
@@ -30,6 +30,11 @@ class EventLog(Protocol):
         self, tenant_id: uuid.UUID, after: int, through: int
     ) -> tuple[bytes, list[Event]]:
         """The epoch and what is kept of the events in ``(after, through]``, oldest first."""
+
+    async def ends(
+        self, names: Sequence[tuple[uuid.UUID, str]]
+    ) -> tuple[bytes, dict[tuple[uuid.UUID, str], End]]:
+        """The epoch and how far each deployment, by tenant and id, has come; all of it at one moment."""
 
     async def notify(self, channel: str, payload: str) -> None:
         """Send a notification, outside of any business transaction."""

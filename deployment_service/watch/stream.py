@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
 from deployment_service.watch import frames
+from deployment_service.watch.finality import Finality, Waiter
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.frames import ResetReason
 from deployment_service.watch.ring import Entry, Page, Ring
@@ -47,6 +48,7 @@ class Shared:
     """What all streams of a replica use."""
 
     follower: Follower
+    finality: Finality
     snapshots: Snapshots
     tokens: ResumeTokens
     settings: WatchSettings
@@ -67,8 +69,11 @@ class Stream:
         passing: Filter,
         token: ResumeToken | None,
         token_text: str,
+        *,
+        until_final: bool = False,
     ) -> None:
         self._follower = shared.follower
+        self._finality = shared.finality
         self._snapshots = shared.snapshots
         self._tokens = shared.tokens
         self._settings = shared.settings
@@ -82,14 +87,19 @@ class Stream:
         self._accounted = 0
         self._bookmark_at = 0.0
         self._told_current = False
+        self._until_final = until_final
+        self._waiter: Waiter | None = None
 
     @property
     def _tenant(self) -> TenantRef:
         return self._tail.tenant
 
     async def messages(self) -> Messages:
-        """The messages of the stream, serialised, without end."""
+        """The messages of the stream, serialised; without end unless it waits for one."""
         self._tail.attach(self._wake)
+        if self._until_final:
+            slugs = self._filter.slugs or frozenset()
+            self._waiter = self._finality.join(self._tenant.tenant_id, slugs, self._wake)
         try:
             yield self._start()
             ring = await self._follower.anchored(self._tail)
@@ -106,10 +116,13 @@ class Stream:
                     async with aclosing(self._events(ring)) as messages:
                         async for message in messages:
                             yield message
+                    return
                 except _MustReset as must:
                     reset = must.reason
         finally:
             self._tail.detach(self._wake)
+            if self._waiter is not None:
+                self._finality.leave(self._waiter)
 
     def _start(self) -> bytes:
         """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
@@ -161,15 +174,23 @@ class Stream:
         self._spoke()
 
     async def _events(self, ring: Ring) -> Messages:
-        """What follows the position: from the ring, from history while behind it; and bookmarks."""
+        """What follows the position: from the ring, from history while behind it; and bookmarks.
+
+        Ends, with a bookmark, when all that the stream waits for has ended.
+        """
         while True:
             batch = await self._next(ring)
             for entry in batch:
                 self._position = entry.sequence
+                if self._waiter is not None:
+                    self._waiter.passed(entry.slug)
                 if self._filter.passes(entry):
                     yield frames.with_prev_sequence(entry.shared, self._accounted)
                     self._accounted = entry.sequence
                     self._spoke()
+            if self._waiter is not None and self._waiter.may_end(ring.epoch, self._position):
+                yield self._bookmark(ring)
+                return
             if self._closing.is_set():
                 yield self._bookmark(ring)
                 raise shutting_down()

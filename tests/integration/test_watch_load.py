@@ -207,8 +207,9 @@ async def test_hints_are_few_however_many_commits(databases):
         (event_log._LIST_ALL, lambda ids: [ids[0], 1000, 100, None]),
         (event_log._LIST_ONE, lambda ids: [ids[0], 1000, 100, None, "a"]),
         (event_log._OLDEST, lambda ids: [ids[0]]),
+        (event_log._ENDS, lambda ids: [ids * 2, ["a"] * len(ids) + ["b7"] * len(ids)]),
     ],
-    ids=["heads", "news", "page", "list-all", "list-one", "oldest"],
+    ids=["heads", "news", "page", "list-all", "list-one", "oldest", "ends"],
 )
 async def test_hot_queries_read_by_index_what_they_return(databases, statement, arguments):
     """P6: with a long history and many tenants, no statement reads more than it returns."""

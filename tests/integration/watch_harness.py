@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
+from deployment_service.domain.events import End, Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events
 from deployment_service.storage.database import Connection, Database
@@ -114,6 +114,12 @@ class CountingLog(EventLog):
             await self.hold_pages.wait()
         return await super().page(tenant_id, after, through)
 
+    async def ends(
+        self, names: Sequence[tuple[uuid.UUID, str]]
+    ) -> tuple[bytes, dict[tuple[uuid.UUID, str], End]]:
+        self.statements["ends"] += 1
+        return await super().ends(names)
+
     async def notify(self, channel: str, payload: str) -> None:
         self.statements["notify"] += 1
         if not self.notifying:
@@ -206,6 +212,8 @@ class Watcher:
     resets: list[int] = field(default_factory=list)
     accounted: int = -1
     snapshots: int = 0
+    until_final: bool = False
+    ended: bool = False
 
     def take(self, message: pb.WatchDeploymentsResponse) -> None:
         kind = str(message.WhichOneof("response"))
@@ -245,12 +253,14 @@ class Watcher:
             slugs=frozenset(self.slugs) or None,
             types=frozenset(self.types) or None,
             resume_token=self.token,
+            until_final=self.until_final,
         )
         async with aclosing(watching) as messages:
             async for message in messages:
                 self.take(pb.WatchDeploymentsResponse.FromString(message))
                 if until(self):
                     return
+        self.ended = True
 
     async def follow_to(self, replica: Replica, sequence: int) -> None:
         await self.follow(replica, lambda one: one.accounted >= sequence)
