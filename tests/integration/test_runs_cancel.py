@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.jenkins.faults import RequestFault
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.storage import explain
-from tests.fixtures_stack import Databases
-from tests.integration.jobs_harness import Jobs, eventually, jobs_of, shell
+from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 
 
-@pytest_asyncio.fixture
-async def jenkins() -> AsyncIterator[JenkinsSimulator]:
-    async with JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as simulator:
-        yield simulator
-
-
-@pytest_asyncio.fixture
-async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Jobs]:
-    async with jobs_of(databases, jenkins.url, webhook_base_url="") as process:
-        await process.create("web", shell())
-        yield process
-
-
-@pytest_asyncio.fixture
-async def runs(jobs: Jobs) -> AsyncIterator[Runs]:
-    async with runs_of(jobs) as process:
-        yield process
+@pytest_asyncio.fixture(autouse=True)
+async def web(jobs: Jobs) -> None:
+    """The deployment that most tests run."""
+    await jobs.create("web", shell())
 
 
 async def test_a_building_run_is_stopped(runs: Runs, jenkins: JenkinsSimulator) -> None:

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.status import UnstablePolicy
-from tests.fixtures_stack import Databases
-from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
+from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 
 STARTED = ("RUN_START", "PENDING", "RUNNING")
 REQUESTED = ("STATUS_UPDATE", "PENDING", "PENDING")
-
-
-@pytest_asyncio.fixture
-async def jenkins() -> AsyncIterator[JenkinsSimulator]:
-    async with JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as simulator:
-        yield simulator
-
-
-@pytest_asyncio.fixture
-async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Jobs]:
-    async with jobs_of(databases, jenkins.url, webhook_base_url="") as process:
-        yield process
-
-
-@pytest_asyncio.fixture
-async def runs(jobs: Jobs) -> AsyncIterator[Runs]:
-    async with runs_of(jobs) as process:
-        yield process
 
 
 async def test_a_run_that_succeeds(runs: Runs, jenkins: JenkinsSimulator) -> None:
