@@ -43,6 +43,10 @@ def watch(
     resume_token: Annotated[
         str, typer.Option("--from", help="A resume token: go on after it, without a gap.")
     ] = "",
+    until_final: Annotated[
+        bool,
+        typer.Option("--until-final", help="End once all that are named have ended for certain."),
+    ] = False,
 ) -> None:
     """Follow deployments live until Ctrl-C: the present first, then every event once and in order."""
     settings = of(context)
@@ -52,7 +56,12 @@ def watch(
         typer.echo(f"interrupted ({failure.message}); again in {pause_s:.1f} s", err=True)
 
     async def work(client: DeploymentClient) -> None:
-        stream = client.watch(*(names or ()), resume_token=resume_token, on_disconnect=disconnected)
+        stream = client.watch(
+            *(names or ()),
+            resume_token=resume_token,
+            until_final=until_final,
+            on_disconnect=disconnected,
+        )
         try:
             async with stream:
                 async for message in stream:

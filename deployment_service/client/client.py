@@ -196,8 +196,9 @@ class DeploymentClient:
     ) -> pb.Run:
         """Run a deployment and return its run once that has ended for certain.
 
-        A run that FAILED or was CANCELLED is returned as well: look at ``status``. Raises
-        RunNotFinished after ``timeout_s``; the run goes on.
+        A run that FAILED or was CANCELLED is returned as well: look at ``status``. Once the run is
+        accepted, restarts and outages of the service are waited out. Raises RunNotFinished after
+        ``timeout_s``; the run goes on.
         """
         answer = await self.run_deployment(
             name, parameters=parameters, allow_concurrent=allow_concurrent, request_id=request_id
@@ -269,18 +270,21 @@ class DeploymentClient:
         *names: str,
         types: Iterable[pb.DeploymentEvent.Type] = (),
         resume_token: str = "",
+        until_final: bool = False,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> Watch:
         """Watch deployments (all, if none is named) from a snapshot of the present or from a token.
 
-        Endless and complete: it reconnects and resumes by itself, and raises WatchGapError rather
-        than miss an event. ``on_disconnect`` is told why, and the seconds until the next try.
+        Complete: it reconnects and resumes by itself, and raises WatchGapError rather than miss an
+        event. ``on_disconnect`` is told why, and the seconds until the next try. It has no end, unless
+        ``until_final``: then it ends once all named deployments have come to a confirmed end.
         """
         request = pb.WatchDeploymentsRequest(
             parent=self.names.parent,
             names=[self.names.deployment(name) for name in names],
             types=types,
             resume_token=resume_token,
+            until_final=until_final,
         )
         return Watch(self._caller, request, on_disconnect=on_disconnect)
 

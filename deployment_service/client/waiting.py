@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from deployment_service.client.errors import DeploymentServiceError, RunNotFinished
+from deployment_service.client.errors import (
+    DeadlineExceeded,
+    DeploymentServiceError,
+    RunNotFinished,
+    Unavailable,
+)
 from deployment_service.client.watch import Watch
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -13,6 +18,8 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 _ASK_EVERY_S = 0.3
 # Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
 _ASK_ANYWAY_S = 15.0
+# While the service is away; each question is repeated for a while by itself.
+_ASK_AGAIN_S = 1.0
 
 FINAL = frozenset(
     {
@@ -64,10 +71,15 @@ async def _until_confirmed(
 ) -> pb.Run:
     while True:
         heard.clear()
-        run = await reader.get_run(name)
-        if run.status in FINAL and run.confirmed:
-            return run
-        patience = _ASK_EVERY_S if run.status in FINAL else _ASK_ANYWAY_S
+        try:
+            run = await reader.get_run(name)
+        except (Unavailable, DeadlineExceeded):
+            # Away for longer than a call may take. The run goes on, and so does the wait for it.
+            patience = _ASK_AGAIN_S
+        else:
+            if run.status in FINAL and run.confirmed:
+                return run
+            patience = _ASK_EVERY_S if run.status in FINAL else _ASK_ANYWAY_S
         waiting = asyncio.create_task(heard.wait())
         try:
             await asyncio.wait(

@@ -100,11 +100,12 @@ class Completeness:
 
 
 class Watch:
-    """An endless ``async for`` over the messages of ``WatchDeployments``; ``start`` and bookmarks stay inside.
+    """An ``async for`` over the messages of ``WatchDeployments``; ``start`` and bookmarks stay inside.
 
     First, unless a resume token was given, the present: ``deployment`` messages and one
     ``snapshot_complete``, handed over only once it is whole. Then each ``event``, once and in order.
-    After a ``reset`` drop what you hold: a snapshot follows.
+    After a ``reset`` drop what you hold: a snapshot follows. It has no end, unless the request's
+    ``until_final`` asks for one.
 
     ``resume_token`` always stands for what was handed over so far. Close the watch, or use it in
     ``async with``, to free its stream at once.
@@ -128,6 +129,7 @@ class Watch:
         self._snapshot: list[WatchDeploymentsResponse] = []
         self._call: Call | None = None
         self._silence_s = _START_WITHIN_S
+        self._ends_well = False
         self._ever_started = False
         self._closed = False
 
@@ -165,7 +167,11 @@ class Watch:
             if self._ready:
                 return self._hand_over(self._ready.popleft())
             try:
-                self._sort(await self._read())
+                message = await self._read()
+                if message is None:
+                    await self.aclose()
+                    break
+                self._sort(message)
             except WatchGapError:
                 await self.aclose()
                 raise
@@ -183,6 +189,8 @@ class Watch:
 
     def _sort(self, message: WatchDeploymentsResponse) -> None:
         kind = message.WhichOneof("response")
+        # The service says how far it has come before it ends a stream: a proxy that ends one doesn't.
+        self._ends_well = self._request.until_final and kind == "bookmark"
         if kind == "start":
             self._ever_started = True
             self._silence_s = message.start.max_silence.ToTimedelta().total_seconds() * _PATIENCE
@@ -199,9 +207,11 @@ class Watch:
         elif kind is not None:  # None: a kind of message that is newer than this client
             self._ready.append(message)
 
-    async def _read(self) -> WatchDeploymentsResponse:
+    async def _read(self) -> WatchDeploymentsResponse | None:
+        """The next message; None at the end that ``until_final`` asked for."""
         if self._call is None:
             self._silence_s = _START_WITHIN_S
+            self._ends_well = False
             self._snapshot.clear()  # the server starts it again
             self._call = self._stub.WatchDeployments(self._request, metadata=self._caller.metadata)
         try:
@@ -224,6 +234,8 @@ class Watch:
             raise
         if isinstance(message, WatchDeploymentsResponse):
             return message
+        if self._ends_well:
+            return None
         raise Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
 
     async def _after(self, failure: DeploymentServiceError) -> None:

@@ -115,6 +115,24 @@ async def test_a_killed_service_costs_a_watcher_nothing(stack: DevStack, client:
     assert [build.result for build in builds] == ["SUCCESS"]
 
 
+async def test_run_and_wait_survives_a_restart_of_the_service(
+    stack: DevStack, client: DeploymentClient
+):
+    """P3, P4: one call of the client, one build, and its true end, though the service dies and comes back."""
+    await create(client, "web", "sleep 3")
+    async with client.watch("web") as watch:
+        waiting = asyncio.create_task(client.run_and_wait("web", timeout_s=90))
+        async for message in watch:
+            if message.event.status == RUNNING:
+                break
+    await stack.kill_service()
+    await stack.start_service()
+    done = await waiting
+    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert stack.simulator is not None
+    assert len(stack.simulator.ledger.builds(run_id=done.uid)) == 1
+
+
 async def test_a_crashed_database_costs_a_watcher_nothing(
     stack: DevStack, client: DeploymentClient
 ):

@@ -144,6 +144,16 @@ async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service
     assert ended.code == 3
 
 
+async def test_watch_until_final_ends_by_itself(service):
+    stream = Stream()
+    service.will("WatchDeployments", [stream.start(), stream.complete(3), stream.bookmark(4)])
+    ended = await deployctl(service, "watch", "web", "--until-final")
+    assert ended.code == 0
+    (request,) = service.requests["WatchDeployments"]
+    assert request.until_final
+    assert list(request.names) == ["tenants/demo/deployments/web"]
+
+
 async def test_a_new_key_is_alone_on_stdout(service):
     answer = admin_pb.CreateApiKeyResponse(
         secret="s3cret", api_key=admin_pb.ApiKey(name="apiKeys/1")

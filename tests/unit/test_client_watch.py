@@ -232,6 +232,22 @@ async def test_a_lost_event_is_never_passed_over(service, client, names, reconne
     assert await take(watch, 1) == ["end"]
 
 
+async def test_until_final_ends_where_the_service_ends_it(service, client):
+    """P5: with OK, after its bookmark; what a proxy ends with OK is gone on with."""
+    stream = Stream(position=4)
+    service.will(
+        WATCH,
+        [stream.start(), stream.event()],
+        [stream.start()],
+        [stream.start(), stream.event(), stream.bookmark(9)],
+    )
+    async with client.watch("web", resume_token="at-4", until_final=True) as watch:
+        assert await take(watch, 9) == ["event 5", "event 6", "end"]
+        assert (watch.resume_token, watch.position) == ("at-9", 9)
+    assert tokens(service) == ["at-4", "at-5", "at-5"]
+    assert all(request.until_final for request in service.requests[WATCH])
+
+
 async def test_close_ends_the_loop_of_another_task(service, client):
     service.will(WATCH, [Stream().start(), Hang])
     watch = client.watch()
