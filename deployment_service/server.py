@@ -22,6 +22,7 @@ from deployment_service.api.gateway_service import GatewayService
 from deployment_service.api.interceptors import Metrics
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
+from deployment_service.api.watch_metrics import WatchMetrics
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider
@@ -79,6 +80,7 @@ class Service:
         self._metrics = Metrics()
         self._metrics_server: Any = None
         self._hub = self._make_hub()
+        self._metrics.registry.register(WatchMetrics(self._hub))
         self._controllers = Controllers(self._make_client, self._box.decrypt)
         self._keeper = JobKeeper(
             worker,

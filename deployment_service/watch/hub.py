@@ -11,6 +11,7 @@ from typing import Any
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ResourceExhausted
+from deployment_service.watch.counts import Counts
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.finality import Finality
 from deployment_service.watch.follower import Follower
@@ -42,6 +43,7 @@ class WatchHub:
         self._settings = settings or WatchSettings()
         self.tokens = ResumeTokens()
         self.epoch = StoreEpoch(event_log)
+        self.counts = Counts()
         self._closing = asyncio.Event()
         self._gone = asyncio.Event()
         self._streams = 0
@@ -56,6 +58,7 @@ class WatchHub:
             Snapshots(snapshots, self._settings),
             self.tokens,
             self._settings,
+            self.counts,
             self._closing,
         )
         self._notifier = Notifier(event_log, self._sender, self._settings)
@@ -165,6 +168,7 @@ class WatchHub:
     def _look(self, payload: str) -> None:
         sender, tenant_ids = read_hint(payload)
         if sender != self._sender:  # Our own commits we know of.
+            self.counts.hints += 1
             self._follower.look(tenant_ids)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

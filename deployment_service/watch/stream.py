@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
 from deployment_service.watch import frames
+from deployment_service.watch.counts import Counts
 from deployment_service.watch.finality import Finality, Waiter
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.frames import ResetReason
@@ -52,6 +53,7 @@ class Shared:
     snapshots: Snapshots
     tokens: ResumeTokens
     settings: WatchSettings
+    counts: Counts
     closing: asyncio.Event
 
 
@@ -77,6 +79,7 @@ class Stream:
         self._snapshots = shared.snapshots
         self._tokens = shared.tokens
         self._settings = shared.settings
+        self._counts = shared.counts
         self._closing = shared.closing
         self._tail = tail
         self._filter = passing
@@ -108,6 +111,7 @@ class Stream:
                 ring = await self._follower.anchored(self._tail)
                 try:
                     if reset is not None:
+                        self._counts.resets[reset.name] += 1
                         yield frames.reset(reset, self._tokens.snapshot(self._tenant.tenant_id))
                     if reset is not None or not self._resumes:
                         async with aclosing(self._snapshot(ring)) as messages:
