@@ -16,7 +16,7 @@ from webhook_gateway.channel import credentials
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
-from webhook_gateway.limits import BodyMemory, RateLimit, client_address
+from webhook_gateway.limits import BodyMemory, Line, RateLimit, client_address
 from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
 from webhook_gateway.metrics import Metrics
 from webhook_gateway.verify import KeyCache, Proof, Verifier, basic_password
@@ -48,6 +48,7 @@ class Gateway:
         self._verifier = Verifier(self._keys)
         self._failed_proofs = RateLimit(settings.failed_proofs)
         self._ceiling = RateLimit(settings.tenant_ceiling)
+        self._crowded = Line()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
         self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
@@ -120,6 +121,8 @@ class Gateway:
     # -- webhooks
 
     async def _webhook(self, request: web.Request) -> web.Response:
+        if not self._ceiling.allows(request.match_info["tenant"]):
+            await self._crowded.stand_in_line()
         if not signatures.is_signed(request):
             start = time.monotonic()
             return await self._take(request, await self._prove(request, start), start, None)

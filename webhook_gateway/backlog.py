@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 
+# A tenant with more reports than LIGHT waiting has calls of its own, with at most HEAVY_SHARE in each.
+LIGHT, HEAVY_SHARE = 10, 50
 MAX_POKES = 10_000
 MAX_POKES_A_CALL = 500
 # A job that is refused again and again is read again this often, not for each refusal.
@@ -40,10 +42,6 @@ class Backlog:
         self.reports = 0
         self.bytes = 0
 
-    def __bool__(self) -> bool:
-        """Whether anything waits to be taken."""
-        return bool(self._queues)
-
     def add(self, entry: Entry) -> bool:
         """Take an entry in; False if there is no room, or its tenant has half of all room already."""
         count, size = self._held.get(entry.report.tenant, (0, 0))
@@ -64,19 +62,34 @@ class Backlog:
         for entry in reversed(list(entries)):
             self._queues.setdefault(entry.report.tenant, deque()).appendleft(entry)
 
-    def take(self, max_reports: int, max_bytes: int) -> list[Entry]:
-        """Return what fits into one call: one of each tenant in turn."""
+    def take(
+        self, max_reports: int, max_bytes: int, without: Collection[str] = (), *, heavy: bool = True
+    ) -> list[Entry]:
+        """Return what goes into one call.
+
+        All in a call wait for its slowest part. So tenants with little to say go together, one report of
+        each in turn; one that has much to say goes alone, in several calls, or not at all if not ``heavy``.
+        """
+        waiting = [tenant for tenant in self._queues if tenant not in without]
+        turns = deque(tenant for tenant in waiting if len(self._queues[tenant]) <= LIGHT)
+        if not turns:
+            if not waiting or not heavy:
+                return []
+            turns, max_reports = deque(waiting[:1]), min(max_reports, HEAVY_SHARE)
         taken: list[Entry] = []
         room = max_bytes
-        while self._queues and len(taken) < max_reports:
-            tenant, queue = next(iter(self._queues.items()))
+        while turns and len(taken) < max_reports:
+            tenant = turns.popleft()
+            queue = self._queues[tenant]
             if taken and queue[0].size > room:
                 break
             entry = queue.popleft()
             room -= entry.size
             taken.append(entry)
+            # Those that were served last come last.
+            self._queues.move_to_end(tenant)
             if queue:
-                self._queues.move_to_end(tenant)
+                turns.append(tenant)
             else:
                 del self._queues[tenant]
         return taken

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,9 @@ class Forwarder:
         self._backlog = Backlog(settings.queue_reports, settings.queue_bytes)
         self._pokes = Pokes()
         self._calls: set[asyncio.Task[None]] = set()
+        # One call at a time for each tenant: several would wait for each other's locks, and whoever else is
+        # in them would wait too.
+        self._in_calls: set[str] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._scheduled = False
         self._pause = 0.0
@@ -144,17 +148,26 @@ class Forwarder:
         # While the service is away a single call tries whether it is back.
         limit = 1 if self._pause else self._settings.max_calls
         while not self._resting and len(self._calls) < limit:
-            entries = self._backlog.take(self._settings.max_batch, MAX_BATCH_BYTES)
+            entries = self._backlog.take(
+                self._settings.max_batch,
+                MAX_BATCH_BYTES,
+                without=self._in_calls,
+                # The last free call is for those who don't take all of them.
+                heavy=len(self._calls) < max(1, limit - 1),
+            )
             pokes = self._pokes.take()
             if not entries and not pokes:
                 break
+            tenants = {entry.report.tenant for entry in entries}
+            self._in_calls |= tenants
             call = asyncio.create_task(self._deliver(entries, pokes))
             self._calls.add(call)
             self._idle.clear()
-            call.add_done_callback(self._finished)
+            call.add_done_callback(functools.partial(self._finished, tenants))
 
-    def _finished(self, call: asyncio.Task[None]) -> None:
+    def _finished(self, tenants: set[str], call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._in_calls -= tenants
         if not call.cancelled() and (error := call.exception()) is not None:
             log.error("delivery failed", error=type(error).__name__)
         if self._is_idle():

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import errors, logs
-from webhook_gateway.backlog import Backlog, Entry, Pokes
+from webhook_gateway.backlog import HEAVY_SHARE, Backlog, Entry, Pokes
 from webhook_gateway.config import PREFIX, Settings, describe
 from webhook_gateway.limits import BoundedStorage, RateLimit, client_address
 from webhook_gateway.verify import basic_password
@@ -89,9 +89,26 @@ def test_tenants_take_turns():
     for number in range(1000):
         assert backlog.add(entry("a", number))
     assert backlog.add(entry("b"))
-    taken = backlog.take(4, 1_000)
-    assert [one.report.tenant for one in taken] == ["a", "b", "a", "a"]
-    assert [one.report.build_number for one in taken if one.report.tenant == "a"] == [0, 1, 2]
+    assert backlog.add(entry("c"))
+    assert backlog.add(entry("b", 1))
+    # Those with little to say go first, in turn, in a call that nobody else's reports make slow.
+    assert [one.report.tenant for one in backlog.take(500, 1_000)] == ["b", "c", "b"]
+    assert backlog.take(500, 1_000, heavy=False) == []
+    assert backlog.take(500, 1_000, without={"a"}) == []
+    taken = backlog.take(500, 1_000)
+    assert [one.report.build_number for one in taken] == list(range(HEAVY_SHARE))
+    assert [one.report.build_number for one in backlog.take(1, 1_000)] == [HEAVY_SHARE]
+
+
+def test_tenants_with_much_to_say_take_turns():
+    """P6: no flood is in front of another."""
+    backlog = Backlog(10_000, 1_000_000)
+    for number in range(1000):
+        assert backlog.add(entry("a", number))
+    for number in range(1000):
+        assert backlog.add(entry("b", number))
+    takes = [backlog.take(500, 10_000) for _ in range(4)]
+    assert [{one.report.tenant for one in taken} for taken in takes] == [{"a"}, {"b"}, {"a"}, {"b"}]
 
 
 def test_the_backlog_is_bounded_until_its_entries_are_answered_for():
@@ -104,7 +121,7 @@ def test_the_backlog_is_bounded_until_its_entries_are_answered_for():
     assert backlog.add(entry("b", size=50))
     taken = backlog.take(10, 1000)
     assert len(taken) == 3
-    assert not backlog
+    assert backlog.take(10, 1000) == []
     assert not backlog.add(entry("a"))
     backlog.put_back(taken)
     assert backlog.take(1, 1)[0].report.tenant == "a"
