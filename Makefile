@@ -52,8 +52,8 @@ test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
 		|| { status=$$?; echo "make test: FAILED, see above."; exit $$status; }
 
 .PHONY: chaos
-chaos: .venv/ok ## kill, delay and lose everything at random for some minutes; another round: make chaos SEED=7
-	@$(BIN)/python -m pytest -m full -s tests/chaos $(ARGS) \
+chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same round again: make chaos SEED=7
+	@SEED=$(SEED) $(BIN)/python -m pytest -m full -s tests/chaos $(ARGS) \
 		&& echo "make chaos: everything passed." \
 		|| { status=$$?; echo "make chaos: FAILED, see above."; exit $$status; }
 

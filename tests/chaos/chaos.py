@@ -1,0 +1,286 @@
+"""A round of chaos: many deployments run while everything fails that can, then every run is judged.
+
+    python -m tests.chaos.chaos --seed 7 --runs 300
+
+A seed repeats what is done to whom with which probability; how it falls in time is the machine's doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
+
+import asyncpg
+
+from deployment_service.client import DeploymentClient
+from deployment_service.client.errors import DeploymentServiceError
+from deployment_service.dev.jenkins import SimulatorConfig
+from deployment_service.dev.options import StackOptions, simulator_config
+from deployment_service.dev.stack import DevStack
+from deployment_service.v1 import deployment_service_pb2 as pb
+from tests.chaos.turmoil import Fates, Storm, Turmoil
+from tests.chaos.verdict import Verdict, judge
+from tests.chaos.world import SHORT
+
+T = TypeVar("T")
+
+SETTINGS = {**SHORT, "QUARANTINE_S": "2", "TRIGGER_WAIT_S": "0.3", "TRIGGER_DEADLINE_S": "600"}
+_HELD = {
+    "freestyle_shell": "# simulator: hold",
+    "pipeline_script": "// simulator: hold\nnode { echo 'x' }",
+}
+_RUNS = """
+    SELECT r.*, j.full_name FROM deployment_runs r JOIN cicd_jobs j USING (tenant_id, job_id)
+    WHERE r.source = 'SERVICE'
+"""
+_ENDED = "SELECT FROM deployment_runs WHERE run_id = $1 AND end_time IS NOT NULL"
+_EVENTS = (
+    "SELECT * FROM deployment_events WHERE run_number IS NOT NULL ORDER BY tenant_id, sequence"
+)
+_UNSETTLED = """
+    SELECT count(*) FROM deployment_runs WHERE end_time IS NULL OR (
+        NOT confirmed AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
+        AND failure_cause IS DISTINCT FROM 'TRIGGER_OUTCOME_UNKNOWN')
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A round: ``runs`` in all, by ``teams`` that each have a deployment and run it again and again."""
+
+    seed: int
+    runs: int = 300
+    teams: int = 50
+    builds_last_s: float = 1.0
+    turmoil: Turmoil = field(default_factory=Turmoil)
+    patience_s: float = 240.0
+    """How long the whole of it may take; whoever hasn't ended by then is missing."""
+    settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
+
+    @property
+    def bound_s(self) -> float:
+        """How long after its end a build must be known: what the settings promise, plus our own outages."""
+        seconds = {name: float(value) for name, value in self.settings.items()}
+        cycle_s = seconds["READ_INTERVAL_S"] + 3 * seconds["REQUEST_TIMEOUT_S"]
+        turmoil = self.turmoil
+        breaker_s, starting_s, restarting_s = 12.0, 5.0, 1.5
+        outages_s = starting_s + restarting_s + turmoil.longest_stall_s
+        return seconds["LEASE_S"] + 2 * cycle_s + breaker_s + outages_s
+
+
+@dataclass
+class Summary:
+    plan: Plan
+    verdict: Verdict
+    blows: Counter[str]
+    seconds: float
+    watched: int = 0
+    unseen: list[int] = field(default_factory=list)
+    """Events that a watcher, connected all the time, was not told of."""
+
+    @property
+    def right(self) -> bool:
+        in_time = self.verdict.slowest_s <= self.plan.bound_s
+        return self.verdict.right and in_time and not self.unseen
+
+    def __str__(self) -> str:
+        verdict = self.verdict
+        blows = ", ".join(f"{count} x {what}" for what, count in sorted(self.blows.items()))
+        middle = verdict.detection_s[len(verdict.detection_s) // 2] if verdict.detection_s else 0.0
+        lines = [
+            f"seed {self.plan.seed}: {verdict.runs} runs of {self.plan.teams} deployments in {self.seconds:.0f} s",
+            f"  done to them: {blows}",
+            f"  builds {verdict.builds}, of which Jenkins lost {verdict.lost}; never built {verdict.never_built}",
+            f"  missing {len(verdict.missing)}, duplicate {len(verdict.duplicate)}, wrong {len(verdict.wrong)}",
+            f"  events watched {self.watched}, not seen {len(self.unseen)}",
+            f"  detection: median {middle:.2f} s, slowest {verdict.slowest_s:.2f} s, bound {self.plan.bound_s:.1f} s",
+        ]
+        for kind in ("missing", "duplicate", "wrong"):
+            lines += [f"  {kind}: {what}" for what in getattr(verdict, kind)[:5]]
+        return "\n".join(lines)
+
+
+@contextlib.asynccontextmanager
+async def stack_for(
+    plan: Plan, stack_class: type[DevStack] = DevStack, **options: str
+) -> AsyncIterator[DevStack]:
+    """A stack with a Jenkins that has few executors, so that there is a queue."""
+    base = simulator_config()
+    simulator: SimulatorConfig = replace(
+        base, quiet_period_s=0.1, executors=6, finalize_delay_s=0.05, start_up_s=0.1
+    )
+    chosen = StackOptions(simulator=simulator, service_settings=plan.settings, **options)  # type: ignore[arg-type]
+    async with stack_class(chosen) as stack:
+        yield stack
+
+
+async def play(
+    stack: DevStack, plan: Plan, progress: Callable[[str], None] = lambda _: None
+) -> Summary:
+    """Play a round on a fresh stack."""
+    assert stack.simulator is not None
+    began = time.monotonic()
+    async with (
+        asyncpg.create_pool(stack.database_url, min_size=0, max_size=4) as pool,
+        Fates(stack.simulator, plan.seed, plan.builds_last_s),
+        stack.client(timeout_s=20.0) as client,
+        _watching(client) as seen,
+    ):
+        round_ = _Round(pool, plan)
+        async with Storm(stack, plan.turmoil, plan.seed) as storm:
+            teams = [asyncio.create_task(round_.team(client, n)) for n in range(plan.teams)]
+
+            def tick() -> None:
+                storm.check()
+                progress(round_.state(storm.blows))
+
+            await _together(teams, plan.patience_s, tick)
+        await round_.settle(2 * plan.bound_s)
+        runs, events = await round_.fetch(_RUNS), await round_.fetch(_EVENTS)
+        await _until_seen(seen, {event["sequence"] for event in events})
+        verdict = judge(stack.simulator.ledger, round_.acknowledged, runs, events)
+    return Summary(
+        plan,
+        verdict,
+        storm.blows,
+        time.monotonic() - began,
+        len(seen),
+        sorted({event["sequence"] for event in events} - seen),
+    )
+
+
+class _Round:
+    def __init__(self, pool: asyncpg.Pool, plan: Plan) -> None:
+        self._pool = pool
+        self._plan = plan
+        self.acknowledged: list[str] = []
+        self.ended = 0
+
+    def state(self, blows: Counter[str]) -> str:
+        ended, runs = self.ended, self._plan.runs
+        return f"{ended:4} of {runs} runs have ended, {sum(blows.values()):3} blows"
+
+    async def team(self, client: DeploymentClient, number: int) -> None:
+        """Create a deployment, run it again and again, each time wait for the end."""
+        name = f"d{number}"
+        kind = list(_HELD)[number % len(_HELD)]
+        job = pb.DeploymentJob(**{kind: _HELD[kind]})  # type: ignore[arg-type]
+        definition = pb.Deployment(provider="main", job=job)
+        dice = random.Random(self._plan.seed * 1000 + number)
+        request_id = _request_id(dice)
+        await _insist(lambda: client.create_deployment(name, definition, request_id=request_id))
+        for _ in range(number, self._plan.runs, self._plan.teams):
+            run = partial(client.run_deployment, name, request_id=_request_id(dice))
+            uid = (await _insist(run)).run.uid
+            self.acknowledged.append(uid)
+            while not await self.fetch(_ENDED, uid):  # noqa: ASYNC110  the database tells nobody
+                await asyncio.sleep(0.3)
+            self.ended += 1
+
+    async def settle(self, within_s: float) -> None:
+        """In the calm after the storm, everything must become certain."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while (await self.fetch(_UNSETTLED))[0]["count"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        return await self._pool.fetch(statement, *arguments)
+
+
+async def _insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Until it has worked: what changes something carries a request id of its own."""
+    while True:
+        try:
+            return await call()
+        except DeploymentServiceError as error:
+            if error.reason in ("", "JOB_NOT_READY", "RUN_ACTIVE", "DATABASE_AWAY"):
+                await asyncio.sleep(0.2)
+                continue
+            raise
+
+
+def _request_id(dice: random.Random) -> str:
+    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+
+
+async def _together(
+    tasks: list[asyncio.Task[None]], patience_s: float, tick: Callable[[], None]
+) -> None:
+    """Wait for all; after ``patience_s`` no longer: those who haven't ended show in the verdict."""
+    until = time.monotonic() + patience_s
+    waiting: set[asyncio.Task[None]] = set(tasks)
+    try:
+        while waiting and time.monotonic() < until:
+            done, waiting = await asyncio.wait(waiting, timeout=1.0)
+            for task in done:
+                task.result()
+            tick()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _watching(client: DeploymentClient) -> AsyncIterator[set[int]]:
+    """A watcher from before the first event; the client makes sure itself that nothing is left out."""
+    seen: set[int] = set()
+
+    async def watch() -> None:
+        async for event in client.events():
+            seen.add(event.sequence)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        result = (await asyncio.gather(task, return_exceptions=True))[0]
+    if isinstance(result, Exception):
+        raise result
+
+
+async def _until_seen(seen: set[int], wanted: set[int]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while not wanted <= seen:  # noqa: ASYNC110  the watcher tells nobody
+                await asyncio.sleep(0.05)
+
+
+def main() -> None:
+    """Play one round and say how it went; exit 1 if anything was not right."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--teams", type=int, default=50)
+    arguments = parser.parse_args()
+    plan = Plan(arguments.seed, arguments.runs, arguments.teams)
+    sys.exit(0 if asyncio.run(_main(plan)).right else 1)
+
+
+async def _main(plan: Plan) -> Summary:
+    print(f"seed {plan.seed}; the same again: make chaos SEED={plan.seed}")
+    async with stack_for(plan) as stack:
+        summary = await play(stack, plan, show_progress)
+    print(f"\n{summary}")
+    return summary
+
+
+def show_progress(state: str) -> None:
+    if sys.stdout.isatty():
+        print(f"\r  {state}", end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()

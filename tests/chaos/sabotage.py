@@ -1,0 +1,54 @@
+"""The service with a rule taken out, to show that chaos notices: ``python sabotage.py RULE serve``.
+
+``no-look``: an unclear request is sent again without a look at Jenkins. ``no-merge``: whatever is heard last wins.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from deployment_service.__main__ import main
+from deployment_service.actions import observe as actions_observe
+from deployment_service.domain.runs import Claim, Run, Transition, observe
+from deployment_service.domain.status import NOTHING, DeploymentStatus, UnstablePolicy
+from deployment_service.storage import runs
+from deployment_service.workers.dispatcher import Dispatcher
+
+_GUARD = " AND (n.forced OR r.rank <= n.rank)"
+
+
+async def send_again(self: Any, run: Any, _client: object) -> None:
+    await self._steps.give_back(
+        run, state="WAITING", retry_in_s=0, reason="It is sent again.", outcome="NOT_FOUND"
+    )
+
+
+def last_word(
+    run: Run, claim: Claim, policy: UnstablePolicy, now: datetime
+) -> tuple[Run, list[Transition]]:
+    """As if nothing had been known before."""
+    blank = replace(
+        run,
+        known=NOTHING,
+        status=DeploymentStatus.PENDING,
+        result="",
+        confirmed=False,
+        failure_cause=None,
+        failure_message="",
+        end_time=None,
+    )
+    return observe(blank, claim, policy, now)
+
+
+if __name__ == "__main__":
+    rule = sys.argv.pop(1)
+    if rule == "no-look":
+        Dispatcher._look = send_again  # type: ignore[method-assign, assignment]
+    else:
+        assert _GUARD in runs._UPDATE
+        actions_observe.observe = last_word  # type: ignore[attr-defined]
+        runs._UPDATE = runs._UPDATE.replace(_GUARD, "")
+    main()
