@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
 from prometheus_client import start_http_server
@@ -23,12 +22,10 @@ from deployment_service.api.interceptors import Metrics
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
-from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings, host_port
 from deployment_service.failpoints import Failpoints
-from deployment_service.storage import providers
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.event_log import EventLog
 from deployment_service.v1 import (
@@ -41,9 +38,10 @@ from deployment_service.v1 import (
 )
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.settings import WatchSettings
-from deployment_service.workers.controllers import Controller, ControllerAddress, Controllers
+from deployment_service.workers.controllers import ControllerAddress, Controllers
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.finder import ControllerFinder
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from deployment_service.workers.retention import Retention, RetentionSettings
@@ -94,9 +92,10 @@ class Service:
                 lease_s=1.5 * settings.lease_s,  # an attempt takes more requests than a trigger
             ),
         )
+        find_controller = ControllerFinder(worker, self._controllers)
         self._dispatcher = Dispatcher(
             worker,
-            self._find_controller,
+            find_controller,
             committed=self._hub.notify,
             settled=self._changes.tell,
             settings=DispatcherSettings(
@@ -109,13 +108,14 @@ class Service:
         )
         self._reconciler = Reconciler(
             worker,
-            self._find_controller,
+            find_controller,
             committed=self._hub.notify,
             settings=ReconcilerSettings(
                 read_interval_s=settings.read_interval_s,
                 polling_interval_s=settings.polling_interval_s,
                 lost_after_s=settings.lost_after_s,
                 between_looks_s=settings.between_looks_s,
+                lease_s=min(settings.lease_s, 10.0),  # a cycle renews it, so it may be short
             ),
             detection=Detection(
                 read_interval_s=settings.read_interval_s,
@@ -257,10 +257,3 @@ class Service:
             timeout_s=self._settings.request_timeout_s,
         )
         return self._failpoints.provider(client) if self._failpoints else client
-
-    async def _find_controller(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> Controller:
-        async with self._worker.acquire() as connection:
-            provider = await providers.by_id(connection, tenant_id, provider_id)
-        if provider is None:
-            raise ProviderUnreachable("The provider was deleted.")
-        return await self._controllers.get(provider)

@@ -106,7 +106,6 @@ _NOTE_MISSING = """
 _NOTE_CANCEL_SENT = (
     "UPDATE deployment_runs SET cancel_sent_time = now() WHERE tenant_id = $1 AND run_id = $2"
 )
-_PROVIDER = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +142,6 @@ class Unconfirmed:
     look_session: str | None
     to_cancel: bool = False
     """Jenkins is to be asked to cancel it, and hasn't been for a while."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderRow:
-    """What leads to a provider's controller."""
-
-    tenant_id: uuid.UUID
-    provider_id: uuid.UUID
-    version: int
-    base_url: str
-    username: str
-    api_token_encrypted: bytes | None
-    ca_certificate_pem: str
 
 
 async def claim_turns(
@@ -265,15 +251,6 @@ async def note_missing(
 ) -> None:
     """A run was in neither list."""
     await connection.execute(_NOTE_MISSING, tenant_id, run_id, session)
-
-
-async def provider(
-    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
-) -> ProviderRow | None:
-    row = await connection.fetchrow(_PROVIDER, tenant_id, provider_id)
-    if row is None:
-        return None
-    return ProviderRow(**{name: row[name] for name in ProviderRow.__slots__})
 
 
 def _job(row: asyncpg.Record) -> ReadJob:

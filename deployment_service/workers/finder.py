@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from deployment_service.cicd.errors import ProviderUnreachable
-from deployment_service.storage import reconcile
+from deployment_service.storage import providers
 from deployment_service.storage.database import Database
 from deployment_service.workers.controllers import Controller, Controllers
 
@@ -20,7 +20,7 @@ class ControllerFinder:
     async def __call__(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> Controller:
         """Return the controller of a provider. Raises ProviderUnreachable if there is no such provider."""
         async with self._database.acquire() as connection:
-            row = await reconcile.provider(connection, tenant_id, provider_id)
-        if row is None:
-            raise ProviderUnreachable("The provider has been deleted.")
-        return await self._controllers.get(row)
+            provider = await providers.by_id(connection, tenant_id, provider_id)
+        if provider is None:
+            raise ProviderUnreachable("The provider was deleted.")
+        return await self._controllers.get(provider)
