@@ -32,12 +32,12 @@ def provider_points() -> set[str]:
     return _both(f"provider.{name}" for name, _ in methods if not name.startswith("_"))
 
 
-def database_points() -> set[str]:
-    """Before and after each unit of work, and each connection that is taken, on our way."""
+def database_points(*, elsewhere: bool = False) -> set[str]:
+    """Before and after each unit of work, and each connection that is taken, on our way (or ``elsewhere`` too)."""
     modules = [*PACKAGE.glob("actions/*.py"), *PACKAGE.glob("workers/*.py"), PACKAGE / "server.py"]
     found: set[str] = set()
     for path in modules:
-        if path.relative_to(PACKAGE).as_posix() not in ELSEWHERE:
+        if elsewhere or path.relative_to(PACKAGE).as_posix() not in ELSEWHERE:
             found |= module_points(path.stem, path.read_text())
     return found
 

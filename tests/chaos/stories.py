@@ -64,6 +64,8 @@ async def from_creation_to_deletion(w: World) -> list[Told]:
 async def too_quick_to_be_seen(w: World) -> list[Told]:
     """It is built before anybody has looked."""
     await w.create()
+    await w.until("the new job has been read", lambda: w.sql(_NOT_TO_SWEEP))
+    w.jenkins.faults.add(RequestFault("GET", "^/computer/", count=3, status=502))
     uid = await w.run()
     await w.until_run(uid, confirmed=True)
     return [Told(uid)]
@@ -106,6 +108,18 @@ async def jenkins_is_away(w: World) -> list[Told]:
     await w.create()
     w.jenkins.faults.add(RequestFault("GET", f"/job/{JOB}/api/json", count=2, status=502))
     uid = await w.run()
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
+async def jenkins_is_slow(w: World) -> list[Told]:
+    """So slow that a cycle must renew its lease."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    w.jenkins.faults.add(RequestFault("GET", "^/(queue|computer)/", count=4, delay_after_s=1.2))
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    w.jenkins.release(JOB, 1)
     await w.until_run(uid, confirmed=True)
     return [Told(uid)]
 
@@ -209,6 +223,31 @@ async def somebody_builds_too(w: World) -> list[Told]:
     return [Told(uid)]
 
 
+async def cancelled_while_it_builds(w: World) -> list[Told]:
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    await cancel(w, 1)
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid, 1, "CANCELLED", "CANCELLED_IN_JENKINS")]
+
+
+async def cancelled_in_the_queue(w: World) -> list[Told]:
+    """Behind a build of the same job; only the item goes."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    first = await w.run()
+    await w.until_run(first, build_number=1)
+    second = await w.run(allow_concurrent=True)
+    await w.until_run(second, waiting_for="QUEUE")
+    await cancel(w, 2)
+    await w.until_run(second, confirmed=True)
+    w.jenkins.release(JOB, 1)
+    await w.until_run(first, confirmed=True)
+    return [Told(first), Told(second, 0, "CANCELLED", "CANCELLED_IN_JENKINS")]
+
+
 async def the_name_is_taken(w: World) -> list[Told]:
     """By a job that isn't ours: told at once or, if the service died meanwhile, on the deployment."""
     w.jenkins.create_job(JOB, "<project><builders/></project>")
@@ -255,11 +294,14 @@ STORIES: tuple[Story, ...] = (
     the_request_is_lost,
     jenkins_refuses,
     jenkins_is_away,
+    jenkins_is_slow,
     jenkins_is_killed,
     the_build_is_deleted,
     the_job_is_made_again,
     webhooks_come,
     somebody_builds_too,
+    cancelled_while_it_builds,
+    cancelled_in_the_queue,
     the_name_is_taken,
     deleted_and_made_again,
 )
@@ -288,8 +330,16 @@ async def check(w: World, told: Told) -> None:
             row["number"],
         )
     ]
-    assert kinds.count("DEPLOYMENT_RUN_START") == min(told.builds, 1), kinds
+    in_jenkins = told.builds == 1 or told.status == "CANCELLED"
+    assert kinds.count("DEPLOYMENT_RUN_START") == in_jenkins, kinds
     assert kinds.count("DEPLOYMENT_RUN_FAILURE") == (told.builds == 0), kinds
+
+
+async def cancel(w: World, number: int) -> None:
+    request = pb.CancelRunRequest(
+        name=f"tenants/demo/deployments/web/runs/{number}", request_id=str(uuid.uuid4())
+    )
+    await w.client._caller.call(w.client._stub.CancelRun, request)
 
 
 def build_of(w: World, number: int) -> Build:
