@@ -57,6 +57,12 @@ chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same ro
 		&& echo "make chaos: everything passed." \
 		|| { status=$$?; echo "make chaos: FAILED, see above."; exit $$status; }
 
+.PHONY: soak
+soak: .venv/ok ## watching in full size: replicas killed under 50 watchers and 20,000 events, a thousand watchers at once
+	@$(BIN)/python -m pytest -m full -s tests/acceptance tests/integration $(ARGS) \
+		&& echo "make soak: everything passed." \
+		|| { status=$$?; echo "make soak: FAILED, see above."; exit $$status; }
+
 .PHONY: lint
 lint: .venv/ok ## check style, layering, the contract and its generated code
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -80,14 +80,20 @@ async def test_idle_watchers_cost_no_statements(databases, tenants):
     assert crowded <= alone + 0.2
 
 
-async def test_resuming_together_reads_each_page_once(databases):
+@pytest.mark.parametrize(
+    "watchers",
+    [
+        MANY // 5,
+        pytest.param(MANY, marks=[pytest.mark.full, pytest.mark.timeout(300)]),
+    ],
+)
+async def test_resuming_together_reads_each_page_once(databases, watchers):
     """P6: a thousand watchers 5,000 events behind: statements grow with pages, not with watchers."""
     tenant = await new_tenant(databases.api)
     writer = Writer(databases.api, tenant, "a", "b", "c")
     for _ in range(10):
         await writer.commit(500)
     settings = dataclasses.replace(CALM, ring_events=100)
-    watchers = MANY // 4
     async with replica(databases.worker, settings=settings) as one:
         await Watcher(tenant).follow(one, lambda w: w.snapshots)
         token = one.hub.tokens.position(tenant.tenant_id, await one.hub.epoch.current(), 0)
@@ -183,6 +189,28 @@ async def test_an_event_reaches_a_watcher_of_another_replica_at_once(databases):
         # A hint at most per commit; the replica that committed doesn't hear its own.
         assert here.log.statements["notify"] <= 101
         assert there.log.statements["news"] <= 110
+
+
+async def test_without_notifications_an_event_comes_within_the_poll_interval(databases):
+    """P5: hints only make it faster. Here neither replica sends any, nor would hear one."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant)
+    settings = dataclasses.replace(FAST, poll_interval_s=0.4)
+    async with replica(databases.worker, settings=settings) as one:
+        watcher = Watcher(tenant)
+        delays = []
+        async with following([watcher], one, lambda w: w.accounted >= 15):
+            await wait_for(lambda: watcher.snapshots)
+            for sequence in range(1, 16):
+                await writer.commit()
+                committed = time.perf_counter()
+                await wait_for(lambda sequence=sequence: watcher.accounted >= sequence)  # type: ignore[misc]
+                delays.append(time.perf_counter() - committed)
+        print(
+            f"median {statistics.median(delays):.2f} s by polls every {settings.poll_interval_s} s"
+        )
+        # The next event is committed right after a poll, so each waits for nearly a whole interval.
+        assert statistics.median(delays) < settings.poll_interval_s + 0.3
 
 
 async def test_hints_are_few_however_many_commits(databases):
