@@ -95,6 +95,14 @@ class ReconcileSteps:
 
         await self._database.transaction(work)
 
+    async def asked(self, item: Unconfirmed) -> None:
+        """Jenkins doesn't know the build of a run that has ended: it is asked again later."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_asked(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
     async def cancel_sent(self, item: Unconfirmed) -> None:
         """Jenkins was asked to cancel the run; it is asked again only after a while."""
 

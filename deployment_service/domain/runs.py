@@ -175,6 +175,7 @@ def end_without_build(
         failure_cause=cause,
         failure_message=message,
         after=highest,
+        last_observed_time=run.last_observed_time or now,
         end_time=now,
     )
     return ended, [

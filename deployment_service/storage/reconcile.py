@@ -52,7 +52,8 @@ _WORK_COLUMNS = """
     CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
         ELSE p.reporting = 'POLLING' END AS polled
 """
-# What we concluded without Jenkins' word is looked for during a day; by then the build would have shown up.
+# What has ended without Jenkins' word is asked about during a day, more seldom the longer ago it ended; by then
+# a build that we presumed lost would have shown up.
 _UNCONFIRMED = f"""
     SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
         r.cancel_request_time IS NOT NULL
@@ -62,7 +63,8 @@ _UNCONFIRMED = f"""
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE p.controller_key = $1 AND NOT r.confirmed AND r.trigger_state IN ('ACCEPTED', 'ENDED')
-        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day')
+        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day'
+            AND r.last_observed_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
 """
 _JOBS_TO_READ = f"""
@@ -103,6 +105,9 @@ _NOTE_MISSING = """
         look_time = CASE WHEN look_session = $3 AND look_count > 0 THEN look_time ELSE now() END, look_session = $3
     WHERE tenant_id = $1 AND run_id = $2
 """
+_NOTE_ASKED = (
+    "UPDATE deployment_runs SET last_observed_time = now() WHERE tenant_id = $1 AND run_id = $2"
+)
 _NOTE_CANCEL_SENT = (
     "UPDATE deployment_runs SET cancel_sent_time = now() WHERE tenant_id = $1 AND run_id = $2"
 )
@@ -239,6 +244,11 @@ async def note_seen(
     """Runs that go on as they were: (run_id, waiting_for, waiting_reason)."""
     columns = [[row[place] for row in seen] for place in range(3)]
     await connection.execute(_NOTE_SEEN, tenant_id, *columns)
+
+
+async def note_asked(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Jenkins was asked about a run that has ended, and doesn't know its build."""
+    await connection.execute(_NOTE_ASKED, tenant_id, run_id)
 
 
 async def note_cancel_sent(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:

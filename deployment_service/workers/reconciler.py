@@ -304,6 +304,7 @@ class Reconciler:
     async def _not_found(self, item: Unconfirmed, session: str, restarted: datetime | None) -> None:
         run = item.run
         if run.end_time is not None:
+            await self._steps.asked(item)
             return
         now = datetime.now(UTC)
         crashed = (

@@ -14,6 +14,7 @@ from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.jenkins.faults import NotificationFault, RequestFault
 from deployment_service.dev.jenkins.model import Result
+from deployment_service.storage import reconcile
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 
@@ -282,3 +283,29 @@ async def test_a_stopped_reconciler_gives_its_controllers_back(
 
         await eventually(leased, "a cycle is under way")
     assert not await jobs.sql("SELECT FROM cicd_controllers WHERE lease_owner IS NOT NULL")
+
+
+async def test_what_ended_without_jenkins_is_asked_about_more_and_more_seldom(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: a presumption stays under observation, without a call in each cycle of a day."""
+    async with runs_of(jobs) as runs:
+        jenkins.hold("demo.web")
+        started = await runs.start("web")
+        await runs.until(started.run_id, build_number=1)
+        await jenkins.restart(hard=True)
+        await runs.until(started.run_id, status="FAILED", confirmed=False)
+
+    async def asked_after(ended: str, observed: str) -> int:
+        await jobs.sql(
+            f"UPDATE deployment_runs SET end_time = now() - interval '{ended}',"
+            f" last_observed_time = now() - interval '{observed}'"
+        )
+        (key,) = await jobs.sql("SELECT controller_key FROM cicd_controllers")
+        async with jobs.databases.worker.acquire() as connection:
+            return len(await reconcile.unconfirmed(connection, key["controller_key"]))
+
+    assert await asked_after("8 s", "3 s") == 1
+    assert await asked_after("1 hour", "4 min") == 0
+    assert await asked_after("1 hour", "6 min") == 1
+    assert await asked_after("25 hours", "6 min") == 0
