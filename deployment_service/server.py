@@ -245,7 +245,13 @@ class Service:
             GatewayService(self._api, self._webhook_keys, reports), self._server
         )
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminService(self._api, self._box), self._server
+            AdminService(
+                self._api,
+                self._box,
+                locale=settings.webhook_locale,
+                wake_keeper=self._keeper.wake,
+            ),
+            self._server,
         )
 
     def _make_client(self, address: ControllerAddress) -> CicdProvider:

@@ -190,7 +190,7 @@ def _in_normal_form(command: CreateDeployment) -> NewDeployment:
     if new.job.kind is not JobKind.EXISTING:
         # What can't become a job is better said now than by the keeper.
         try:
-            render(new.job, owner=new.deployment_id, parameters=parameters, url=None)
+            render(new.job, owner=new.deployment_id, parameters=parameters, webhook=None)
         except DefinitionInvalid as error:
             raise InvalidArgument("deployment.job", error.message) from None
     return new

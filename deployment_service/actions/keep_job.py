@@ -8,14 +8,19 @@ a job of ours bears its owner's mark and a name can be taken only once. Talking 
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import uuid
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 import asyncpg
 
+from deployment_service.actions import job_endpoint
+from deployment_service.actions.job_endpoint import (
+    LONGEST_PAUSE_REFUSED_S,
+    Later,
+    Rewritten,
+    later,
+)
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.cicd import job_xml
 from deployment_service.cicd.errors import (
@@ -25,7 +30,7 @@ from deployment_service.cicd.errors import (
     ProviderError,
     ProviderRefused,
 )
-from deployment_service.cicd.port import CicdProvider, JobView
+from deployment_service.cicd.port import CicdProvider, JobView, WebhookEndpoint
 from deployment_service.domain.definition import RUN_ID_PARAMETER, JobDefinition, JobKind
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import (
@@ -39,10 +44,6 @@ from deployment_service.storage import events, jobs, runs
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.jobs import JobTask
 
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 10.0
-# Whoever mends an account's permissions doesn't tell us, and an account that is refused often may get locked.
-_LONGEST_PAUSE_REFUSED_S = 300.0
 _BUILD_PAUSE_S = 30.0
 _RECENT_BUILDS = 20
 # Kinds of parameter that hand on what they are given.
@@ -69,15 +70,7 @@ class Gone:
     """Nothing of ours is left in Jenkins under its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Nothing is known, or nothing can be done, yet."""
-
-    message: str
-    delay_s: float
-
-
-Outcome = Ready | Failed | Gone | Later
+Outcome = Ready | Failed | Gone | Later | Rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,41 +105,30 @@ async def webhook_of(
 
 
 async def work_on(
-    task: JobTask, client: CicdProvider, url: str | None, limits: AttemptLimits
+    task: JobTask, client: CicdProvider, webhook: JobWebhook | None, limits: AttemptLimits
 ) -> Outcome:
     """Do with Jenkins what the job's state asks for. Raises ProviderError: see ``outcome_of``."""
     if task.state is JobState.DELETING:
         return await _delete(task, client, limits)
+    if task.state is JobState.READY:
+        return await job_endpoint.rewrite(task, client, webhook)
     if task.origin is JobOrigin.ADOPTED:
         return _adopted(task, await client.read_job(task.full_name))
-    return await _create(task, client, url, limits)
+    return await _create(task, client, webhook, limits)
 
 
 def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
     """What an attempt has come to that ended with an error."""
-    deleting = task.state is JobState.DELETING
+    creating = task.state is JobState.CREATING
     match error:
-        case FolderMissing() if not deleting:
+        case FolderMissing() if creating:
             return Failed(JobFailure(JobFault.FOLDER_NOT_FOUND, error.message))
-        case DefinitionInvalid() | ProviderRefused() if not deleting:
+        case DefinitionInvalid() | ProviderRefused() if creating:
             return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
         case ProviderRefused():
-            return later(task.state_age_s, error.message, longest_s=_LONGEST_PAUSE_REFUSED_S)
+            return later(task.state_age_s, error.message, longest_s=LONGEST_PAUSE_REFUSED_S)
         case _:
             return later(task.state_age_s, error.message)
-
-
-def later(
-    trying_s: float,
-    message: str,
-    *,
-    at_least_s: float = 0.0,
-    longest_s: float = _LONGEST_PAUSE_S,
-) -> Later:
-    """The next try, after ``trying_s`` of trying: later each time, and not all at once when a Jenkins comes back."""
-    pause = min(max(trying_s / 2, _FIRST_PAUSE_S), longest_s)
-    delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-    return Later(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
 
 
 def correlation_of(view: JobView) -> Correlation:
@@ -158,7 +140,11 @@ def correlation_of(view: JobView) -> Correlation:
 
 
 def render(
-    definition: JobDefinition, *, owner: uuid.UUID, parameters: dict[str, str], url: str | None
+    definition: JobDefinition,
+    *,
+    owner: uuid.UUID,
+    parameters: dict[str, str],
+    webhook: WebhookEndpoint | None,
 ) -> str:
     """The config.xml of a job that we create. Raises DefinitionInvalid."""
     scm = definition.scm
@@ -171,7 +157,7 @@ def render(
         if scm is None
         else job_xml.ScmSource(scm.url, scm.branch, scm.script_path, scm.credentials_id),
     )
-    return job_xml.render_job_xml(spec, owner=str(owner), parameters=parameters, webhook_url=url)
+    return job_xml.render_job_xml(spec, owner=str(owner), parameters=parameters, webhook=webhook)
 
 
 async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
@@ -180,6 +166,11 @@ async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
         case Later():
             async with database.acquire() as connection:
                 return await jobs.try_later(connection, task, outcome.message, outcome.delay_s)
+        case Rewritten():
+            async with database.acquire() as connection:
+                return await jobs.endpoint_written(
+                    connection, task, outcome.key_id, token_exposed=outcome.token_exposed
+                )
         case Gone():
             async with database.acquire() as connection:
                 return await jobs.delete_attempted(connection, task)
@@ -222,18 +213,19 @@ def _adopted(task: JobTask, view: JobView | None) -> Outcome:
 
 
 async def _create(
-    task: JobTask, client: CicdProvider, url: str | None, limits: AttemptLimits
+    task: JobTask, client: CicdProvider, webhook: JobWebhook | None, limits: AttemptLimits
 ) -> Outcome:
     view = await client.read_job(task.full_name)
     if view is not None:
         return _ours(task, view)
     assert task.definition is not None
     assert task.owner_deployment_id is not None
+    endpoint = await job_endpoint.prepare(task, client, webhook) if webhook else None
     xml = render(
         task.definition,
         owner=task.owner_deployment_id,
         parameters=dict(task.parameters),
-        url=url,
+        webhook=endpoint,
     )
     if asyncio.get_running_loop().time() > limits.send_by:
         return later(0, "Jenkins answers too slowly")
@@ -282,6 +274,8 @@ async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) ->
         if view.in_queue or (builds and not all(build.finished for build in builds.builds)):
             return Later("A build is queued or running.", _BUILD_PAUSE_S)
         await client.delete_job(task.full_name)
+    if task.origin is JobOrigin.CREATED and task.webhook_base_url:
+        await job_endpoint.remove(task, client)
     if not task.was_ready and task.state_age_s < limits.quarantine_s:
         left = limits.quarantine_s - task.state_age_s
         return Later("A request to create it may still be under way.", left)
@@ -307,6 +301,7 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
     await runs.lock_deployments(connection, task.tenant_id, mapped)
     if isinstance(outcome, Ready):
         view = outcome.view
+        secret, key_id = job_xml.parse_webhook(view.description) or (False, None)
         done = "created" if task.origin is JobOrigin.CREATED else "found"
         message = f"The job '{view.full_name}' was {done} in Jenkins."
         await jobs.make_ready(
@@ -317,6 +312,9 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
             # Without a URL of ours in it, it sends them to somebody else.
             sends_webhooks=view.has_notification_property and bool(task.webhook_base_url),
             next_build_number=view.next_build_number,
+            # What somebody else has set up, we can't see: they may have put the token where it is printed.
+            token_exposed=not secret or task.origin is JobOrigin.ADOPTED,
+            endpoint_key_id=key_id if task.origin is JobOrigin.CREATED else None,
         )
     else:
         message = str(outcome.failure)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.secrets import SecretBox
 from deployment_service.storage import tenants
+from deployment_service.storage import webhook_keys as store
 from deployment_service.storage.database import Connection, Database
 
 FIRST_KEY_ID = "k1"
@@ -42,6 +43,14 @@ class WebhookKeys:
         """Return the key with which new tokens are made."""
         rows = await tenants.webhook_keys(connection, tenant_id)
         return WebhookKey(rows[0][0], self._box.decrypt(rows[0][1])) if rows else None
+
+    async def add_next(self, connection: Connection, tenant_id: uuid.UUID) -> str:
+        """Make a further key of a locked tenant; return its id. No id is ever used again."""
+        last = max(int(one.key_id[1:]) for one in await store.uses(connection, tenant_id))
+        key_id = f"k{last + 1}"
+        encrypted = self._box.encrypt(secrets.token_bytes(_SECRET_BYTES))
+        await tenants.add_webhook_key(connection, tenant_id, key_id, encrypted)
+        return key_id
 
     async def add_first(self, connection: Connection, tenant_id: uuid.UUID) -> None:
         """Make the first key of a new tenant."""

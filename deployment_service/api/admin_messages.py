@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployment_service.actions.providers import ProviderInput
+from deployment_service.actions.rotate_webhook_keys import Rotation
 from deployment_service.api.masks import timestamp
 from deployment_service.domain.access import Role
 from deployment_service.domain.errors import InvalidArgument
@@ -11,6 +12,7 @@ from deployment_service.domain.names import ProviderName, TenantName
 from deployment_service.storage.api_keys import ApiKey
 from deployment_service.storage.providers import Provider
 from deployment_service.storage.tenants import Tenant
+from deployment_service.storage.webhook_keys import KeyUse
 from deployment_service.v1 import admin_service_pb2 as pb
 
 
@@ -23,6 +25,35 @@ def tenant_message(tenant: Tenant) -> pb.Tenant:
         create_time=timestamp(tenant.create_time),
         update_time=timestamp(tenant.update_time),
         etag=etag(tenant.tenant_id, tenant.version),
+    )
+
+
+def rotation_message(rotation: Rotation, tenant: str) -> pb.RotateWebhookSecretResponse:
+    """A rotation, with the secrets that people must put where we can't."""
+    return pb.RotateWebhookSecretResponse(
+        key_id=rotation.key_id,
+        rewriting_jobs=rotation.rewriting,
+        other_jobs=[
+            pb.WebhookJob(
+                provider=str(ProviderName(tenant, job.provider_slug)),
+                job=job.full_name,
+                webhook_url=webhook.url if job.webhook_base_url else "",
+                signing_secret=webhook.signing_secret,
+            )
+            for job, webhook in rotation.others
+        ],
+        keys=[key_message(one) for one in rotation.keys],
+    )
+
+
+def key_message(use: KeyUse) -> pb.WebhookKeyInfo:
+    """A webhook key, without its secret."""
+    return pb.WebhookKeyInfo(
+        key_id=use.key_id,
+        create_time=timestamp(use.create_time),
+        retire_time=timestamp(use.retire_time),
+        last_seen_time=timestamp(use.last_seen),
+        jobs_in_use=use.jobs_in_use,
     )
 
 
@@ -40,6 +71,7 @@ def provider_message(provider: Provider, tenant: str) -> pb.Provider:
         job_folder=provider.job_folder,
         allowed_folders=provider.allowed_folders,
         allowed_job_kinds=[f"JOB_KIND_{kind}" for kind in provider.allowed_job_kinds],
+        private_console=provider.private_console,
         create_time=timestamp(provider.create_time),
         update_time=timestamp(provider.update_time),
         etag=etag(provider.provider_id, provider.version),
@@ -62,6 +94,7 @@ def provider_input(message: pb.Provider) -> ProviderInput:
         allowed_job_kinds=tuple(
             pb.JobKind.Name(kind).removeprefix("JOB_KIND_") for kind in message.allowed_job_kinds
         ),
+        private_console=message.private_console,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 
-from deployment_service.actions import api_keys, providers, tenants
+from deployment_service.actions import api_keys, providers, rotate_webhook_keys, tenants
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api import admin_messages as messages
 from deployment_service.api import calls
@@ -27,8 +28,17 @@ _API_KEY_NAME = re.compile(
 class AdminService(pb_grpc.AdminServiceServicer):
     """For operators. Who may call what is in ``policy.py``."""
 
-    def __init__(self, database: Database, box: SecretBox) -> None:
+    def __init__(
+        self,
+        database: Database,
+        box: SecretBox,
+        *,
+        locale: str = "en",
+        wake_keeper: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
+        self._locale = locale
+        self._wake_keeper = wake_keeper
         self._box = box
         self._webhook_keys = WebhookKeys(box)
 
@@ -81,6 +91,28 @@ class AdminService(pb_grpc.AdminServiceServicer):
         name = TenantName.parse(request.name, field="name")
         await tenants.delete_tenant(self._database, name, etag=request.etag)
         return pb.DeleteTenantResponse()
+
+    async def RotateWebhookSecret(
+        self, request: pb.RotateWebhookSecretRequest, context: Context
+    ) -> pb.RotateWebhookSecretResponse:
+        call = calls.current()
+        rotation = await rotate_webhook_keys.rotate(
+            self._database,
+            self._webhook_keys,
+            call.tenant,
+            locale=self._locale,
+            key=call.request_key(request),
+        )
+        self._wake_keeper()
+        return messages.rotation_message(rotation, call.tenant.slug)
+
+    async def RetireWebhookKey(
+        self, request: pb.RetireWebhookKeyRequest, context: Context
+    ) -> pb.RetireWebhookKeyResponse:
+        key = await rotate_webhook_keys.retire(
+            self._database, calls.current().tenant, request.key_id, force=request.force
+        )
+        return pb.RetireWebhookKeyResponse(key=messages.key_message(key))
 
     async def CreateProvider(
         self, request: pb.CreateProviderRequest, context: Context

@@ -121,6 +121,8 @@ POLICIES: dict[str, Policy] = {
     _ADMIN + "ListTenants": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "UpdateTenant": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "DeleteTenant": Policy(Role.ADMIN, AllTenants()),
+    _ADMIN + "RotateWebhookSecret": Policy(Role.ADMIN, _named(TenantName, "tenant")),
+    _ADMIN + "RetireWebhookKey": Policy(Role.ADMIN, _named(TenantName, "tenant")),
     _ADMIN + "CreateProvider": Policy(Role.ADMIN, _named(TenantName, "parent")),
     _ADMIN + "GetProvider": Policy(Role.ADMIN, _named(ProviderName, "name")),
     _ADMIN + "ListProviders": Policy(Role.ADMIN, _named(TenantName, "parent")),

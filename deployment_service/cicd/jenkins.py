@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from . import jenkins_replies as replies
+from . import jenkins_secrets as secrets
 from . import jenkins_views as views
 from . import job_xml
 from .errors import (
@@ -44,6 +45,7 @@ from .port import (
     RunningView,
     TriggerOutcome,
     TriggerReply,
+    WebhookEndpoint,
 )
 
 _Answer = tuple[dict[str, Any], str | None]
@@ -154,6 +156,38 @@ class JenkinsProvider:
         )
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
+
+    async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
+        """See `CicdProvider`."""
+        path = f"{job_path(full_name)}/config.xml"
+        reply = await self._ask(HttpRequest("GET", path))
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
+        changed = job_xml.with_webhook(reply.body.decode("utf-8", "replace"), endpoint)
+        if changed is None:
+            return False
+        body = changed.encode("utf-8")
+        reply = await self._ask(
+            HttpRequest("POST", path, {}, body, "application/xml; charset=utf-8")
+        )
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
+        return True
+
+    async def put_secret(self, secret_id: str, text: str) -> bool:
+        """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""
+        reply = await self._ask(secrets.create(secret_id, text))
+        if reply.status == 409:
+            reply = await self._ask(secrets.update(secret_id, text))
+        if reply.status in (403, 500) or self._says_missing(reply):
+            return False
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
+        return True
+
+    async def delete_secret(self, secret_id: str) -> None:
+        """See `CicdProvider`."""
+        await self._ask(secrets.delete(secret_id))
 
     async def delete_job(self, full_name: str) -> bool:
         """See `CicdProvider`. True only after Jenkins no longer knows the job."""

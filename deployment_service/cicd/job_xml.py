@@ -21,12 +21,14 @@ import defusedxml
 import defusedxml.ElementTree
 
 from .errors import DefinitionInvalid
-from .port import RUN_ID_PARAMETER
+from .port import RUN_ID_PARAMETER, WebhookEndpoint
 
 MAX_CONFIG_XML_CHARS = 1_000_000
 
 _OWNER_MARK = "Managed by the deployment service; do not edit. owner="
-_OWNER = re.compile(re.escape(_OWNER_MARK) + r"([0-9A-Za-z-]{1,64})")
+_OWNER = re.compile(
+    re.escape(_OWNER_MARK) + r"([0-9A-Za-z-]{1,64})(?: webhook=(SECRET|PUBLIC):([a-z0-9]{1,32}))?"
+)
 # What XML 1.0 can't express, not even escaped (https://www.w3.org/TR/xml/#charsets).
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Jenkins writes `version='1.1'`, which no parser in the standard library reads.
@@ -72,12 +74,12 @@ class JobSpec:
 
 
 def render_job_xml(
-    spec: JobSpec, *, owner: str, parameters: Mapping[str, str], webhook_url: str | None
+    spec: JobSpec, *, owner: str, parameters: Mapping[str, str], webhook: WebhookEndpoint | None
 ) -> str:
     """Return the config.xml of a job.
 
     `owner` is what `parse_owner` will find again: letters, digits and dashes, such as a UUID.
-    `parameters` are declared with their values as defaults. Without a `webhook_url` the job gets no
+    `parameters` are declared with their values as defaults. Without a `webhook` the job gets no
     endpoint. Raises `DefinitionInvalid`, whose message names the field at fault.
     """
     if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", owner):
@@ -85,11 +87,25 @@ def render_job_xml(
     if RUN_ID_PARAMETER in parameters:
         raise DefinitionInvalid(f"The parameter {RUN_ID_PARAMETER} is reserved; leave it out.")
     root = _ROOTS[spec.kind](spec)
-    _mark(root, owner)
+    _mark(root, owner, webhook)
     properties = _child(root, "properties")
     _declare(properties, {RUN_ID_PARAMETER: "", **parameters})
-    if webhook_url:
-        _notify(properties, _legal("webhook_url", webhook_url))
+    if webhook:
+        _legal("webhook_base_url", webhook.url)
+        _notify(properties, webhook)
+    return _text(root)
+
+
+def with_webhook(config_xml: str, webhook: WebhookEndpoint) -> str | None:
+    """Return a job's config.xml with our endpoint as it now must be; None if it isn't there any more."""
+    root = _given(JobSpec(JobKind.CONFIG_XML, config_xml=config_xml))
+    owner = parse_owner(root.findtext("description"))
+    ours = [one for one in root.iter(_ENDPOINT) if _is_of_job(one, webhook.job_id)]
+    if owner is None or not ours:
+        return None
+    _mark(root, owner, webhook)
+    for endpoint in ours:
+        _address(_child(endpoint, "urlInfo"), webhook)
     return _text(root)
 
 
@@ -104,6 +120,17 @@ def parse_owner(description: str | None) -> str | None:
     """Return the owner that the mark in a job's description names, None if it has no mark."""
     match = _OWNER.search(description or "")
     return match.group(1) if match else None
+
+
+def parse_webhook(description: str | None) -> tuple[bool, str] | None:
+    """Return whether the job's endpoint hides its URL, and the key in it, as the mark says; None if it says nothing."""
+    match = _OWNER.search(description or "")
+    return (match.group(2) == "SECRET", match.group(3)) if match and match.group(2) else None
+
+
+def secret_id_of(job_id: str) -> str:
+    """The id under which a job's webhook URL is kept in Jenkins."""
+    return f"deployment-webhook-{job_id}"
 
 
 def _text(root: ET.Element) -> str:
@@ -211,10 +238,12 @@ def _pipeline() -> ET.Element:
     return root
 
 
-def _mark(root: ET.Element, owner: str) -> None:
+def _mark(root: ET.Element, owner: str, webhook: WebhookEndpoint | None) -> None:
     description = _child(root, "description")
     text = _OWNER.sub("", description.text or "").strip()
-    description.text = f"{text}\n\n{_OWNER_MARK}{owner}".lstrip()
+    kind = "SECRET" if webhook and webhook.secret_id else "PUBLIC"
+    told = f" webhook={kind}:{webhook.key_id}" if webhook else ""
+    description.text = f"{text}\n\n{_OWNER_MARK}{owner}{told}".lstrip()
 
 
 def _declare(properties: ET.Element, parameters: Mapping[str, str]) -> None:
@@ -238,17 +267,29 @@ def _declare(properties: ET.Element, parameters: Mapping[str, str]) -> None:
         _texts(definition, {"defaultValue": _legal(f"parameters[{name}]", value), "trim": "false"})
 
 
-def _notify(properties: ET.Element, url: str) -> None:
+def _notify(properties: ET.Element, webhook: WebhookEndpoint) -> None:
     endpoints = _child(_child(properties, _NOTIFICATION), "endpoints")
-    if any(endpoint.findtext("urlInfo/urlOrId") == url for endpoint in endpoints):
+    if any(_is_of_job(endpoint, webhook.job_id) for endpoint in endpoints):
         return
     endpoint = ET.SubElement(endpoints, _ENDPOINT)
     # Every element is needed: the plugin takes a missing one for null, not for its default, and
     # without `branch` sends nothing at all. The timeout (ms) is time that a build stands still.
     _texts(endpoint, {"protocol": "HTTP", "format": "JSON"})
-    _texts(ET.SubElement(endpoint, "urlInfo"), {"urlOrId": url, "urlType": "PUBLIC"})
+    _address(ET.SubElement(endpoint, "urlInfo"), webhook)
     _texts(endpoint, {"event": "all", "timeout": "2000", "loglines": "0", "buildNotes": ""})
     _texts(endpoint, {"retries": "0", "branch": ".*"})
+
+
+def _address(info: ET.Element, webhook: WebhookEndpoint) -> None:
+    secret = bool(webhook.secret_id)
+    _child(info, "urlOrId").text = webhook.secret_id if secret else webhook.url
+    _child(info, "urlType").text = "SECRET" if secret else "PUBLIC"
+
+
+def _is_of_job(endpoint: ET.Element, job_id: str) -> bool:
+    """Whether an endpoint is the one that we wrote into this job, with whichever key."""
+    address = endpoint.findtext("urlInfo/urlOrId") or ""
+    return address == secret_id_of(job_id) or f"token=v1.{job_id}." in address
 
 
 def _child(parent: ET.Element, tag: str) -> ET.Element:

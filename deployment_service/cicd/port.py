@@ -190,6 +190,17 @@ class JobBuilds:
     session: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """What a job that we create must call. ``secret_id``: where the URL is kept, if it isn't in the job itself."""
+
+    job_id: str
+    key_id: str
+    """With which of our keys the token in the URL was made."""
+    url: str = field(repr=False)
+    secret_id: str = ""
+
+
 class CicdProvider(Protocol):
     """One controller, seen through one account. Safe to use from many tasks of one event loop.
 
@@ -218,6 +229,21 @@ class CicdProvider(Protocol):
 
         Also raises `DefinitionInvalid`. Two changes of a job at the same time may lose one of them: read it again.
         """
+        ...
+
+    async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
+        """Rewrite the webhook of a job that we created. False: it has none of ours (any more)."""
+        ...
+
+    async def put_secret(self, secret_id: str, text: str) -> bool:
+        """Keep a text where jobs can use it by its id and nobody reads it; replaces one of that id.
+
+        False: there is no such place, or our account may not put anything there.
+        """
+        ...
+
+    async def delete_secret(self, secret_id: str) -> None:
+        """Remove such a text, if it is there and we may."""
         ...
 
     async def delete_job(self, full_name: str) -> bool:

@@ -18,11 +18,12 @@ from deployment_service.domain.jobs import Correlation, JobOrigin, JobState
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database import Connection
 
+# A READY job is due while its endpoint has an old key.
 # A claimed job is due again when its lease ends, so next_try_time alone says what is due, and its index is enough.
 CLAIM = """
     WITH due AS (
         SELECT tenant_id, job_id FROM cicd_jobs
-        WHERE state IN ('CREATING', 'DELETING') AND next_try_time <= now() AND provider_id <> ALL($4::uuid[])
+        WHERE next_try_time <= now() AND provider_id <> ALL($4::uuid[])
         ORDER BY next_try_time LIMIT $1
         FOR NO KEY UPDATE SKIP LOCKED
     )
@@ -33,7 +34,7 @@ CLAIM = """
 """
 _TASK = """
     SELECT job.tenant_id, job.job_id, job.provider_id, job.attempt, job.full_name, job.origin, job.state,
-        job.owner_deployment_id, job.next_build_number IS NOT NULL AS was_ready,
+        job.owner_deployment_id, job.token_exposed, job.next_build_number IS NOT NULL AS was_ready,
         extract(epoch FROM now() - job.update_time)::float8 AS state_age_s,
         tenant.slug AS tenant_slug, owner.job_kind, owner.job_spec, owner.parameters,
         provider.version, provider.base_url, provider.username, provider.api_token_encrypted,
@@ -65,7 +66,10 @@ _MAP = """
 # update_time is when the state changed: a later try doesn't move it.
 _READY = """
     UPDATE cicd_jobs SET state = 'READY', state_message = '', full_name = $4, correlation = $5, sends_webhooks = $6,
-        next_build_number = $7, lease_owner = NULL, lease_until = NULL, next_try_time = NULL, update_time = now()
+        next_build_number = $7, token_exposed = $8, endpoint_key_id = $9, lease_owner = NULL, lease_until = NULL,
+        next_try_time = CASE WHEN $9 <> (
+            SELECT key_id FROM webhook_keys WHERE tenant_id = $1 AND retire_time IS NULL
+            ORDER BY create_time DESC LIMIT 1) THEN now() END, update_time = now()
     WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3
     RETURNING generation
 """
@@ -81,7 +85,12 @@ _FAILED = """
 _LATER = """
     UPDATE cicd_jobs SET state_message = $4, next_try_time = now() + make_interval(secs => $5),
         lease_owner = NULL, lease_until = NULL
-    WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state IN ('CREATING', 'DELETING')
+    WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state IN ('CREATING', 'DELETING', 'READY')
+"""
+_ENDPOINT_WRITTEN = """
+    UPDATE cicd_jobs SET endpoint_key_id = $4, token_exposed = $5, state_message = '', next_try_time = NULL,
+        lease_owner = NULL, lease_until = NULL
+    WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'READY'
 """
 # The raised attempt makes whoever works on it a stranger to it.
 _START_AGAIN = """
@@ -129,6 +138,7 @@ class JobTask:
     origin: JobOrigin
     state: JobState
     owner_deployment_id: uuid.UUID | None
+    token_exposed: bool
     was_ready: bool
     """Whether Jenkins has ever shown it to us."""
     state_age_s: float
@@ -271,6 +281,8 @@ async def make_ready(
     correlation: Correlation,
     sends_webhooks: bool,
     next_build_number: int,
+    token_exposed: bool,
+    endpoint_key_id: str | None,
 ) -> None:
     """Write what Jenkins showed of a job. It is locked, and the attempt has been checked."""
     generation = await connection.fetchval(
@@ -282,6 +294,8 @@ async def make_ready(
         correlation,
         sends_webhooks,
         next_build_number,
+        token_exposed,
+        endpoint_key_id,
     )
     first = 1 if task.origin is JobOrigin.CREATED else next_build_number
     await connection.execute(_FIRST_BUILD, task.tenant_id, task.job_id, generation, first)
@@ -298,6 +312,16 @@ async def try_later(
     """Let go of a job until later; False if it wasn't ours any more."""
     status = await connection.execute(
         _LATER, claimed.tenant_id, claimed.job_id, claimed.attempt, state_message, delay_s
+    )
+    return status != "UPDATE 0"
+
+
+async def endpoint_written(
+    connection: Connection, task: JobTask, key_id: str | None, *, token_exposed: bool
+) -> bool:
+    """Note what a READY job's endpoint now is; False if it wasn't ours any more."""
+    status = await connection.execute(
+        _ENDPOINT_WRITTEN, task.tenant_id, task.job_id, task.attempt, key_id, token_exposed
     )
     return status != "UPDATE 0"
 

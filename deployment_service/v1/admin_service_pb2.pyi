@@ -66,7 +66,7 @@ class Tenant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Provider(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "base_url", "username", "api_token", "reporting", "webhook_base_url", "ca_certificate_pem", "job_folder", "allowed_folders", "allowed_job_kinds", "create_time", "update_time", "etag")
+    __slots__ = ("name", "uid", "display_name", "base_url", "username", "api_token", "reporting", "webhook_base_url", "ca_certificate_pem", "job_folder", "allowed_folders", "allowed_job_kinds", "create_time", "update_time", "etag", "private_console")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,7 @@ class Provider(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_CONSOLE_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -97,7 +98,8 @@ class Provider(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., username: _Optional[str] = ..., api_token: _Optional[str] = ..., reporting: _Optional[_Union[Reporting, str]] = ..., webhook_base_url: _Optional[str] = ..., ca_certificate_pem: _Optional[str] = ..., job_folder: _Optional[str] = ..., allowed_folders: _Optional[_Iterable[str]] = ..., allowed_job_kinds: _Optional[_Iterable[_Union[JobKind, str]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    private_console: bool
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., username: _Optional[str] = ..., api_token: _Optional[str] = ..., reporting: _Optional[_Union[Reporting, str]] = ..., webhook_base_url: _Optional[str] = ..., ca_certificate_pem: _Optional[str] = ..., job_folder: _Optional[str] = ..., allowed_folders: _Optional[_Iterable[str]] = ..., allowed_job_kinds: _Optional[_Iterable[_Union[JobKind, str]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., private_console: bool = ...) -> None: ...
 
 class ApiKey(_message.Message):
     __slots__ = ("name", "display_name", "role", "tenant", "create_time", "revoke_time")
@@ -186,6 +188,68 @@ class DeleteTenantRequest(_message.Message):
 class DeleteTenantResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class WebhookKeyInfo(_message.Message):
+    __slots__ = ("key_id", "create_time", "retire_time", "last_seen_time", "jobs_in_use")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    RETIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
+    JOBS_IN_USE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    create_time: _timestamp_pb2.Timestamp
+    retire_time: _timestamp_pb2.Timestamp
+    last_seen_time: _timestamp_pb2.Timestamp
+    jobs_in_use: int
+    def __init__(self, key_id: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., retire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_seen_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs_in_use: _Optional[int] = ...) -> None: ...
+
+class WebhookJob(_message.Message):
+    __slots__ = ("provider", "job", "webhook_url", "signing_secret")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_URL_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    job: str
+    webhook_url: str
+    signing_secret: str
+    def __init__(self, provider: _Optional[str] = ..., job: _Optional[str] = ..., webhook_url: _Optional[str] = ..., signing_secret: _Optional[str] = ...) -> None: ...
+
+class RotateWebhookSecretRequest(_message.Message):
+    __slots__ = ("tenant", "request_id")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    request_id: str
+    def __init__(self, tenant: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RotateWebhookSecretResponse(_message.Message):
+    __slots__ = ("key_id", "rewriting_jobs", "other_jobs", "keys")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    REWRITING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_JOBS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    rewriting_jobs: _containers.RepeatedScalarFieldContainer[str]
+    other_jobs: _containers.RepeatedCompositeFieldContainer[WebhookJob]
+    keys: _containers.RepeatedCompositeFieldContainer[WebhookKeyInfo]
+    def __init__(self, key_id: _Optional[str] = ..., rewriting_jobs: _Optional[_Iterable[str]] = ..., other_jobs: _Optional[_Iterable[_Union[WebhookJob, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[WebhookKeyInfo, _Mapping]]] = ...) -> None: ...
+
+class RetireWebhookKeyRequest(_message.Message):
+    __slots__ = ("tenant", "key_id", "force")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    key_id: str
+    force: bool
+    def __init__(self, tenant: _Optional[str] = ..., key_id: _Optional[str] = ..., force: bool = ...) -> None: ...
+
+class RetireWebhookKeyResponse(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: WebhookKeyInfo
+    def __init__(self, key: _Optional[_Union[WebhookKeyInfo, _Mapping]] = ...) -> None: ...
 
 class CreateProviderRequest(_message.Message):
     __slots__ = ("parent", "provider_id", "provider", "request_id")

@@ -60,6 +60,16 @@ class AdminServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantResponse.FromString,
                 _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/deployment_service.v1.AdminService/RotateWebhookSecret',
+                request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.RetireWebhookKey = channel.unary_unary(
+                '/deployment_service.v1.AdminService/RetireWebhookKey',
+                request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyResponse.FromString,
+                _registered_method=True)
         self.CreateProvider = channel.unary_unary(
                 '/deployment_service.v1.AdminService/CreateProvider',
                 request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderRequest.SerializeToString,
@@ -136,6 +146,24 @@ class AdminServiceServicer(object):
 
     def DeleteTenant(self, request, context):
         """Deletes a tenant with its history. Errors: `FAILED_PRECONDITION` (`TENANT_NOT_EMPTY`) while it has deployments or providers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
+        created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireWebhookKey(self, request, context):
+        """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+
+        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+        (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,6 +253,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteTenant,
                     request_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'RetireWebhookKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireWebhookKey,
+                    request_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyResponse.SerializeToString,
             ),
             'CreateProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateProvider,
@@ -403,6 +441,60 @@ class AdminService(object):
             '/deployment_service.v1.AdminService/DeleteTenant',
             deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantRequest.SerializeToString,
             deployment__service_dot_v1_dot_admin__service__pb2.DeleteTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.AdminService/RotateWebhookSecret',
+            deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+            deployment__service_dot_v1_dot_admin__service__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireWebhookKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.AdminService/RetireWebhookKey',
+            deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyRequest.SerializeToString,
+            deployment__service_dot_v1_dot_admin__service__pb2.RetireWebhookKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

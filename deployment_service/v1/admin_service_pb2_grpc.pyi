@@ -105,6 +105,38 @@ _AdminServiceDeleteTenantType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceRotateWebhookSecretType = typing_extensions.TypeVar(
+    '_AdminServiceRotateWebhookSecretType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+    ],
+)
+
+_AdminServiceRetireWebhookKeyType = typing_extensions.TypeVar(
+    '_AdminServiceRetireWebhookKeyType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
+    ],
+)
+
 _AdminServiceCreateProviderType = typing_extensions.TypeVar(
     '_AdminServiceCreateProviderType',
     grpc.UnaryUnaryMultiCallable[
@@ -233,7 +265,7 @@ _AdminServiceRevokeApiKeyType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServiceGetTenantType, _AdminServiceListTenantsType, _AdminServiceUpdateTenantType, _AdminServiceDeleteTenantType, _AdminServiceCreateProviderType, _AdminServiceGetProviderType, _AdminServiceListProvidersType, _AdminServiceUpdateProviderType, _AdminServiceDeleteProviderType, _AdminServiceCreateApiKeyType, _AdminServiceListApiKeysType, _AdminServiceRevokeApiKeyType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServiceGetTenantType, _AdminServiceListTenantsType, _AdminServiceUpdateTenantType, _AdminServiceDeleteTenantType, _AdminServiceRotateWebhookSecretType, _AdminServiceRetireWebhookKeyType, _AdminServiceCreateProviderType, _AdminServiceGetProviderType, _AdminServiceListProvidersType, _AdminServiceUpdateProviderType, _AdminServiceDeleteProviderType, _AdminServiceCreateApiKeyType, _AdminServiceListApiKeysType, _AdminServiceRevokeApiKeyType]):
     """Manages tenants, providers and API keys. Needs role admin; tenants need an admin key whose scope is all tenants."""
 
     @typing.overload
@@ -257,6 +289,14 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.DeleteTenantRequest,
             deployment_service.v1.admin_service_pb2.DeleteTenantResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+            deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+            deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.CreateProviderRequest,
@@ -315,6 +355,14 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
             deployment_service.v1.admin_service_pb2.DeleteTenantResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+            deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+            deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.CreateProviderRequest,
             deployment_service.v1.admin_service_pb2.CreateProviderResponse,
         ],
@@ -363,6 +411,18 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     DeleteTenant: _AdminServiceDeleteTenantType
     """Deletes a tenant with its history. Errors: `FAILED_PRECONDITION` (`TENANT_NOT_EMPTY`) while it has deployments or providers."""
 
+    RotateWebhookSecret: _AdminServiceRotateWebhookSecretType
+    """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
+    created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+    """
+
+    RetireWebhookKey: _AdminServiceRetireWebhookKeyType
+    """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+
+    Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+    (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
+    """
+
     CreateProvider: _AdminServiceCreateProviderType
     """Creates a provider: a Jenkins and the account to use there. Jenkins is not contacted.
     Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`).
@@ -409,6 +469,14 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.admin_service_pb2.DeleteTenantRequest,
         deployment_service.v1.admin_service_pb2.DeleteTenantResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+        deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+        deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.admin_service_pb2.CreateProviderRequest,
@@ -486,6 +554,28 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.DeleteTenantResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.DeleteTenantResponse]]:
         """Deletes a tenant with its history. Errors: `FAILED_PRECONDITION` (`TENANT_NOT_EMPTY`) while it has deployments or providers."""
+
+    @abc.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse]]:
+        """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
+        created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+        """
+
+    @abc.abstractmethod
+    def RetireWebhookKey(
+        self,
+        request: deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse]]:
+        """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+
+        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+        (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
+        """
 
     @abc.abstractmethod
     def CreateProvider(

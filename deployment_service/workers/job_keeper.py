@@ -18,7 +18,8 @@ import structlog
 
 from deployment_service.actions import keep_job
 from deployment_service.actions.changes import Changes
-from deployment_service.actions.keep_job import AttemptLimits, Failed, Later, Outcome, Ready
+from deployment_service.actions.job_endpoint import Later, Rewritten, later
+from deployment_service.actions.keep_job import AttemptLimits, Failed, Outcome, Ready
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.domain.jobs import JobState
@@ -172,31 +173,28 @@ class JobKeeper:
         limits = AttemptLimits(begun + settings.lease_s / 2, settings.quarantine_s)
         try:
             webhook = None
-            if task.state is JobState.CREATING:
+            if task.state is not JobState.DELETING:
                 async with self._database.acquire() as connection:
                     webhook = await keep_job.webhook_of(
                         connection, self._keys, task, settings.locale
                     )
-            url = webhook.url if webhook else None
             controller = await self._controllers.get(task)
             async with (
                 asyncio.timeout_at(begun + settings.lease_s * 0.9),
                 controller.slot(settings.slot_wait_s) as client,
             ):
-                return await keep_job.work_on(task, client, url, limits)
+                return await keep_job.work_on(task, client, webhook, limits)
         except ControllerUnavailable as error:
-            return keep_job.later(0, error.message, at_least_s=error.retry_after_s)
+            return later(0, error.message, at_least_s=error.retry_after_s)
         except ProviderError as error:
             return keep_job.outcome_of(task, error)
         except TimeoutError:
-            return keep_job.later(task.state_age_s, "Jenkins answers too slowly")
+            return later(task.state_age_s, "Jenkins answers too slowly")
         except AWAY:
             raise
         except Exception:
             _log.exception("job_attempt_failed", job_id=str(task.job_id))
-            return keep_job.later(
-                task.state_age_s, "The service failed at this job: its log says of what"
-            )
+            return later(task.state_age_s, "The service failed at this job: its log says of what")
 
     async def _record(self, task: JobTask, outcome: Outcome, until: float) -> bool:
         """Write the outcome down, also if the database is away for a while."""
@@ -216,6 +214,9 @@ class JobKeeper:
                 return
             case Failed():
                 _log.warning("job_failed", reason=str(outcome.failure), **facts)
+            case Rewritten():
+                _log.info("job_endpoint_rewritten", key=outcome.key_id, **facts)
+                return
             case Ready():
                 _log.info("job_ready", created=outcome.created, **facts)
             case _:

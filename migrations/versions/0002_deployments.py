@@ -57,7 +57,7 @@ UPGRADE = (
         state_message text NOT NULL DEFAULT '',
         correlation text CHECK (correlation IN ('RUN_ID', 'QUEUE_ITEM')),
         sends_webhooks boolean,
-        token_exposed boolean NOT NULL DEFAULT false,
+        token_exposed boolean NOT NULL DEFAULT true,
         endpoint_key_id text,
         seen_key_id text,
         seen_key_time timestamptz,
@@ -82,7 +82,7 @@ UPGRADE = (
         CHECK (state IN ('READY', 'FAILED') OR next_try_time IS NOT NULL)
     )
     """,
-    "CREATE INDEX cicd_jobs_to_do ON cicd_jobs (next_try_time) WHERE state IN ('CREATING', 'DELETING')",
+    "CREATE INDEX cicd_jobs_to_do ON cicd_jobs (next_try_time) WHERE next_try_time IS NOT NULL",
     "CREATE INDEX cicd_jobs_poked ON cicd_jobs (poke_time) WHERE poke_time IS NOT NULL",
     "CREATE INDEX cicd_jobs_to_sweep ON cicd_jobs (next_sweep_time) WHERE state = 'READY'",
     # Builds below first_build_number (in first_generation) are older than the mapping and never become runs.

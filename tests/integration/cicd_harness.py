@@ -33,7 +33,7 @@ NAMES = [
 
 def our_xml(**parameters):
     spec = JobSpec(JobKind.FREESTYLE_SHELL, freestyle_shell="true")
-    return render_job_xml(spec, owner="ours", parameters=parameters, webhook_url=None)
+    return render_job_xml(spec, owner="ours", parameters=parameters, webhook=None)
 
 
 @asynccontextmanager

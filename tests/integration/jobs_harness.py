@@ -239,6 +239,12 @@ class FakeJenkins:
         if self.after is not None:
             await self.after("create_job", full_name)
 
+    async def put_secret(self, secret_id: str, text: str) -> bool:
+        return False
+
+    async def delete_secret(self, secret_id: str) -> None:
+        pass
+
     async def delete_job(self, full_name: str) -> bool:
         await self._enter("delete_job", full_name)
         return self.descriptions.pop(full_name, None) is not None

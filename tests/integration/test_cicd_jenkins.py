@@ -14,7 +14,12 @@ from deployment_service.cicd.errors import (
 )
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
-from deployment_service.cicd.port import CancelOutcome, CicdProvider, TriggerOutcome
+from deployment_service.cicd.port import (
+    CancelOutcome,
+    CicdProvider,
+    TriggerOutcome,
+    WebhookEndpoint,
+)
 from deployment_service.dev.jenkins import READ_ONLY, Permission, RequestFault, SimulatedUser
 from tests.integration.cicd_harness import (
     FOLDER,
@@ -96,7 +101,7 @@ class TestCreating:
             JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { echo 'é' }"),
             owner="6f1c-9",
             parameters={"ENV": "prod\nline"},
-            webhook_url="http://127.0.0.1:9/hook?t=1&u=2",
+            webhook=WebhookEndpoint("j", "k1", "http://127.0.0.1:9/hook?t=1&u=2"),
         )
         await provider.create_job("pipe", xml)
         job = await provider.read_job("pipe")
@@ -285,9 +290,7 @@ class TestRefusedReads:
 
 async def test_a_pipeline_that_waits_for_input_says_so(jenkins, provider):
     spec = JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { input 'go on?' }")
-    await provider.create_job(
-        "pipe", render_job_xml(spec, owner="o", parameters={}, webhook_url=None)
-    )
+    await provider.create_job("pipe", render_job_xml(spec, owner="o", parameters={}, webhook=None))
     await trigger(provider, "pipe")
     build = await until(
         lambda: provider.read_build("pipe", 1),

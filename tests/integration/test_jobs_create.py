@@ -79,7 +79,8 @@ async def test_every_variant_is_created_with_parameters_run_id_mark_and_endpoint
         pipeline = kind in (JobKind.PIPELINE_SCRIPT, JobKind.PIPELINE_SCM)
         assert job.config.kind is (SimulatedKind.PIPELINE if pipeline else SimulatedKind.FREESTYLE)
         (endpoint,) = job.config.endpoints or ()
-        await _proves_the_job(jobs, endpoint.url_or_id, row["job_id"])
+        url = jenkins.controller.credentials[endpoint.url_or_id]
+        await _proves_the_job(jobs, url, row["job_id"])
         mapping = await jobs.mapping("web")
         assert (mapping["first_generation"], mapping["first_build_number"]) == (1, 1)
         assert await jobs.events() == [("web", "CREATED", 1), ("web", "JOB_UPDATE", 2)]

@@ -64,7 +64,7 @@ async def test_a_job_that_lost_our_mark_is_left_alone(
     await jobs.delete()
     await jobs.until_no_rows()
     assert jenkins.job("demo.web") is theirs
-    assert jenkins.requests.count("POST", "doDelete") == 0
+    assert jenkins.requests.count("POST", "demo.web/doDelete") == 0
 
 
 async def test_a_running_build_is_not_stopped_by_a_deletion(

@@ -86,6 +86,10 @@ SOUND: dict[str, Callable[[], Message]] = {
         api_key=admin.ApiKey(role=admin.ROLE_VIEWER, tenant="tenants/demo")
     ),
     "ListApiKeys": lambda: admin.ListApiKeysRequest(tenant="tenants/demo"),
+    "RotateWebhookSecret": lambda: admin.RotateWebhookSecretRequest(
+        tenant="tenants/demo", request_id=request_id()
+    ),
+    "RetireWebhookKey": lambda: admin.RetireWebhookKeyRequest(tenant="tenants/demo", key_id="k1"),
     "RevokeApiKey": lambda: admin.RevokeApiKeyRequest(name=f"apiKeys/{NIL}"),
 }
 EMPTY_IS_SOUND = {"ListTenants", "ListApiKeys", "ReportBuilds"}

@@ -14,9 +14,14 @@ from deployment_service.cicd.job_xml import (
     JobSpec,
     ScmSource,
     parse_owner,
+    parse_webhook,
     render_job_xml,
+    secret_id_of,
+    with_webhook,
 )
+from deployment_service.cicd.port import WebhookEndpoint
 
+JOB = "7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11"
 OWNER = "6f1c3f9e-0d7b-4f0e-9a53-2f4f0d9b8a11"
 SHELL = JobSpec(JobKind.FREESTYLE_SHELL, freestyle_shell='./deploy.sh "$ENVIRONMENT"')
 SCRIPT = JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { sh 'true' }")
@@ -39,8 +44,14 @@ LEGAL = st.text(
 ).filter(lambda text: text.strip())
 
 
-def render(spec, parameters=None, url="https://hooks/x?a=1&b=2", owner=OWNER):
-    text = render_job_xml(spec, owner=owner, parameters=parameters or {}, webhook_url=url)
+def render(
+    spec,
+    parameters=None,
+    url="https://hooks/x?a=1&token=v1.7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11.k1.x",
+    owner=OWNER,
+):
+    webhook = WebhookEndpoint(JOB, "k1", url) if url else None
+    text = render_job_xml(spec, owner=owner, parameters=parameters or {}, webhook=webhook)
     return ET.fromstring(text.encode())
 
 
@@ -65,7 +76,7 @@ def test_every_kind_declares_its_parameters_is_marked_and_reports(spec):
     assert {e.tag: e.text for e in root.find(ENDPOINT).iter() if not len(e)} == {
         "protocol": "HTTP",
         "format": "JSON",
-        "urlOrId": "https://hooks/x?a=1&b=2",
+        "urlOrId": "https://hooks/x?a=1&token=v1.7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11.k1.x",
         "urlType": "PUBLIC",
         "event": "all",
         "timeout": "2000",
@@ -164,7 +175,10 @@ class TestGivenConfigXml:
             ("StringParameterDefinition", "VERSION"),
         ]
         urls = [endpoint.findtext("urlInfo/urlOrId") for endpoint in root.iterfind(ENDPOINT)]
-        assert urls == ["http://other", "https://hooks/x?a=1&b=2"]
+        assert urls == [
+            "http://other",
+            "https://hooks/x?a=1&token=v1.7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11.k1.x",
+        ]
         assert root.findtext("definition/script") == "keep"
         assert root.get("plugin") == "workflow-job@1"
 
@@ -175,9 +189,17 @@ class TestGivenConfigXml:
         assert parse_owner(description) == OWNER
 
     def test_it_can_be_rendered_from_its_own_result(self):
-        once = render_job_xml(SHELL, owner=OWNER, parameters={"A": "1"}, webhook_url="http://h")
+        once = render_job_xml(
+            SHELL,
+            owner=OWNER,
+            parameters={"A": "1"},
+            webhook=WebhookEndpoint(JOB, "k1", f"http://h?token=v1.{JOB}.k1.x"),
+        )
         again = render_job_xml(
-            given_xml(once), owner=OWNER, parameters={"A": "1"}, webhook_url="http://h"
+            given_xml(once),
+            owner=OWNER,
+            parameters={"A": "1"},
+            webhook=WebhookEndpoint(JOB, "k1", f"http://h?token=v1.{JOB}.k1.x"),
         )
         assert again == once
 
@@ -220,3 +242,39 @@ def test_the_owner_is_found_only_in_a_mark():
     assert parse_owner(render(SHELL, owner=owner).findtext("description")) == owner
     with pytest.raises(ValueError, match="owner"):
         render(SHELL, owner="a b")
+
+
+class TestWebhooks:
+    """P7: where the token is, and that only our own endpoint is ever rewritten."""
+
+    PUBLIC = WebhookEndpoint(JOB, "k1", f"http://h?token=v1.{JOB}.k1.x")
+    SECRET = WebhookEndpoint(JOB, "k2", f"http://h?token=v1.{JOB}.k2.x", secret_id_of(JOB))
+
+    def test_a_secret_endpoint_names_the_credential_and_nothing_of_the_url(self):
+        text = render_job_xml(SHELL, owner=OWNER, parameters={}, webhook=self.SECRET)
+        info = ET.fromstring(text.encode()).find(f"{ENDPOINT}/urlInfo")
+        assert info is not None
+        assert (info.findtext("urlOrId"), info.findtext("urlType")) == (secret_id_of(JOB), "SECRET")
+        assert "token=" not in text
+        assert parse_webhook(text) == (True, "k2")
+        assert parse_owner(text) == OWNER
+
+    @pytest.mark.parametrize("new", [PUBLIC, SECRET])
+    def test_our_endpoint_is_rewritten_and_others_stay(self, new):
+        other = WebhookEndpoint("o", "k1", "http://other")
+        text = render_job_xml(SHELL, owner=OWNER, parameters={}, webhook=other)
+        assert with_webhook(text, new) is None
+        text = render_job_xml(given_xml(text), owner=OWNER, parameters={}, webhook=self.PUBLIC)
+        changed = with_webhook(text, new)
+        assert changed is not None
+        urls = [
+            e.findtext("urlInfo/urlOrId")
+            for e in ET.fromstring(changed.encode()).iterfind(ENDPOINT)
+        ]
+        assert urls == ["http://other", new.secret_id or new.url]
+        assert parse_webhook(changed) == (bool(new.secret_id), new.key_id)
+        assert with_webhook(changed, new) == changed
+
+    def test_without_a_mark_nothing_is_said(self):
+        assert parse_webhook(None) is None
+        assert parse_webhook(render(SHELL, url=None).findtext("description")) is None

@@ -266,7 +266,7 @@ def test_whatever_is_accepted_can_be_rendered_and_stored(
     except InvalidArgument:
         return
     spec = job_xml.JobSpec(job_xml.JobKind.FREESTYLE_SHELL, freestyle_shell=job.text)
-    job_xml.render_job_xml(spec, owner="x", parameters=parameters, webhook_url=None)
+    job_xml.render_job_xml(spec, owner="x", parameters=parameters, webhook=None)
     assert "\\u0000" not in json.dumps([job.to_json(), parameters])
 
 

@@ -31,7 +31,8 @@ class SimulatorConfig:
     `root_url` is the "Jenkins URL" that builds and notifications show: a template that may name
     `{host}` and `{port}`, or None for a controller whose URL nobody has configured.
     `notification_plugin` is the plugin's version, or None for a controller without it.
-    `credentials` maps ids of secret-text credentials to their secrets.
+    `credentials` maps ids of secret-text credentials to their secrets. The Notification plugin can't do without the
+    Credentials plugin; `credentials_plugin` False hides its store, as an old Jenkins or a strict proxy does.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +46,7 @@ class SimulatorConfig:
     users: Mapping[str, SimulatedUser] = field(default_factory=_only_admin)
     anonymous_permissions: frozenset[Permission] = frozenset()
     credentials: Mapping[str, str] = field(default_factory=dict)
+    credentials_plugin: bool = True
     finalize_delay_s: float = 0.0
     """Time between COMPLETED and FINALIZED; a real one shows up to half a second."""
     queue_saved_every_s: float = 60.0

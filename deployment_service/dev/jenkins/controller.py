@@ -25,6 +25,7 @@ class Controller:
         self.config = config
         self.clock = clock
         self.users = dict(config.users)
+        self.credentials = dict(config.credentials)
         self.anonymous_permissions = config.anonymous_permissions
         self.ledger = Ledger()
         self.faults = Faults(config.fault_seed)

@@ -109,7 +109,7 @@ class _Delivery:
         endpoint = self._endpoint
         if endpoint.url_type == "SECRET":
             shown = f"credentials id '{endpoint.url_or_id}'"
-            secret = self._controller.config.credentials.get(endpoint.url_or_id)
+            secret = self._controller.credentials.get(endpoint.url_or_id)
             url = expand(secret or "", environment)
         else:
             url = expand(endpoint.url_or_id, environment)

@@ -6,6 +6,7 @@ from enum import Enum
 
 _GENERIC = "hudson.security.Permission.Generic"
 _ADMINISTER = "hudson.model.Hudson.Administer"
+_CREDENTIALS = "com.cloudbees.plugins.credentials.CredentialsProvider."
 
 
 def _implied(*kinds: str) -> tuple[str, ...]:
@@ -31,6 +32,9 @@ class Permission(Enum):
     ITEM_CANCEL = ("hudson.model.Item.Cancel", _implied("Update", "Write"))
     RUN_DELETE = ("hudson.model.Run.Delete", _implied("Delete", "Write"))
     RUN_UPDATE = ("hudson.model.Run.Update", _implied("Update", "Write"))
+    CREDENTIALS_CREATE = (_CREDENTIALS + "Create", _implied("Create", "Write"))
+    CREDENTIALS_UPDATE = (_CREDENTIALS + "Update", _implied("Update", "Write"))
+    CREDENTIALS_DELETE = (_CREDENTIALS + "Delete", _implied("Delete", "Write"))
 
     def __init__(self, permission_id: str, implied_by: tuple[str, ...]) -> None:
         self.id = permission_id

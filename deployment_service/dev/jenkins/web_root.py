@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, beans_root, web_api, web_items
+from . import answers, beans_root, web_api, web_credentials, web_items
 from .answers import Answer
 from .beans_items import AllView
 from .beans_shared import Shown
@@ -46,6 +46,8 @@ async def dispatch(call: Call, path: list[str]) -> Answer:
         return _API_ROOTS[head](call, rest[1:])
     if head == "queue":
         return _queue(call, rest)
+    if head == "credentials":
+        return web_credentials.dispatch(call, rest)
     if head == "crumbIssuer" and rest[:1] == ["api"]:
         return _crumb(call, rest[1:])
     if head == "user" and len(rest) >= 2 and rest[1] == "api" and rest[0] in call.controller.users:

@@ -1,0 +1,87 @@
+"""A tenant's webhook keys beyond the valid ones, and which jobs still need which."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from deployment_service.storage.database import Connection
+
+# In use: the job was last heard with it, or the endpoint that we wrote still has it.
+_KEYS = """
+    SELECT k.key_id, k.create_time, k.retire_time,
+        max(j.seen_key_time) FILTER (WHERE j.seen_key_id = k.key_id) AS last_seen,
+        count(j.job_id)::int AS jobs_in_use
+    FROM webhook_keys AS k
+    LEFT JOIN cicd_jobs AS j ON j.tenant_id = k.tenant_id AND j.state <> 'DELETING'
+        AND k.key_id IN (j.seen_key_id, j.endpoint_key_id)
+    WHERE k.tenant_id = $1
+    GROUP BY k.key_id, k.create_time, k.retire_time
+    ORDER BY k.create_time DESC, k.key_id DESC
+"""
+# The raised attempt makes a rewriting with an older key, that may be under way, a stranger to its job.
+_REWRITE = """
+    UPDATE cicd_jobs SET next_try_time = now(), attempt = attempt + 1, lease_owner = NULL, lease_until = NULL
+    WHERE tenant_id = $1 AND state = 'READY' AND endpoint_key_id IS NOT NULL
+"""
+_REWRITING = """
+    SELECT full_name FROM cicd_jobs
+    WHERE tenant_id = $1 AND state = 'READY' AND next_try_time IS NOT NULL ORDER BY full_name LIMIT 1000
+"""
+_OTHERS = """
+    SELECT j.job_id, j.full_name, p.slug AS provider_slug, p.webhook_base_url
+    FROM cicd_jobs AS j JOIN cicd_providers AS p USING (tenant_id, provider_id)
+    WHERE j.tenant_id = $1 AND j.state <> 'DELETING' AND j.next_try_time IS NULL
+        AND j.endpoint_key_id IS DISTINCT FROM $2
+    ORDER BY j.full_name LIMIT 1000
+"""
+_RETIRE = """
+    UPDATE webhook_keys SET retire_time = coalesce(retire_time, now()) WHERE tenant_id = $1 AND key_id = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key, without its secret, and how many jobs it is in use for."""
+
+    key_id: str
+    create_time: datetime
+    retire_time: datetime | None
+    last_seen: datetime | None
+    jobs_in_use: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherJob:
+    """A job whose endpoint isn't ours to write."""
+
+    job_id: uuid.UUID
+    full_name: str
+    provider_slug: str
+    webhook_base_url: str
+
+
+async def uses(connection: Connection, tenant_id: uuid.UUID) -> list[KeyUse]:
+    """All keys that the tenant ever had, newest first."""
+    return [KeyUse(*row) for row in await connection.fetch(_KEYS, tenant_id)]
+
+
+async def rewrite_endpoints(connection: Connection, tenant_id: uuid.UUID) -> None:
+    """Have the keeper bring the newest key into the endpoints that we wrote."""
+    await connection.execute(_REWRITE, tenant_id)
+
+
+async def rewriting(connection: Connection, tenant_id: uuid.UUID) -> Sequence[str]:
+    """Full names of the jobs with which the keeper isn't done."""
+    return [row["full_name"] for row in await connection.fetch(_REWRITING, tenant_id)]
+
+
+async def others(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> list[OtherJob]:
+    """Jobs that don't get the key by themselves."""
+    return [OtherJob(*row) for row in await connection.fetch(_OTHERS, tenant_id, key_id)]
+
+
+async def retire(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> None:
+    await connection.execute(_RETIRE, tenant_id, key_id)
