@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from deployment_service.client import cli_admin, cli_deployments, cli_watch
+from deployment_service.client import cli_admin, cli_deployments, cli_watch, cli_webhook
 from deployment_service.client.cli_settings import (
     API_KEY,
     TARGET,
@@ -40,6 +40,7 @@ app.command("run")(cli_deployments.run)
 app.command("runs")(cli_deployments.runs)
 app.command("events")(cli_watch.events)
 app.command("watch")(cli_watch.watch)
+app.add_typer(cli_webhook.app, name="webhook")
 app.add_typer(cli_admin.tenants, name="tenants")
 app.add_typer(cli_admin.providers, name="providers")
 app.add_typer(cli_admin.keys, name="keys")
