@@ -14,12 +14,15 @@ from datetime import datetime, timedelta
 
 from deployment_service.storage.database import Connection
 
-# A run whose announced request may still be on its way (SENDING) is claimed only to be looked for.
+# A run whose announced request may still be on its way (SENDING) is claimed only to be looked for. Nothing new is sent
+# to a job that hasn't been read since the store was restored.
 _CLAIM = """
     WITH due AS (
-        SELECT tenant_id, run_id FROM deployment_runs
+        SELECT tenant_id, run_id FROM deployment_runs AS r
         WHERE trigger_state IN ('WAITING', 'SENDING') AND next_try_time <= now()
             AND (lease_until IS NULL OR lease_until < now())
+            AND (trigger_state = 'SENDING' OR trigger_deadline < now() OR NOT EXISTS (
+                SELECT FROM unread_jobs AS u WHERE u.tenant_id = r.tenant_id AND u.job_id = r.job_id))
         ORDER BY next_try_time LIMIT $3 FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE deployment_runs AS r SET lease_owner = $1, lease_until = now() + $2::interval,

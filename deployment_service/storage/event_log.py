@@ -152,11 +152,11 @@ class EventLog:
     async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._database.acquire() as connection:
             if self._epoch_source is None:
-                self._epoch_source = await _usable_epoch_source(connection)
+                self._epoch_source = await usable_epoch_source(connection)
             return await connection.fetch(statement.format(epoch=self._epoch_source), *arguments)
 
 
-async def _usable_epoch_source(connection: Connection) -> str:
+async def usable_epoch_source(connection: Connection) -> str:
     """The best expression for the epoch that this server lets us use."""
     for source in _EPOCH_SOURCES[:-1]:
         try:

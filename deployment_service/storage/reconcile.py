@@ -86,6 +86,8 @@ _JOB_WAS_READ = """
         next_sweep_time = now() + $4::interval * (0.75 + random() / 2)
     WHERE tenant_id = $1 AND job_id = $2
 """
+# After a restore: see restore.py.
+_READ_AGAIN = "DELETE FROM unread_jobs WHERE tenant_id = $1 AND job_id = $2"
 # The numbers start again when a job is deleted and made anew: then the next number is one that has been seen.
 _NOTE_NUMBER = """
     UPDATE cicd_jobs AS j SET next_build_number = $4, generation = generation + (
@@ -216,6 +218,7 @@ async def job_was_read(
     await connection.execute(
         _JOB_WAS_READ, job.tenant_id, job.job_id, poke_time, timedelta(seconds=sweep_s)
     )
+    await connection.execute(_READ_AGAIN, job.tenant_id, job.job_id)
 
 
 async def note_number(

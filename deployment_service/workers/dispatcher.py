@@ -29,7 +29,7 @@ from deployment_service.cicd.port import (
 )
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import dispatch
+from deployment_service.storage import dispatch, restore
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
@@ -53,6 +53,11 @@ class DispatcherSettings:
     first_retry_s: float = 1.0
     longest_retry_s: float = 30.0
     at_once: int = 64
+
+    @property
+    def unclear_s(self) -> float:
+        """How long after it was announced a request may still reach Jenkins."""
+        return self.send_within_s + self.request_timeout_s + self.quarantine_s
 
 
 class Dispatcher:
@@ -97,13 +102,30 @@ class Dispatcher:
         if free <= 0:
             return
         async with self._database.acquire() as connection:
-            runs = await dispatch.claim(
-                connection, self._owner, lease_s=self._settings.lease_s, limit=free
-            )
+            settled = await restore.is_settled(connection)
+            runs = []
+            if settled:
+                runs = await dispatch.claim(
+                    connection, self._owner, lease_s=self._settings.lease_s, limit=free
+                )
+        if not settled:
+            await self._settle_epoch()
         for run in runs:
             task = asyncio.create_task(self._step(run))
             self._under_way.add(task)
             task.add_done_callback(self._done)
+
+    async def _settle_epoch(self) -> None:
+        """The store has a new life: before anything is sent, Jenkins is asked what the old one has sent."""
+        unclear_s = self._settings.unclear_s
+        changed = await self._database.transaction(
+            lambda connection: restore.settle(connection, unclear_s=unclear_s)
+        )
+        if changed:
+            _log.warning(
+                "the store was restored or has failed over: pending runs are looked for in Jenkins"
+            )
+        self._loop.wake()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -160,7 +182,7 @@ class Dispatcher:
         await self._steps.begin_send(
             run,
             send_within_s=settings.send_within_s,
-            unclear_s=settings.send_within_s + settings.request_timeout_s + settings.quarantine_s,
+            unclear_s=settings.unclear_s,
             job=job,
         )
         parameters = dict(run.parameters)

@@ -16,14 +16,18 @@ depends_on = None
 SLUG = "~ '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$'"
 
 UPGRADE = (
-    # The restore runbook replaces the marker, so that clients learn that history may have changed.
+    # The restore runbook replaces the marker, so that clients learn that history may have changed. settled: the epoch
+    # whose pending runs are known to be what the store says of them; empty before the first.
     """
     CREATE TABLE store_epoch (
         only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-        marker uuid NOT NULL DEFAULT gen_random_uuid()
+        marker uuid NOT NULL DEFAULT gen_random_uuid(),
+        settled text NOT NULL DEFAULT ''
     )
     """,
     "INSERT INTO store_epoch DEFAULT VALUES",
+    # Jobs that haven't been read since the epoch changed: nothing new is sent to them.
+    "CREATE TABLE unread_jobs (tenant_id uuid NOT NULL, job_id uuid NOT NULL, PRIMARY KEY (tenant_id, job_id))",
     f"""
     CREATE TABLE tenants (
         tenant_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -69,6 +73,7 @@ UPGRADE = (
         reporting text NOT NULL DEFAULT 'AUTO' CHECK (reporting IN ('AUTO', 'WEBHOOK', 'POLLING')),
         webhook_base_url text NOT NULL DEFAULT '',
         ca_certificate_pem text NOT NULL DEFAULT '',
+        private_console boolean NOT NULL DEFAULT false,
         job_folder text NOT NULL DEFAULT '',
         allowed_folders text[] NOT NULL DEFAULT '{{}}',
         allowed_job_kinds text[] NOT NULL DEFAULT '{{}}',
@@ -101,6 +106,7 @@ TABLES = (
     "api_keys",
     "webhook_keys",
     "tenants",
+    "unread_jobs",
     "store_epoch",
 )
 

@@ -47,7 +47,8 @@ UPGRADE = (
     GRANT UPDATE ON tenants, deployments, cicd_jobs, deployment_cicd_mappings, deployment_runs, run_attempts,
         webhook_deliveries TO deployment_worker
     """,
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON cicd_controllers TO deployment_worker",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON cicd_controllers, unread_jobs TO deployment_worker",
+    "GRANT UPDATE (settled) ON store_epoch TO deployment_worker",
     "GRANT INSERT ON deployment_runs, run_attempts, deployment_events, webhook_deliveries TO deployment_worker",
     "GRANT DELETE ON cicd_jobs, deployment_events, webhook_deliveries, request_ids TO deployment_worker",
 )

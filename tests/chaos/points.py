@@ -18,6 +18,7 @@ ELSEWHERE = {
     "actions/explain_run.py",
     "actions/providers.py",
     "actions/read_deployments.py",
+    "actions/rotate_webhook_keys.py",
     "actions/tenants.py",
     "actions/update_deployment.py",
     "workers/retention.py",

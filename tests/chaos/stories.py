@@ -25,6 +25,7 @@ TRIGGER = "/buildWithParameters"
 JOB = "demo.web"
 
 
+_ASKED_AGAIN = "SELECT FROM deployment_runs WHERE last_observed_time > end_time"
 _NOT_TO_SWEEP = "SELECT FROM cicd_jobs WHERE next_sweep_time > now()"
 
 
@@ -124,6 +125,22 @@ async def jenkins_is_slow(w: World) -> list[Told]:
     return [Told(uid)]
 
 
+async def the_store_is_restored(w: World) -> list[Told]:
+    """While a run waits because Jenkins is away: it may have been sent in the store's former life."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    away = RequestFault("GET", f"/job/{JOB}/api/json", status=503)
+    w.jenkins.faults.add(away)
+    uid = await w.run()
+    await w.sql("UPDATE store_epoch SET marker = gen_random_uuid()")
+    await w.until_run(uid, trigger_state="SENDING")
+    w.jenkins.faults.requests.remove(away)
+    await w.until_run(uid, build_number=1)
+    w.jenkins.release(JOB, 1)
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
+
+
 async def jenkins_is_killed(w: World) -> list[Told]:
     w.jenkins.hold(JOB)
     await w.create()
@@ -142,6 +159,7 @@ async def the_build_is_deleted(w: World) -> list[Told]:
     await w.until_run(uid, build_number=1)
     w.jenkins.controller._lose(build_of(w, 1), hard=True)
     await w.until_run(uid, status="FAILED")
+    await w.until("it is asked about again: it is but a presumption", lambda: w.sql(_ASKED_AGAIN))
     return [Told(uid, 1, "FAILED", "BUILD_LOST")]
 
 
@@ -295,6 +313,7 @@ STORIES: tuple[Story, ...] = (
     jenkins_refuses,
     jenkins_is_away,
     jenkins_is_slow,
+    the_store_is_restored,
     jenkins_is_killed,
     the_build_is_deleted,
     the_job_is_made_again,

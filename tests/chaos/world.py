@@ -26,7 +26,7 @@ from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import seed_provider
-from tests.support.api import SECRET_KEY
+from tests.support.api import NOBODY, SECRET_KEY
 
 PREFIX = "DEPLOYMENT_SERVICE_"
 SERVE = ("-m", "deployment_service", "serve")
@@ -181,10 +181,10 @@ async def world(
     settings: Mapping[str, str] | None = None,
     simulator: SimulatorConfig | None = None,
     command: Sequence[str] = SERVE,
-    webhook_base_url: str = "",
+    webhook_base_url: str = NOBODY,
     start: bool = True,
 ) -> AsyncIterator[World]:
-    """A world on a fresh, migrated database. Without ``webhook_base_url`` Jenkins is polled."""
+    """A world on a fresh, migrated database. By default all webhooks are lost."""
     config = simulator or SimulatorConfig(quiet_period_s=0.0, executors=16)
     values = {
         **SHORT,
