@@ -53,10 +53,10 @@ def later(
 
 
 async def prepare(task: JobTask, client: CicdProvider, webhook: JobWebhook) -> WebhookEndpoint:
-    """Say what the job's endpoint is to be, with its URL kept secret if that can be had."""
+    """Say what the job's endpoint is to be, with its URL kept secret if that matters and can be had."""
     job_id = str(task.job_id)
     secret_id = job_xml.secret_id_of(job_id)
-    kept = await client.put_secret(secret_id, webhook.url)
+    kept = not task.private_console and await client.put_secret(secret_id, webhook.url)
     return WebhookEndpoint(job_id, webhook.key_id, webhook.url, secret_id if kept else "")
 
 
@@ -70,12 +70,13 @@ async def rewrite(
     if not task.token_exposed:
         if endpoint.secret_id:
             return Rewritten(endpoint.key_id, False)
-        # Never from secret to public: rather the old key for longer.
-        return later(
-            task.state_age_s,
-            "The account may no longer change the credential that holds the job's webhook URL",
-            longest_s=LONGEST_PAUSE_REFUSED_S,
-        )
+        if not task.private_console:
+            # Never from secret to public: rather the old key for longer.
+            return later(
+                task.state_age_s,
+                "The account may no longer change the credential that holds the job's webhook URL",
+                longest_s=LONGEST_PAUSE_REFUSED_S,
+            )
     if await client.set_webhook(task.full_name, endpoint):
         return Rewritten(endpoint.key_id, not endpoint.secret_id)
     return Rewritten(None, True)

@@ -43,6 +43,7 @@ class ProviderInput:
     job_folder: str = ""
     allowed_folders: tuple[str, ...] = ()
     allowed_job_kinds: tuple[str, ...] = ()
+    private_console: bool = False
 
 
 CHANGEABLE = frozenset(ProviderInput.__dataclass_fields__)

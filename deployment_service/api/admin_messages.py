@@ -71,6 +71,7 @@ def provider_message(provider: Provider, tenant: str) -> pb.Provider:
         job_folder=provider.job_folder,
         allowed_folders=provider.allowed_folders,
         allowed_job_kinds=[f"JOB_KIND_{kind}" for kind in provider.allowed_job_kinds],
+        private_console=provider.private_console,
         create_time=timestamp(provider.create_time),
         update_time=timestamp(provider.update_time),
         etag=etag(provider.provider_id, provider.version),
@@ -93,6 +94,7 @@ def provider_input(message: pb.Provider) -> ProviderInput:
         allowed_job_kinds=tuple(
             pb.JobKind.Name(kind).removeprefix("JOB_KIND_") for kind in message.allowed_job_kinds
         ),
+        private_console=message.private_console,
     )
 
 

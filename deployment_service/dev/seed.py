@@ -46,8 +46,10 @@ class Seed:
             username=jenkins.user,
             api_token=jenkins.token,
             webhook_base_url=webhook_base_url,
+            # Whoever can look at this Jenkins is whoever started it.
+            private_console=True,
         )
-        fields = ("base_url", "username", "api_token", "webhook_base_url")
+        fields = ("base_url", "username", "api_token", "webhook_base_url", "private_console")
         try:
             await self._client.admin.get_provider(self._provider)
         except NotFound:

@@ -24,7 +24,7 @@ _SELECT = """
         m.fixed_parameters,
         j.job_id, j.full_name AS job_full_name, j.state AS job_state, j.state_message AS job_state_message,
         j.correlation AS job_correlation, j.status AS job_status, j.status_build_number AS job_build_number,
-        j.token_exposed AS job_token_exposed,
+        j.token_exposed AND NOT p.private_console AS job_token_exposed,
         current_run.number AS current_run_number, completed_run.number AS last_completed_run_number
     FROM deployments AS d
     JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id

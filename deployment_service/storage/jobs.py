@@ -38,7 +38,8 @@ _TASK = """
         extract(epoch FROM now() - job.update_time)::float8 AS state_age_s,
         tenant.slug AS tenant_slug, owner.job_kind, owner.job_spec, owner.parameters,
         provider.version, provider.base_url, provider.username, provider.api_token_encrypted,
-        provider.ca_certificate_pem, provider.webhook_base_url
+        provider.ca_certificate_pem, provider.webhook_base_url,
+        provider.private_console
     FROM cicd_jobs AS job
     JOIN tenants AS tenant USING (tenant_id)
     JOIN cicd_providers AS provider ON provider.tenant_id = job.tenant_id AND provider.provider_id = job.provider_id
@@ -150,6 +151,7 @@ class JobTask:
     api_token_encrypted: bytes | None = field(repr=False)
     ca_certificate_pem: str = field(repr=False)
     webhook_base_url: str
+    private_console: bool
     definition: JobDefinition | None = field(repr=False)
     """The owner's; None for adopted jobs and those whose owner is deleted."""
     parameters: Mapping[str, str] = field(repr=False)

@@ -25,6 +25,7 @@ class ProviderFields:
     job_folder: str = ""
     allowed_folders: tuple[str, ...] = ()
     allowed_job_kinds: tuple[str, ...] = ()
+    private_console: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ _COLUMNS = tuple(f.name for f in fields(Provider))
 
 _INSERT = """
     INSERT INTO cicd_providers (tenant_id, slug, base_url, display_name, username, api_token_encrypted, reporting,
-        webhook_base_url, ca_certificate_pem, job_folder, allowed_folders, allowed_job_kinds)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        webhook_base_url, ca_certificate_pem, job_folder, allowed_folders, allowed_job_kinds, private_console)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     ON CONFLICT (tenant_id, slug) DO NOTHING
     RETURNING *
 """
@@ -62,7 +63,7 @@ _LOCK_WHOLLY = (
 _UPDATE = """
     UPDATE cicd_providers SET base_url = $3, display_name = $4, username = $5, api_token_encrypted = $6,
         reporting = $7, webhook_base_url = $8, ca_certificate_pem = $9, job_folder = $10, allowed_folders = $11,
-        allowed_job_kinds = $12, version = version + 1, update_time = now()
+        allowed_job_kinds = $12, private_console = $13, version = version + 1, update_time = now()
     WHERE tenant_id = $1 AND provider_id = $2
 """
 _IS_USED = """

@@ -18,9 +18,10 @@ _LOCK = """
 _LOCK_FREE = _LOCK + " SKIP LOCKED"
 
 _READ = """
-    SELECT job_id, full_name, generation, correlation, status, status_generation, status_build_number, status_rank,
-        token_exposed
-    FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2)
+    SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
+        j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed
+    FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
 """
 _WRITE_STATUS = """
     UPDATE cicd_jobs AS j SET status = n.status, status_generation = n.generation,
