@@ -76,7 +76,7 @@ class FakeService(pb_grpc.GatewayServiceServicer):
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ]
         )
         pb_grpc.add_GatewayServiceServicer_to_server(self, self._server)

@@ -143,7 +143,7 @@ async def test_clients_may_ping_every_ten_seconds_without_a_call():
     from deployment_service.api.setup import _OPTIONS
 
     options = dict(_OPTIONS)
-    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 10_000
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] <= 10_000
     assert options["grpc.keepalive_permit_without_calls"] == 1
 
 
