@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from deployment_service.actions import keep_job
 from deployment_service.actions.create_deployment import CreateDeployment
+from deployment_service.actions.job_endpoint import Later
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.port import JobView
 from deployment_service.dev.jenkins import JenkinsSimulator
@@ -157,7 +158,7 @@ async def test_an_overtaken_attempt_cant_write_while_the_next_one_works(
         failure = JobFailure(JobFault.JOB_EXISTS, "too late")
         for outcome in (
             keep_job.Failed(failure),
-            keep_job.Later("too late", 0),
+            Later("too late", 0),
             keep_job.Gone(),
         ):
             assert await keep_job.record(databases.worker, task, outcome) is False

@@ -51,8 +51,9 @@ async def flood(url: str, rate: float, body: bytes) -> Counter[str]:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     counts: Counter[str] = Counter()
+    host, port = parts.hostname or "", parts.port or 80
     connections = [
-        (await loop.create_connection(lambda: Connection(counts), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: Connection(counts), host, port))[1]
         for _ in range(CONNECTIONS)
     ]
     print("flooding", flush=True)
