@@ -186,9 +186,6 @@ async def test_a_replica_trims_by_its_settings(database_url):
         await age(database_url, 3, days=21)
         await age(database_url, 2, days=19)
     async with running_api(database_url, event_retention_days=20.0) as api:
-        assert await kept_by(api.database, tenant) == [1, 2, 3, 4, 5]
-        await age(database_url, 3, days=21)
-        api.service._retention._loop.wake()
         await wait_for_kept(api.database, tenant, [4, 5])
 
 
