@@ -15,6 +15,7 @@ import pytest_asyncio
 from deployment_service.client import DeploymentClient
 from deployment_service.dev.jenkins.faults import NotificationFault
 from deployment_service.dev.jenkins.model import Result
+from deployment_service.dev.options import StackOptions
 from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -31,7 +32,8 @@ EXPECTED = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def quiet_stack() -> AsyncIterator[DevStack]:
     """One for all; its Jenkins sends nothing, so that only what was recorded is told."""
-    async with DevStack(sink=lambda name, line: print(f"{name:>8} | {line}")) as stack:
+    options = StackOptions(service_settings={"READ_INTERVAL_S": "0.5"})
+    async with DevStack(options, sink=lambda name, line: print(f"{name:>8} | {line}")) as stack:
         assert stack.simulator is not None
         stack.simulator.faults.add(NotificationFault(drop=True))
         yield stack
