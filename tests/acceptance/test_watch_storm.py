@@ -18,6 +18,7 @@ from tests.support.waiting import until
 from tests.support.watch_cluster import Cluster, Quota, Writer, cluster, notifying
 from tests.support.watch_records import Record, State, Wanted, problems
 
+pytestmark = pytest.mark.timeout(180)
 TENANTS = ("one", "two")
 SLUGS = [f"web-{n}" for n in range(12)]
 WRITERS = 3  # of each tenant, each with deployments of its own

@@ -22,6 +22,7 @@ from tests.support.waiting import until
 from tests.support.watch_cluster import Cluster, Quota, Writer, cluster, notifying
 from tests.support.watch_records import Record, problems
 
+pytestmark = pytest.mark.timeout(180)
 SLUGS = [f"web-{n}" for n in range(4)]
 STUCK = 20
 FILL = 1500
