@@ -20,6 +20,7 @@ from deployment_service.domain.attribution import (
     Verdict,
     owner_of,
 )
+from deployment_service.domain.definition import RUN_ID_PARAMETER
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.runs import (
     Build,
@@ -191,7 +192,10 @@ class Ledger:
     def _external(
         self, deployment_id: uuid.UUID, job_id: uuid.UUID, build: Build, seen: Observation
     ) -> Run:
-        run = self._new_run(deployment_id, job_id, dict(seen.sighting.parameters or {}))
+        parameters = dict(seen.sighting.parameters or {})
+        if seen.sighting.run_id is not None:
+            parameters[RUN_ID_PARAMETER] = str(seen.sighting.run_id)
+        run = self._new_run(deployment_id, job_id, parameters)
         run = replace(run, build=build, queue_id=seen.sighting.queue_id)
         first = Transition(
             EventType.DEPLOYMENT_STATUS_UPDATE,
@@ -221,9 +225,11 @@ class Ledger:
 
     def _take_over(self, run: Run) -> Run:
         """A run turns out to be a lower build than the one it was tied to, which somebody else started."""
-        stranger = self._new_run(run.deployment_id, run.job_id, dict(run.parameters))
+        repeated = {**run.parameters, RUN_ID_PARAMETER: str(run.run_id)}
+        stranger = self._new_run(run.deployment_id, run.job_id, repeated)
         stranger = replace(
             run,
+            parameters=repeated,
             run_id=stranger.run_id,
             number=stranger.number,
             source=RunSource.EXTERNAL,

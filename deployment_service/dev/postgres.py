@@ -87,6 +87,10 @@ class EmbeddedPostgres:
         """The URL of a database, with the superuser's name and password."""
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    def program(self, name: str) -> Path:
+        """One of the server's own programs: ``pg_dump``, ``pg_restore``."""
+        return self._programs / name
+
     @property
     def pid(self) -> int | None:
         """The server's process id while it runs."""

@@ -16,6 +16,10 @@ _REQUEST = """
     UPDATE deployment_runs SET cancel_request_time = coalesce(cancel_request_time, now()), cancel_sent_time = NULL
     WHERE tenant_id = $1 AND run_id = $2
 """
+_REQUEST_ONCE = """
+    UPDATE deployment_runs SET cancel_request_time = now()
+    WHERE tenant_id = $1 AND run_id = $2 AND cancel_request_time IS NULL RETURNING true
+"""
 _HAS_ENDED = "SELECT end_time IS NOT NULL FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2"
 
 
@@ -30,6 +34,11 @@ async def find(
 async def request(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     """Note the wish on a locked run."""
     await connection.execute(_REQUEST, tenant_id, run_id)
+
+
+async def request_once(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
+    """Note the wish on a locked run, unless there is one already."""
+    return await connection.fetchval(_REQUEST_ONCE, tenant_id, run_id) is not None
 
 
 async def has_ended(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:

@@ -143,6 +143,7 @@ class Controller:
         self, address: ControllerAddress, client: CicdProvider, limits: ControllerLimits
     ) -> None:
         self.key = address.key
+        self.account = address.username
         self.client = client
         self.breaker = Breaker(limits)
         self._bulkhead = asyncio.Semaphore(limits.concurrency)

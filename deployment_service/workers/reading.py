@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from deployment_service.cicd.port import (
     RUN_ID_PARAMETER,
     BuildView,
+    JobBuilds,
     QueueItemView,
     QueueView,
     RunningView,
@@ -144,3 +145,22 @@ def _waits_for_input(build: BuildView) -> tuple[WaitingFor | None, str]:
     if build.waiting_for_input:
         return WaitingFor.INPUT, "An input step of the Pipeline waits for a person."
     return None, ""
+
+
+def own_build(item: Unconfirmed, builds: JobBuilds) -> BuildView | None:
+    """The lowest build that carries the run's id, or that came from its queue item if it can't."""
+    run = item.run
+    mine = [
+        build
+        for build in builds.builds
+        if build.number >= (run.first_build_number or 1)
+        and (
+            run_id_of(build) == run.run_id
+            or (
+                RUN_ID_PARAMETER not in build.parameters
+                and run.queue_id is not None
+                and build.queue_id == run.queue_id
+            )
+        )
+    ]
+    return min(mine, key=lambda build: build.number, default=None)

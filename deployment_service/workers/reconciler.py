@@ -21,7 +21,6 @@ import structlog
 from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
-    RUN_ID_PARAMETER,
     BuildView,
     CancelOutcome,
     CicdProvider,
@@ -42,9 +41,10 @@ from deployment_service.workers.reading import (
     is_items_run,
     is_reused_number,
     observation,
-    run_id_of,
+    own_build,
     sort_out,
 )
+from deployment_service.workers.repeats import Repeats
 
 _log = structlog.get_logger(__name__)
 
@@ -86,6 +86,7 @@ class Reconciler:
         self._find_controller = find_controller
         self._detection = detection
         self._steps = ReconcileSteps(database, committed)
+        self._repeats = Repeats(database, committed)
         self._settings = settings
         self._owner = uuid.uuid4()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -175,7 +176,8 @@ class Reconciler:
         by_provider: dict[tuple[uuid.UUID, uuid.UUID], list[Unconfirmed]] = defaultdict(list)
         for item in runs:
             by_provider[item.job.tenant_id, item.job.provider_id].append(item)
-            self._detection.publish(item.job.provider_name, polled=item.job.polled)
+        for job in (*(item.job for item in runs), *(job for job, _ in jobs)):
+            self._detection.publish(job.provider_name, polled=job.polled)
         by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
         for provider, items in by_provider.items():
             by_controller[await self._find_controller(*provider)] += items
@@ -201,6 +203,7 @@ class Reconciler:
             [(job.tenant_id, observation(job.job_id, build)) for job, build in found.started]
         )
         await self._write_strangers(turn, found.strangers)
+        await self._repeats.stop_ours(items, controller)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
         await self._each(
             found.changed, lambda item: self._ask_about(item, controller, session, restarted)
@@ -299,7 +302,7 @@ class Reconciler:
                     return await client.read_build(name, left.build_number)
                 return _Cancelled() if left.cancelled else _StillQueued()
         builds = await client.list_builds(name, limit=100)
-        return _own_build(item, builds) if builds is not None else None
+        return own_build(item, builds) if builds is not None else None
 
     async def _not_found(self, item: Unconfirmed, session: str, restarted: datetime | None) -> None:
         run = item.run
@@ -376,22 +379,3 @@ class _Cancelled:
 
 class _StillQueued:
     """The item has just left the queue and its build isn't there yet: ask again."""
-
-
-def _own_build(item: Unconfirmed, builds: JobBuilds) -> BuildView | None:
-    """The lowest build that carries the run's id, or that came from its queue item if it can't."""
-    run = item.run
-    mine = [
-        build
-        for build in builds.builds
-        if build.number >= (run.first_build_number or 1)
-        and (
-            run_id_of(build) == run.run_id
-            or (
-                RUN_ID_PARAMETER not in build.parameters
-                and run.queue_id is not None
-                and build.queue_id == run.queue_id
-            )
-        )
-    ]
-    return min(mine, key=lambda build: build.number, default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import uuid
@@ -96,6 +97,35 @@ class World:
             self.deaths += 1
         self.child.env.pop(f"{PREFIX}FAILPOINTS", None)
         await self.start()
+
+    async def restart(self, failpoints: str = "", *, database_url: str = "") -> None:
+        """SIGKILL, and up again, with other failpoints or on another database."""
+        await self.stop()
+        self.child.env.pop(f"{PREFIX}FAILPOINTS", None)
+        if failpoints:
+            self.child.env[f"{PREFIX}FAILPOINTS"] = failpoints
+        if database_url:
+            await self._sql.close()
+            self.child.env[f"{PREFIX}DATABASE_URL"] = self.url = database_url
+            self._sql = await asyncpg.connect(database_url)
+        await self.start()
+
+    @contextlib.asynccontextmanager
+    async def replica(self, failpoints: str = "") -> AsyncIterator[Child]:
+        """One more process on the same database."""
+        env = {
+            **self.child.env,
+            f"{PREFIX}LISTEN": "127.0.0.1:0",
+            f"{PREFIX}FAILPOINTS": failpoints,
+        }
+        child = Child("replica", [sys.executable, *SERVE], env, self._hear)
+        await child.start()
+        try:
+            yield child
+        finally:
+            with contextlib.suppress(ProcessLookupError, TypeError):
+                os.kill(child.pid, signal.SIGCONT)  # type: ignore[arg-type]
+            await child.stop()
 
     async def sql(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         return await self._sql.fetch(statement, *arguments)
@@ -201,7 +231,7 @@ async def world(
         one = World(database_url, jenkins, env, command=command)
         key, one.gateway_key = await _seed(database_url, jenkins.url, webhook_base_url)
         one._sql = await asyncpg.connect(database_url)
-        stack.push_async_callback(one._sql.close)
+        stack.push_async_callback(lambda: one._sql.close())
         stack.push_async_callback(one.stop)
         if start:
             await one.start()
