@@ -92,12 +92,17 @@ async def trace(postgres: EmbeddedPostgres, template: str) -> dict[str, Kill]:
             assert w.deaths == 0
             found[story] = {point: idle.get(point, 0) + 1 for point in w.reached}
 
-    await _each(STORIES, one)
-    for story in STORIES:
-        for point, nth in found[story].items():
-            reached.setdefault(point, Kill(point, story, nth))
     listed = all_points()
-    missing = {p for p in listed - set(reached) if p.rpartition(".")[0] not in NOT_REACHED}
+    wanted = {point for point in listed if point.rpartition(".")[0] not in NOT_REACHED}
+    # Two points lie on the side of a race that a busy machine loses now and then.
+    for _ in range(3):
+        await _each(STORIES, one)
+        for story in STORIES:
+            for point, nth in found[story].items():
+                reached.setdefault(point, Kill(point, story, nth))
+        if wanted <= set(reached):
+            break
+    missing = wanted - set(reached)
     beyond = set(reached) - listed - database_points(elsewhere=True)
     unlisted = {p for p in beyond if not p.startswith("statement.")}
     print(f"{len(listed)} failpoints; {len(STORIES)} stories lead to {len(listed & set(reached))}")
