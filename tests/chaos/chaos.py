@@ -28,6 +28,7 @@ from deployment_service.dev.jenkins import SimulatorConfig
 from deployment_service.dev.options import StackOptions, simulator_config
 from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.workers.detection import Detection
 from tests.chaos.turmoil import Fates, Storm, Turmoil
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.world import SHORT
@@ -69,13 +70,17 @@ class Plan:
 
     @property
     def bound_s(self) -> float:
-        """How long after its end a build must be known: what the settings promise, plus our own outages."""
+        """How long after its end a build must be known: the published bound, which holds while Jenkins and a replica
+        work, and the longest that they may be away here."""
         seconds = {name: float(value) for name, value in self.settings.items()}
-        cycle_s = seconds["READ_INTERVAL_S"] + 3 * seconds["REQUEST_TIMEOUT_S"]
-        turmoil = self.turmoil
+        published = Detection(
+            read_interval_s=seconds["READ_INTERVAL_S"],
+            polling_interval_s=seconds["POLLING_INTERVAL_S"],
+            request_timeout_s=seconds["REQUEST_TIMEOUT_S"],
+        )
         breaker_s, starting_s, restarting_s = 12.0, 5.0, 1.5
-        outages_s = starting_s + restarting_s + turmoil.longest_stall_s
-        return seconds["LEASE_S"] + 2 * cycle_s + breaker_s + outages_s
+        away_s = seconds["LEASE_S"] + breaker_s + starting_s + restarting_s
+        return published.bound_s(polled=False) + away_s + self.turmoil.longest_stall_s
 
 
 @dataclass
