@@ -44,6 +44,7 @@ async def test_a_full_round() -> None:
     assert summary.right, str(summary)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(150)
 async def test_without_the_look_before_a_request_is_repeated_it_fails() -> None:
     """P3: it is this rule that keeps runs from being built twice, and chaos would notice its loss."""
