@@ -5,6 +5,7 @@ reaches a test by itself, the framework logs an error and goes on. (Coroutines n
 threads or finalizers are warnings, and `filterwarnings = error` fails on those.)
 """
 
+import asyncio
 import gc
 import logging
 from collections.abc import Iterator
@@ -22,7 +23,17 @@ class Collector(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(self.format(record))
+        if not _is_cancelled_call(record):
+            self.texts.append(self.format(record))
+
+
+def _is_cancelled_call(record: logging.LogRecord) -> bool:
+    """Whether it is grpc.aio's word that a call was cut off, by its client or by a server that stops.
+
+    It tells that as an unhandled exception if the call's task had not begun or had just ended.
+    """
+    cause = record.exc_info[1] if record.exc_info else None
+    return record.name.startswith("grpc") and isinstance(cause, asyncio.CancelledError)
 
 
 def pytest_collection_finish() -> None:
