@@ -6,8 +6,6 @@ that a build which finishes first stays what it became.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +20,7 @@ from deployment_service.domain.names import RunName
 from deployment_service.domain.runs import TriggerState, end_without_build
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import cancel, events, reports
-from deployment_service.storage.database import AWAY, Connection, Database
-
-_LOOK_EVERY_S = 0.25
+from deployment_service.storage.database import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +113,6 @@ class RunCanceller:
 
     async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
         """Return when the run has ended, or when the time is over."""
-        with self._changes.expect(run_id) as changed, contextlib.suppress(TimeoutError, *AWAY):
-            async with asyncio.timeout(wait_s):
-                while True:
-                    async with self._database.acquire() as connection:
-                        if await cancel.has_ended(connection, tenant_id, run_id):
-                            return
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK_EVERY_S):
-                            await changed.wait()
-                    changed.clear()
+        await self._changes.wait(
+            self._database, run_id, lambda c: cancel.has_ended(c, tenant_id, run_id), wait_s
+        )

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+
+from deployment_service.storage.database import AWAY, Connection, Database
+
+# This replica's workers say when they are done; another replica's are noticed by looking.
+_LOOK_EVERY_S = 0.25
 
 
 class Changes:
@@ -31,3 +36,22 @@ class Changes:
         """Say that a change of the row has been committed."""
         for event in self._waiting.get(row_id, ()):
             event.set()
+
+    async def wait(
+        self,
+        database: Database,
+        row_id: uuid.UUID,
+        done: Callable[[Connection], Awaitable[bool]],
+        wait_s: float,
+    ) -> None:
+        """Return when ``done`` is true of the row, the time is over, or the database is away."""
+        with self.expect(row_id) as changed, contextlib.suppress(TimeoutError, *AWAY):
+            async with asyncio.timeout(wait_s):
+                while True:
+                    async with database.acquire() as connection:
+                        if await done(connection):
+                            return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_EVERY_S):
+                            await changed.wait()
+                    changed.clear()

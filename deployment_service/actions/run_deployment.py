@@ -5,8 +5,6 @@ The call waits a short, bounded time for that; its deadline bounds the wait, nev
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +18,8 @@ from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import deployments, events, intents
-from deployment_service.storage.database import AWAY, Connection, Database
+from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.intents import Runnable
-
-# The dispatcher of this replica says when it is done; another replica's is noticed by looking.
-_LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +109,9 @@ class RunStarter:
 
     async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
         """Return when the run has been triggered or can't be, or when the time is over."""
-        with self._changes.expect(run_id) as changed, contextlib.suppress(TimeoutError, *AWAY):
-            async with asyncio.timeout(wait_s):
-                while True:
-                    async with self._database.acquire() as connection:
-                        if await intents.is_triggered(connection, tenant_id, run_id):
-                            return
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK_EVERY_S):
-                            await changed.wait()
-                    changed.clear()
+        await self._changes.wait(
+            self._database, run_id, lambda c: intents.is_triggered(c, tenant_id, run_id), wait_s
+        )
 
 
 def _check_may_run(name: DeploymentName, runnable: Runnable, *, allow_concurrent: bool) -> None:
