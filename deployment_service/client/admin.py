@@ -1,4 +1,4 @@
-"""The calls of ``AdminService``: tenants, providers, API keys."""
+"""The calls of ``AdminService``: tenants, their webhook keys, providers, API keys."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ class AdminCalls:
         """Delete a tenant that has neither deployments nor providers."""
         request = pb.DeleteTenantRequest(name=self._names.tenant(tenant), etag=etag)
         await self._caller.call(self._stub.DeleteTenant, request, repeatable=False)
+
+    async def rotate_webhook_secret(
+        self, tenant: str | None = None, *, request_id: str | None = None
+    ) -> pb.RotateWebhookSecretResponse:
+        """Add a key for webhooks and rewrite the endpoints that are ours; the old keys stay valid.
+
+        Called again with the same ``request_id`` it tells how far the rewriting has come.
+        """
+        request = pb.RotateWebhookSecretRequest(
+            tenant=self._names.tenant(tenant), request_id=request_id or str(uuid.uuid4())
+        )
+        return await self._caller.call(self._stub.RotateWebhookSecret, request)
+
+    async def retire_webhook_key(
+        self, key_id: str, *, tenant: str | None = None, force: bool = False
+    ) -> pb.WebhookKeyInfo:
+        """Retire a key for webhooks that no job uses any more (``force``: although one does)."""
+        request = pb.RetireWebhookKeyRequest(
+            tenant=self._names.tenant(tenant), key_id=key_id, force=force
+        )
+        return (await self._caller.call(self._stub.RetireWebhookKey, request)).key
 
     async def create_provider(
         self,

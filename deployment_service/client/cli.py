@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from deployment_service.client import cli_admin, cli_deployments, cli_watch, cli_webhook
+from deployment_service.client import cli_admin, cli_deployments, cli_runs, cli_watch, cli_webhook
 from deployment_service.client.cli_settings import (
     API_KEY,
     TARGET,
@@ -36,8 +36,10 @@ app = typer.Typer(
     "4 not in this state, 5 service away, 6 run not finished in time.",
 )
 app.add_typer(cli_deployments.app, name="deployments")
-app.command("run")(cli_deployments.run)
-app.command("runs")(cli_deployments.runs)
+app.command("run")(cli_runs.run)
+app.command("runs")(cli_runs.runs)
+app.command("cancel")(cli_runs.cancel)
+app.command("explain")(cli_runs.explain)
 app.command("events")(cli_watch.events)
 app.command("watch")(cli_watch.watch)
 app.add_typer(cli_webhook.app, name="webhook")

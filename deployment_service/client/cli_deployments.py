@@ -1,30 +1,21 @@
-"""deployctl deployments …, run, runs."""
+"""deployctl deployments …"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from deployment_service.client import cli_output as out
-from deployment_service.client.cli_settings import RUN_FAILED, CliError, of, pairs
+from deployment_service.client.cli_settings import CliError, Param, Statuses, of, pairs, statuses
 from deployment_service.client.client import DeploymentClient
-from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 app = typer.Typer(no_args_is_help=True, help="List, create, show and delete deployments.")
 
 Name = Annotated[str, typer.Argument(help="The deployment: `web`, or its full name.")]
-Param = Annotated[
-    list[str] | None,
-    typer.Option("--param", "-p", metavar="KEY=VALUE", help="A parameter; may be repeated."),
-]
-Statuses = Annotated[
-    list[str] | None,
-    typer.Option("--status", help="Only this status: running, failed …; may be repeated."),
-]
 
 
 @app.command("list")
@@ -38,10 +29,10 @@ def list_deployments(
 ) -> None:
     """List deployments."""
     settings = of(context)
-    statuses, labels = _statuses(status), pairs(label or (), "--label")
+    wanted, labels = statuses(status or ()), pairs(label or (), "--label")
 
     async def work(client: DeploymentClient) -> list[pb.Deployment]:
-        found = client.deployments(statuses=statuses, labels=labels, provider=provider)
+        found = client.deployments(statuses=wanted, labels=labels, provider=provider)
         return [one async for one in found]
 
     deployments = settings.run(work)
@@ -177,107 +168,6 @@ def delete_deployment(
         out.console().print(f"Deleted {name}.")
 
 
-def run(
-    context: typer.Context,
-    name: Name,
-    param: Param = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for its end; exit code 1 if it fails.")
-    ] = False,
-    wait_timeout: Annotated[
-        float | None, typer.Option(min=0.1, help="With --wait: at most so many seconds.")
-    ] = None,
-    allow_concurrent: Annotated[
-        bool, typer.Option("--allow-concurrent", help="Even while another run is active.")
-    ] = False,
-    request_id: Annotated[
-        str | None, typer.Option(help="A UUID: repeating the command with it runs nothing twice.")
-    ] = None,
-) -> None:
-    """Run a deployment."""
-    settings = of(context)
-    parameters = pairs(param or (), "--param")
-
-    async def work(client: DeploymentClient) -> pb.Run:
-        answer = await client.run_deployment(
-            name,
-            parameters=parameters,
-            allow_concurrent=allow_concurrent,
-            request_id=request_id,
-        )
-        if not wait:
-            return answer.run
-        if not settings.as_json:
-            out.console().print(f"Run {out.last(answer.run.name)} of {name}: waiting for its end …")
-        return await client.wait_for_run(
-            answer.run.name, timeout_s=wait_timeout, resume_token=answer.resume_token
-        )
-
-    done = settings.run(work)
-    if settings.as_json:
-        out.json_line(done)
-    else:
-        out.console().print(_run_line(done))
-    if done.status in FINAL and done.status != pb.DEPLOYMENT_STATUS_COMPLETED:
-        raise typer.Exit(RUN_FAILED)
-
-
-def runs(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The deployment; all, if not given.")] = "-",
-    status: Statuses = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
-) -> None:
-    """List runs, newest first."""
-    settings = of(context)
-    statuses = _statuses(status)
-    page = settings.run(lambda client: client.list_runs(name, statuses=statuses, page_size=limit))
-    if settings.as_json:
-        for one in page.runs:
-            out.json_line(one)
-        return
-    out.table(
-        ("RUN", "STATUS", "BUILD", "STARTED", "TOOK", "WHY"),
-        (
-            (
-                one.name.partition("/deployments/")[2],
-                out.status_text(one.status),
-                str(one.build_number or ""),
-                out.local_time(one.start_time),
-                out.duration(one.start_time, one.end_time),
-                one.failure_message or out.cause_word(one.failure_cause) or one.waiting_reason,
-            )
-            for one in page.runs
-        ),
-        "There are no runs (that match).",
-    )
-
-
-def _run_line(run: pb.Run) -> Text:
-    line = Text(f"{run.name.partition('/deployments/')[2]}: ")
-    line.append_text(out.status_text(run.status))
-    if run.build_number:
-        line.append(f", build {run.build_number} {run.build_url}")
-    for detail in (run.failure_message or out.cause_word(run.failure_cause), run.waiting_reason):
-        if detail:
-            line.append(f"\n{detail}")
-    return line
-
-
 def _job_state(job: pb.CicdJob) -> str:
     word = pb.CicdJobState.Name(job.state).removeprefix("CICD_JOB_STATE_").lower()
     return f"{word}: {job.state_message}" if job.state_message else word
-
-
-def _statuses(words: list[str] | None) -> list[pb.DeploymentStatus]:
-    statuses = []
-    for word in words or ():
-        try:
-            value = pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{word.upper()}")
-            statuses.append(cast("pb.DeploymentStatus", value))
-        except ValueError:
-            known = ", ".join(out.STYLES)
-            raise CliError(
-                f"--status {word}: there is no such status; it is one of {known}."
-            ) from None
-    return statuses

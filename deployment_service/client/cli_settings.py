@@ -7,10 +7,11 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar, cast
 
 import typer
 
+from deployment_service.client.cli_output import STYLES
 from deployment_service.client.client import DeploymentClient
 from deployment_service.client.errors import (
     Aborted,
@@ -25,6 +26,7 @@ from deployment_service.client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from deployment_service.v1 import deployment_service_pb2 as pb
 
 TARGET = "DEPLOYMENT_SERVICE_TARGET"
 API_KEY = "DEPLOYMENT_API_KEY"
@@ -34,6 +36,15 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 RUN_FAILED = 1
 
 T = TypeVar("T")
+
+Param = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="KEY=VALUE", help="A parameter; may be repeated."),
+]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option("--status", help="Only this status: running, failed …; may be repeated."),
+]
 
 
 class CliError(Exception):
@@ -124,6 +135,21 @@ def pairs(texts: Iterable[str], option: str) -> dict[str, str]:
         if not equals or not key:
             raise CliError(f"{option} takes KEY=value, not {text!r}.")
         result[key] = value
+    return result
+
+
+def statuses(words: Iterable[str]) -> list[pb.DeploymentStatus]:
+    """Read ``--status`` options."""
+    result = []
+    for word in words:
+        try:
+            value = pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{word.upper()}")
+            result.append(cast("pb.DeploymentStatus", value))
+        except ValueError:
+            known = ", ".join(STYLES)
+            raise CliError(
+                f"--status {word}: there is no such status; it is one of {known}."
+            ) from None
     return result
 
 

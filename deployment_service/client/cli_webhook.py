@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deployment_service.client import cli_output as out
 from deployment_service.client import webhook_signatures
 from deployment_service.client.cli_settings import CliError, of
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -55,6 +56,66 @@ def send_test(
     if answer.get("verdict") != "TESTED":
         raise CliError(f"The gateway refused it: {answer.get('detail') or answer}")
     typer.echo(f"It works: reports of this job reach {answer['deployment']}.")
+
+
+@app.command("rotate")
+def rotate(
+    context: typer.Context,
+    progress_of: Annotated[
+        str, typer.Option("--progress-of", help="Make no key: tell how far this rotation has come.")
+    ] = "",
+) -> None:
+    """Make a new key for the tenant's webhooks and rewrite our jobs' endpoints (admin).
+
+    The old keys stay valid until deployctl webhook retire.
+    """
+    settings = of(context)
+    request_id = progress_of or str(uuid.uuid4())
+    made = settings.run(lambda client: client.admin.rotate_webhook_secret(request_id=request_id))
+    if settings.as_json:
+        out.json_line(made)
+        return
+    say = out.console().print
+    say(f"The newest key is {made.key_id}.")
+    if made.rewriting_jobs:
+        say(f"Still to be rewritten: {', '.join(made.rewriting_jobs)}")
+        say(f"How far it is: deployctl webhook rotate --progress-of {request_id}")
+    if made.other_jobs:
+        say(
+            "These jobs aren't ours to write to: give each its new URL or secret. They are secrets."
+        )
+        for job in made.other_jobs:
+            say(f"  {job.job}  {job.webhook_url}  {job.signing_secret}")
+    out.table(
+        ("KEY", "MADE", "LAST SEEN", "JOBS USING IT"),
+        (
+            (
+                key.key_id,
+                out.local_time(key.create_time),
+                out.local_time(key.last_seen_time) or "never",
+                str(key.jobs_in_use),
+            )
+            for key in made.keys
+        ),
+        "",
+    )
+
+
+@app.command("retire")
+def retire(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="The key: `k1`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Although jobs use it: their reports will be refused.")
+    ] = False,
+) -> None:
+    """Retire a key for webhooks: within about a minute no gateway accepts it (admin)."""
+    settings = of(context)
+    key = settings.run(lambda client: client.admin.retire_webhook_key(key_id, force=force))
+    if settings.as_json:
+        out.json_line(key)
+    else:
+        out.console().print(f"Retired {key.key_id}.")
 
 
 def _job(context: typer.Context, name: str) -> pb.CicdJob:

@@ -218,6 +218,18 @@ class DeploymentClient:
         request = pb.GetRunRequest(name=self.names.run(name))
         return (await self._caller.call(self._stub.GetRun, request)).run
 
+    async def cancel_run(self, name: str, *, request_id: str | None = None) -> pb.CancelRunResponse:
+        """Cancel a run. It ends as Jenkins says: a build that was faster stays COMPLETED."""
+        request = pb.CancelRunRequest(
+            name=self.names.run(name), request_id=request_id or new_request_id()
+        )
+        return await self._caller.call(self._stub.CancelRun, request)
+
+    async def explain_run(self, name: str) -> pb.ExplainRunResponse:
+        """Return how a run came to be what it is: its attempts, reports and events."""
+        request = pb.ExplainRunRequest(name=self.names.run(name))
+        return await self._caller.call(self._stub.ExplainRun, request)
+
     async def list_runs(
         self,
         deployment: str = "-",

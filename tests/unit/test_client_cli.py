@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -59,6 +60,23 @@ async def deployctl(service: ScriptedService | None, *arguments: str, **env: str
     )
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+def at(seconds: int) -> Timestamp:
+    return Timestamp(seconds=1_800_000_000 + seconds)
+
+
+def event(
+    sequence: int, old: pb.DeploymentStatus, status: pb.DeploymentStatus, message: str
+) -> pb.DeploymentEvent:
+    return pb.DeploymentEvent(
+        sequence=sequence,
+        type=pb.DeploymentEvent.DEPLOYMENT_STATUS_UPDATE,
+        old_status=old,
+        status=status,
+        message=message,
+        create_time=at(sequence),
+    )
 
 
 async def test_list_shows_a_line_for_each(service):
@@ -125,6 +143,66 @@ async def test_a_run_that_takes_too_long_goes_on(service):
     assert "It goes on: deployctl runs web" in ended.err
 
 
+@pytest.mark.parametrize("named", ["web", "web/1", "tenants/demo/deployments/web/runs/1"])
+async def test_cancel_takes_a_run_or_the_current_one_of_a_deployment(service, named):
+    web = pb.Deployment(name="tenants/demo/deployments/web", current_run=run().name)
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=web))
+    service.will("CancelRun", pb.CancelRunResponse(run=run(waiting_reason="Being stopped.")))
+    ended = await deployctl(service, "cancel", named)
+    assert (ended.code, ended.err) == (0, "")
+    assert "web/runs/1: pending" in ended.out
+    assert "Being stopped." in ended.out
+    (request,) = service.requests["CancelRun"]
+    assert request.name == run().name
+    assert request.request_id
+
+
+async def test_cancel_of_what_never_ran_says_so(service):
+    web = pb.Deployment(name="tenants/demo/deployments/web")
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=web))
+    ended = await deployctl(service, "cancel", "web", "--wait")
+    assert (ended.code, ended.out) == (4, "")
+    assert "web hasn't been run yet" in ended.err
+
+
+async def test_explain_tells_everything_in_the_order_it_happened(service):
+    trail = pb.ExplainRunResponse(
+        run=run(status=FAILED, failure_message="It broke."),
+        attempts=[
+            pb.RunAttempt(
+                attempt=1, outcome="ACCEPTED", http_status=201, queue_id=38, claim_time=at(2)
+            )
+        ],
+        reports=[
+            pb.RunReport(
+                receive_time=at(3),
+                source="NOTIFICATION_PLUGIN",
+                phase="FINALIZED",
+                status="FAILURE",
+                build_number=7,
+                verdict="APPLIED",
+            )
+        ],
+        events=[
+            event(
+                1, pb.DEPLOYMENT_STATUS_PENDING, pb.DEPLOYMENT_STATUS_PENDING, "Somebody ran it."
+            ),
+            event(4, pb.DEPLOYMENT_STATUS_RUNNING, FAILED, "It broke."),
+        ],
+    )
+    service.will("ExplainRun", trail)
+    ended = await deployctl(service, "explain", "web/1")
+    assert (ended.code, ended.err) == (0, "")
+    first, *lines = [line for line in ended.out.splitlines() if line != "It broke."]
+    assert first == "web/runs/1: failed"
+    assert [" ".join(line.split()[2:]) for line in lines[1:]] == [
+        "event 1 status update Somebody ran it.",
+        "attempt 1 ACCEPTED 201, queue item 38",
+        "report of notification_plugin build 7: FINALIZED FAILURE → APPLIED",
+        "event 4 status update running → failed It broke.",
+    ]
+
+
 async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service):
     stream = Stream()
     moved: dict[str, Any] = {
@@ -163,6 +241,31 @@ async def test_a_new_key_is_alone_on_stdout(service):
     assert (ended.code, ended.out) == (0, "s3cret\n")
     (request,) = service.requests["CreateApiKey"]
     assert (request.api_key.role, request.api_key.tenant) == (admin_pb.ROLE_VIEWER, "tenants/demo")
+
+
+async def test_rotate_tells_what_is_left_to_do(service):
+    answer = admin_pb.RotateWebhookSecretResponse(
+        key_id="k2",
+        rewriting_jobs=["shop/web"],
+        other_jobs=[admin_pb.WebhookJob(job="old/api", webhook_url="http://gateway/x")],
+        keys=[admin_pb.WebhookKeyInfo(key_id=key, jobs_in_use=2) for key in ("k2", "k1")],
+    )
+    service.will("RotateWebhookSecret", answer)
+    ended = await deployctl(service, "webhook", "rotate", "--progress-of", "its-request-id")
+    assert (ended.code, ended.err) == (0, "")
+    for word in ("shop/web", "--progress-of its-request-id", "old/api  http://gateway/x", "k1"):
+        assert word in ended.out
+    (request,) = service.requests["RotateWebhookSecret"]
+    assert (request.tenant, request.request_id) == ("tenants/demo", "its-request-id")
+
+
+async def test_retire_forces_only_if_told_to(service):
+    gone = admin_pb.RetireWebhookKeyResponse(key=admin_pb.WebhookKeyInfo(key_id="k1"))
+    service.will("RetireWebhookKey", gone)
+    for force in ([], ["--force"]):
+        ended = await deployctl(service, "webhook", "retire", "k1", *force)
+        assert (ended.code, ended.out) == (0, "Retired k1.\n")
+    assert [request.force for request in service.requests["RetireWebhookKey"]] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,194 @@
+"""deployctl run, runs, cancel, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.text import Text
+
+from deployment_service.client import cli_output as out
+from deployment_service.client.cli_settings import (
+    RUN_FAILED,
+    CliError,
+    Param,
+    Settings,
+    Statuses,
+    of,
+    pairs,
+    statuses,
+)
+from deployment_service.client.client import DeploymentClient
+from deployment_service.client.waiting import FINAL
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+RunName = Annotated[
+    str, typer.Argument(help="The run: `web/7`; or its deployment, for the current one: `web`.")
+]
+
+
+def run(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The deployment: `web`.")],
+    param: Param = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its end; exit code 1 if it fails.")
+    ] = False,
+    wait_timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="With --wait: at most so many seconds.")
+    ] = None,
+    allow_concurrent: Annotated[
+        bool, typer.Option("--allow-concurrent", help="Even while another run is active.")
+    ] = False,
+    request_id: Annotated[
+        str | None, typer.Option(help="A UUID: repeating the command with it runs nothing twice.")
+    ] = None,
+) -> None:
+    """Run a deployment."""
+    settings = of(context)
+    parameters = pairs(param or (), "--param")
+
+    async def work(client: DeploymentClient) -> pb.Run:
+        answer = await client.run_deployment(
+            name,
+            parameters=parameters,
+            allow_concurrent=allow_concurrent,
+            request_id=request_id,
+        )
+        if not wait:
+            return answer.run
+        if not settings.as_json:
+            out.console().print(f"Run {out.last(answer.run.name)} of {name}: waiting for its end …")
+        return await client.wait_for_run(
+            answer.run.name, timeout_s=wait_timeout, resume_token=answer.resume_token
+        )
+
+    done = settings.run(work)
+    _show(settings, done)
+    if done.status in FINAL and done.status != pb.DEPLOYMENT_STATUS_COMPLETED:
+        raise typer.Exit(RUN_FAILED)
+
+
+def runs(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The deployment; all, if not given.")] = "-",
+    status: Statuses = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
+) -> None:
+    """List runs, newest first."""
+    settings = of(context)
+    wanted = statuses(status or ())
+    page = settings.run(lambda client: client.list_runs(name, statuses=wanted, page_size=limit))
+    if settings.as_json:
+        for one in page.runs:
+            out.json_line(one)
+        return
+    out.table(
+        ("RUN", "STATUS", "BUILD", "STARTED", "TOOK", "WHY"),
+        (
+            (
+                one.name.partition("/deployments/")[2],
+                out.status_text(one.status),
+                str(one.build_number or ""),
+                out.local_time(one.start_time),
+                out.duration(one.start_time, one.end_time),
+                one.failure_message or out.cause_word(one.failure_cause) or one.waiting_reason,
+            )
+            for one in page.runs
+        ),
+        "There are no runs (that match).",
+    )
+
+
+def cancel(
+    context: typer.Context,
+    name: RunName,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
+    wait_timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="With --wait: at most so many seconds.")
+    ] = None,
+) -> None:
+    """Cancel a run: it leaves Jenkins' queue, or its build is stopped."""
+    settings = of(context)
+
+    async def work(client: DeploymentClient) -> pb.Run:
+        answer = await client.cancel_run(await _run_name(client, name))
+        if not wait:
+            return answer.run
+        return await client.wait_for_run(
+            answer.run.name, timeout_s=wait_timeout, resume_token=answer.resume_token
+        )
+
+    _show(settings, settings.run(work))
+
+
+def explain(context: typer.Context, name: RunName) -> None:
+    """Show how a run came to be what it is: tries to trigger it, reports about its build, events."""
+    settings = of(context)
+
+    async def work(client: DeploymentClient) -> pb.ExplainRunResponse:
+        return await client.explain_run(await _run_name(client, name))
+
+    trail = settings.run(work)
+    if settings.as_json:
+        out.json_line(trail)
+        return
+    _show(settings, trail.run)
+    rows = sorted(_steps(trail), key=lambda step: (step[0].seconds, step[0].nanos))
+    out.table(
+        ("TIME", "WHAT", "", "MORE"),
+        ((out.local_time(time), what, brief, more) for time, what, brief, more in rows),
+        "Its attempts, reports and events are past retention.",
+    )
+
+
+def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, str]]:
+    """Time, what it was, in short, and in words."""
+    for one in trail.attempts:
+        status = f" {one.http_status}" if one.http_status else ""
+        item = f", queue item {one.queue_id}" if one.queue_id else ""
+        brief = f"{one.outcome or 'no outcome'}{status}{item}"
+        yield one.claim_time, f"attempt {one.attempt}", brief, one.message
+    for report in trail.reports:
+        came = " ".join(filter(None, (report.phase, report.status)))
+        brief = f"build {report.build_number}: {came} → {report.verdict}"
+        yield report.receive_time, f"report of {report.source.lower()}", brief, report.message
+    for event in trail.events:
+        kind = pb.DeploymentEvent.Type.Name(event.type).removeprefix("DEPLOYMENT_").lower()
+        change = f"{out.status_word(event.old_status)} → {out.status_word(event.status)}"
+        brief = change if event.old_status != event.status else ""
+        yield (
+            event.create_time,
+            f"event {event.sequence}",
+            kind.replace("_", " "),
+            (f"{brief}  {event.message}".strip()),
+        )
+
+
+async def _run_name(client: DeploymentClient, name: str) -> str:
+    if "/runs/" in name or ("/" in name and not name.startswith("tenants/")):
+        return name
+    current = (await client.get_deployment(name)).current_run
+    if not current:
+        raise CliError(f"{name} hasn't been run yet.", 4)
+    return current
+
+
+def _show(settings: Settings, run: pb.Run) -> None:
+    if settings.as_json:
+        out.json_line(run)
+    else:
+        out.console().print(_run_line(run))
+
+
+def _run_line(run: pb.Run) -> Text:
+    line = Text(f"{run.name.partition('/deployments/')[2]}: ")
+    line.append_text(out.status_text(run.status))
+    if run.build_number:
+        line.append(f", build {run.build_number} {run.build_url}")
+    for detail in (run.failure_message or out.cause_word(run.failure_cause), run.waiting_reason):
+        if detail:
+            line.append(f"\n{detail}")
+    return line
