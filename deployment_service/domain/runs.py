@@ -234,7 +234,7 @@ def _end(
         failure_message=message,
         end_time=run.end_time or now,
     )
-    if status is run.status:
+    if (status, cause) == (run.status, run.failure_cause):
         return ended, []
     return ended, [
         Transition(

@@ -9,8 +9,8 @@ A run is *right* if all of this holds:
 * it has none, but Jenkins had queued it: FAILED with BUILD_LOST or TRIGGER_OUTCOME_UNKNOWN;
 * it has none and was never queued: TRIGGER_OUTCOME_UNKNOWN, and only if a number of its job is unaccounted
   for in Jenkins (a build that a kill took, or forgotten items), else it should have been sent again;
-* its events lead from PENDING to that status; from an end they only move by a correction, and there is one
-  RUN_START if Jenkins has taken it, and a RUN_FAILURE exactly if no build of it was ever seen.
+* its events lead from PENDING to that status and cause; from an end they only move by a correction, and there
+  is one RUN_START if Jenkins has taken it, and a RUN_FAILURE if it ended before a build of it was ever seen.
 """
 
 from __future__ import annotations
@@ -130,11 +130,12 @@ def _wrong_history(events: Sequence[Row], row: Row) -> str:
         if told in FINAL and event["status"] != told and not event["correction"]:
             return f"from {told} it went to {event['status']} without a correction"
         told = event["status"]
-    if told != row["status"]:
-        return f"its events end with {told}"
+    if (told, events[-1]["failure_cause"]) != (row["status"], row["failure_cause"]):
+        return f"its events end with {told} {events[-1]['failure_cause']}"
     kinds = [event["type"] for event in events]
     seen = row["build_number"] is not None
     started, failed = (kinds.count(f"DEPLOYMENT_RUN_{kind}") for kind in ("START", "FAILURE"))
-    if started > 1 or (seen and started == 0) or failed != (not seen):
+    seen_too_late = seen and failed == 1 and any(event["correction"] for event in events)
+    if started > 1 or (seen and started == 0) or failed != (not seen or seen_too_late):
         return f"events {kinds}"
     return ""

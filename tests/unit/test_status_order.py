@@ -16,6 +16,7 @@ from deployment_service.domain.runs import (
     Claim,
     Run,
     RunSource,
+    Transition,
     TriggerState,
     current_run,
     end_without_build,
@@ -64,13 +65,11 @@ def a_run(
     return Run(UUID(int=number), UUID(int=99), number, UUID(int=98), source, state, build=build)
 
 
-def told(run: Run, heard: list[Claim], policy: UnstablePolicy) -> tuple[Run, list[str]]:
+def told(run: Run, heard: list[Claim], policy: UnstablePolicy) -> tuple[Run, list[Transition]]:
     history = []
     for claim in heard:
         run, transitions = observe(run, claim, policy, NOW)
-        for transition in transitions:
-            assert transition.old_status != transition.status
-            history.append(f"{transition.old_status}>{transition.status}")
+        history += transitions
     return run, history
 
 
@@ -99,14 +98,15 @@ def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> No
 
 @given(st.lists(claims, max_size=6), sources, policies)
 def test_the_history_leads_to_the_status(heard, source, policy) -> None:
-    """P8: each transition starts where the one before ended, and the last one is what is stored."""
+    """P8: each transition starts where the one before ended and tells news; the last one is what is stored."""
     run, history = told(a_run(source), heard, policy)
-    at = "PENDING"
+    at: tuple[DeploymentStatus, FailureCause | None] = (DeploymentStatus.PENDING, None)
     for step in history:
-        before, _, after = step.partition(">")
-        assert before == at
-        at = after
-    assert at == run.status
+        assert step.old_status == at[0]
+        assert (step.status, step.failure_cause) != at
+        assert step.correction == at[0].final
+        at = (step.status, step.failure_cause)
+    assert at == (run.status, run.failure_cause)
 
 
 @given(st.sampled_from(EVERYTHING), st.text(max_size=12))

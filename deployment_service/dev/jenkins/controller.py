@@ -218,16 +218,23 @@ class Controller:
         await _until_ended(dying)
 
     def _lose(self, build: Build, *, hard: bool) -> None:
-        """A freestyle build dies with the controller, and nobody is told."""
+        """A freestyle build dies with the controller, and nobody is told.
+
+        A result that was final stays, and what was FINALIZED is on disk: only the telling is cut off.
+        """
         if build.task is not None:
             build.task.cancel()
         self._running.discard(build)
         self.executors.release(build)
-        build.building = build.in_progress = build.on_executor = False
+        build.on_executor = False
+        if not build.in_progress:
+            return
+        was_building = build.building
+        build.building = build.in_progress = False
         build.duration_ms = max(1, self.clock.now_ms() - build.timestamp_ms)
         if hard:
             build.job.builds.pop(build.number, None)
-        else:
+        elif was_building:
             build.worsen(Result.ABORTED)
             build.console.line("Finished: ABORTED")
         self.ledger.build_ended(build, self.clock.now(), lost=hard)
