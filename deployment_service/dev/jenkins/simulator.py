@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +46,7 @@ class JenkinsSimulator:
         self.requests = RequestLog()
         self._app = Application(self.controller, self.requests, ControlApi(self))
         self._runner: web.ServerRunner | None = None
+        self._listener: socket.socket
         self._port = self.config.port
 
     # --- life
@@ -95,9 +97,9 @@ class JenkinsSimulator:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.config.host, self._port, reuse_address=True)
-        await site.start()
-        self._port = int(self._runner.addresses[0][1])
+        self._listener = socket.create_server((self.config.host, self._port))
+        await web.SockSite(self._runner, self._listener).start()
+        self._port = int(self._listener.getsockname()[1])
         template = self.config.root_url
         self.controller.root_url = (
             None if template is None else template.format(host=self.config.host, port=self._port)
@@ -106,6 +108,10 @@ class JenkinsSimulator:
     async def _stop_listening(self) -> None:
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            # CPython 3.11 forgets a connection whose server is closed right after accepting it, so: stop accepting,
+            # and let what was accepted reach the server.
+            asyncio.get_running_loop().remove_reader(self._listener)
+            await asyncio.sleep(0)
             await runner.cleanup()
 
     # --- where and who
