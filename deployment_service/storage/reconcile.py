@@ -17,13 +17,14 @@ _ENROL = """
     INSERT INTO cicd_controllers (controller_key) SELECT DISTINCT controller_key FROM cicd_providers
     ON CONFLICT DO NOTHING
 """
-# A poke makes a controller due at once.
+# A poke makes a controller due at once; but whoever pokes without end (a printed token allows that) has Jenkins
+# read twice a second at most.
 _CLAIM = """
     UPDATE cicd_controllers AS c SET lease_owner = $1, lease_until = now() + $2::interval
     FROM (
         SELECT controller_key FROM cicd_controllers AS k
         WHERE (lease_until IS NULL OR lease_until < now())
-            AND (next_cycle_time <= now() OR EXISTS (
+            AND (next_cycle_time <= now() OR next_poked_cycle_time <= now() AND EXISTS (
                 SELECT FROM cicd_jobs AS j JOIN cicd_providers AS p
                     ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
                 WHERE j.poke_time IS NOT NULL AND p.controller_key = k.controller_key))
@@ -41,6 +42,7 @@ _GIVE_BACK_ALL = (
 )
 _END_CYCLE = """
     UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
+        next_poked_cycle_time = now() + interval '0.5 s',
         session = CASE WHEN $4 = '' THEN session ELSE $4 END,
         session_time = CASE WHEN $4 IN ('', session) OR session = '' THEN session_time ELSE now() END
     WHERE controller_key = $1 AND lease_owner = $2

@@ -93,6 +93,7 @@ UPGRADE = (
         lease_owner uuid,
         lease_until timestamptz,
         next_cycle_time timestamptz NOT NULL DEFAULT now(),
+        next_poked_cycle_time timestamptz NOT NULL DEFAULT now(),
         session text NOT NULL DEFAULT '',
         session_time timestamptz,
         CHECK ((lease_owner IS NULL) = (lease_until IS NULL))

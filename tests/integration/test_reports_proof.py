@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest_asyncio
 from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.reports import Proof
+from deployment_service.workers.reconciler import ReconcilerSettings
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import jobs_of, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
@@ -20,10 +22,15 @@ TABLES = ("cicd_jobs", "deployments", "deployment_runs", "deployment_events", "w
 
 
 @pytest_asyncio.fixture
-async def runs(databases: Databases) -> AsyncIterator[Runs]:
+async def jenkins() -> AsyncIterator[JenkinsSimulator]:
+    async with JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture
+async def runs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Runs]:
     """A deployment `web` whose job is there; nothing triggers or reads."""
     async with (
-        JenkinsSimulator(SimulatorConfig(quiet_period_s=0.0)) as jenkins,
         jobs_of(databases, jenkins.url) as jobs,
         runs_of(jobs, dispatch=False, reconcile=False) as process,
     ):
@@ -98,6 +105,26 @@ async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, wo
         assert row["status"] == "STARTED"
     assert await runs.history() == history
     assert (await runs.deployment())["status"] == "RUNNING"
+
+
+async def test_who_knows_an_exposed_token_cant_have_jenkins_read_without_end(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P6"""
+    job = await job_of(runs)
+    await set_exposed(runs, True)
+    seldom = ReconcilerSettings(read_interval_s=60.0, polling_interval_s=60.0)
+    forged = plugin(job, 1, "FINALIZED", "SUCCESS", proof=Proof.TOKEN)
+    loop, before = asyncio.get_running_loop(), len(jenkins.requests.entries)
+    async with runs_of(runs.jobs, dispatch=False, reconciler_settings=seldom) as reading:
+        begun, told = loop.time(), 0
+        while loop.time() < begun + 2.2:
+            await reading.tell(forged)
+            told += 1
+    asked = [e.path for e in jenkins.requests.entries[before:] if e.path.startswith("/job/")]
+    assert told > 20
+    # Once at the start, and then once each half second.
+    assert 2 <= len(asked) <= 6, asked
 
 
 async def test_an_end_from_an_exposed_token_is_not_kept_for_later(runs: Runs) -> None:
