@@ -39,6 +39,8 @@ _SETTINGS = (
     "shared_preload_libraries=pg_stat_statements",
     "log_line_prefix=%m [%p] %d ",
 )
+_RAM_DISK = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
 # Survives the death of the server, not of the machine.
 _NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
@@ -51,7 +53,8 @@ class EmbeddedPostgres:
     """A PostgreSQL server on a free port of 127.0.0.1, which lives as long as ``async with`` or this process.
 
     Without ``data_dir`` the data is temporary. ``durable=False`` trades safety against power cuts
-    for speed: for tests. Enter from the main thread (see ``leash``).
+    for speed, for tests: where there is a RAM disk, temporary data lives there (a database is then
+    made in 10 ms, not in 200). Enter from the main thread (see ``leash``).
     """
 
     def __init__(self, data_dir: Path | None = None, *, durable: bool = True) -> None:
@@ -133,7 +136,7 @@ class EmbeddedPostgres:
         await self.start()
 
     def _prepare(self) -> None:
-        root = _temporary_root(self._user)
+        root = _temporary_root(self._user) if self._durable else _fast_root(self._user)
         _remove_leftovers(root)
         self._base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
         self._resources.callback(shutil.rmtree, self._base, ignore_errors=True)
@@ -248,6 +251,16 @@ def _programs(base: Path, user: pwd.struct_passwd | None) -> Path:
 def _temporary_root(user: pwd.struct_passwd | None) -> Path:
     root = Path(tempfile.gettempdir()).resolve()
     return root if user is None or _open_to_all(root) else Path("/tmp")
+
+
+def _fast_root(user: pwd.struct_passwd | None) -> Path:
+    """A RAM disk with enough room, from which programs may be started; else as ``_temporary_root``."""
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(_RAM_DISK)
+        roomy = disk.f_bavail * disk.f_frsize >= _ROOM_BYTES
+        if roomy and not disk.f_flag & os.ST_NOEXEC and os.access(_RAM_DISK, os.W_OK):
+            return _RAM_DISK
+    return _temporary_root(user)
 
 
 def _open_to_all(path: Path) -> bool:
