@@ -205,11 +205,13 @@ async def test_run_and_wait_returns_the_run_once_it_is_confirmed(service, client
 
 async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_take(service):
     """P4: the run goes on without us, and its end is known when the service is back."""
-    away = [AWAY] * 40
+    away = [AWAY] * 12
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-4"))
     end = pb.GetRunResponse(run=run(status=COMPLETED, confirmed=True))
     service.will("GetRun", pb.GetRunResponse(run=run(status=RUNNING)), *away, end)
-    service.will("WatchDeployments", AWAY, AWAY, [Stream(position=4).start(), Hang])
+    stream = Stream(position=4)
+    ended = [stream.start(), stream.event(run=run().name), Hang]
+    service.will("WatchDeployments", AWAY, AWAY, ended)
     backoff = Backoff(first_s=0.02, most_s=0.04)
     async with DeploymentClient(
         service.target, api_key="key", tenant="demo", timeout_s=0.2, backoff=backoff
