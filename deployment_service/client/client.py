@@ -81,11 +81,14 @@ class DeploymentClient:
         tenant: str | None = None,
         request_id: str | None = None,
     ) -> pb.CreateDeploymentResponse:
-        """Create a deployment, and its job in Jenkins. ``deployment.provider`` may be a short name."""
+        """Create a deployment, and its job in Jenkins.
+
+        ``deployment.provider`` may be a short name: one of ``tenant``, like the deployment.
+        """
         definition = pb.Deployment()
         definition.CopyFrom(deployment)
         if definition.provider:
-            definition.provider = self.names.provider(definition.provider)
+            definition.provider = self.names.provider(definition.provider, tenant=tenant)
         request = pb.CreateDeploymentRequest(
             parent=self.names.tenant(tenant),
             deployment_id=deployment_id,
@@ -291,9 +294,11 @@ class DeploymentClient:
         event. ``on_disconnect`` is told why, and the seconds until the next try. It has no end, unless
         ``until_final``: then it ends once all named deployments have come to a confirmed end.
         """
+        full_names = [self.names.deployment(name) for name in names]
         request = pb.WatchDeploymentsRequest(
-            parent=self.names.parent,
-            names=[self.names.deployment(name) for name in names],
+            # The names' own tenant: a run of another than the default one must be waited for as well.
+            parent=self.names.parent_of(full_names),
+            names=full_names,
             types=types,
             resume_token=resume_token,
             until_final=until_final,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deployment_service.client.errors import InvalidArgument
 
 
@@ -26,13 +28,19 @@ class Names:
             return self.parent
         return name if name.startswith("tenants/") else f"tenants/{name}"
 
-    def provider(self, name: str) -> str:
-        """The full name of a provider."""
-        return self._complete(name, "providers")
+    def provider(self, name: str, *, tenant: str | None = None) -> str:
+        """The full name of a provider, of the default tenant if none is given."""
+        return self._complete(name, "providers", tenant)
 
     def deployment(self, name: str) -> str:
         """The full name of a deployment; ``-`` stands for all."""
         return self._complete(name, "deployments")
+
+    def parent_of(self, full_names: Sequence[str]) -> str:
+        """The full name of the tenant that these are of: the first one's. Without any, the default one."""
+        if not full_names:
+            return self.parent
+        return "/".join(full_names[0].split("/")[:2])
 
     def run(self, name: str) -> str:
         """The full name of a run; the short one is ``web/runs/7`` or ``web/7``."""
@@ -41,5 +49,7 @@ class Names:
         deployment, _, number = name.rpartition("/")
         return f"{self.deployment(deployment.removesuffix('/runs'))}/runs/{number}"
 
-    def _complete(self, name: str, collection: str) -> str:
-        return name if name.startswith("tenants/") else f"{self.parent}/{collection}/{name}"
+    def _complete(self, name: str, collection: str, tenant: str | None = None) -> str:
+        if name.startswith("tenants/"):
+            return name
+        return f"{self.tenant(tenant)}/{collection}/{name}"

@@ -164,6 +164,16 @@ async def test_without_a_tenant_only_full_names_are_taken(service):
             await client.get_deployment("web")
 
 
+@pytest.mark.parametrize("default", [None, "demo"])
+async def test_a_short_provider_is_one_of_the_tenant_that_is_given(service, default):
+    service.will("CreateDeployment", pb.CreateDeploymentResponse())
+    async with DeploymentClient(service.target, api_key="k", tenant=default) as client:
+        await client.create_deployment("web", pb.Deployment(provider="main"), tenant="other")
+    (request,) = service.requests["CreateDeployment"]
+    assert request.parent == "tenants/other"
+    assert request.deployment.provider == "tenants/other/providers/main"
+
+
 async def test_all_pages_are_gone_through(service, client):
     pages = [["a", "b"], ["c"], ["d"]]
     service.will(
@@ -201,6 +211,20 @@ async def test_run_and_wait_returns_the_run_once_it_is_confirmed(service, client
     assert (done.status, done.confirmed) == (COMPLETED, True)
     (watch,) = service.requests["WatchDeployments"]
     assert watch.resume_token == "at-4", "the watch begins at our own write: no event is missed"
+
+
+@pytest.mark.parametrize("default", [None, "demo", "other"])
+async def test_run_and_wait_takes_a_full_name_of_any_tenant(service, default):
+    """The watch is of the run's tenant: it would be refused once the run was started."""
+    answers(service, run(status=RUNNING), run(status=COMPLETED, confirmed=True))
+    stream = Stream(position=4)
+    service.will("WatchDeployments", [stream.start(), stream.event(run=run().name), Hang])
+    async with DeploymentClient(service.target, api_key="k", tenant=default) as client:
+        done = await client.run_and_wait("tenants/demo/deployments/web", timeout_s=20)
+    assert done.confirmed
+    (watch,) = service.requests["WatchDeployments"]
+    assert watch.parent == "tenants/demo"
+    assert list(watch.names) == ["tenants/demo/deployments/web"]
 
 
 async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_take(service):

@@ -134,6 +134,17 @@ async def test_run_and_wait_ends_as_the_run_does(service, status, code, word):
     assert dict(service.requests["RunDeployment"][0].parameters) == {"VERSION": "2"}
 
 
+@pytest.mark.parametrize("default", ["", "other"])
+async def test_run_and_wait_takes_a_full_name(service, default):
+    service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-1"))
+    service.will("GetRun", pb.GetRunResponse(run=run(status=COMPLETED, confirmed=True)))
+    service.will("WatchDeployments", [Stream().start(), Hang])
+    name = "tenants/demo/deployments/web"
+    ended = await deployctl(service, "run", name, "--wait", DEPLOYMENT_TENANT=default)
+    assert (ended.code, ended.err) == (0, "")
+    assert service.requests["RunDeployment"][0].name == name
+
+
 async def test_a_run_that_takes_too_long_goes_on(service):
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run()))
     service.will("GetRun", pb.GetRunResponse(run=run()))

@@ -93,6 +93,23 @@ async def test_first_the_present_then_events_and_bookmarks_stay_inside(service, 
     assert service.metadata[0]["authorization"] == "Bearer key"
 
 
+@pytest.mark.parametrize("default", [None, "demo", "other"])
+async def test_a_watch_is_of_the_tenant_that_its_names_are_of(service, default):
+    service.will(WATCH, [Stream().start(), Stream().complete(1), Hang])
+    name = "tenants/demo/deployments/web"
+    async with DeploymentClient(service.target, api_key="key", tenant=default) as client:
+        async with client.watch(name) as watch:
+            await take(watch, 1)
+    (request,) = service.requests[WATCH]
+    assert (request.parent, list(request.names)) == ("tenants/demo", [name])
+
+
+async def test_without_tenant_and_names_a_watch_says_what_it_lacks(service):
+    async with DeploymentClient(service.target, api_key="key") as client:
+        with pytest.raises(InvalidArgument, match="No tenant"):
+            client.watch()
+
+
 async def test_it_resumes_after_the_last_message_that_was_handed_over(service, client):
     """P5: nothing twice, nothing missing, over any number of interruptions."""
     stream = Stream(position=4)
