@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.masks import timestamp
+from deployment_service.api.words import value_of
 from deployment_service.cicd.names import job_path
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
@@ -27,7 +26,7 @@ def deployment_message(
         uid=str(row.deployment_id),
         display_name=row.display_name,
         provider=str(ProviderName(tenant.slug, row.provider_slug)),
-        status=f"DEPLOYMENT_STATUS_{row.status}",
+        status=_status(row.status),
         parameters=row.parameters,
         labels=row.labels,
         job=_job_definition(row),
@@ -38,7 +37,9 @@ def deployment_message(
         create_time=timestamp(row.create_time),
         update_time=timestamp(row.update_time),
         etag=etag(row.deployment_id, row.version),
-        unstable_policy=f"UNSTABLE_POLICY_{row.unstable_policy}",
+        unstable_policy=value_of(
+            pb.UNSTABLE_POLICY_UNSPECIFIED, pb.UnstablePolicy, row.unstable_policy
+        ),
     )
 
 
@@ -63,8 +64,8 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
     message = pb.Run(
         name=str(RunName(tenant.slug, row.deployment_slug, row.number)),
         uid=str(row.run_id),
-        status=f"DEPLOYMENT_STATUS_{row.status}",
-        source=f"RUN_SOURCE_{row.source}",
+        status=_status(row.status),
+        source=value_of(pb.RUN_SOURCE_UNSPECIFIED, pb.RunSource, row.source),
         parameters=row.parameters,
         queue_id=row.queue_id or 0,
         build_number=row.build_number or 0,
@@ -80,12 +81,10 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
     if row.build_number and row.job_full_name:
         message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
     if row.waiting_for:
-        message.waiting_for = cast(
-            "pb.WaitingFor", pb.WaitingFor.Value(f"WAITING_FOR_{row.waiting_for}")
-        )
+        message.waiting_for = value_of(pb.WAITING_FOR_UNSPECIFIED, pb.WaitingFor, row.waiting_for)
     if row.failure_cause:
-        message.failure_cause = cast(
-            "pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{row.failure_cause}")
+        message.failure_cause = value_of(
+            pb.FAILURE_CAUSE_UNSPECIFIED, pb.FailureCause, row.failure_cause
         )
     return message
 
@@ -133,6 +132,10 @@ def unstable_policy(message: pb.Deployment) -> UnstablePolicy:
     return UnstablePolicy(pb.UnstablePolicy.Name(value).removeprefix("UNSTABLE_POLICY_"))
 
 
+def _status(word: str) -> pb.DeploymentStatus:
+    return value_of(pb.DEPLOYMENT_STATUS_UNSPECIFIED, pb.DeploymentStatus, word)
+
+
 def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:
     job = JobDefinition.from_json(row.job_kind, row.job_spec)
     match job.kind:
@@ -167,8 +170,10 @@ def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob:
         url=_job_url(row.base_url, row.job_full_name),
         status=row.job_status,
         build_number=row.job_build_number,
-        correlation=f"CORRELATION_{row.job_correlation or 'UNSPECIFIED'}",
-        state=f"CICD_JOB_STATE_{row.job_state}",
+        correlation=value_of(
+            pb.CORRELATION_UNSPECIFIED, pb.Correlation, row.job_correlation or "UNSPECIFIED"
+        ),
+        state=value_of(pb.CICD_JOB_STATE_UNSPECIFIED, pb.CicdJobState, row.job_state),
         state_message=row.job_state_message,
         webhook_url=webhook.url if webhook else "",
         token_exposed=row.job_token_exposed,

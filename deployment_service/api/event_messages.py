@@ -10,7 +10,8 @@ from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 # The contract's enums carry prefixes where the domain's don't. Built when the module is imported, so that a value
-# that the contract lacks is noticed before the first call. Its stubs say int where they mean the enum.
+# that the contract lacks is noticed before the first call. Its stubs say int where they mean the enum. A word that
+# is in none of them was written by a newer replica: its event is told all the same, with that left unspecified.
 TYPES = {
     one: cast("pb.DeploymentEvent.Type", pb.DeploymentEvent.Type.Value(one.value))
     for one in EventType
@@ -34,15 +35,15 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
     message = pb.DeploymentEvent(
         sequence=event.sequence,
         revision=event.revision,
-        type=TYPES[event.type],
+        type=TYPES.get(event.type, pb.DeploymentEvent.TYPE_UNSPECIFIED),
         deployment=str(DeploymentName(tenant_slug, event.deployment_slug)),
         deployment_uid=str(event.deployment_id),
         cicd_job_id="" if event.job_id is None else str(event.job_id),
         build_number=event.build_number or 0,
-        old_status=_STATUSES[event.old_status],
-        status=_STATUSES[event.status],
-        deployment_status=_STATUSES[event.deployment_status],
-        source=_SOURCES[event.source],
+        old_status=_STATUSES.get(event.old_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
+        status=_STATUSES.get(event.status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
+        deployment_status=_STATUSES.get(event.deployment_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
+        source=_SOURCES.get(event.source, pb.EVENT_SOURCE_UNSPECIFIED),
         confirmed=event.confirmed,
         correction=event.correction,
         message=event.message,
@@ -50,7 +51,7 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
     if event.run_number is not None:
         message.run = str(RunName(tenant_slug, event.deployment_slug, event.run_number))
     if event.failure_cause is not None:
-        message.failure_cause = _CAUSES[event.failure_cause]
+        message.failure_cause = _CAUSES.get(event.failure_cause, pb.FAILURE_CAUSE_UNSPECIFIED)
     if event.create_time is not None:
         message.create_time.FromDatetime(event.create_time)
     return message

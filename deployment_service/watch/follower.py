@@ -180,7 +180,15 @@ class Follower:
             if tail.ring is None or tail.ring.last != positions[tenant_id]:
                 self._poll_at = 0.0  # It was restarted meanwhile.
                 continue
-            if not tail.extend(tail.ring, self._entries.of(tail.tenant, epoch, events)):
+            try:
+                entries = self._entries.of(tail.tenant, epoch, events)
+            except Exception as error:
+                # One tenant's event that can't be told stops no other's: its own watchers start afresh behind it.
+                _log.error("watch.unreadable_event", tenant=tail.tenant.slug, error=repr(error))
+                tail.restart(ResetReason.HISTORY_TRIMMED)
+                self._poll_at = 0.0
+                continue
+            if not tail.extend(tail.ring, entries):
                 self._poll_at = 0.0
             elif len(events) == limit:
                 self._behind.add(tenant_id)

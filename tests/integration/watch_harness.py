@@ -18,7 +18,7 @@ from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.event_log import EventLog, list_events
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.watch.hub import WatchHub
-from deployment_service.watch.ports import SnapshotPage
+from deployment_service.watch.ports import EventSerializer, SnapshotPage
 from deployment_service.watch.settings import WatchSettings
 
 TYPES = (EventType.DEPLOYMENT_STATUS_UPDATE, EventType.DEPLOYMENT_RUN_START)
@@ -175,10 +175,11 @@ async def replica(
     *,
     settings: WatchSettings = FAST,
     hearing: bool = True,
+    serialize: EventSerializer = to_bytes,
 ) -> AsyncIterator[Replica]:
     """A hub that runs; with a listen_url, one that hears."""
     log, snapshots = CountingLog(database), StatesOfHistory(database)
-    hub = WatchHub(log, snapshots, to_bytes, listen_url=listen_url, settings=settings)
+    hub = WatchHub(log, snapshots, serialize, listen_url=listen_url, settings=settings)
     await hub.start()
     try:
         if listen_url and hearing:
