@@ -55,7 +55,10 @@ class History:
         return page
 
     def request(self, tail: Tail, ring: Ring, position: int) -> asyncio.Task[Page]:
-        """Read that page, or join who is reading it. Whoever waits must not cancel the task."""
+        """Read that page, or join who is reading it. Whoever waits must not cancel the task.
+
+        A read that had begun before may end short of ``position``: then ask again.
+        """
         key = self._key(tail, ring, position)
         task = self._reading.get(key)
         if task is None:
@@ -84,12 +87,13 @@ class History:
         after = key[2] * self._settings.history_page
         lane = self._lanes.setdefault(tail.tenant.tenant_id, asyncio.Lock())
         for attempt in range(1, _TRIES + 1):
-            through = min(after + self._settings.history_page, ring.last)
             try:
                 async with AsyncExitStack() as stack:
                     # The tenant's own lane first: who waits in it takes no reader from others.
                     await stack.enter_async_context(lane)
                     await stack.enter_async_context(self._readers)
+                    # Only now: what was committed while we waited belongs to the page.
+                    through = min(after + self._settings.history_page, ring.last)
                     async with asyncio.timeout(self._settings.read_timeout_s):
                         epoch, events = await self._event_log.page(
                             tail.tenant.tenant_id, after, through

@@ -241,6 +241,8 @@ class Stream:
             if not reading.done():
                 return ()
             page = _result(reading)
+            if self._position >= page.through:
+                return ()  # It was begun when history was shorter: that says nothing of what follows. Ask again.
         batch = page.read(
             self._position,
             max_events=self._settings.batch_events,

@@ -77,10 +77,10 @@ async def test_an_event_that_cannot_be_told_costs_its_own_tenant_a_reset(databas
     tenant, other = await new_tenant(databases.api), await new_tenant(databases.api, "other")
     writer, neighbour = Writer(databases.api, tenant), Writer(databases.api, other)
 
-    def serialize(slug: str, event: Event) -> bytes:
+    def serialize(tenant_slug: str, event: Event) -> bytes:
         if event.message == "poison":
             raise ValueError("can't be told")
-        return to_bytes(slug, event)
+        return to_bytes(tenant_slug, event)
 
     async with replica(databases.worker, serialize=serialize) as one:
         watcher, beside = Watcher(tenant), Watcher(other)

@@ -329,6 +329,31 @@ async def test_who_cannot_be_told_the_truth_in_time_is_sent_elsewhere(databases)
         await Watcher(tenant).follow(one, lambda w: w.snapshots)
 
 
+async def test_a_read_of_history_that_began_earlier_trims_nothing(databases):
+    """P5: who joins it further on than it reaches isn't behind retention, and gets no reset."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, "a", "b")
+    await writer.commit(6)
+    async with replica(databases.worker, settings=TINY_RING) as one:
+        epoch = await one.hub.epoch.current()
+        held = one.log.hold_pages = asyncio.Event()
+        early, late = (
+            Watcher(tenant, token=one.hub.tokens.position(tenant.tenant_id, epoch, sequence))
+            for sequence in (4, 6)
+        )
+        async with following([early], one, lambda w: w.accounted >= 20):
+            await wait_for(lambda: one.log.statements["page"])
+            await writer.commit(14)
+            (tail,) = one.hub._follower.tails
+            await wait_for(lambda: tail.ring is not None and tail.ring.last == 20)
+            async with following([late], one, lambda w: w.accounted >= 20):
+                await asyncio.sleep(0.05)
+                held.set()
+        for watcher, after in ((early, 4), (late, 6)):
+            assert watcher.resets == []
+            watcher.check(await history(databases.api, tenant), after=after)
+
+
 async def test_a_stream_with_a_position_sends_bookmarks_while_history_is_out_of_reach(databases):
     """P5: it has something true to say, and goes on when history can be read again."""
     tenant = await new_tenant(databases.api)
