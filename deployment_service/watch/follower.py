@@ -68,23 +68,26 @@ class Follower:
             self._behind.update(found)
         self._wake.set()
 
-    async def ask(self, tail: Tail) -> None:
-        """Return after the store was asked for the tail's head, later than now; Unavailable if it doesn't answer."""
+    async def ask(self, tail: Tail, until: float) -> None:
+        """Return after the store was asked for the tail's head, later than now.
+
+        Raises Unavailable if it doesn't answer by the loop's time ``until``.
+        """
         asking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append((tail.tenant.tenant_id, asking))
         self._wake.set()
         try:
-            async with asyncio.timeout(self._settings.read_timeout_s):
+            async with asyncio.timeout_at(until):
                 await asking
         except TimeoutError:
             raise Unavailable(
                 "STORE_AWAY", "The store can't be read at the moment: reconnect."
             ) from None
 
-    async def anchored(self, tail: Tail) -> Ring:
-        """The tail's ring, once it is known where the store's history ends."""
+    async def anchored(self, tail: Tail, until: float) -> Ring:
+        """The tail's ring, once it is known where the store's history ends; Unavailable if not by ``until``."""
         while tail.ring is None:
-            await self.ask(tail)
+            await self.ask(tail, until)
         return tail.ring
 
     def give_up(self, error: Exception) -> None:

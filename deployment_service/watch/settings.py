@@ -15,7 +15,8 @@ class WatchSettings:
     """Silence after which a bookmark goes out: well before max_silence, for clocks and networks are not exact."""
     poll_interval_s: float = 1.0
     read_timeout_s: float = 8.0
-    """How long a stream waits for a read without which it can't say anything true; less than max_silence."""
+    """How long a stream that has nothing true to say waits for the store, all its reads together, before it ends:
+    less than max_silence. And how long one read may take."""
     streams_per_tenant: int = 1000
     """Per replica."""
     linger_s: float = 30.0

@@ -27,13 +27,13 @@ class Snapshots:
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
+        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str, until: float
     ) -> SnapshotPage:
-        """A page as it now is; Unavailable if it can't be read before the stream would be silent for too long."""
+        """A page as it now is; Unavailable if it can't be read by the loop's time ``until``."""
         width = max(1, self._settings.snapshot_readers // 2)
         lane = self._lanes.setdefault(tenant.tenant_id, asyncio.Semaphore(width))
         try:
-            async with asyncio.timeout(self._settings.read_timeout_s), lane, self._readers:
+            async with asyncio.timeout_at(until), lane, self._readers:
                 return await self._reader.page(tenant, slugs, after)
         except ServiceError:
             raise

@@ -61,7 +61,8 @@ class Stream:
     """A cursor over the tenant's history.
 
     ``_position``: everything up to it was sent or filtered out. ``_accounted``: the sequence of the last event,
-    bookmark or snapshot that was sent, so what the next one names as its ``prev_sequence``.
+    bookmark or snapshot that was sent, so what the next one names as its ``prev_sequence``. ``_speak_by``: until when
+    a stream that can't say yet where it stands may wait for the store, however many reads that takes.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Stream:
         self._position = 0
         self._accounted = 0
         self._bookmark_at = 0.0
+        self._speak_by = 0.0
         self._told_current = False
         self._until_final = until_final
         self._waiter: Waiter | None = None
@@ -105,14 +107,16 @@ class Stream:
             self._waiter = self._finality.join(self._tenant.tenant_id, slugs, self._wake)
         try:
             yield self._start()
-            ring = await self._follower.anchored(self._tail)
+            self._spoke()
+            ring = await self._follower.anchored(self._tail, self._speak_by)
             reset = await self._join(ring)
             while True:
-                ring = await self._follower.anchored(self._tail)
+                ring = await self._follower.anchored(self._tail, self._speak_by)
                 try:
                     if reset is not None:
                         self._counts.resets[reset.name] += 1
                         yield frames.reset(reset, self._tokens.snapshot(self._tenant.tenant_id))
+                        self._spoke()
                     if reset is not None or not self._resumes:
                         async with aclosing(self._snapshot(ring)) as messages:
                             async for message in messages:
@@ -130,7 +134,6 @@ class Stream:
 
     def _start(self) -> bytes:
         """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
-        self._spoke()
         token = self._token_text or self._tokens.snapshot(self._tenant.tenant_id)
         return frames.start(self._settings.max_silence_s, token)
 
@@ -145,8 +148,8 @@ class Stream:
             return None
         if token.epoch != ring.epoch or token.sequence > max(ring.last, self._tail.head):
             # Either the store isn't the token's, or the token was made by a replica that knows more than this one.
-            await self._follower.ask(self._tail)
-            ring = await self._follower.anchored(self._tail)
+            await self._follower.ask(self._tail, self._speak_by)
+            ring = await self._follower.anchored(self._tail, self._speak_by)
             if token.epoch != ring.epoch or token.sequence > self._tail.head:
                 return ResetReason.STORE_CHANGED
         self._position = self._accounted = token.sequence
@@ -162,9 +165,12 @@ class Stream:
         token = self._tokens.snapshot(self._tenant.tenant_id)
         after = ""
         while True:
-            page = await self._snapshots.page(self._tenant, self._filter.slugs, after)
+            page = await self._snapshots.page(
+                self._tenant, self._filter.slugs, after, self._speak_by
+            )
             for deployment in page.deployments:
                 yield frames.snapshot_item(deployment, token)
+                self._spoke()
             if self._closing.is_set():
                 raise shutting_down()
             after = page.next
@@ -263,7 +269,10 @@ class Stream:
         return self._tokens.position(self._tenant.tenant_id, ring.epoch, sequence)
 
     def _spoke(self) -> None:
-        self._bookmark_at = self._now() + self._settings.bookmark_after_s
+        """A message has been taken: what may pass in silence begins anew."""
+        now = self._now()
+        self._bookmark_at = now + self._settings.bookmark_after_s
+        self._speak_by = now + self._settings.read_timeout_s
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -329,6 +329,28 @@ async def test_who_cannot_be_told_the_truth_in_time_is_sent_elsewhere(databases)
         await Watcher(tenant).follow(one, lambda w: w.snapshots)
 
 
+@pytest.mark.parametrize("sequence", [None, 4])
+async def test_all_that_a_stream_must_read_first_has_one_deadline(databases, sequence):
+    """P5: `max_silence` is promised once; each of several slow reads in a row stays below it, their sum doesn't."""
+    settings = dataclasses.replace(NO_POLL, read_timeout_s=1.0)
+    tenant = await new_tenant(databases.api)
+    await Writer(databases.api, tenant, "a").commit(3)
+    async with replica(databases.worker, settings=settings) as one:
+        epoch = await one.hub.epoch.current()
+        await wait_for(lambda: one.log.statements["heads"] >= 2)
+        one.log.heads_take_s = 0.7
+        one.snapshots.before_page = lambda _: asyncio.sleep(60)
+        # Beyond the head: the store is asked once more, before it is known that a reset must come.
+        token = one.hub.tokens.position(tenant.tenant_id, epoch, sequence) if sequence else ""
+        before = asyncio.get_running_loop().time()
+        watcher = Watcher(tenant, token=token)
+        with pytest.raises(Unavailable) as caught:
+            await watcher.follow(one, lambda _: False)
+        assert caught.value.reason == "STORE_AWAY"
+        assert watcher.kinds == ["start"]
+        assert asyncio.get_running_loop().time() - before < 1.35
+
+
 async def test_a_read_of_history_that_began_earlier_trims_nothing(databases):
     """P5: who joins it further on than it reaches isn't behind retention, and gets no reset."""
     tenant = await new_tenant(databases.api)

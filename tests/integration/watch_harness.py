@@ -92,9 +92,11 @@ class CountingLog(EventLog):
         self.plant: Callable[[list[Event]], list[Event]] | None = None
         self.notifying = True
         self.hold_pages: asyncio.Event | None = None
+        self.heads_take_s = 0.0
 
     async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
         self.statements["heads"] += 1
+        await asyncio.sleep(self.heads_take_s)
         return await super().heads(tenant_ids)
 
     async def news(
