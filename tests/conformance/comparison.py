@@ -29,6 +29,7 @@ _ADDRESS = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 _WORKSPACE = re.compile(r"/\S*/workspace/")
 _SCRIPT = re.compile(r"(/bin/sh -xe) \S+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DAY = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} (?=\d)")
 _SPAN = re.compile(r"[\d.]+ (ms|sec|min)( [\d.]+ sec)?")
 
 
@@ -37,6 +38,7 @@ def blot(text: str) -> str:
     text = _ADDRESS.sub("HOST", text)
     text = _WORKSPACE.sub("WORKSPACE/", text)
     text = _SCRIPT.sub(r"\1 SCRIPT", text)
+    text = _DAY.sub("DAY ", text)
     return re.sub(r"\d+(\.\d+)?", "N", _SPAN.sub("SPAN", _UUID.sub("UUID", text)))
 
 
