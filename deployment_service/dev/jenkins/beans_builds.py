@@ -7,10 +7,11 @@ from typing import Any
 
 from .beans_shared import Causes, P, Parameters, Shown
 from .exported import Bean, Unexported
-from .model import Build, Job, PendingInput, Result
+from .model import INPUT_PACKAGE, Build, Interruption, Job, PendingInput, Result
 
 _FREESTYLE_BUILD = "hudson.model.FreeStyleBuild"
 _PIPELINE_BUILD = "org.jenkinsci.plugins.workflow.job.WorkflowRun"
+_ESTIMATED_FROM = 6
 DISPLAY_ACTION = "org.jenkinsci.plugins.displayurlapi.actions."
 
 
@@ -22,11 +23,13 @@ class BuildReference:
 
 
 def estimated_duration_ms(job: Job) -> int:
-    """Mean of the last successful builds; failed ones count only when there are no others."""
-    finished = [b for b in job.builds_newest_first() if b.result and not b.building]
-    good = [b for b in finished if b.result in (Result.SUCCESS, Result.UNSTABLE)][:3]
-    usable = [b for b in finished if b.result is not Result.ABORTED]
-    candidates = good or usable[:3]
+    """Mean of three builds: successful ones, then failed ones; what was cut off says nothing."""
+    finished = [b for b in job.builds_newest_first() if not b.building]
+    good = [b for b in finished if b.result in (Result.SUCCESS, Result.UNSTABLE)]
+    # Jenkins loads no more than six builds, but keeps the last good one at hand.
+    recent = job.builds_newest_first()[:_ESTIMATED_FROM]
+    failed = [b for b in recent if not b.building and b.result is Result.FAILURE]
+    candidates = [*good[:1], *(b for b in good[1:] if b in recent), *failed][:3]
     total_ms = sum(build.duration_ms for build in candidates)
     return round(total_ms / len(candidates)) if total_ms else -1
 
@@ -36,27 +39,33 @@ def _build_actions(build: Build, ctx: Any) -> list[object]:
     if build.parameters is not None:
         actions.append(Parameters(build.parameters))
     actions.append(Causes(build.causes))
-    if build.interrupted_by is not None:
-        actions.append(_interruption(build.interrupted_by))
     pipeline = build.job.is_pipeline
     if pipeline:
         actions.append(Shown("org.jenkinsci.plugins.workflow.libs.LibrariesAction"))
-    if build.waiting_for_input is not None:
+    if build.asked_for_input:
         actions.append(_input_action(build.waiting_for_input))
+    actions += [Unexported() for _ in range(build.approvals)]
+    # A Pipeline notes at once who stops it, a freestyle build at its end.
+    if build.interruption is not None and (pipeline or not build.building):
+        actions.append(_interruption(build.interruption))
     actions += [Unexported(), _display_action(build, ctx)]
     if pipeline:
         actions += _flow_actions(building=build.building)
     return actions
 
 
-def _interruption(user: str) -> Shown:
-    java_class = "jenkins.model.CauseOfInterruption$UserInterruption"
-    cause = Shown(java_class, {"shortDescription": f"Aborted by {user}"}, visibility=3)
+def _interruption(why: Interruption) -> Shown:
+    cause = Shown(why.java_class, {"shortDescription": why.text}, visibility=3)
     return Shown("jenkins.model.InterruptedBuildAction", {"causes": [cause]})
 
 
-def _input_action(waiting: PendingInput) -> Shown:
-    package = "org.jenkinsci.plugins.workflow.support.steps.input."
+def _input_action(waiting: PendingInput | None) -> Shown:
+    executions = [] if waiting is None else [_input_execution(waiting)]
+    values = {"executions": executions, "waitingForInput": waiting is not None}
+    return Shown(INPUT_PACKAGE + "InputAction", values)
+
+
+def _input_execution(waiting: PendingInput) -> Shown:
     step: dict[str, object] = {
         "cancel": "Abort",
         "id": waiting.id,
@@ -69,11 +78,10 @@ def _input_action(waiting: PendingInput) -> Shown:
     execution = {
         "displayName": waiting.message[:32] + ("..." if len(waiting.message) >= 32 else ""),
         "id": waiting.id,
-        "input": Shown(package + "InputStep", step, visibility=2),
+        "input": Shown(INPUT_PACKAGE + "InputStep", step, visibility=2),
         "settled": waiting.decision.done(),
     }
-    executions = [Shown(package + "InputStepExecution", execution, visibility=2)]
-    return Shown(package + "InputAction", {"executions": executions, "waitingForInput": True})
+    return Shown(INPUT_PACKAGE + "InputStepExecution", execution, visibility=2)
 
 
 def _display_action(build: Build, ctx: Any) -> Shown:

@@ -19,6 +19,7 @@ _JOB_CLASS = {
     JobKind.MULTIBRANCH: JobKind.MULTIBRANCH.value,
 }
 _UNSUCCESSFUL = (Result.UNSTABLE, Result.FAILURE, Result.NOT_BUILT, Result.ABORTED)
+_CONCLUSIVE = (Result.SUCCESS, Result.UNSTABLE, Result.FAILURE)
 _BUILDS_SHOWN = 100
 _RECENT = 5
 
@@ -52,13 +53,13 @@ def _ball(result: Result | None) -> str:
 
 def health_of(job: Job) -> list[Shown]:
     """The weather: how many of the last five builds failed."""
-    finished = [b for b in job.builds_newest_first() if not b.building][:_RECENT]
-    if not finished:
+    builds = job.builds_newest_first()
+    if not builds:
         return []
-    failed = sum(1 for b in finished if b.result is Result.FAILURE)
-    score = 100 * (len(finished) - failed) // len(finished)
-    text = f"{failed} out of the last {len(finished)} builds failed."
-    if failed in (0, len(finished)):
+    failed, total = _recently_failed(builds)
+    score = 100 * (total - failed) // total
+    text = f"{failed} out of the last {total} builds failed."
+    if failed in (0, total):
         text = "All recent builds failed." if failed else "No recent builds failed."
     level = {0: "00to19", 1: "20to39", 2: "40to59", 3: "60to79"}.get(score // 20, "80plus")
     values = {
@@ -68,6 +69,16 @@ def health_of(job: Job) -> list[Shown]:
         "score": score,
     }
     return [Shown("hudson.model.HealthReport", values, visibility=2)]
+
+
+def _recently_failed(builds: list[Build]) -> tuple[int, int]:
+    """How many failed, and of how many: newer ones than the last failure count whatever they are."""
+    ended = [None if b.building else b.result for b in builds]
+    if Result.FAILURE not in ended:
+        return 0, len(builds)
+    newer = min(ended.index(Result.FAILURE), _RECENT)
+    conclusive = [result for result in ended[newer:] if result in _CONCLUSIVE][: _RECENT - newer]
+    return conclusive.count(Result.FAILURE), newer + len(conclusive)
 
 
 def _newest(job: Job, *results: Result) -> Build | None:

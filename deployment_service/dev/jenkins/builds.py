@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .model import Build, Result
@@ -48,15 +49,30 @@ async def run_build(controller: Controller, build: Build) -> None:
 
 async def _execute(controller: Controller, build: Build) -> Result:
     try:
+        if build.job.is_pipeline:
+            held = controller.is_held(build)
+            script = _hold(build) if held else run_pipeline(controller, build)
+            return await _unless_killed(build, script)
         if controller.is_held(build):
             return await _hold(build)
-        if build.job.is_pipeline:
-            return await run_pipeline(controller, build)
         return await _run_freestyle(controller, build)
     except Exception:
         # A build must end whatever happens in it, or its job would be blocked for ever.
         build.console.line("FATAL: " + traceback.format_exc())
         return Result.FAILURE
+
+
+async def _unless_killed(build: Build, running: Coroutine[Any, Any, Result]) -> Result:
+    """A Pipeline ends by itself even if it is stopped; only killing it does not ask its steps."""
+    script = asyncio.create_task(running)
+    killed = asyncio.create_task(build.killed.wait())
+    try:
+        await asyncio.wait({script, killed}, return_when=asyncio.FIRST_COMPLETED)
+        return script.result() if script.done() else Result.ABORTED
+    finally:
+        killed.cancel()
+        script.cancel()
+        await asyncio.gather(script, return_exceptions=True)
 
 
 async def _hold(build: Build) -> Result:
@@ -79,7 +95,8 @@ def log_abort(build: Build) -> None:
     """The console's last words on a stopped build."""
     if not build.job.is_pipeline:
         build.console.line("Build was aborted")
-    build.console.line(f"Aborted by {build.interrupted_by}")
+    if build.interruption is not None:
+        build.console.line(build.interruption.text)
 
 
 async def _run_freestyle(controller: Controller, build: Build) -> Result:

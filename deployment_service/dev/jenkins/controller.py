@@ -6,13 +6,14 @@ import asyncio
 import secrets
 import time
 
+from .beans_builds import estimated_duration_ms
 from .builds import HOLD_MARK, run_build
 from .clock import Clock
 from .config import SimulatorConfig
 from .console import Console
 from .faults import Faults
 from .ledger import Ledger
-from .model import Build, Cause, Folder, Item, Job, QueueItem, Result
+from .model import Build, Cause, Folder, Interruption, Item, Job, QueueItem, Result
 from .parameters import ParameterValue
 from .scheduler import BuildQueue, Executors
 from .shell import Workspaces
@@ -137,8 +138,15 @@ class Controller:
     def stop(self, build: Build, user: str) -> None:
         """Interrupt a build; one that has ended is left alone."""
         if build.building and not build.abort.is_set():
-            build.interrupted_by = user
+            build.interruption = Interruption.by(user)
             build.abort.set()
+
+    @staticmethod
+    def kill(build: Build) -> None:
+        """End a Pipeline without asking its steps; one that has ended is left alone."""
+        if build.building:
+            build.console.line("Hard kill!")
+            build.killed.set()
 
     def running_builds(self) -> list[Build]:
         """Builds on executors of either kind."""
@@ -180,6 +188,7 @@ class Controller:
             entered_queue_at=item.entered_at,
             started_at=self.clock.now(),
             console=Console(),
+            estimated_ms=estimated_duration_ms(job),
         )
         if not job.is_pipeline:
             build.executor_number = self.executors.acquire(build) or 0

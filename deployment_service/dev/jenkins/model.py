@@ -191,6 +191,7 @@ class QueueItem:
     due_at: float
     state: ItemState = ItemState.WAITING
     why: str | None = None
+    blocked_by: Build | None = None
     buildable_since: float = 0.0
     left_at: float = 0.0
     cancelled: bool = False
@@ -200,14 +201,43 @@ class QueueItem:
     granted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+INPUT_PACKAGE = "org.jenkinsci.plugins.workflow.support.steps.input."
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """Why a build was interrupted."""
+
+    text: str
+    java_class: str
+
+    @classmethod
+    def by(cls, user: str) -> Interruption:
+        """Somebody stopped it."""
+        return cls(f"Aborted by {user}", "jenkins.model.CauseOfInterruption$UserInterruption")
+
+    @classmethod
+    def rejection(cls, user: str) -> Interruption:
+        """Somebody said no at an `input` step."""
+        return cls(f"Rejected by {user}", INPUT_PACKAGE + "Rejection")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody answered at an `input` step."""
+
+    user: str
+    proceeds: bool
+
+
 @dataclass(eq=False)
 class PendingInput:
-    """An `input` step that waits: decided by the name of who proceeds, None for an abort."""
+    """An `input` step that waits."""
 
     id: str
     message: str
     ok: str
-    decision: asyncio.Future[str | None]
+    decision: asyncio.Future[Decision]
 
 
 @dataclass(eq=False)
@@ -230,13 +260,18 @@ class Build:
     duration_ms: int = 0
     description: str | None = None
     keep_forever: bool = False
-    interrupted_by: str | None = None
+    estimated_ms: int = -1
+    """How long it was expected to take when it began."""
+    interruption: Interruption | None = None
     waiting_for_input: PendingInput | None = None
+    asked_for_input: bool = False
+    approvals: int = 0
     artifacts: list[str] = field(default_factory=list)
     test_summary: dict[str, object] | None = None
     executor_number: int = 0
     task: asyncio.Task[None] | None = None
     abort: asyncio.Event = field(default_factory=asyncio.Event)
+    killed: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Future[Result] | None = None
 
     @property

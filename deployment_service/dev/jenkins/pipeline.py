@@ -56,6 +56,9 @@ async def run_pipeline(controller: Controller, build: Build) -> Result:
     if failure is None:
         return build.result or Result.SUCCESS
     if isinstance(failure, Interrupted):
+        if failure.why is not None:
+            build.interruption = failure.why
+            console.line(failure.why.text)
         console.line(f"org.jenkinsci.plugins.workflow.actions.ErrorAction$ErrorId: {uuid.uuid4()}")
         return Result.ABORTED
     # Java's exceptions come with their class, the `error` step's with a word of the console's.
@@ -177,7 +180,8 @@ class PipelineRun:
     def check_interrupt(self) -> None:
         """Raise if the build has been stopped."""
         if self.build.abort.is_set():
-            self.build.console.line(f"Aborted by {self.build.interrupted_by}")
+            if self.build.interruption is not None:
+                self.build.console.line(self.build.interruption.text)
             raise Interrupted(INTERRUPTED)
 
     async def until(self, waiting: Awaitable[Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import notifications
 from .console import Console
 from .interpreter import Closure, ScriptFailure, to_text
-from .model import PendingInput, Result
+from .model import Decision, Interruption, PendingInput, Result
 from .parameters import ParameterDefinition
 
 if TYPE_CHECKING:
@@ -27,10 +27,21 @@ _UNITS_S = {
 
 
 INTERRUPTED = "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException"
+_TIMED_OUT = Interruption(
+    "Timeout has been exceeded",
+    "org.jenkinsci.plugins.workflow.steps.TimeoutStepExecution$ExceededTimeout",
+)
 
 
 class Interrupted(ScriptFailure):
-    """The build was stopped, or a `timeout` ran out."""
+    """The build was stopped or rejected, or a `timeout` ran out.
+
+    `why` is what the build then bears; a build that was stopped bears it already.
+    """
+
+    def __init__(self, message: str, why: Interruption | None = None) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class Steps:
@@ -74,7 +85,8 @@ class Steps:
     def _interrupting(self) -> None:
         console = self._run.build.console
         console.line("Sending interrupt signal to process")
-        console.line(f"Aborted by {self._run.build.interrupted_by}")
+        if self._run.build.interruption is not None:
+            console.line(self._run.build.interruption.text)
 
     async def step_sleep(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`sleep 5`, `sleep time: 1, unit: 'MINUTES'`."""
@@ -84,24 +96,26 @@ class Steps:
 
     async def step_input(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`input 'Proceed?'`: waits until somebody decides."""
-        decision: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         message = to_text(_first(arguments, named, "message"))
         ok = to_text(named.get("ok") or "Proceed")
         # Without an id, Jenkins takes the digest of the message; it always capitalises.
         digest = hashlib.md5(message.encode(), usedforsecurity=False).hexdigest()
         input_id = to_text(named.get("id") or digest)
         input_id = input_id[:1].upper() + input_id[1:]
-        self._run.build.waiting_for_input = PendingInput(input_id, message, ok, decision)
-        self._run.build.console.line(message)
-        self._run.build.console.line(f"{ok} or Abort")
+        build = self._run.build
+        build.waiting_for_input = PendingInput(input_id, message, ok, decision)
+        build.asked_for_input = True
+        build.console.line(message)
+        build.console.line(f"{ok} or Abort")
         try:
-            who = await self._run.until(decision)
+            decided: Decision = await self._run.until(decision)
         finally:
-            self._run.build.waiting_for_input = None
-        if who is None:
-            self._run.build.console.line("Rejected")
-            raise Interrupted(INTERRUPTED)
-        self._run.build.console.line(f"Approved by {who}")
+            build.waiting_for_input = None
+        if not decided.proceeds:
+            raise Interrupted(INTERRUPTED, Interruption.rejection(decided.user))
+        build.approvals += 1
+        build.console.line(f"Approved by {decided.user}")
 
     async def step_node(self, arguments: list[Any], named: dict[str, Any]) -> Any:
         """`node { … }`: the body needs an executor, and queues for one."""
@@ -138,9 +152,7 @@ class Steps:
             if body.done():
                 return body.result()
             self._run.build.console.line("Cancelling nested steps due to timeout")
-            raise Interrupted(
-                "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException: Timeout"
-            )
+            raise Interrupted(INTERRUPTED, _TIMED_OUT)
         finally:
             timer.cancel()
             body.cancel()

@@ -130,9 +130,7 @@ class BuildQueue:
             blocked_by = self._blocking_build(item)
             if blocked_by is not None:
                 self._enter(item, ItemState.BLOCKED)
-                item.why = (
-                    f"Build #{blocked_by.number} is already in progress (ETA: {_eta(blocked_by)})"
-                )
+                item.blocked_by = blocked_by
                 continue
             self._enter(item, ItemState.BUILDABLE)
             if self._is_quieting_down() and item.placeholder_of is None:
@@ -151,7 +149,15 @@ class BuildQueue:
         if item.state is ItemState.WAITING:
             left_s = max(0.0, item.due_at - self._clock.now())
             return f"In the quiet period. Expires in {time_span(left_s)}"
+        if item.state is ItemState.BLOCKED and item.blocked_by is not None:
+            eta = self._eta(item.blocked_by)
+            return f"Build #{item.blocked_by.number} is already in progress (ETA: {eta})"
         return None if item.state is ItemState.LEFT else item.why
+
+    def _eta(self, build: Build) -> str:
+        """What is left of the time that the build was expected to take when it began."""
+        left_ms = build.estimated_ms - (self._clock.now_ms() - build.timestamp_ms)
+        return "N/A" if build.estimated_ms < 0 or left_ms <= 0 else time_span(left_ms / 1000)
 
     def is_stuck(self, item: QueueItem) -> bool:
         """Whether it has been waiting for an executor for far longer than builds take."""
@@ -227,11 +233,6 @@ class BuildQueue:
 def _is_same(one: Sequence[ParameterValue] | None, other: Sequence[ParameterValue] | None) -> bool:
     """Whether Jenkins folds the two: equal sets of parameters, none being like an empty one."""
     return set(one or ()) == set(other or ())
-
-
-def _eta(build: Build) -> str:
-    estimate_ms = estimated_duration_ms(build.job)
-    return "N/A" if estimate_ms < 0 else time_span(estimate_ms / 1000)
 
 
 def time_span(seconds: float) -> str:

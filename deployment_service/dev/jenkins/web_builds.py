@@ -8,7 +8,7 @@ from . import answers, web_api
 from .answers import Answer
 from .beans_items import PERMALINKS
 from .call import Call
-from .model import Build, Job
+from .model import Build, Decision, Job
 from .permissions import Permission
 
 _STOPPING = ("stop", "term", "kill")
@@ -80,8 +80,8 @@ def _progressive(call: Call, build: Build, *, html: bool) -> Answer:
 
 
 def _stop(call: Call, build: Build, action: str) -> Answer:
-    if action != "stop" and not build.job.is_pipeline:
-        raise answers.not_found()
+    if action != "stop":
+        return _end_now(call, build, action)
     if call.method != "POST":
         raise answers.post_required()
     if build.building:
@@ -90,10 +90,22 @@ def _stop(call: Call, build: Build, action: str) -> Answer:
     return answers.nothing(302, call.request.headers.get("Referer") or call.directory)
 
 
+def _end_now(call: Call, build: Build, action: str) -> Answer:
+    """`term` and `kill`, which only Pipelines have; neither insists on a POST."""
+    if not build.job.is_pipeline:
+        raise answers.not_found()
+    call.require(Permission.ITEM_CANCEL)
+    if action == "kill":
+        call.controller.kill(build)
+    else:
+        call.controller.stop(build, call.caller.name)
+    return answers.nothing(200)
+
+
 def _delete(call: Call, build: Build) -> Answer:
     call.require(Permission.RUN_DELETE)
     if build.keep_forever:
-        raise answers.failure(f"Unable to delete {build.job.name} {build.display_name}")
+        raise answers.error(400, f"Unable to delete {build.job.name} {build.display_name}")
     build.job.builds.pop(build.number, None)
     return answers.nothing(302, f"{call.base}/{build.job.url}")
 
@@ -120,9 +132,15 @@ def _input(call: Call, build: Build, input_id: str, action: str) -> Answer:
         raise answers.not_found()
     if call.method != "POST":
         raise answers.post_required()
-    call.require(Permission.ITEM_CANCEL if action == "abort" else Permission.ITEM_BUILD)
-    if not waiting.decision.done():
-        waiting.decision.set_result(call.caller.name if action != "abort" else None)
+    proceeds = action != "abort"
+    # Whoever may answer may say no, too.
+    needed = [Permission.ITEM_BUILD, *([] if proceeds else [Permission.ITEM_CANCEL])]
+    if not any(call.caller.may(one) for one in needed):
+        lacking, what = ("Build", "submit") if proceeds else ("Cancel", "cancel")
+        raise answers.failure(f"You need to have Job/{lacking} permissions to {what} this.")
+    if waiting.decision.done():
+        raise answers.failure("This input has been already given")
+    waiting.decision.set_result(Decision(call.caller.name, proceeds))
     return answers.nothing(200)
 
 

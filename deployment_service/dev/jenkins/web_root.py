@@ -141,7 +141,8 @@ def _queue_item(call: Call, item_id: str, rest: list[str]) -> Answer:
     if item is None:
         raise answers.not_found()
     if rest[:1] == ["api"]:
-        return web_api.serve(call, rest[1:], item, "leftItem")
+        java_class = item.state.value.rpartition("$")[2]
+        return web_api.serve(call, rest[1:], item, java_class[:1].lower() + java_class[1:])
     if rest == ["cancelQueue"]:
         if call.method != "POST":
             raise answers.post_required()
