@@ -75,7 +75,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.UpdateTenantRequest, context: Context
     ) -> pb.UpdateTenantResponse:
         name = TenantName.parse(request.tenant.name, field="tenant.name")
-        paths(request.update_mask, {"display_name"})
+        paths(request.update_mask, request.tenant, {"display_name"})
         tenant = await tenants.update_tenant(
             self._database,
             name,
@@ -160,7 +160,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             call.tenant,
             ProviderName.parse(request.provider.name, field="provider.name").provider,
             given=messages.provider_input(request.provider),
-            paths=paths(request.update_mask, providers.CHANGEABLE),
+            paths=paths(request.update_mask, request.provider, providers.CHANGEABLE),
             etag=request.provider.etag,
             key=call.request_key(request),
         )

@@ -142,7 +142,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         command = UpdateDeployment(
             tenant=call.tenant,
             deployment_id=name.deployment,
-            paths=paths(request.update_mask, CHANGEABLE),
+            paths=paths(request.update_mask, given, CHANGEABLE),
             display_name=given.display_name,
             parameters=dict(given.parameters),
             labels=dict(given.labels),

@@ -6,15 +6,28 @@ from collections.abc import Set
 from datetime import datetime
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from deployment_service.domain.errors import InvalidArgument
 
 
-def paths(mask: FieldMask, allowed: Set[str]) -> frozenset[str]:
-    """The fields that a mask names; all that are allowed if it names none (or ``*``)."""
-    if not mask.paths or list(mask.paths) == ["*"]:
+def paths(mask: FieldMask, given: Message, allowed: Set[str]) -> frozenset[str]:
+    """The fields that an update is to change: those that its mask names; ``*``: all that are allowed.
+
+    Without a mask those that are set in what is ``given`` (AIP-134): who sends one field must not empty the others.
+    """
+    if list(mask.paths) == ["*"]:
         return frozenset(allowed)
+    if not mask.paths:
+        populated = {field.name for field, _ in given.ListFields()} & allowed
+        if not populated:
+            raise InvalidArgument(
+                "update_mask",
+                f"is required where none of {', '.join(sorted(allowed))} is set: name what is to be emptied",
+                reason="REQUIRED_FIELD",
+            )
+        return frozenset(populated)
     for path in mask.paths:
         if path not in allowed:
             raise InvalidArgument(

@@ -109,7 +109,10 @@ class AdminCalls:
     async def update_provider(
         self, provider: pb.Provider, *, fields: Iterable[str] = (), request_id: str | None = None
     ) -> pb.Provider:
-        """Change the named ``fields`` of a provider (all of them, if none is named)."""
+        """Change the named ``fields`` of a provider; if none is named, those that are set in it.
+
+        Name a field to empty it. ``fields=["*"]`` replaces all that can be changed.
+        """
         request = pb.UpdateProviderRequest(
             provider=provider,
             update_mask=FieldMask(paths=list(fields)),

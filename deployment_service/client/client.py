@@ -148,7 +148,10 @@ class DeploymentClient:
         fields: Iterable[str] = (),
         request_id: str | None = None,
     ) -> pb.UpdateDeploymentResponse:
-        """Change the named ``fields`` (all that can be changed, if none is named)."""
+        """Change the named ``fields``; if none is named, those that are set in ``deployment``.
+
+        Name a field to empty it. ``fields=["*"]`` replaces all that can be changed.
+        """
         definition = pb.Deployment()
         definition.CopyFrom(deployment)
         definition.name = self.names.deployment(deployment.name)

@@ -169,6 +169,25 @@ async def test_a_mask_that_names_what_cannot_change_is_refused(api):
     assert refusals[0].reason == "FIELD_NOT_CHANGEABLE"
 
 
+async def test_an_update_of_one_field_widens_no_permissions(api):
+    """P6: what a provider may do stays as it is unless it is named, or all is replaced."""
+    await create_tenant(api)
+    provider = await create_provider(
+        api, job_folder="shop", allowed_folders=["shop"], allowed_job_kinds=[pb.JOB_KIND_EXISTING]
+    )
+    request = pb.UpdateProviderRequest(provider=pb.Provider(name=provider.name, username="new"))
+    updated = (await api.admin.UpdateProvider(request, metadata=api.as_admin)).provider
+    assert (updated.username, updated.base_url) == ("new", provider.base_url)
+    assert (updated.allowed_folders, updated.allowed_job_kinds) == (
+        provider.allowed_folders,
+        provider.allowed_job_kinds,
+    )
+    request.provider.base_url = provider.base_url
+    request.update_mask.paths.append("*")
+    replaced = (await api.admin.UpdateProvider(request, metadata=api.as_admin)).provider
+    assert (replaced.username, replaced.job_folder, replaced.allowed_folders) == ("new", "", [])
+
+
 async def test_a_revoked_key_is_refused_and_its_streams_end(api):
     await create_tenant(api)
     created = await api.admin.CreateApiKey(

@@ -47,7 +47,8 @@ async def test_each_role_may_do_what_those_before_it_may_and_no_more(api):
         (
             Role.DEFINER,
             lambda key: api.deployments.UpdateDeployment(
-                pb.UpdateDeploymentRequest(deployment=pb.Deployment(name=WEB)), metadata=key
+                pb.UpdateDeploymentRequest(deployment=pb.Deployment(name=WEB, display_name="Web")),
+                metadata=key,
             ),
         ),
         (

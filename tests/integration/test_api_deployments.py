@@ -268,46 +268,6 @@ async def test_runs_are_listed_newest_first_of_one_and_of_all(api):
     assert refusals[0].reason == "DEPLOYMENT_NOT_FOUND"
 
 
-async def test_calls_at_once_with_one_request_id_have_one_effect(api):
-    """A retry that overtakes its predecessor waits for it and gets its answer."""
-    await seed_deployment(api, "demo")
-    request = pb.UpdateDeploymentRequest(
-        deployment=pb.Deployment(name=f"{DEMO}/deployments/web", display_name="x"),
-        request_id=request_id(),
-    )
-    answers = await asyncio.gather(
-        *(api.deployments.UpdateDeployment(request, metadata=api.as_admin) for _ in range(10))
-    )
-    assert len({answer.resume_token for answer in answers}) == 1
-    assert {answer.deployment.revision for answer in answers} == {1}
-    request.deployment.display_name = "y"
-    async with refused() as refusals:
-        await api.deployments.UpdateDeployment(request, metadata=api.as_admin)
-    assert refusals[0].reason == "REQUEST_ID_REUSED"
-
-
-async def test_updates_at_once_all_take_effect_with_dense_revisions(api):
-    await seed_deployment(api, "demo")
-    await asyncio.gather(
-        *(
-            api.deployments.UpdateDeployment(
-                pb.UpdateDeploymentRequest(
-                    deployment=pb.Deployment(
-                        name=f"{DEMO}/deployments/web", display_name=f"{number}"
-                    )
-                ),
-                metadata=api.as_admin,
-            )
-            for number in range(20)
-        )
-    )
-    events = await api.deployments.ListEvents(
-        pb.ListEventsRequest(parent=f"{DEMO}/deployments/-"), metadata=api.as_admin
-    )
-    assert [event.sequence for event in events.events] == list(range(1, 21))
-    assert [event.revision for event in events.events] == list(range(1, 21))
-
-
 async def test_jenkins_away_leaves_the_job_creating_and_says_why(api):
     await api.admin.CreateProvider(
         admin.CreateProviderRequest(
@@ -365,18 +325,3 @@ async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api):
             break
     assert len(set(names)) == len(names) == 12
     stream.cancel()
-
-
-async def test_only_what_was_committed_is_remembered(api):
-    """A refused call leaves its request_id free: mended, it may be made again."""
-    await seed_deployment(api, "demo")
-    request = pb.UpdateDeploymentRequest(
-        deployment=pb.Deployment(name=f"{DEMO}/deployments/web", etag="old"),
-        request_id=request_id(),
-    )
-    async with refused() as refusals:
-        await api.deployments.UpdateDeployment(request, metadata=api.as_admin)
-    assert refusals[0].reason == "ETAG_MISMATCH"
-    request.deployment.etag = ""
-    updated = await api.deployments.UpdateDeployment(request, metadata=api.as_admin)
-    assert updated.deployment.revision == 1
