@@ -1,8 +1,9 @@
 """ReportBuilds: what the gateway hands over becomes status and events.
 
-A call is one transaction for each tenant in it (no tenant waits for another's locks) of a few
-set-based statements. What somebody else holds goes in a transaction of its own, and a report that
-the database won't take is found by halving: neither fails nor delays its neighbours.
+A call is one transaction for each tenant in it (no tenant waits for another's locks, none fails with
+another) of a few set-based statements. What somebody else holds is waited for, all of it together and not
+for long, and a report that the database won't take is found by halving: neither fails nor delays its
+neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncpg
 import structlog
 
 from deployment_service.actions.observe import jobs_to_poke, observe_builds
+from deployment_service.actions.pokes import Pokes
 from deployment_service.cicd.names import job_path_matches
 from deployment_service.domain.attribution import Observation, Outcome, Verdict
 from deployment_service.domain.events import EventSource
@@ -38,6 +40,11 @@ _log = structlog.get_logger(__name__)
 # Long enough for any transaction of ours, short enough to answer within the gateway's patience.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 _TENANTS_AT_ONCE = 4
+# Jobs that somebody holds are waited for, in turn with everybody else, for so long in all: the gateway waits for
+# the call's answer, and the jobs that one has got already are held meanwhile.
+_WAIT_FOR_JOBS = "SET LOCAL statement_timeout = '300ms'"
+_WAIT_AS_USUAL = "SET LOCAL statement_timeout TO DEFAULT"
+_BUSY = ReportResult(Verdict.RETRY, message="the job is busy")
 _EXPOSED = (
     "Jenkins prints this job's token in its console, so Jenkins itself is asked how the build ended"
 )
@@ -76,12 +83,16 @@ class ReportBuilds:
         self._database = database
         self._committed = committed
         self._poked = poked
+        self._pokes = Pokes(database, poked)
         self._slots = asyncio.Semaphore(_TENANTS_AT_ONCE)
 
     async def __call__(
         self, reports: Sequence[BuildReport], pokes: Sequence[JobPoke] = ()
     ) -> list[ReportResult]:
-        """Apply reports and return what each did, in their order. Every result but RETRY is durable."""
+        """Apply reports and return what each did, in their order. Every result but RETRY is durable.
+
+        A tenant whose part fails gets RETRY; only if nothing else came of the call does it fail.
+        """
         results: list[ReportResult | None] = [None] * len(reports)
         groups: dict[str, list[_Item]] = {}
         for place, report in enumerate(reports):
@@ -95,56 +106,72 @@ class ReportBuilds:
         async with self._database.acquire() as connection:
             tenant_ids = await store.tenant_ids(connection, {*groups, *wishes})
 
+        failures: dict[str, Exception] = {}
+
         async def one_tenant(slug: str) -> None:
             items = groups.get(slug, [])
             if slug not in tenant_ids:
                 for item in items:
                     results[item.place] = _none("no such tenant")
                 return
-            work = _TenantWork(self._database, tenant_ids[slug], slug)
-            async with self._slots:
-                await work.run(items, wishes.get(slug, set()))
+            work = _TenantWork(self._database, self._slots, tenant_ids[slug], slug)
+            try:
+                await work.run(items)
+            except Exception as error:
+                failures[slug] = error
+            # Also of one that failed: what is committed is, and told.
             for place, result in work.results.items():
                 results[place] = result
             if work.appended:
                 self._committed(tenant_ids[slug])
             if work.poked:
                 self._poked()
+            if slug in wishes:
+                async with self._slots:
+                    await self._pokes.place(tenant_ids[slug], wishes[slug])
 
         async with asyncio.TaskGroup() as group:
             for slug in {*groups, *wishes}:
                 group.create_task(one_tenant(slug))
+        if failures and not any(results):
+            # As it is, not in a group: it says whether the database is away.
+            raise next(iter(failures.values()))
+        for slug, error in failures.items():
+            _log.error("a tenant's reports failed", tenant=slug, exc_info=error)
         return [result or ReportResult(Verdict.RETRY) for result in results]
 
 
 class _TenantWork:
     """The part of a call that is one tenant's."""
 
-    def __init__(self, database: Database, tenant_id: uuid.UUID, slug: str) -> None:
+    def __init__(
+        self, database: Database, slots: asyncio.Semaphore, tenant_id: uuid.UUID, slug: str
+    ) -> None:
         self._database = database
+        self._slots = slots
         self._tenant_id = tenant_id
         self._slug = slug
         self.results: dict[int, ReportResult] = {}
         self.appended = False
         self.poked = False
 
-    async def run(self, items: Sequence[_Item], wishes: set[uuid.UUID]) -> None:
+    async def run(self, items: Sequence[_Item]) -> None:
         await self._try_out([item for item in items if item.report.test])
-        blocked = await self._apply([i for i in items if not i.report.test], skip_locked=True)
-        for job in sorted({item.seen.job_id for item in blocked}):
-            await self._apply([i for i in blocked if i.seen.job_id == job], skip_locked=False)
-        if wishes:
-            await self._database.transaction(
-                lambda connection: store.poke(connection, self._tenant_id, wishes)
-            )
-            self.poked = True
+        busy = await self._apply([item for item in items if not item.report.test])
+        if busy:
+            busy = await self._apply(busy, wait=True)
+        if busy:
+            # One of them that is held for long made all wait in vain.
+            busy = await self._apply(busy)
+        for item in busy:
+            self.results[item.place] = _BUSY
 
     async def _try_out(self, items: Sequence[_Item]) -> None:
         """Answer reports that only try the way to here, without writing anything."""
         if not items:
             return
         wanted = {item.seen.job_id for item in items}
-        async with self._database.acquire() as connection:
+        async with self._slots, self._database.acquire() as connection:
             known = await store.read_jobs(connection, self._tenant_id, wanted)
             mapped = await store.a_deployment(connection, self._tenant_id, wanted)
         for item in items:
@@ -156,28 +183,32 @@ class _TenantWork:
                 Verdict.TESTED, str(DeploymentName(self._slug, slug))
             )
 
-    async def _apply(self, items: Sequence[_Item], *, skip_locked: bool) -> list[_Item]:
-        """Apply reports in one transaction; return those whose jobs somebody else holds."""
+    async def _apply(self, items: Sequence[_Item], *, wait: bool = False) -> list[_Item]:
+        """Apply reports in one transaction; return those whose jobs somebody else holds.
+
+        With ``wait`` it waits for them a little; if that is in vain all are returned.
+        """
         if not items:
             return []
         try:
-            done = await self._database.transaction(
-                lambda connection: self._transaction(connection, items, skip_locked=skip_locked)
-            )
+            async with self._slots:
+                done = await self._database.transaction(
+                    lambda connection: self._transaction(connection, items, wait=wait)
+                )
+        except _WaitedInVain:
+            return list(items)
         except asyncpg.LockNotAvailableError:
             for item in items:
-                self.results[item.place] = ReportResult(Verdict.RETRY, message="the job is busy")
+                self.results[item.place] = _BUSY
             return []
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-            return await self._halve(items, error, skip_locked=skip_locked)
+            return await self._halve(items, error, wait=wait)
         self.results |= done.results
         self.appended |= done.sequence is not None
         self.poked |= bool(done.to_read)
-        return done.blocked
+        return done.busy
 
-    async def _halve(
-        self, items: Sequence[_Item], error: Exception, *, skip_locked: bool
-    ) -> list[_Item]:
+    async def _halve(self, items: Sequence[_Item], error: Exception, *, wait: bool) -> list[_Item]:
         if len(items) == 1:
             _log.error(
                 "report refused by the database", job_id=str(items[0].seen.job_id), error=str(error)
@@ -187,15 +218,15 @@ class _TenantWork:
             )
             return []
         middle = len(items) // 2
-        first = await self._apply(items[:middle], skip_locked=skip_locked)
-        return first + await self._apply(items[middle:], skip_locked=skip_locked)
+        first = await self._apply(items[:middle], wait=wait)
+        return first + await self._apply(items[middle:], wait=wait)
 
     async def _transaction(
-        self, connection: Connection, items: Sequence[_Item], *, skip_locked: bool
+        self, connection: Connection, items: Sequence[_Item], *, wait: bool
     ) -> _Done:
         await connection.execute(_LOCK_TIMEOUT)
         wanted = {item.seen.job_id for item in items}
-        locked = await store.lock_jobs(connection, self._tenant_id, wanted, skip_locked=skip_locked)
+        locked = await self._lock(connection, wanted, wait=wait)
         known = await store.read_jobs(connection, self._tenant_id, wanted)
         signed = {item.signed for item in items if item.signed}
         before = await store.signed_before(connection, self._tenant_id, signed)
@@ -230,6 +261,19 @@ class _TenantWork:
         )
         return done
 
+    async def _lock(
+        self, connection: Connection, wanted: set[uuid.UUID], *, wait: bool
+    ) -> set[uuid.UUID]:
+        if not wait:
+            return await store.lock_jobs(connection, self._tenant_id, wanted, skip_locked=True)
+        await connection.execute(_WAIT_FOR_JOBS)
+        try:
+            locked = await store.lock_jobs(connection, self._tenant_id, wanted)
+        except asyncpg.QueryCanceledError:
+            raise _WaitedInVain from None
+        await connection.execute(_WAIT_AS_USUAL)
+        return locked
+
     async def _observe(
         self, connection: Connection, items: Sequence[_Item], done: _Done
     ) -> dict[int, uuid.UUID | None]:
@@ -256,12 +300,16 @@ class _TenantWork:
         )
 
 
+class _WaitedInVain(Exception):
+    """Somebody held a job for too long."""
+
+
 @dataclass(slots=True)
 class _Done:
     """What one transaction did; taken over only after its commit."""
 
     results: dict[int, ReportResult]
-    blocked: list[_Item]
+    busy: list[_Item]
     sequence: int | None = None
     to_read: set[uuid.UUID] = field(default_factory=set)
 

@@ -35,6 +35,9 @@ _POKE = """
     UPDATE cicd_jobs SET poke_time = clock_timestamp()
     WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'
 """
+_TO_POKE = (
+    "SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'"
+)
 # To the hour: a key in use costs no write for each report.
 _SEEN_KEYS = """
     UPDATE cicd_jobs AS j SET seen_key_id = n.key_id, seen_key_time = now()
@@ -189,6 +192,16 @@ async def poke(
     """Have these jobs read next. Unknown ones are ignored."""
     if job_ids:
         await connection.execute(_POKE, tenant_id, list(job_ids))
+
+
+async def poke_free(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Have those of these jobs read next that nobody holds; return the others. Waits for no lock."""
+    free = await lock_jobs(connection, tenant_id, job_ids, skip_locked=True)
+    await poke(connection, tenant_id, free)
+    rows = await connection.fetch(_TO_POKE, tenant_id, list(job_ids))
+    return {row["job_id"] for row in rows} - free
 
 
 async def note_keys(

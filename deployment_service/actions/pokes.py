@@ -1,0 +1,74 @@
+"""Pokes from the gateway: wishes that jobs be read soon. They wait for nobody and fail no call."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Collection
+
+import structlog
+
+from deployment_service.storage import reports as store
+from deployment_service.storage.database import Database
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+# About two minutes: longer than any transaction can stand still and keep its locks.
+_MAX_TRIES = 64
+
+
+class Pokes:
+    """Writes pokes down; one whose job somebody else holds is kept here until it can be written.
+
+    Only in memory: the gateway has no better place for it either, and what a lost poke leaves behind
+    the reconciler finds, later.
+    """
+
+    def __init__(self, database: Database, poked: Callable[[], None]) -> None:
+        self._database = database
+        self._poked = poked
+        self._left: dict[uuid.UUID, set[uuid.UUID]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def place(self, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]) -> None:
+        """Write down what can be at once, and see to the rest later."""
+        left = set(job_ids)
+        try:
+            left = await self._try(tenant_id, left)
+        except Exception as error:
+            _log.warning("pokes not written yet", tenant_id=str(tenant_id), error=repr(error))
+        if left:
+            self._left.setdefault(tenant_id, set()).update(left)
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._place_the_rest())
+
+    async def _try(self, tenant_id: uuid.UUID, job_ids: set[uuid.UUID]) -> set[uuid.UUID]:
+        """Return those whose jobs somebody else holds."""
+        left = await self._database.transaction(
+            lambda connection: store.poke_free(connection, tenant_id, job_ids)
+        )
+        if left != job_ids:
+            self._poked()
+        return left
+
+    async def _place_the_rest(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        for _ in range(_MAX_TRIES):
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            for tenant_id, job_ids in list(self._left.items()):
+                del self._left[tenant_id]
+                left = job_ids
+                try:
+                    left = await self._try(tenant_id, job_ids)
+                except Exception as error:
+                    _log.warning(
+                        "pokes not written yet", tenant_id=str(tenant_id), error=repr(error)
+                    )
+                if left:
+                    self._left.setdefault(tenant_id, set()).update(left)
+            if not self._left:
+                return
+        _log.error("pokes given up", jobs=sum(map(len, self._left.values())))
+        self._left.clear()
