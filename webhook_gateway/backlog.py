@@ -12,6 +12,8 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 
 # A tenant with more reports than LIGHT waiting has calls of its own, with at most HEAVY_SHARE in each.
 LIGHT, HEAVY_SHARE = 10, 50
+# More tries than failures: that a job is busy is told often, and sending such reports one by one costs most just then.
+SUSPECT_FAILURES, SUSPECT_TRIES = 3, 16
 MAX_POKES = 10_000
 MAX_POKES_A_CALL = 500
 # A job that is refused again and again is read again this often, not for each refusal.
@@ -26,6 +28,13 @@ class Entry:
     size: int
     waiter: asyncio.Future[pb.ReportResult] | None = None
     tries: int = 0
+    # Calls that it was in and that failed as if something in them were the cause.
+    failures: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it must go alone: it, or something that always came with it, keeps failing."""
+        return self.failures >= SUSPECT_FAILURES or self.tries >= SUSPECT_TRIES
 
 
 class Backlog:
@@ -156,8 +165,8 @@ class Pokes:
             self._sent.popitem(last=False)
         return taken
 
-    def put_back(self, pokes: Iterable[pb.JobPoke]) -> None:
+    def put_back(self, pokes: Iterable[pb.JobPoke], delay: float = 0.0) -> None:
         """Note those again that could not be sent."""
-        now = time.monotonic()
+        due = time.monotonic() + delay
         for poke in pokes:
-            self._due.setdefault((poke.tenant, poke.cicd_job_id), (now, poke.reason))
+            self._due.setdefault((poke.tenant, poke.cicd_job_id), (due, poke.reason))

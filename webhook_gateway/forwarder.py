@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
 
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway.backlog import Backlog, Entry, Pokes
+from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, Pokes
 from webhook_gateway.channel import Metadata
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
@@ -31,6 +32,13 @@ MAX_BATCH_BYTES = 2 * 2**20
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 # About half a minute; by then the reconciler has read the job.
 MAX_RETRIES = 64
+# Failures for which something in the call may be the cause, not just the service's absence.
+_SUSPICIOUS = (
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 
 
 class Forwarder:
@@ -53,6 +61,9 @@ class Forwarder:
         # One call at a time for each tenant: several would wait for each other's locks, and whoever else is
         # in them would wait too.
         self._in_calls: set[str] = set()
+        # Those that keep failing go one by one, beside everything else: they neither fail nor delay it.
+        self._suspects: deque[Entry] = deque()
+        self._one_is_alone = False
         self._timers: set[asyncio.TimerHandle] = set()
         self._scheduled = False
         self._pause = 0.0
@@ -147,23 +158,28 @@ class Forwarder:
         self._scheduled = False
         # While the service is away a single call tries whether it is back.
         limit = 1 if self._pause else self._settings.max_calls
-        while not self._resting and len(self._calls) < limit:
+        if self._suspects and not self._one_is_alone and not self._resting:
+            self._one_is_alone = True
+            self._start(self._deliver_alone(self._suspects.popleft()), set())
+        while not self._resting and (calls := len(self._calls) - self._one_is_alone) < limit:
             entries = self._backlog.take(
                 self._settings.max_batch,
                 MAX_BATCH_BYTES,
                 without=self._in_calls,
                 # The last free call is for those who don't take all of them.
-                heavy=len(self._calls) < max(1, limit - 1),
+                heavy=calls < max(1, limit - 1),
             )
             pokes = self._pokes.take()
             if not entries and not pokes:
                 break
-            tenants = {entry.report.tenant for entry in entries}
-            self._in_calls |= tenants
-            call = asyncio.create_task(self._deliver(entries, pokes))
-            self._calls.add(call)
-            self._idle.clear()
-            call.add_done_callback(functools.partial(self._finished, tenants))
+            self._start(self._deliver(entries, pokes), {entry.report.tenant for entry in entries})
+
+    def _start(self, work: Coroutine[None, None, None], tenants: set[str]) -> None:
+        self._in_calls |= tenants
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        self._idle.clear()
+        call.add_done_callback(functools.partial(self._finished, tenants))
 
     def _finished(self, tenants: set[str], call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
@@ -181,11 +197,13 @@ class Forwarder:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 await self._separate(entries, pokes, error.details() or "")
+            elif error.code() in _SUSPICIOUS:
+                self._suspect(entries, pokes, error.code().name)
             else:
                 self._failed(entries, pokes, error.code().name)
             return
         if len(response.results) != len(entries):
-            self._failed(entries, pokes, "WRONG_NUMBER_OF_RESULTS")
+            self._suspect(entries, pokes, "WRONG_NUMBER_OF_RESULTS")
             return
         self._pause = 0.0
         self._metrics.batch.observe(len(entries))
@@ -223,9 +241,31 @@ class Forwarder:
         else:
             log.error("pokes refused by the service", why=why)
 
+    async def _deliver_alone(self, entry: Entry) -> None:
+        failures = entry.failures
+        try:
+            await self._deliver([entry], [])
+            if entry.failures > failures:
+                # If it is the service that fails, all of them do: not one right after the other.
+                await asyncio.sleep(FIRST_PAUSE)
+        finally:
+            self._one_is_alone = False
+
+    def _suspect(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], code: str) -> None:
+        """Keep everything, but not in the same company for ever: one in it may be what makes the call fail."""
+        for entry in entries:
+            entry.failures += 1
+        if pokes:
+            self._pokes.put_back(pokes, POKE_AGAIN_AFTER)
+            self._later(POKE_AGAIN_AFTER)
+        if len(entries) == 1 and entries[0].is_suspect:
+            self._settle(entries[0], pb.ReportResult(verdict=pb.REPORT_VERDICT_RETRY, message=code))
+        elif entries:
+            self._failed(entries, [], code)
+
     def _failed(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], code: str) -> None:
         """Keep everything, and try again in a while."""
-        self._backlog.put_back(entries)
+        self._put_back(entries)
         self._pokes.put_back(pokes)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         if not self._resting:
@@ -233,6 +273,11 @@ class Forwarder:
             asyncio.get_running_loop().call_later(self._pause, self._rested)
         if (more := self._failures.allow()) is not None:
             log.warning("deployment service away", code=code, queued=self._backlog.reports, **more)
+
+    def _put_back(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        self._backlog.put_back(entry for entry in entries if not entry.is_suspect)
+        self._suspects.extend(entry for entry in entries if entry.is_suspect)
 
     def _rested(self) -> None:
         self._resting = False
@@ -256,7 +301,7 @@ class Forwarder:
             entry.waiter.set_result(result)
 
     def _again(self, entry: Entry) -> None:
-        self._backlog.put_back([entry])
+        self._put_back([entry])
         self._schedule()
 
     def _tell(self, entry: Entry, result: pb.ReportResult) -> None:

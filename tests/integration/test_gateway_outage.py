@@ -193,10 +193,12 @@ async def test_without_keys_nothing_is_kept(service: FakeService):
         assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
         assert time.monotonic() - start < 2
         await service.start()
+        reasons = []
         async with asyncio.timeout(10):
-            while (await gateway.post())[0] != 200:
-                pass
-        assert len(service.reports) == 1
+            while (again := await gateway.post())[0] != 200:
+                reasons.append(again[1]["reason"])
+        # A busy machine may be late to answer for what it has stored.
+        assert len(service.reports) == 1 + reasons.count("NOT_DURABLE_YET")
 
 
 async def test_stopping_sends_what_waits(service: FakeService):
