@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from deployment_service.dev.jenkins import (
     Result,
     SimulatorConfig,
 )
+from deployment_service.dev.jenkins.console import Console
 from tests.conformance.client import Client, freestyle, pipeline, running
 from tests.support.waiting import until
 
@@ -21,6 +23,10 @@ ASKING = "input id: 'Go', message: 'Deploy?'"
 def classes(build: dict[str, Any]) -> list[str]:
     """The short names of a build's actions."""
     return [a.get("_class", "{}").rpartition(".")[2] for a in build["actions"]]
+
+
+def _shows(console: Console, text: str) -> bool:
+    return text in console.raw
 
 
 async def end(client: Client, job: str, *results: Result) -> None:
@@ -143,7 +149,7 @@ async def test_term_and_kill_answer_with_nothing():
         for number, action in enumerate(("term", "kill"), 1):
             await client.trigger("pipe")
             build = await client.build("pipe", number)
-            await until(lambda build=build: "Sleeping" in build.console.raw)
+            await until(partial(_shows, build.console, "Sleeping"))
             for _ in range(2):
                 answer = await client.get(f"job/pipe/{number}/{action}")
                 assert (answer.status, answer.headers.get("Location")) == (200, None)

@@ -135,6 +135,11 @@ def login_required() -> Refusal:
     return Refusal(answer)
 
 
+def hidden(*, anonymous: bool) -> Refusal:
+    """403 for somebody who may know that it exists but not see it: Jenkins names no permission."""
+    return login_required() if anonymous else Refusal(page("Please log in to access it", 403))
+
+
 def access_denied(user: str, permission: Permission) -> Refusal:
     """403 for somebody who lacks a permission."""
     headers = [

@@ -8,6 +8,7 @@ from .beans_shared import Shown
 from .call import ApiContext, Call
 from .controller import Controller
 from .model import Build
+from .permissions import Permission
 from .security import Caller, Sessions
 
 _NODE_DESCRIPTION = "the Jenkins controller's built-in node"
@@ -51,6 +52,30 @@ def hudson(call: Call) -> Shown:
     )
 
 
+_STUB_ITEM = "hudson.model.Queue$StubItem"
+_STUB_TASK = "hudson.model.Queue$StubTask"
+
+
+def queue(call: Call) -> Shown:
+    """The queue; who may only know of jobs sees nothing but their names in it."""
+    items = call.controller.queue.items()
+    readable = call.caller.may(Permission.ITEM_READ)
+    discoverable = not readable and call.caller.may(Permission.ITEM_DISCOVER)
+    stubs = [_stub(item.job.display_name) for item in items if discoverable]
+    values: dict[str, object] = {"discoverableItems": stubs, "items": items if readable else []}
+    return Shown(
+        "hudson.model.Queue",
+        values,
+        inline=("discoverableItems", "items"),
+        expected=(("discoverableItems", _STUB_ITEM),),
+    )
+
+
+def _stub(name: str) -> Shown:
+    task = Shown(_STUB_TASK, {"name": name}, visibility=999)
+    return Shown(_STUB_ITEM, {"task": task}, visibility=999, expected=(("task", _STUB_TASK),))
+
+
 def computers(call: Call) -> Shown:
     """All nodes, of which there is one."""
     controller = call.controller
@@ -71,7 +96,8 @@ def computer(call: Call) -> Shown:
     controller, ctx = call.controller, ApiContext(call)
     slots = controller.executors.slots
     one_off = [build for build in controller.running_builds() if build.job.is_pipeline]
-    executors = [_executor(number, build, ctx) for number, build in enumerate(slots)]
+    visible = call.caller.may(Permission.ITEM_READ)
+    executors = [_executor(number, build, ctx, visible) for number, build in enumerate(slots)]
     return Shown(
         "hudson.model.Hudson$MasterComputer",
         {
@@ -87,12 +113,16 @@ def computer(call: Call) -> Shown:
             "launchSupported": True,
             "loadStatistics": Shown("hudson.model.Label$1"),
             "manualLaunchAllowed": True,
-            "monitorData": {f"hudson.node_monitors.{name}Monitor": None for name in _MONITORS},
+            "monitorData": {
+                f"hudson.node_monitors.{name}Monitor": None
+                for name in _MONITORS
+                if call.caller.may(Permission.COMPUTER_CONNECT)
+            },
             "numExecutors": controller.config.executors,
             "offline": False,
             "offlineCause": None,
             "offlineCauseReason": "",
-            "oneOffExecutors": [_executor(-1, build, ctx) for build in one_off],
+            "oneOffExecutors": [_executor(-1, build, ctx, visible) for build in one_off],
             "temporarilyOffline": False,
         },
         expected=(*_LABELS_EXPECTED, ("executors", _EXECUTOR), ("oneOffExecutors", _EXECUTOR)),
@@ -102,11 +132,11 @@ def computer(call: Call) -> Shown:
 _EXECUTOR = "hudson.model.Executor"
 
 
-def _executor(number: int, build: Build | None, ctx: ApiContext) -> Shown:
+def _executor(number: int, build: Build | None, ctx: ApiContext, visible: bool) -> Shown:
     return Shown(
         _EXECUTOR,
         {
-            "currentExecutable": _executable(number, build, ctx),
+            "currentExecutable": _executable(number, build, ctx) if visible else None,
             "idle": build is None,
             "likelyStuck": False,
             "number": number,

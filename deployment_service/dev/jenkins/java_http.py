@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 USER_AGENT = "Java/17.0.15"
 _MOST_REDIRECTS = 20
@@ -63,7 +63,8 @@ def _head(url: SplitResult, body: bytes, content_type: str) -> bytes:
     host = url.hostname or ""
     lines = [f"POST {target} HTTP/1.1", f"Content-Type: {content_type}"]
     if url.username is not None:
-        user_info = unquote(url.netloc.rpartition("@")[0])
+        # Java takes it as it is written: what is percent-encoded stays so.
+        user_info = url.netloc.rpartition("@")[0]
         lines.append("Authorization: Basic " + base64.b64encode(user_info.encode()).decode())
     lines += [
         f"User-Agent: {USER_AGENT}",

@@ -29,7 +29,9 @@ async def notify(controller: Controller, build: Build, phase: str, timestamp_ms:
     to_console = phase in ("STARTED", "COMPLETED")
     for endpoint in build.job.config.endpoints or ():
         if endpoint.url_or_id.strip() and _wants(endpoint, build, phase):
-            await _Delivery(controller, build, endpoint, phase, timestamp_ms, to_console).send()
+            delivery = _Delivery(controller, build, endpoint, phase, timestamp_ms, to_console)
+            if not await delivery.send():
+                return
 
 
 async def notify_manually(
@@ -42,7 +44,9 @@ async def notify_manually(
             changes["loglines"] = loglines
         told = dataclasses.replace(endpoint, branch=".*", **changes)
         if told.url_or_id.strip() and controller.config.notification_plugin is not None:
-            await _Delivery(controller, build, told, phase, controller.clock.now_ms(), True).send()
+            delivery = _Delivery(controller, build, told, phase, controller.clock.now_ms(), True)
+            if not await delivery.send():
+                return
 
 
 def _wants(endpoint: Endpoint, build: Build, phase: str) -> bool:
@@ -89,23 +93,31 @@ class _Delivery:
         self._timestamp_ms = timestamp_ms
         self._to_console = to_console
 
-    async def send(self) -> None:
-        """The failed flag is never cleared: one failure makes all remaining tries be sent too."""
+    async def send(self) -> bool:
+        """Whether the endpoints after this one get their turn.
+
+        The failed flag is never cleared: one failure makes all remaining tries be sent too.
+        """
+        environment = self._controller.environment_of(self._build)
+        url, shown = self._target(environment)
+        if url is None:
+            return not self._is_older_than_1_17()
+        if not self._branch_matches(environment.get("BRANCH_NAME")):
+            return True
         tries_left = self._endpoint.retries
         failed = False
         while True:
-            failed = not await self._try(tries_left) or failed
+            failed = not await self._try(url, shown, tries_left) or failed
             tries_left -= 1
             if not failed or tries_left < 0:
-                return
+                return True
 
     def _log(self, text: str) -> None:
         if self._to_console:
             self._build.console.line(text)
 
-    async def _try(self, tries_left: int) -> bool:
-        """Whether this try went well, which includes having nothing to send."""
-        environment = self._controller.environment_of(self._build)
+    def _target(self, environment: Mapping[str, str]) -> tuple[str | None, str]:
+        """The URL, if it is one, and what the console shows of it."""
         endpoint = self._endpoint
         if endpoint.url_type == "SECRET":
             shown = f"credentials id '{endpoint.url_or_id}'"
@@ -116,12 +128,14 @@ class _Delivery:
             shown = f"url '{url}'"
         if "$" in url:
             self._log(f"Ignoring sending notification due to unresolved variable: {shown}")
-            return True
+            return None, shown
         if not url.strip():
             self._log("URL is not set, ignoring call to send notification.")
-            return True
-        if not self._branch_matches(environment.get("BRANCH_NAME")):
-            return True
+            return None, shown
+        return url, shown
+
+    async def _try(self, url: str, shown: str, tries_left: int) -> bool:
+        """Whether this try went well."""
         self._log(f"Notifying endpoint with {shown}")
         try:
             await self._post(url)
@@ -136,10 +150,13 @@ class _Delivery:
             return False
         return True
 
+    def _is_older_than_1_17(self) -> bool:
+        version = self._controller.config.notification_plugin or ""
+        return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (1, 17)
+
     def _branch_matches(self, branch_name: str | None) -> bool:
         wanted = self._endpoint.branch
-        version = self._controller.config.notification_plugin or ""
-        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (1, 17):
+        if self._is_older_than_1_17():
             return True
         if branch_name is None:
             if wanted != ".*":

@@ -19,6 +19,10 @@ class Permission(Enum):
     ADMINISTER = (_ADMINISTER, ())
     OVERALL_READ = ("hudson.model.Hudson.Read", _implied("Read"))
     MANAGE = ("jenkins.model.Jenkins.Manage", (_ADMINISTER,))
+    COMPUTER_CONNECT = (
+        "hudson.model.Computer.Connect",
+        ("hudson.model.Computer.Disconnect", _ADMINISTER),
+    )
     ITEM_CREATE = ("hudson.model.Item.Create", _implied("Create", "Write"))
     ITEM_DELETE = ("hudson.model.Item.Delete", _implied("Delete", "Write"))
     ITEM_CONFIGURE = ("hudson.model.Item.Configure", _implied("Configure", "Update", "Write"))

@@ -13,6 +13,8 @@ from .jobxml import BadXml, JobKind, parse_xml, set_text, write_xml
 from .model import Folder, Item, Job, encode_segment
 from .permissions import Permission
 
+_NO_NAME = "No name is specified"
+_LONGEST_NAME_BYTES = 255
 _UNSAFE = "?*/\\%!@#$^&|<>[]:;"
 _MODES = {
     "hudson.model.FreeStyleProject": JobKind.FREESTYLE,
@@ -35,7 +37,7 @@ async def dispatch(call: Call, folder: Folder, rest: list[str]) -> Answer:
         raise answers.not_found()
     if not call.caller.may(Permission.ITEM_READ):
         if call.caller.may(Permission.ITEM_DISCOVER):
-            call.require(Permission.ITEM_READ)
+            raise answers.hidden(anonymous=call.caller.is_anonymous)
         raise answers.not_found()
     below = rest[1:]
     if isinstance(item, Folder):
@@ -95,7 +97,7 @@ def _common(call: Call, item: Item, rest: list[str]) -> Answer:
             raise answers.post_required()
         return _ITEM_POSTS[action](call, item)
     if action == "description":
-        return answers.text(item.config.description or "")
+        return _description(call, item)
     if action in ("configure", "changes", "ws", "confirm-rename", "delete"):
         return answers.page(item.full_display_name)
     raise answers.not_found()
@@ -118,6 +120,8 @@ def create_item(call: Call, parent: Folder) -> Answer:
         raise answers.failure("Query parameter 'name' is required")
     _check_good_name(name)
     name = name.strip()
+    if not name:
+        raise answers.failure(_NO_NAME)
     if parent.find(name) is not None:
         raise answers.failure(f"A job already exists with the name ‘{name}’")
     if mode == "copy":
@@ -140,6 +144,7 @@ def add_item(parent: Folder, name: str, xml: str) -> Item:
         root, version = parse_xml(xml)
     except BadXml as error:
         raise answers.oops(str(error)) from error
+    _check_fits_on_disk(name)
     is_folder = root.tag in (JobKind.FOLDER.value, JobKind.MULTIBRANCH.value)
     item: Item = (Folder if is_folder else Job)(name, parent, root, version)
     parent.items[name] = item
@@ -156,7 +161,7 @@ def _body_text(call: Call) -> str:
 
 def _check_good_name(name: str) -> None:
     if not name:
-        raise answers.failure("No name is specified")
+        raise answers.failure(_NO_NAME)
     if name.strip() in (".", ".."):
         raise answers.failure(f"“{name.strip()}” is not an allowed name")
     for character in name:
@@ -169,6 +174,12 @@ def _check_good_name(name: str) -> None:
         raise answers.failure("A name cannot end with ‘.’")
 
 
+def _check_fits_on_disk(name: str) -> None:
+    """Jenkins keeps each item in a directory of its name, and notices only when it makes that."""
+    if len(name.encode("utf-8", "replace")) > _LONGEST_NAME_BYTES:
+        raise answers.oops("File name too long")
+
+
 def _copy_of(call: Call, parent: Folder, name: str) -> Item:
     wanted = call.parameter("from")
     if not wanted:
@@ -179,10 +190,11 @@ def _copy_of(call: Call, parent: Folder, name: str) -> Item:
     if source is None or source is call.controller.root:
         raise answers.failure(f"No such job: {wanted}")
     call.require(Permission.ITEM_EXTENDED_READ)
+    _check_fits_on_disk(name)
     item: Item = type(source)(name, parent, copy.deepcopy(source.xml), source.xml_version)
     if isinstance(item, Job):
         # Jenkins holds a copy back until somebody has saved its configuration.
-        item.held_off_until_saved = not item.is_pipeline
+        item.held_off_until_saved = True
     parent.items[name] = item
     return item
 
@@ -246,7 +258,10 @@ def _delete(call: Call, item: Item) -> Answer:
 
 
 def _rename(call: Call, item: Item) -> Answer:
-    call.require(Permission.ITEM_CONFIGURE)
+    if not call.caller.may(Permission.ITEM_CONFIGURE):
+        # To Jenkins, to rename is to delete and to create.
+        call.require(Permission.ITEM_CREATE)
+        call.require(Permission.ITEM_DELETE)
     _refuse_for_branch(call, item)
     new_name = (call.parameter("newName") or "").strip()
     _check_good_name(new_name)
@@ -258,6 +273,7 @@ def _rename(call: Call, item: Item) -> Answer:
         raise answers.failure(f"The name “{new_name}” is already in use.")
     if isinstance(item, Job) and item.is_building():
         raise answers.failure("Unable to rename a job while it is building.")
+    _check_fits_on_disk(new_name)
     del item.parent.items[item.name]
     item.name = new_name
     item.parent.items[new_name] = item
@@ -266,9 +282,25 @@ def _rename(call: Call, item: Item) -> Answer:
 
 def _describe(call: Call, item: Item) -> Answer:
     call.require(Permission.ITEM_CONFIGURE)
-    set_text(item.xml, "description", call.parameter("description") or "")
-    item.update(item.xml, item.xml_version)
+    _set_description(item, call.parameter("description") or "")
     return answers.nothing(302, call.directory)
+
+
+def _description(call: Call, item: Item) -> Answer:
+    if call.method in ("GET", "HEAD"):
+        return answers.text(item.config.description or "")
+    text = call.parameter("description")
+    if call.method != "POST" or text is None:
+        raise answers.container_error(400, "Bad Request")
+    call.require(Permission.ITEM_CONFIGURE)
+    _set_description(item, text)
+    return answers.nothing(204)
+
+
+def _set_description(item: Item, text: str) -> None:
+    set_text(item.xml, "description", text)
+    item.update(item.xml, item.xml_version)
+    _saved(item)
 
 
 def _set_disabled(disabled: bool) -> Callable[[Call, Job], Answer]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import answers, beans_root, web_api, web_credentials, web_items
 from .answers import Answer
 from .beans_items import AllView
-from .beans_shared import Shown
 from .call import Call
 from .model import QueueItem
 from .permissions import Permission
@@ -123,12 +122,8 @@ def _crumb(call: Call, rest: list[str]) -> Answer:
 
 
 def _queue(call: Call, rest: list[str]) -> Answer:
-    controller = call.controller
     if rest[:1] == ["api"]:
-        items = controller.queue.items() if call.caller.may(Permission.ITEM_READ) else []
-        values: dict[str, object] = {"discoverableItems": [], "items": items}
-        shown = Shown("hudson.model.Queue", values, inline=("discoverableItems", "items"))
-        return web_api.serve(call, rest[1:], shown, "queue")
+        return web_api.serve(call, rest[1:], beans_root.queue(call), "queue")
     if rest == ["cancelItem"]:
         return _cancel_item(call)
     if len(rest) >= 2 and rest[0] == "item":
@@ -137,10 +132,12 @@ def _queue(call: Call, rest: list[str]) -> Answer:
 
 
 def _queue_item(call: Call, item_id: str, rest: list[str]) -> Answer:
-    item = _readable_item(call, item_id)
+    item = _known_item(call, item_id)
     if item is None:
         raise answers.not_found()
     if rest[:1] == ["api"]:
+        if not call.caller.may(Permission.ITEM_READ):
+            raise answers.hidden(anonymous=call.caller.is_anonymous)
         java_class = item.state.value.rpartition("$")[2]
         return web_api.serve(call, rest[1:], item, java_class[:1].lower() + java_class[1:])
     if rest == ["cancelQueue"]:
@@ -160,8 +157,9 @@ def _queue_item(call: Call, item_id: str, rest: list[str]) -> Answer:
     return _missing()
 
 
-def _readable_item(call: Call, item_id: str | None) -> QueueItem | None:
-    if item_id is None or not item_id.isdecimal() or not call.caller.may(Permission.ITEM_READ):
+def _known_item(call: Call, item_id: str | None) -> QueueItem | None:
+    known = call.caller.may(Permission.ITEM_DISCOVER)
+    if item_id is None or not item_id.isdecimal() or not known:
         return None
     return call.controller.queue.get(int(item_id))
 
@@ -170,7 +168,7 @@ def _cancel_item(call: Call) -> Answer:
     if call.method != "POST":
         raise answers.post_required()
     item_id = call.parameter("id")
-    item = _readable_item(call, item_id)
+    item = _known_item(call, item_id) if call.caller.may(Permission.ITEM_READ) else None
     if item is None:
         raise answers.error(404, f"Provided id ({item_id}) not found")
     if not call.caller.may(Permission.ITEM_CANCEL):

@@ -12,6 +12,7 @@ from .parameters import BadParameter, values_from_form, values_from_request
 from .permissions import Permission
 
 _MOST_DIGITS = 18
+_CREATED = 201
 
 
 def build(call: Call, job: Job) -> Answer:
@@ -36,8 +37,17 @@ def build(call: Call, job: Job) -> Answer:
     cause = Cause(user=call.caller.name)
     item, _ = call.controller.schedule(job, values, cause, quiet_period_s)
     # Jenkins redirects to the form's own `redirectTo`, which is empty if it is missing.
-    target = str(form.get("redirectTo", "")) if isinstance(form, dict) else ""
-    return answers.nothing(201, call.directory + target.lstrip("/"))
+    given = form if isinstance(form, dict) else {}
+    target = str(given.get("redirectTo", ""))
+    return answers.nothing(_status(given), call.directory + target.lstrip("/"))
+
+
+def _status(form: dict[str, object]) -> int:
+    """The classic form chooses how it is answered; what is no number means 201."""
+    try:
+        return int(str(form.get("statusCode", _CREATED)))
+    except ValueError:
+        return _CREATED
 
 
 def build_with_parameters(call: Call, job: Job) -> Answer:
