@@ -11,7 +11,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from deployment_service.client import DeploymentClient
+from deployment_service.client import DeploymentClient, HistoryLost
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 
@@ -27,31 +27,23 @@ def write(token_file: Path, token: str) -> None:
     token_file.write_text(token)
 
 
+async def present(client: DeploymentClient) -> str:
+    """Show what is now; where to watch from, taken before that, so that nothing falls in between."""
+    token = (await client.list_deployments(page_size=1)).resume_token
+    async for one in client.deployments():
+        print(f"{one.name} is {word(one.status)}", flush=True)
+    return token
+
+
 async def follow(client: DeploymentClient, token_file: Path, *, until_final: bool) -> None:
-    token = read(token_file)
+    token = read(token_file) or await present(client)
     async with client.watch(resume_token=token) as watch:
-        async for message in watch:
-            match message.WhichOneof("response"):
-                case "deployment":  # the present, if there was no token
-                    print(
-                        f"{message.deployment.name} is {word(message.deployment.status)}",
-                        flush=True,
-                    )
-                case "event":  # what happens, once and in order
-                    event = message.event
-                    change = f"{word(event.old_status)} -> {word(event.status)}"
-                    print(
-                        event.sequence,
-                        event.run or event.deployment,
-                        change,
-                        event.message,
-                        flush=True,
-                    )
-                case "reset":  # our token is too old: drop what we hold, the present follows
-                    print("starting afresh")
-            # Only now is the message dealt with. (In a real consumer: in the same transaction.)
-            write(token_file, message.resume_token)
-            if until_final and message.event.run and word(message.event.status) in FINAL:
+        async for event in watch:  # what happens, once and in order
+            change = f"{word(event.old_status)} -> {word(event.status)}"
+            print(event.sequence, event.run or event.deployment, change, event.message, flush=True)
+            # Only now is the event dealt with. (In a real consumer: in the same transaction.)
+            write(token_file, watch.resume_token)
+            if until_final and event.run and word(event.status) in FINAL:
                 return
 
 
@@ -69,7 +61,13 @@ async def main() -> None:
         tenant=os.environ["DEPLOYMENT_TENANT"],
     )
     async with client:
-        await follow(client, arguments.token_file, until_final=arguments.until_final)
+        while True:
+            try:
+                await follow(client, arguments.token_file, until_final=arguments.until_final)
+                return
+            except HistoryLost:  # our token is older than what is kept: begin with the present
+                print("starting afresh", flush=True)
+                arguments.token_file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def watch(
         typer.echo(f"interrupted ({failure.message}); again in {pause_s:.1f} s", err=True)
 
     async def work(client: DeploymentClient) -> None:
-        stream = client.watch(
+        stream = client.watch_messages(
             *(names or ()),
             resume_token=resume_token,
             until_final=until_final,

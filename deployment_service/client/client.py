@@ -12,10 +12,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from deployment_service.client.admin import AdminCalls
 from deployment_service.client.channel import Backoff, Caller, open_channel
-from deployment_service.client.errors import DeploymentServiceError, HistoryLost
+from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.client.names import Names
 from deployment_service.client.waiting import wait_for_run
-from deployment_service.client.watch import Watch
+from deployment_service.client.watch import Watch, WatchMessages
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 
@@ -291,11 +291,43 @@ class DeploymentClient:
         until_final: bool = False,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> Watch:
-        """Watch deployments (all, if none is named) from a snapshot of the present or from a token.
+        """The events of deployments (of all, if none is named), each once and in order.
 
-        Complete: it reconnects and resumes by itself, and raises WatchGapError rather than miss an
-        event. ``on_disconnect`` is told why, and the seconds until the next try. It has no end, unless
-        ``until_final``: then it ends once all named deployments have come to a confirmed end.
+        They begin after ``resume_token``, which answers, lists and watches have; without one, now. Complete: it
+        reconnects and resumes by itself, and raises WatchGapError rather than miss an event, HistoryLost if
+        what follows the token isn't kept any more. ``on_disconnect`` is told why, and the seconds until the
+        next try. It has no end, unless ``until_final``: then it ends once all named deployments have come to a
+        confirmed end.
+
+        ::
+
+            async with client.watch("web-prod", resume_token=token) as watch:
+                async for event in watch:
+                    print(event.sequence, event.run, event.status)
+                    token = watch.resume_token  # to go on from here, on any replica
+        """
+        return Watch(
+            self.watch_messages(
+                *names,
+                types=types,
+                resume_token=resume_token,
+                until_final=until_final,
+                on_disconnect=on_disconnect,
+            )
+        )
+
+    def watch_messages(
+        self,
+        *names: str,
+        types: Iterable[pb.DeploymentEvent.Type] = (),
+        resume_token: str = "",
+        until_final: bool = False,
+        on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
+    ) -> WatchMessages:
+        """The same with all that the stream says: messages, of which ``message.event`` is one kind.
+
+        For whoever keeps a picture of the present: without a token it begins with ``deployment`` messages and
+        ``snapshot_complete``; a ``reset`` is handed over and a snapshot follows, where ``watch`` raises HistoryLost.
         """
         full_names = [self.names.deployment(name) for name in names]
         request = pb.WatchDeploymentsRequest(
@@ -306,23 +338,7 @@ class DeploymentClient:
             resume_token=resume_token,
             until_final=until_final,
         )
-        return Watch(self._caller, request, on_disconnect=on_disconnect)
-
-    async def events(
-        self,
-        *names: str,
-        types: Iterable[pb.DeploymentEvent.Type] = (),
-        resume_token: str = "",
-    ) -> AsyncIterator[pb.DeploymentEvent]:
-        """Only the events of a watch, from now (or from a token) on; raises HistoryLost on a reset."""
-        async with self.watch(*names, types=types, resume_token=resume_token) as watch:
-            async for message in watch:
-                match message.WhichOneof("response"):
-                    case "event":
-                        yield message.event
-                    case "reset":
-                        reason = pb.Reset.Reason.Name(message.reset.reason)
-                        raise HistoryLost(f"the history can't be continued: {reason}")
+        return WatchMessages(self._caller, request, on_disconnect=on_disconnect)
 
 
 def new_request_id() -> str:

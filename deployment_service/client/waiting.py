@@ -11,7 +11,7 @@ from deployment_service.client.errors import (
     RunNotFinished,
     Unavailable,
 )
-from deployment_service.client.watch import Watch
+from deployment_service.client.watch import WatchMessages
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 # A final status that isn't confirmed yet may be confirmed without an event: then ask.
@@ -36,7 +36,7 @@ class Reader(Protocol):
     async def get_run(self, name: str) -> pb.Run:
         """Return a run."""
 
-    def watch(self, *names: str, resume_token: str = "") -> Watch:
+    def watch_messages(self, *names: str, resume_token: str = "") -> WatchMessages:
         """Watch deployments."""
 
 
@@ -45,7 +45,7 @@ async def wait_for_run(
 ) -> pb.Run:
     """Return the run ``name`` once it is final and confirmed."""
     deployment = name.rpartition("/runs/")[0]
-    watch = reader.watch(deployment, resume_token=resume_token)
+    watch = reader.watch_messages(deployment, resume_token=resume_token)
     heard = asyncio.Event()
     listener = asyncio.create_task(_listen(watch, name, heard))
     try:
@@ -59,7 +59,7 @@ async def wait_for_run(
         await watch.aclose()
 
 
-async def _listen(watch: Watch, name: str, heard: asyncio.Event) -> None:
+async def _listen(watch: WatchMessages, name: str, heard: asyncio.Event) -> None:
     async for message in watch:
         kind = message.WhichOneof("response")
         if kind != "event" or message.event.run == name:

@@ -21,11 +21,14 @@ import grpc.aio
 from deployment_service.client.channel import Caller
 from deployment_service.client.errors import (
     DeploymentServiceError,
+    HistoryLost,
     Unavailable,
     WatchGapError,
     from_rpc,
 )
 from deployment_service.v1.deployment_service_pb2 import (
+    DeploymentEvent,
+    Reset,
     WatchDeploymentsRequest,
     WatchDeploymentsResponse,
 )
@@ -99,7 +102,7 @@ class Completeness:
         self.position = sequence
 
 
-class Watch:
+class WatchMessages:
     """An ``async for`` over the messages of ``WatchDeployments``; ``start`` and bookmarks stay inside.
 
     First, unless a resume token was given, the present: ``deployment`` messages and one
@@ -255,6 +258,60 @@ class Watch:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+
+
+class Watch:
+    """An ``async for`` over the events of ``WatchDeployments``, each once and in order.
+
+    It begins at the token that was given, or now. Where the history can't be continued (the token is older than what
+    is kept, the store was restored) it ends with ``HistoryLost``: read the present, then watch from there. What the
+    stream says besides (the present at first, resets) is in ``WatchMessages``.
+
+    ``resume_token`` always stands for what was handed over so far: keep it once an event is dealt with. Close the
+    watch, or use it in ``async with``, to free its stream at once.
+    """
+
+    def __init__(self, messages: WatchMessages) -> None:
+        self._messages = messages
+
+    @property
+    def resume_token(self) -> str:
+        """Where to go on after what was handed over so far; empty: from now on."""
+        return self._messages.resume_token
+
+    @property
+    def position(self) -> int | None:
+        """The last sequence accounted for; None until the stream has named one."""
+        return self._messages.position
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the watch; ``async for`` over it ends."""
+        await self._messages.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> DeploymentEvent:
+        async for message in self._messages:
+            match message.WhichOneof("response"):
+                case "event":
+                    return message.event
+                case "reset":
+                    await self.aclose()
+                    reason = Reset.Reason.Name(message.reset.reason)
+                    raise HistoryLost(f"the history can't be continued: {reason}")
+        raise StopAsyncIteration
 
 
 def _is_cancelled() -> bool:

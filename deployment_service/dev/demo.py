@@ -134,10 +134,11 @@ class Demo:
             await asyncio.gather(follower, return_exceptions=True)
 
     async def _follow(self, token: str) -> None:
-        async for event in self._client.events(resume_token=token):
-            self._events.append(event)
-            self.board.apply(event)
-            self._changed.set()
+        async with self._client.watch(resume_token=token) as watch:
+            async for event in watch:
+                self._events.append(event)
+                self.board.apply(event)
+                self._changed.set()
 
     async def _create(self, planned: Planned) -> None:
         definition = pb.Deployment(

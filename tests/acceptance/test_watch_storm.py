@@ -41,7 +41,7 @@ class Watcher:
     async def follow(self) -> None:
         naps, token = list(self.naps), ""
         while True:
-            watch = self.client.watch(
+            watch = self.client.watch_messages(
                 *self.record.wanted.slugs,
                 types=[pb.DeploymentEvent.Type.Value(one) for one in self.record.wanted.types],  # type: ignore[misc]
                 resume_token=token,

@@ -38,7 +38,7 @@ class Brisk:
     delays: list[float] = field(default_factory=list)
 
     async def follow(self) -> None:
-        async with self.client.watch() as watch:
+        async with self.client.watch_messages() as watch:
             async for message in watch:
                 self.record.take(message)
                 if message.WhichOneof("response") == "event":

@@ -243,7 +243,7 @@ async def _watching(client: DeploymentClient) -> AsyncIterator[set[int]]:
     seen: set[int] = set()
 
     async def watch() -> None:
-        async for event in client.events():
+        async for event in client.watch():
             seen.add(event.sequence)
 
     task = asyncio.create_task(watch())

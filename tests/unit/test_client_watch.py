@@ -20,6 +20,7 @@ from deployment_service.client.errors import (
     ResourceExhausted,
 )
 from deployment_service.client.watch import Completeness
+from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1.deployment_service_pb2 import WatchDeploymentsResponse
 from tests.support.scripted_service import (
     Fail,
@@ -86,7 +87,7 @@ async def test_first_the_present_then_events_and_bookmarks_stay_inside(service, 
             Hang,
         ],
     )
-    async with client.watch() as watch:
+    async with client.watch_messages() as watch:
         assert await take(watch, 5) == ["a", "b", "snapshot_complete", "event 8", "event 9"]
         assert (watch.resume_token, watch.position) == ("at-9", 9)
     assert service.requests[WATCH][0].parent == "tenants/demo"
@@ -98,7 +99,7 @@ async def test_a_watch_is_of_the_tenant_that_its_names_are_of(service, default):
     service.will(WATCH, [Stream().start(), Stream().complete(1), Hang])
     name = "tenants/demo/deployments/web"
     async with DeploymentClient(service.target, api_key="key", tenant=default) as client:
-        async with client.watch(name) as watch:
+        async with client.watch_messages(name) as watch:
             await take(watch, 1)
     (request,) = service.requests[WATCH]
     assert (request.parent, list(request.names)) == ("tenants/demo", [name])
@@ -107,7 +108,7 @@ async def test_a_watch_is_of_the_tenant_that_its_names_are_of(service, default):
 async def test_without_tenant_and_names_a_watch_says_what_it_lacks(service):
     async with DeploymentClient(service.target, api_key="key") as client:
         with pytest.raises(InvalidArgument, match="No tenant"):
-            client.watch()
+            client.watch_messages()
 
 
 async def test_it_resumes_after_the_last_message_that_was_handed_over(service, client):
@@ -121,7 +122,7 @@ async def test_it_resumes_after_the_last_message_that_was_handed_over(service, c
         [stream.start(), stream.event(), Hang],
     )
     told: list[str] = []
-    watch = client.watch(
+    watch = client.watch_messages(
         "web",
         resume_token="at-4",
         on_disconnect=lambda failure, _pause: told.append(failure.message),
@@ -137,7 +138,7 @@ async def test_a_message_that_was_not_handed_over_is_not_resumed_after(service, 
     """P5: a client that stops between two messages goes on exactly there."""
     stream = Stream(position=4)
     service.will(WATCH, [stream.start(), stream.event(), stream.event(), Hang])
-    async with client.watch(resume_token="at-4") as watch:
+    async with client.watch_messages(resume_token="at-4") as watch:
         await take(watch, 1)
         assert watch.resume_token == "at-5"
 
@@ -149,7 +150,7 @@ async def test_a_stream_that_breaks_in_its_snapshot_starts_it_again(service, cli
         [stream.start(), stream.item("gone"), stream.item("b"), LOST],
         [stream.start(), stream.item("b"), stream.complete(3), Hang],
     )
-    async with client.watch() as watch:
+    async with client.watch_messages() as watch:
         assert await take(watch, 2) == ["b", "snapshot_complete"]
     assert tokens(service) == ["", ""]
 
@@ -161,15 +162,47 @@ async def test_a_reset_is_handed_over_and_a_snapshot_follows(service, client):
         [stream.start(), stream.reset(), stream.item("a"), LOST],
         [stream.start(), stream.item("a"), stream.complete(70), stream.event(), Hang],
     )
-    async with client.watch(resume_token="old") as watch:
+    async with client.watch_messages(resume_token="old") as watch:
         assert await take(watch, 4) == ["reset", "a", "snapshot_complete", "event 71"]
     assert tokens(service) == ["old", "snapshot"]
 
 
-async def test_events_alone_raise_when_the_history_is_lost(service, client):
+async def test_a_watch_yields_events_and_says_after_each_where_to_go_on(service, client):
+    """P5: the present at first, bookmarks and interruptions stay inside."""
+    stream = Stream()
+    service.will(
+        WATCH,
+        [stream.start(), stream.item("a"), stream.complete(7), stream.event(), LOST],
+        [stream.start(), stream.event(), stream.bookmark(), Hang],
+    )
+    seen = []
+    async with client.watch("a", types=[pb.DeploymentEvent.DEPLOYMENT_RUN_START]) as watch:
+        async for event in watch:
+            seen.append((event.sequence, watch.resume_token))
+            if event.sequence == 9:
+                break
+    assert seen == [(8, "at-8"), (9, "at-9")]
+    assert tokens(service) == ["", "at-8"]
+    (asked, again) = service.requests[WATCH]
+    assert list(asked.types) == list(again.types) == [pb.DeploymentEvent.DEPLOYMENT_RUN_START]
+    assert [event async for event in watch] == []
+
+
+async def test_a_watch_until_final_ends(service, client):
+    stream = Stream(position=4)
+    service.will(WATCH, [stream.start(), stream.event(), stream.bookmark(9)])
+    watch = client.watch("web", resume_token="at-4", until_final=True)
+    assert [event.sequence async for event in watch] == [5]
+    assert watch.resume_token == "at-9"
+
+
+async def test_a_watch_raises_when_the_history_is_lost(service, client):
     service.will(WATCH, [Stream().start(), Stream().reset(), Hang])
+    watch = client.watch(resume_token="old")
     with pytest.raises(HistoryLost, match="REASON_HISTORY_TRIMMED"):
-        await anext(client.events(resume_token="old"))
+        await anext(watch)
+    assert watch.resume_token == "snapshot", "whoever goes on begins with the present"
+    assert [event async for event in watch] == []
 
 
 async def test_silence_longer_than_promised_is_a_broken_connection(service, client):
@@ -179,7 +212,7 @@ async def test_silence_longer_than_promised_is_a_broken_connection(service, clie
         [stream.start(), stream.event(), Hang],
         [Stream().start(), stream.event(), Hang],
     )
-    async with client.watch(resume_token="at-4") as watch:
+    async with client.watch_messages(resume_token="at-4") as watch:
         assert await take(watch, 2) == ["event 5", "event 6"]
     assert tokens(service) == ["at-4", "at-5"]
 
@@ -193,7 +226,7 @@ async def test_what_connections_and_proxies_do_to_streams_is_survived(service, c
         [stream.start(), stream.event()],  # then ends without an error
         [stream.start(), stream.event(), Hang],
     )
-    async with client.watch(resume_token="at-4") as watch:
+    async with client.watch_messages(resume_token="at-4") as watch:
         assert await take(watch, 3) == ["event 5", "event 6", "event 7"]
 
 
@@ -207,7 +240,7 @@ async def test_what_connections_and_proxies_do_to_streams_is_survived(service, c
 )
 async def test_what_no_reconnection_mends_is_raised(service, client, code, error):
     service.will(WATCH, Fail(grpc.StatusCode[code], reason="WHY"))
-    watch = client.watch()
+    watch = client.watch_messages()
     with pytest.raises(error) as caught:
         await anext(watch)
     assert caught.value.reason == "WHY"
@@ -225,7 +258,9 @@ async def test_too_many_watches_is_waited_out_once_the_watch_had_begun(service, 
         [stream.start(), stream.event(), Hang],
     )
     pauses: list[float] = []
-    watch = client.watch(resume_token="at-4", on_disconnect=lambda _, pause: pauses.append(pause))
+    watch = client.watch_messages(
+        resume_token="at-4", on_disconnect=lambda _, pause: pauses.append(pause)
+    )
     async with watch:
         assert await take(watch, 2) == ["event 5", "event 6"]
     assert pauses[1] == pytest.approx(0.05)
@@ -242,7 +277,7 @@ async def test_a_lost_event_is_never_passed_over(service, client, names, reconne
         service.will(WATCH, [stream.start(), first, LOST], [stream.start(), third, Hang])
     else:
         service.will(WATCH, script)
-    watch = client.watch(*names, resume_token="at-4")
+    watch = client.watch_messages(*names, resume_token="at-4")
     assert await take(watch, 1) == ["event 5"]
     with pytest.raises(WatchGapError, match="seen it up to 5"):
         await anext(watch)
@@ -258,7 +293,7 @@ async def test_until_final_ends_where_the_service_ends_it(service, client):
         [stream.start()],
         [stream.start(), stream.event(), stream.bookmark(9)],
     )
-    async with client.watch("web", resume_token="at-4", until_final=True) as watch:
+    async with client.watch_messages("web", resume_token="at-4", until_final=True) as watch:
         assert await take(watch, 9) == ["event 5", "event 6", "end"]
         assert (watch.resume_token, watch.position) == ("at-9", 9)
     assert tokens(service) == ["at-4", "at-5", "at-5"]
@@ -267,7 +302,7 @@ async def test_until_final_ends_where_the_service_ends_it(service, client):
 
 async def test_close_ends_the_loop_of_another_task(service, client):
     service.will(WATCH, [Stream().start(), Hang])
-    watch = client.watch()
+    watch = client.watch_messages()
     loop = asyncio.create_task(take(watch, 1))
     while not service.requests[WATCH]:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
@@ -277,7 +312,7 @@ async def test_close_ends_the_loop_of_another_task(service, client):
 
 async def test_closing_the_client_ends_its_watches(service, client):
     service.will(WATCH, [Stream().start(), Hang])
-    loop = asyncio.create_task(take(client.watch(), 1))
+    loop = asyncio.create_task(take(client.watch_messages(), 1))
     while not service.requests[WATCH]:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     await client.close()
@@ -286,7 +321,7 @@ async def test_closing_the_client_ends_its_watches(service, client):
 
 async def test_a_cancelled_reader_is_cancelled(service, client):
     service.will(WATCH, [Stream().start(), Hang])
-    loop = asyncio.create_task(take(client.watch(), 1))
+    loop = asyncio.create_task(take(client.watch_messages(), 1))
     while not service.requests[WATCH]:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     loop.cancel()
