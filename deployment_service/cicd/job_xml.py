@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from xml.parsers.expat import errors as expat_errors
 
 import defusedxml
 import defusedxml.ElementTree
@@ -33,6 +34,8 @@ _OWNER = re.compile(
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Jenkins writes `version='1.1'`, which no parser in the standard library reads.
 _VERSION_1_1 = re.compile(r"^(\s*<\?xml\s+version\s*=\s*)(['\"])1\.1\2")
+_BAD_REFERENCE = expat_errors.codes[expat_errors.XML_ERROR_BAD_CHAR_REF]
+_IN_JENKINS = "The job's config.xml in Jenkins"
 _BUILDABLE_ROOTS = ("project", "flow-definition", "matrix-project", "maven2-moduleset")
 _PARAMETERS = "hudson.model.ParametersDefinitionProperty"
 _STRING_PARAMETER = "hudson.model.StringParameterDefinition"
@@ -98,7 +101,7 @@ def render_job_xml(
 
 def with_webhook(config_xml: str, webhook: WebhookEndpoint) -> str | None:
     """Return a job's config.xml with our endpoint as it now must be; None if it isn't there any more."""
-    root = _given(JobSpec(JobKind.CONFIG_XML, config_xml=config_xml))
+    root = _parse(config_xml, _IN_JENKINS)
     owner = parse_owner(root.findtext("description"))
     ours = [one for one in root.iter(_ENDPOINT) if _is_of_job(one, webhook.job_id)]
     if owner is None or not ours:
@@ -111,7 +114,7 @@ def with_webhook(config_xml: str, webhook: WebhookEndpoint) -> str | None:
 
 def with_parameters(config_xml: str, names: Iterable[str]) -> str:
     """Return a job's config.xml with these parameters declared as well; all else stays as it is."""
-    root = _given(JobSpec(JobKind.CONFIG_XML, config_xml=config_xml))
+    root = _parse(config_xml, _IN_JENKINS)
     _declare(_child(root, "properties"), dict.fromkeys(names, ""))
     return _text(root)
 
@@ -190,24 +193,32 @@ def _pipeline_scm(spec: JobSpec) -> ET.Element:
 
 
 def _given(spec: JobSpec) -> ET.Element:
+    return _parse(spec.config_xml, "config_xml")
+
+
+def _parse(config_xml: str, called: str) -> ET.Element:
     """Parse a config.xml that somebody wrote: no DTD, no entities, a kind of job that builds."""
-    text = _filled("config_xml", spec.config_xml)
+    text = _filled(called, config_xml)
     if len(text) > MAX_CONFIG_XML_CHARS:
-        raise DefinitionInvalid(f"config_xml has more than {MAX_CONFIG_XML_CHARS} characters.")
+        raise DefinitionInvalid(f"{called} has more than {MAX_CONFIG_XML_CHARS} characters.")
     try:
         root: ET.Element = defusedxml.ElementTree.fromstring(
             _VERSION_1_1.sub(r"\1\g<2>1.0\2", text).lstrip("\ufeff \t\r\n"), forbid_dtd=True
         )
     except ET.ParseError as error:
         line, column = error.position
-        raise DefinitionInvalid(
-            f"config_xml isn't well-formed XML: mend line {line}, column {column + 1}."
-        ) from None
+        place = f"line {line}, column {column + 1}"
+        if error.code == _BAD_REFERENCE:
+            raise DefinitionInvalid(
+                f"{called} refers to a control character, such as &#x1b;, in {place}. Jenkins' XML 1.1 "
+                "can hold it, but this service reads XML 1.0; remove it."
+            ) from None
+        raise DefinitionInvalid(f"{called} isn't well-formed XML: mend {place}.") from None
     except defusedxml.DefusedXmlException:
-        raise DefinitionInvalid("config_xml has a DTD or entities; remove them.") from None
+        raise DefinitionInvalid(f"{called} has a DTD or entities; remove them.") from None
     if root.tag not in _BUILDABLE_ROOTS:
         raise DefinitionInvalid(
-            "config_xml isn't a job that can be built: its outermost element must be one of "
+            f"{called} isn't a job that can be built: its outermost element must be one of "
             + ", ".join(_BUILDABLE_ROOTS)
             + "."
         )
