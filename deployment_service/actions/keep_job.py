@@ -24,6 +24,7 @@ from deployment_service.actions.job_endpoint import (
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.cicd import job_xml
 from deployment_service.cicd.errors import (
+    CreationFailed,
     DefinitionInvalid,
     FolderMissing,
     JobExists,
@@ -78,11 +79,12 @@ class AttemptLimits:
     """``send_by`` (the event loop's time): nothing is created after it, lest the lease ends meanwhile.
 
     A request to create that got no answer may still be carried out for ``quarantine_s``: a deletion
-    waits for that.
+    waits for that. After ``second_try_s`` a creation is asked for again that failed without a reason.
     """
 
     send_by: float
     quarantine_s: float = 60.0
+    second_try_s: float = 1.0
 
 
 async def webhook_of(
@@ -123,7 +125,7 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
     match error:
         case FolderMissing() if creating:
             return Failed(JobFailure(JobFault.FOLDER_NOT_FOUND, error.message))
-        case DefinitionInvalid() | ProviderRefused() if creating:
+        case DefinitionInvalid() | CreationFailed() | ProviderRefused() if creating:
             return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
         case ProviderRefused():
             return later(task.state_age_s, error.message, longest_s=LONGEST_PAUSE_REFUSED_S)
@@ -227,14 +229,22 @@ async def _create(
         parameters=dict(task.parameters),
         webhook=endpoint,
     )
-    if asyncio.get_running_loop().time() > limits.send_by:
-        return later(0, "Jenkins answers too slowly")
     created = True
-    try:
-        await client.create_job(task.full_name, xml)
-    except JobExists:
-        # By a stranger; or by an earlier request of ours, carried out only now. The mark tells.
-        created = False
+    for last in (False, True):
+        if asyncio.get_running_loop().time() > limits.send_by:
+            return later(0, "Jenkins answers too slowly")
+        try:
+            await client.create_job(task.full_name, xml)
+        except JobExists:
+            # By a stranger; or by an earlier request of ours, carried out only now. The mark tells.
+            created = False
+        except CreationFailed:
+            # Jenkins' answer to a bad definition, but also to whatever reaches it while it starts.
+            if last:
+                raise
+            await asyncio.sleep(limits.second_try_s)
+            continue
+        break
     view = await client.read_job(task.full_name)
     if view is not None:
         return _ours(task, view, created=created)

@@ -55,6 +55,17 @@ class DefinitionInvalid(ProviderError):
     """
 
 
+class CreationFailed(ProviderError):
+    """A job was not created, for no reason that was given: its definition may be at fault, or the moment.
+
+    Ask again. Twice in a row, it is the definition.
+    """
+
+
+class BuildsWontStop(ProviderError):
+    """A job was not deleted, because its builds don't end. Ask again later."""
+
+
 class ProtocolError(ProviderError):
     """The provider answered 2xx with something that makes no sense. Probably not the provider that
     we know.

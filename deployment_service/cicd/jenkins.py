@@ -23,14 +23,19 @@ from . import jenkins_secrets as secrets
 from . import jenkins_views as views
 from . import job_xml
 from .errors import (
-    DefinitionInvalid,
+    BuildsWontStop,
     FolderMissing,
     JobExists,
     ProtocolError,
-    ProviderError,
     ProviderUnreachable,
 )
-from .jenkins_http import HttpReply, HttpRequest, JenkinsClient, TransportFailure
+from .jenkins_http import (
+    NO_ANSWER_IN_TIME,
+    HttpReply,
+    HttpRequest,
+    JenkinsClient,
+    TransportFailure,
+)
 from .jenkins_wire import Exchange
 from .names import job_path, parent_and_name
 from .port import (
@@ -49,6 +54,12 @@ from .port import (
 )
 
 _Answer = tuple[dict[str, Any], str | None]
+_XML = "application/xml; charset=utf-8"
+# Jenkins itself gives the builds of a job 15 s to end before it answers.
+_DELETE_TIMEOUT_S = 30.0
+# The rest is enough for a Jenkins that was slow only because of the input.
+_SHARE_WITH_INPUT = 0.75
+_RESUMES_WITHIN_S = 60.0
 
 
 class JenkinsProvider:
@@ -86,6 +97,7 @@ class JenkinsProvider:
         self._exchanges: set[Exchange] = set()
         self._closed = False
         self._mark_seen = False
+        self._input_unknown_until = 0.0
 
     async def ping(self) -> ControllerInfo:
         """See `CicdProvider`."""
@@ -105,15 +117,9 @@ class JenkinsProvider:
         """See `CicdProvider`."""
         path = job_path(full_name)
         folder, name = parent_and_name(full_name)
-        reply = await self._ask(
-            HttpRequest(
-                "POST",
-                f"{job_path(folder)}/createItem" if folder else "createItem",
-                {"name": name},
-                config_xml.encode("utf-8"),
-                "application/xml; charset=utf-8",
-            )
-        )
+        create = f"{job_path(folder)}/createItem" if folder else "createItem"
+        body = config_xml.encode("utf-8")
+        reply = await self._ask(HttpRequest("POST", create, {"name": name}, body, _XML))
         if reply.status == 200:
             return
         if self._says_missing(reply) and folder:
@@ -122,57 +128,40 @@ class JenkinsProvider:
                 "Create it, or grant Job/Read on it.",
                 http_status=404,
             )
-        if reply.status in (400, 500):
-            raise await self._creation_error(reply, path, full_name)
-        raise replies.error_of(reply, self._account)
-
-    async def _creation_error(self, reply: HttpReply, path: str, full_name: str) -> ProviderError:
-        """Find out what 400 and 500 mean, as Jenkins uses each for several things."""
-        said = replies.quoted_error(reply)
-        # Also proves that Jenkins works: 500 is its answer to bad XML, but also to bad moments.
-        if await self._read(path, "url") is not None or "already exists" in said:
-            return JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
-        if reply.status == 400:
-            reason = said or "HTTP 400"
-        else:
-            reason = "HTTP 500; often a plugin that the job needs isn't installed"
-        return DefinitionInvalid(
-            f"Jenkins refuses the job {full_name!r} ({reason}). Mend its name or definition.",
-            http_status=reply.status,
-        )
+        if reply.status not in (400, 500):
+            raise replies.error_of(reply, self._account)
+        # Jenkins uses each for several things. The look also proves that it works: 500 is its answer to
+        # bad XML, but also to bad moments.
+        there = await self._read(path, "url") is not None
+        if there or "already exists" in replies.quoted_error(reply):
+            raise JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
+        raise replies.creation_error(reply, full_name)
 
     async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
         """See `CicdProvider`."""
-        path = f"{job_path(full_name)}/config.xml"
-        reply = await self._ask(HttpRequest("GET", path))
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
-        changed = job_xml.with_parameters(
-            reply.body.decode("utf-8", "replace"), [RUN_ID_PARAMETER, *names]
-        )
-        body = changed.encode("utf-8")
-        reply = await self._ask(
-            HttpRequest("POST", path, {}, body, "application/xml; charset=utf-8")
-        )
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
+        config = await self._config(full_name)
+        changed = job_xml.with_parameters(config, [RUN_ID_PARAMETER, *names])
+        await self._change_config(full_name, changed)
 
     async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
         """See `CicdProvider`."""
-        path = f"{job_path(full_name)}/config.xml"
-        reply = await self._ask(HttpRequest("GET", path))
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
-        changed = job_xml.with_webhook(reply.body.decode("utf-8", "replace"), endpoint)
+        changed = job_xml.with_webhook(await self._config(full_name), endpoint)
         if changed is None:
             return False
-        body = changed.encode("utf-8")
-        reply = await self._ask(
-            HttpRequest("POST", path, {}, body, "application/xml; charset=utf-8")
-        )
+        await self._change_config(full_name, changed)
+        return True
+
+    async def _config(self, full_name: str) -> str:
+        reply = await self._ask(HttpRequest("GET", f"{job_path(full_name)}/config.xml"))
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
-        return True
+        return reply.body.decode("utf-8", "replace")
+
+    async def _change_config(self, full_name: str, config_xml: str) -> None:
+        path, body = f"{job_path(full_name)}/config.xml", config_xml.encode("utf-8")
+        reply = await self._ask(HttpRequest("POST", path, {}, body, _XML))
+        if reply.status != 200:
+            raise replies.error_of(reply, self._account)
 
     async def put_secret(self, secret_id: str, text: str) -> bool:
         """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""
@@ -192,9 +181,15 @@ class JenkinsProvider:
     async def delete_job(self, full_name: str) -> bool:
         """See `CicdProvider`. True only after Jenkins no longer knows the job."""
         path = job_path(full_name)
-        reply = await self._ask(HttpRequest("POST", f"{path}/doDelete"))
+        timeout_s = max(self._timeout_s, _DELETE_TIMEOUT_S)
+        reply = await self._ask(HttpRequest("POST", f"{path}/doDelete"), timeout_s)
         if self._says_missing(reply):
             return False
+        if reply.status == 400:
+            said = replies.quoted_error(reply) or "HTTP 400"
+            raise BuildsWontStop(
+                f"Jenkins can't delete the job {full_name!r} yet ({said}).", http_status=400
+            )
         if reply.status not in (200, 204, 302):
             raise replies.error_of(reply, self._account)
         # A login page answers 302, too.
@@ -236,20 +231,23 @@ class JenkinsProvider:
 
     async def list_queue(self) -> QueueView:
         """See `CicdProvider`."""
-        return views.queue_view(*await self._read_existing("queue", views.QUEUE_TREE))
+        return views.queue_view(*self._data(await self._ask(_get("queue", views.QUEUE_TREE))))
 
     async def list_running(self) -> RunningView:
         """See `CicdProvider`."""
-        return views.running_view(*await self._read_existing("computer", views.RUNNING_TREE))
+        reply = await self._ask_for_builds("computer", views.RUNNING_TREE)
+        return views.running_view(*self._data(reply))
 
     async def read_build(self, full_name: str, number: int) -> BuildView | None:
         """See `CicdProvider`."""
-        answer = await self._read(f"{job_path(full_name)}/{number}", views.BUILD_TREE)
+        path = f"{job_path(full_name)}/{number}"
+        answer = self._found(await self._ask_for_builds(path, views.BUILD_TREE))
         return answer and views.build_view(answer[0], full_name, answer[1])
 
     async def list_builds(self, full_name: str, *, limit: int = 50) -> JobBuilds | None:
         """See `CicdProvider`."""
-        answer = await self._read(job_path(full_name), views.builds_tree(limit))
+        path, tree = job_path(full_name), views.builds_tree(limit)
+        answer = self._found(await self._ask_for_builds(path, tree))
         return answer and views.job_builds(answer[0], full_name, answer[1])
 
     async def cancel_queue_item(self, queue_id: int) -> CancelOutcome:
@@ -295,11 +293,28 @@ class JenkinsProvider:
 
     async def _read(self, path: str, tree: str) -> _Answer | None:
         """Read some JSON and the session; None if Jenkins says that there is no such thing."""
-        reply = await self._ask(HttpRequest("GET", f"{path}/api/json", {"tree": tree}))
+        return self._found(await self._ask(_get(path, tree)))
+
+    def _found(self, reply: HttpReply) -> _Answer | None:
         return None if self._says_missing(reply) else self._data(reply)
 
-    async def _read_existing(self, path: str, tree: str) -> _Answer:
-        return self._data(await self._ask(HttpRequest("GET", f"{path}/api/json", {"tree": tree})))
+    async def _ask_for_builds(self, path: str, tree: str) -> HttpReply:
+        """Ask for builds, and whether they wait for input as long as that doesn't hold up the rest.
+
+        Jenkins answers that only once it has resumed the Pipeline, a minute after its start at worst. Both
+        requests together take no longer than one may: the bound for finding a build's end hangs on it.
+        """
+        now = asyncio.get_running_loop().time()
+        timeout_s = self._timeout_s
+        if now >= self._input_unknown_until:
+            try:
+                return await self._exchange(_get(path, tree), timeout_s * _SHARE_WITH_INPUT)
+            except TransportFailure as failure:
+                if failure.reason != NO_ANSWER_IN_TIME:
+                    raise replies.unreachable(failure) from None
+            self._input_unknown_until = now + _RESUMES_WITHIN_S
+            timeout_s *= 1 - _SHARE_WITH_INPUT
+        return await self._ask(_get(path, views.without_input(tree)), timeout_s)
 
     def _data(self, reply: HttpReply) -> _Answer:
         if reply.status != 200:
@@ -316,9 +331,9 @@ class JenkinsProvider:
         """Say whether Jenkins itself, rather than a proxy that can't find it, answered 404."""
         return reply.status == 404 and (replies.from_jenkins(reply) or not self._mark_seen)
 
-    async def _ask(self, request: HttpRequest) -> HttpReply:
+    async def _ask(self, request: HttpRequest, timeout_s: float | None = None) -> HttpReply:
         try:
-            return await self._exchange(request, self._timeout_s)
+            return await self._exchange(request, timeout_s or self._timeout_s)
         except TransportFailure as failure:
             raise replies.unreachable(failure) from None
 
@@ -333,7 +348,7 @@ class JenkinsProvider:
                 reply = await asyncio.wrap_future(future)
         except TimeoutError:
             exchange.abort()
-            raise TransportFailure("no answer in time", sent=exchange.sent) from None
+            raise TransportFailure(NO_ANSWER_IN_TIME, sent=exchange.sent) from None
         finally:
             exchange.abort()
             self._exchanges.discard(exchange)
@@ -360,6 +375,10 @@ class JenkinsProvider:
         except Exception as error:
             # Whatever it is, the caller must learn whether the request had left.
             raise TransportFailure("an unexpected failure", sent=exchange.sent) from error
+
+
+def _get(path: str, tree: str) -> HttpRequest:
+    return HttpRequest("GET", f"{path}/api/json", {"tree": tree})
 
 
 def _rejected(message: str) -> TriggerReply:

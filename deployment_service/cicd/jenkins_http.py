@@ -23,6 +23,7 @@ import urllib3.exceptions
 from .jenkins_wire import Aborted, Adapter, Exchange, current, current_exchange
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+NO_ANSWER_IN_TIME = "no answer in time"
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -99,7 +100,7 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
                     response.status_code, response.headers, _read_body(request, response, exchange)
                 )
         except Aborted:
-            raise TransportFailure("no answer in time", sent=exchange.sent) from None
+            raise TransportFailure(NO_ANSWER_IN_TIME, sent=exchange.sent) from None
         except _FAILURES as error:
             raise TransportFailure(_reason(error), sent=exchange.sent) from None
         finally:
@@ -199,7 +200,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
         if isinstance(cause, TimeoutError | requests.Timeout | urllib3.exceptions.ReadTimeoutError):
-            return "no answer in time"
+            return NO_ANSWER_IN_TIME
         if isinstance(cause, ConnectionError):
             return "the connection broke before the answer"
         if type(cause) is OSError and cause.errno:

@@ -11,6 +11,8 @@ import re
 from urllib.parse import unquote, urljoin, urlsplit
 
 from .errors import (
+    CreationFailed,
+    DefinitionInvalid,
     ProtocolError,
     ProviderError,
     ProviderRefused,
@@ -96,6 +98,18 @@ def error_of(reply: HttpReply, account: str) -> ProviderError:
             http_status=status,
         )
     return ProviderUnreachable(text, http_status=status)
+
+
+def creation_error(reply: HttpReply, full_name: str) -> ProviderError:
+    """Return what a job's creation failed of, given 400 or 500 and that no such job is there."""
+    said = quoted_error(reply)
+    if reply.status == 400:
+        reason = said or "HTTP 400"
+    else:
+        reason = "HTTP 500; often a plugin that the job needs isn't installed"
+    text = f"Jenkins refuses the job {full_name!r} ({reason}). Mend its name or definition."
+    explained = reply.status == 400 and said
+    return (DefinitionInvalid if explained else CreationFailed)(text, http_status=reply.status)
 
 
 def not_data() -> str:

@@ -52,6 +52,11 @@ def builds_tree(limit: int) -> str:
     return f"nextBuildNumber,builds[{_BUILD}]{{0,{min(max(limit, 1), _MAX_BUILDS)}}}"
 
 
+def without_input(tree: str) -> str:
+    """Return the tree without what Jenkins may be slow to tell of a Pipeline."""
+    return tree.replace(",waitingForInput", "")
+
+
 def job_view(data: Mapping[str, Any], full_name: str, session: str | None) -> JobView:
     """Read a job. A folder becomes one that isn't buildable, with next_build_number 0."""
     definitions: list[ParameterDefinition] = []

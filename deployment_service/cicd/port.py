@@ -159,6 +159,7 @@ class BuildView:
     """0 while it is building."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     waiting_for_input: bool = False
+    """Also False while the provider can't say: right after its start."""
     user_ids: tuple[str, ...] = ()
     """Who started it, from its causes; empty if no person did."""
     session: str | None = None
@@ -218,7 +219,7 @@ class CicdProvider(Protocol):
         ...
 
     async def create_job(self, full_name: str, config_xml: str) -> None:
-        """Create a job. Also raises `JobExists`, `FolderMissing` and `DefinitionInvalid`.
+        """Create a job. Also raises `JobExists`, `FolderMissing`, `DefinitionInvalid` and `CreationFailed`.
 
         After `ProviderUnreachable` the job may exist: read it before trying again.
         """
@@ -247,7 +248,10 @@ class CicdProvider(Protocol):
         ...
 
     async def delete_job(self, full_name: str) -> bool:
-        """Delete a job with all its builds. False: it was gone already."""
+        """Delete a job with all its builds. False: it was gone already. Also raises `BuildsWontStop`.
+
+        Takes up to half a minute while builds of it end.
+        """
         ...
 
     async def trigger(

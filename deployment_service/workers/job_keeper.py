@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobKeeperSettings:
-    """``lease_s`` must leave room for an attempt: about four requests, each with its timeout.
+    """``lease_s`` must leave room for an attempt: about seven requests, each with its timeout.
 
     ``per_provider`` (about) keeps one dead Jenkins from taking all of ``concurrency``. ``quarantine_s`` is
     how long a request to create, whose answer was lost, may still be carried out.

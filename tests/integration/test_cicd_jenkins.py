@@ -1,11 +1,14 @@
 """The provider against a Jenkins that speaks HTTP. Defends P3 and P4: what we ask happens, once, and what we are
 told is true."""
 
+import asyncio
 import json
 
 import pytest
 
 from deployment_service.cicd.errors import (
+    BuildsWontStop,
+    CreationFailed,
     DefinitionInvalid,
     FolderMissing,
     JobExists,
@@ -26,12 +29,15 @@ from tests.integration.cicd_harness import (
     NAMES,
     PLAIN,
     RESET,
+    answering,
     connected,
     our_xml,
     running,
+    silence,
     simulated,
     trigger,
     until,
+    wire,
 )
 
 
@@ -123,9 +129,14 @@ class TestCreating:
         with pytest.raises(FolderMissing, match="'gone'"):
             await provider.create_job("gone/app", PLAIN)
 
-    @pytest.mark.parametrize(("name", "xml"), [("bad?name", PLAIN), ("app", "<project>")])
-    async def test_what_jenkins_cannot_use_is_invalid(self, provider, name, xml):
-        with pytest.raises(DefinitionInvalid):
+    @pytest.mark.parametrize(
+        ("name", "xml", "error"),
+        [("bad?name", PLAIN, DefinitionInvalid), ("app", "<project>", CreationFailed)],
+    )
+    async def test_what_jenkins_cannot_use_is_invalid_if_it_says_why(
+        self, provider, name, xml, error
+    ):
+        with pytest.raises(error):
             await provider.create_job(name, xml)
 
     async def test_a_500_in_a_bad_moment_is_not_the_definitions_fault(self, jenkins, provider):
@@ -159,6 +170,18 @@ class TestDeleting:
         jenkins.faults.add(RequestFault(path="doDelete", status=302))
         with pytest.raises(ProviderUnreachable):
             await provider.delete_job("app")
+
+    async def test_jenkins_has_time_to_end_the_builds(self, jenkins):
+        async with connected(jenkins, timeout_s=0.5) as provider:
+            await provider.create_job("app", PLAIN)
+            jenkins.faults.add(RequestFault(path="doDelete", delay_after_s=0.8))
+            assert await provider.delete_job("app") is True
+
+    async def test_builds_that_wont_stop_are_no_nonsense(self):
+        refusal = b"HTTP/1.1 400 Bad Request\r\nX-Error: Failed to stop 1 build\r\nContent-Length: 0\r\n\r\n"
+        async with wire(answering(refusal)) as server, connected(server) as provider:
+            with pytest.raises(BuildsWontStop, match=r"'app'.*Failed to stop 1 build"):
+                await provider.delete_job("app")
 
 
 class TestQueue:
@@ -299,6 +322,29 @@ async def test_a_pipeline_that_waits_for_input_says_so(jenkins, provider):
     assert build.waiting_for_input
     (seen,) = (await provider.list_running()).builds
     assert (seen.job_full_name, seen.waiting_for_input) == ("pipe", True)
+
+
+async def test_a_pipeline_that_is_being_resumed_holds_up_no_reading(jenkins):
+    jenkins.create_job("app", our_xml())
+    async with connected(jenkins, timeout_s=1) as provider:
+        await running(provider)
+        jenkins.faults.add(RequestFault(path="waitingForInput", delay_before_s=60))
+        assert len((await provider.list_running()).builds) == 1
+        begun = asyncio.get_running_loop().time()
+        assert (await provider.read_build("app", 1)).building
+        assert len((await provider.list_builds("app")).builds) == 1
+        assert await provider.read_build("app", 2) is None
+        assert asyncio.get_running_loop().time() - begun < 0.75, "it is not asked for meanwhile"
+
+
+async def test_a_jenkins_that_answers_nothing_costs_one_timeout():
+    async with wire(silence) as server, connected(server, timeout_s=0.4) as provider:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(ProviderUnreachable, match="no answer in time"):
+            await provider.list_running()
+        assert 0.4 <= loop.time() - begun < 1
+        assert server.connections == 2
 
 
 async def test_every_read_asks_for_a_tree(jenkins, provider):

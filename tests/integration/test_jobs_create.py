@@ -12,7 +12,7 @@ import pytest_asyncio
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.job_xml import parse_owner
 from deployment_service.client import webhook_tokens
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from deployment_service.dev.jenkins import JenkinsSimulator, RequestFault, SimulatorConfig
 from deployment_service.dev.jenkins.jobxml import JobKind as SimulatedKind
 from deployment_service.dev.jenkins.permissions import ALL_PERMISSIONS, Permission
 from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
@@ -168,6 +168,20 @@ async def test_a_missing_folder_is_named(jobs: Jobs) -> None:
     assert refused.value.reason == "FOLDER_NOT_FOUND"
     assert "'nowhere'" in refused.value.message
     assert await jobs.rows() == []
+
+
+async def test_one_500_is_a_bad_moment_two_are_the_definition(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    jenkins.faults.add(RequestFault(method="POST", path="createItem", count=1, status=500))
+    await jobs.create("moment")
+    assert (await jobs.row())["state"] == "READY"
+    jenkins.faults.add(RequestFault(method="POST", path="createItem", status=500))
+    with pytest.raises(FailedPrecondition) as refused:
+        await jobs.create("bad")
+    assert refused.value.reason == "PROVIDER_REFUSED"
+    assert "HTTP 500" in refused.value.message
+    assert jenkins.requests.count("POST", "createItem") == 4
 
 
 async def test_an_account_that_may_not_create_is_named_with_what_it_lacks(
