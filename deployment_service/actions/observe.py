@@ -31,6 +31,7 @@ from deployment_service.domain.runs import (
     TriggerState,
     WaitingFor,
     current_run,
+    give_up_build,
     observe,
 )
 from deployment_service.domain.status import QUEUED, DeploymentStatus
@@ -58,6 +59,7 @@ class Ledger:
         self._next_numbers: dict[uuid.UUID, int] = {}
         self._changed: set[uuid.UUID] = set()
         self._forced: set[uuid.UUID] = set()
+        self._gave_up: set[uuid.UUID] = set()
         self._new: set[uuid.UUID] = set()
         self._touched_jobs: set[uuid.UUID] = set()
         self._touched_deployments: set[uuid.UUID] = set()
@@ -132,6 +134,8 @@ class Ledger:
         )
         if owner.verdict is not None:
             return Outcome(owner.verdict, owner.message, poke=owner.poke)
+        if owner.evicts is not None:
+            self.give_up_build(owner.evicts)
         build = Build(job.generation, seen.sighting.number)
         run = self._owner_run(owner, job.job_id, build, seen)
         deployment = self._deployments[run.deployment_id]
@@ -149,6 +153,11 @@ class Ledger:
             status=deployment.status,
             run_id=run.run_id,
         )
+
+    def give_up_build(self, run: Run) -> None:
+        """Take its number from an external run."""
+        self._gave_up.add(run.run_id)
+        self.move(*give_up_build(run, self._now))
 
     def move(self, run: Run, transitions: Sequence[Transition]) -> None:
         """Take over a run that a rule has changed, with its transitions."""
@@ -168,7 +177,11 @@ class Ledger:
         at, tenant = self._connection, self._tenant_id
         changed = [self._runs[run_id] for run_id in sorted(self._changed - self._new)]
         # Runs that gave their build away are written first: a build has one owner at any time.
-        await runs.update(at, tenant, changed, self._forced)
+        gave_up = [run for run in changed if run.run_id in self._gave_up]
+        await runs.update(at, tenant, gave_up)
+        await runs.update(
+            at, tenant, [r for r in changed if r.run_id not in self._gave_up], self._forced
+        )
         await runs.insert_external(at, tenant, [self._runs[run_id] for run_id in self._new])
         await runs.write_deployments(
             at, tenant, [self._deployments[d] for d in sorted(self._touched_deployments)]
@@ -331,7 +344,7 @@ def _claim_of(seen: Observation, build: Build) -> Claim:
 
 
 def _claim_of_kept(kept: Kept, build: Build) -> Claim:
-    return Claim(kept.known, kept.word, build, kept.timestamp_ms, kept.queue_id)
+    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id)
 
 
 def _verdict(before: object, after: object, seen: Observation) -> Verdict:

@@ -53,7 +53,12 @@ class ReconcileSteps:
             if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
                 return None
             await reconcile.note_number(
-                connection, job.tenant_id, job.job_id, next_build_number, generation=job.generation
+                connection,
+                job.tenant_id,
+                job.job_id,
+                next_build_number,
+                generation=job.generation,
+                asked_time=job.asked_time,
             )
             await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
             if not seen:
@@ -66,18 +71,21 @@ class ReconcileSteps:
         if await self._database.transaction(work) is not None:
             self._committed(job.tenant_id)
 
+    async def job_not_read(self, job: ReadJob, *, again_in_s: float) -> None:
+        """Jenkins refuses to show the job: whoever poked it has had his turn."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.job_was_not_read(connection, job, again_in_s=again_in_s)
+
+        await self._database.transaction(work)
+
     async def made_again(self, job: ReadJob, next_build_number: int) -> None:
         """A known number is another build's now: a new generation of the job begins."""
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
-            await reconcile.note_number(
-                connection,
-                job.tenant_id,
-                job.job_id,
-                next_build_number,
-                generation=job.generation,
-                made_again=True,
+            await reconcile.made_again(
+                connection, job.tenant_id, job.job_id, next_build_number, generation=job.generation
             )
 
         await self._database.transaction(work)

@@ -27,6 +27,10 @@ class Lost(Exception):
     """The run isn't ours any more: somebody else has claimed it, or it has moved on by itself."""
 
 
+class _NotItsBuild(Exception):
+    """Takes back a transaction that was to give a run its build."""
+
+
 class TriggerSteps:
     """The commits of one dispatcher. ``owner`` is this process' identity, new with each start."""
 
@@ -49,18 +53,11 @@ class TriggerSteps:
 
         ``job``: as it was read just before.
         """
-        drifted = False
+        changed = False
 
-        async def work(connection: Connection) -> bool:
-            nonlocal drifted
+        async def work(connection: Connection) -> None:
+            nonlocal changed
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
-            await reconcile.note_number(
-                connection,
-                run.tenant_id,
-                run.job_id,
-                job.next_build_number,
-                generation=run.generation,
-            )
             begun = await dispatch.begin_send(
                 connection,
                 run,
@@ -70,25 +67,72 @@ class TriggerSteps:
                 next_build_number=job.next_build_number,
                 session=job.session,
             )
+            if not begun:
+                raise Lost
+            corrected = await self._note_number(connection, run, job.next_build_number)
             correlation = correlation_of(job)
             drifted = await note_correlation(connection, run.tenant_id, run.job_id, correlation)
-            return begun
+            changed = corrected or drifted
 
-        begun = await self._database.transaction(work)
-        if drifted:
+        await self._database.transaction(work)
+        if changed:
             self._committed(run.tenant_id)
-        if not begun:
-            raise Lost
+
+    async def _note_number(
+        self, connection: Connection, run: Claimed, next_build_number: int
+    ) -> bool:
+        """Write down the job's next number; True if external runs had been given numbers that weren't issued yet."""
+        wrong = await reconcile.never_issued(
+            connection,
+            run.tenant_id,
+            run.job_id,
+            next_build_number,
+            generation=run.generation,
+            asked_time=run.claim_time,
+        )
+        if wrong:
+            ledger = await Ledger.open(
+                connection,
+                run.tenant_id,
+                [run.job_id],
+                source=EventSource.DISPATCHER,
+                run_ids=wrong,
+            )
+            for external in filter(None, map(ledger.run, wrong)):
+                ledger.give_up_build(external)
+            await ledger.write()
+        await reconcile.note_number(
+            connection,
+            run.tenant_id,
+            run.job_id,
+            next_build_number,
+            generation=run.generation,
+            asked_time=run.claim_time,
+        )
+        return bool(wrong)
 
     async def give_back(
-        self, run: Claimed, *, state: str, retry_in_s: float, reason: str, outcome: str
+        self,
+        run: Claimed,
+        *,
+        state: str,
+        retry_in_s: float,
+        reason: str,
+        outcome: str,
+        failed: bool = True,
     ) -> None:
         """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING."""
 
         async def work(connection: Connection) -> None:
             await dispatch.note_outcome(connection, run, outcome, message=reason)
             await dispatch.release(
-                connection, run, self._owner, state=state, retry_in_s=retry_in_s, reason=reason
+                connection,
+                run,
+                self._owner,
+                state=state,
+                retry_in_s=retry_in_s,
+                reason=reason,
+                failed=failed,
             )
 
         await self._database.transaction(work)
@@ -109,14 +153,17 @@ class TriggerSteps:
 
         await self._database.transaction(work)
 
-    async def accepted(self, run: Claimed, reply: TriggerReply) -> None:
-        """Jenkins has queued it. Raises Lost."""
+    async def accepted(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
+        """Jenkins has queued it. Raises Lost.
+
+        ``named``: the request carried the run's id. Then it can't have been folded into another run's item.
+        """
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await self._note_reply(connection, run, reply)
             other = None
-            if reply.queue_id is not None:
+            if reply.queue_id is not None and not named:
                 other = await dispatch.queue_item_owner(connection, run, reply.queue_id)
             ledger = await self._fenced(connection, run)
             stored = ledger.run(run.run_id)
@@ -167,8 +214,8 @@ class TriggerSteps:
 
         await self._commit(run, work)
 
-    async def found_build(self, run: Claimed, build: BuildView) -> None:
-        """A search has found the run's build. Raises Lost."""
+    async def found_build(self, run: Claimed, build: BuildView) -> bool:
+        """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
         sighting = Sighting(
             build.number, run.run_id, True, build.queue_id, build.parameters, read=True
         )
@@ -179,10 +226,15 @@ class TriggerSteps:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await dispatch.note_outcome(connection, run, "FOUND_BUILD")
             ledger = await self._fenced(connection, run, build.number)
-            ledger.observe(seen)
+            if ledger.observe(seen).run_id != run.run_id:
+                raise _NotItsBuild
             await ledger.write()
 
-        await self._commit(run, work)
+        try:
+            await self._commit(run, work)
+        except _NotItsBuild:
+            return False
+        return True
 
     async def note_look(self, run: Claimed, *, session: str, next_in_s: float) -> None:
         """Commit that nothing was found this time."""

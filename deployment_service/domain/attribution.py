@@ -2,7 +2,8 @@
 
 The rules (docs/runs.md has the reasons): a build belongs to the run whose id it carries, if no lower
 number carries it too; else to the run that has its number; else to the run that waits for its queue
-item; else, unless a run that we sent is still without a number, it is external.
+item; else, unless a run that we sent is still without a number, it is external. Who only said that a
+number is an external build's is overruled by a build that names a run of ours, or by Jenkins itself.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Owner:
     """Whose build it is. Exactly one of ``run``, ``external_of`` and ``verdict`` is set.
 
     ``takes_over``: the run has a higher number now, which becomes an external run of its own.
-    ``poke``: Jenkins should be asked about the job soon.
+    ``evicts``: the external run that has the number, wrongly. ``poke``: Jenkins should be asked about the job soon.
     """
 
     run: Run | None = None
@@ -70,6 +71,7 @@ class Owner:
     verdict: Verdict | None = None
     message: str = ""
     takes_over: bool = False
+    evicts: Run | None = None
     poke: bool = False
 
 
@@ -86,21 +88,25 @@ def owner_of(
     ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID).
     """
     build = Build(generation, sighting.number)
-    holder = next((run for run in runs if run.build == build), None)
+    holder = next((run for run in runs if _is_same_build(run, sighting)), None) or next(
+        (run for run in runs if run.build == build), None
+    )
     if holder is not None and _another_build(holder, sighting):
         return _keep(
             "the number is known with another queue item: the job may have been made again"
         )
     named = next((run for run in runs if run.run_id == sighting.run_id), None)
     if named is not None and named.source is RunSource.SERVICE:
-        owner = _named(named, build, holder)
+        owner = _named(named, build, holder, read=sighting.read)
         if owner is not None:
             return owner
-    if holder is not None:
-        return Owner(run=holder)
     # Queue ids are reused after a crash: a build that could have named its run but didn't isn't ours.
     nameless = sighting.run_id_known and builds_name_their_run
     waiting = None if nameless else _by_queue_item(sighting, runs)
+    if holder is not None:
+        if waiting is not None and sighting.read and _may_be_evicted(holder):
+            return Owner(run=waiting, evicts=holder)
+        return Owner(run=holder)
     if waiting is not None:
         return Owner(run=waiting)
     if not nameless and _may_be_ours(sighting, runs):
@@ -108,26 +114,45 @@ def owner_of(
     return _external(sighting, build, deployments)
 
 
-def _named(named: Run, build: Build, holder: Run | None) -> Owner | None:
-    """The build carries the id of ``named``. None: it repeats the id of a lower one."""
-    if named.build == build:
+def _is_same_build(run: Run, sighting: Sighting) -> bool:
+    """Whether it is the build that the run has, whatever the generation: that may have risen by mistake."""
+    if run.build is None or run.build.number != sighting.number:
+        return False
+    if run.source is RunSource.SERVICE and sighting.run_id is not None:
+        return run.run_id == sighting.run_id
+    return bool(sighting.queue_id) and sighting.queue_id == run.queue_id
+
+
+def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner | None:
+    """The build carries the id of ``named``. None: it repeats the id of a lower one.
+
+    A number from before our request can't be the run's, unless Jenkins says so itself: the job was made again.
+    """
+    if named.build is not None and named.build.number == build.number:
         return Owner(run=named)
-    if build.number < (named.first_build_number or 1):
+    if build.number < (named.first_build_number or 1) and not read:
         return None
+    free = holder is None or _may_be_evicted(holder)
     if named.build is None:
-        if holder is None:
-            return Owner(run=named)
+        if free:
+            return Owner(run=named, evicts=holder)
         return Owner(
             verdict=Verdict.AMBIGUOUS, message="the number belongs to another run", poke=True
         )
     lower = named.build.generation == build.generation and build.number < named.build.number
-    return Owner(run=named, takes_over=True) if lower and holder is None else None
+    return Owner(run=named, takes_over=True, evicts=holder) if lower and free else None
+
+
+def _may_be_evicted(holder: Run) -> bool:
+    """Whether the number may be taken from its run: only from one that somebody merely told us of."""
+    return holder.source is RunSource.EXTERNAL
 
 
 def _another_build(holder: Run, sighting: Sighting) -> bool:
     """Whether the same number must mean another build. Reading raises the generation before it asks."""
     return (
         not sighting.read
+        and holder.run_id != sighting.run_id
         and bool(holder.queue_id)
         and bool(sighting.queue_id)
         and holder.queue_id != sighting.queue_id

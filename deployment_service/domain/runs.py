@@ -141,6 +141,9 @@ def observe(
         last_observed_time=now,
     )
     transitions: list[Transition] = []
+    if run.known.authority is Authority.PRESUMPTION and claim.known.stage > Stage.UNKNOWN:
+        # What we had concluded is in doubt: Jenkins is asked (again) how the build ends.
+        moved = replace(moved, confirmed=False)
     if known.stage > Stage.UNKNOWN and run.status is DeploymentStatus.PENDING:
         moved = replace(moved, status=DeploymentStatus.RUNNING, start_time=now)
         transitions.append(_started(run))
@@ -188,6 +191,22 @@ def end_without_build(
             message=message,
         )
     ]
+
+
+def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
+    """Take its number from an external run: it is another run's, or Jenkins has not issued it yet.
+
+    How the run has ended stays; if it goes on it ends as lost. It then ranks below all others.
+    """
+    ended, transitions = end_without_build(
+        run,
+        FailureCause.BUILD_LOST,
+        f"Jenkins has no such build: number {run.build.number if run.build else 0} is another one.",
+        certain=True,
+        highest=Build(0, 0),
+        now=now,
+    )
+    return replace(ended, build=None, after=Build(0, 0), confirmed=True), transitions
 
 
 def order_key(run: Run) -> tuple[int, int, int]:

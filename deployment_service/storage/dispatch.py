@@ -8,7 +8,7 @@ from the next one (docs/runs.md).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +23,9 @@ _CLAIM = """
             AND (lease_until IS NULL OR lease_until < now())
             AND (trigger_state = 'SENDING' OR trigger_deadline < now() OR NOT EXISTS (
                 SELECT FROM unread_jobs AS u WHERE u.tenant_id = r.tenant_id AND u.job_id = r.job_id))
+            AND ($4::uuid[] = '{}' OR NOT EXISTS (
+                SELECT FROM cicd_jobs AS b WHERE b.tenant_id = r.tenant_id AND b.job_id = r.job_id
+                    AND b.provider_id = ANY($4)))
         ORDER BY next_try_time LIMIT $3 FOR UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE deployment_runs AS r SET lease_owner = $1, lease_until = now() + $2::interval,
@@ -34,16 +37,17 @@ _CLAIM = """
         SELECT tenant_id, run_id, attempt, $1 FROM claimed
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
-        c.first_build_number, c.look_count, c.look_time, c.look_session, c.trigger_deadline < now() AS overdue,
+        c.failures, c.first_build_number, c.look_count, c.look_time, c.look_session,
+        c.trigger_deadline < now() AS overdue, now() AS claim_time,
         c.cancel_request_time IS NOT NULL AS cancel_requested,
         j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
 """
 _BEGIN_SEND = """
     UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
-        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
+        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL, failures = 0,
         first_build_number = least(first_build_number, $6)
-    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND cancel_request_time IS NULL
         AND trigger_state = 'WAITING' AND end_time IS NULL AND trigger_deadline > now()
     RETURNING run_id
 """
@@ -57,13 +61,14 @@ _NOTE_OUTCOME = """
 """
 _RELEASE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
+        failures = CASE WHEN $8 THEN failures + 1 ELSE 0 END,
         next_try_time = greatest(now() + $5::interval, CASE WHEN $6 = 'SENDING' THEN unclear_until END),
         trigger_state = $6, waiting_reason = $7
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
         AND trigger_state IN ('WAITING', 'SENDING')
 """
 _NOTE_LOOK = """
-    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, look_count = look_count + 1,
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, look_count = look_count + 1,
         look_time = now(), look_session = $5, next_try_time = now() + $6::interval
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND trigger_state = 'SENDING'
 """
@@ -73,10 +78,16 @@ _FENCE = """
         AND trigger_state IN ('WAITING', 'SENDING')
     RETURNING run_id
 """
+# Of this session of Jenkins: after a crash it gives its queue ids again.
 _QUEUE_ITEM_OWNER = """
-    SELECT number FROM deployment_runs
+    SELECT number FROM deployment_runs AS r
     WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4
         AND source = 'SERVICE' AND build_number IS NULL AND end_time IS NULL
+        AND NOT EXISTS (
+            SELECT FROM run_attempts AS theirs, run_attempts AS ours
+            WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id
+                AND ours.tenant_id = r.tenant_id AND ours.run_id = $4 AND ours.attempt = $5
+                AND theirs.jenkins_session <> ours.jenkins_session)
 """
 _SERVER_ERRORS = """
     SELECT count(*) FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 AND outcome = 'SERVER_ERROR'
@@ -95,11 +106,13 @@ class Claimed:
     attempt: int
     trigger_state: str
     parameters: Mapping[str, str]
+    failures: int
     first_build_number: int | None
     look_count: int
     look_time: datetime | None
     look_session: str | None
     overdue: bool
+    claim_time: datetime
     cancel_requested: bool
     full_name: str
     provider_id: uuid.UUID
@@ -109,10 +122,15 @@ class Claimed:
 
 
 async def claim(
-    connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int
+    connection: Connection,
+    owner: uuid.UUID,
+    *,
+    lease_s: float,
+    limit: int,
+    without_providers: Collection[uuid.UUID] = (),
 ) -> list[Claimed]:
     """Claim runs that are due, oldest first."""
-    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit)
+    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, list(without_providers))
     return [Claimed(**row) for row in rows]
 
 
@@ -126,7 +144,7 @@ async def begin_send(
     next_build_number: int,
     session: str | None,
 ) -> bool:
-    """Announce the request, before it is sent. False: the run isn't ours any more, or is overdue."""
+    """Announce the request, before it is sent. False: the run isn't ours any more, overdue or to be cancelled."""
     key = (run.tenant_id, run.run_id, run.attempt)
     unclear = _interval(unclear_s)
     if await connection.fetchval(_BEGIN_SEND, *key, owner, unclear, next_build_number) is None:
@@ -157,10 +175,14 @@ async def release(
     state: str,
     retry_in_s: float,
     reason: str,
+    failed: bool = False,
 ) -> None:
-    """Give a run back: WAITING (nothing is in Jenkins) or SENDING (not before the quarantine is over)."""
+    """Give a run back: WAITING (nothing is in Jenkins) or SENDING (not before the quarantine is over).
+
+    ``failed``: Jenkins could not be asked, so it is asked more and more seldom.
+    """
     key = (run.tenant_id, run.run_id, run.attempt, owner)
-    await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason)
+    await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason, failed)
 
 
 async def note_look(
@@ -180,7 +202,7 @@ async def fence(connection: Connection, run: Claimed, owner: uuid.UUID) -> bool:
 async def queue_item_owner(connection: Connection, run: Claimed, queue_id: int) -> int | None:
     """The number of another run that waits for the same queue item."""
     number: int | None = await connection.fetchval(
-        _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id
+        _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id, run.attempt
     )
     return number
 

@@ -48,14 +48,14 @@ _END_CYCLE = """
     WHERE controller_key = $1 AND lease_owner = $2
 """
 _WORK_COLUMNS = """
-    j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number,
+    j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number, now() AS asked_time,
     (SELECT 'tenants/' || t.slug || '/providers/' || p.slug FROM tenants AS t WHERE t.tenant_id = p.tenant_id)
         AS provider_name,
     CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
         ELSE p.reporting = 'POLLING' END AS polled
 """
-# What has ended without Jenkins' word is asked about during a day, more seldom the longer ago it ended; by then
-# a build that we presumed lost would have shown up.
+# What has ended without Jenkins' word is asked about during a day; in vain, more seldom the longer ago it ended: a
+# build that we presumed lost would have shown up.
 _UNCONFIRMED = f"""
     SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
         r.cancel_request_time IS NOT NULL
@@ -65,8 +65,9 @@ _UNCONFIRMED = f"""
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE p.controller_key = $1 AND NOT r.confirmed AND r.trigger_state IN ('ACCEPTED', 'ENDED')
-        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day'
-            AND r.last_observed_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
+        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day' AND (
+            r.look_time IS NULL OR r.look_time < r.last_observed_time
+            OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
 """
 _JOBS_TO_READ = f"""
@@ -88,15 +89,31 @@ _JOB_WAS_READ = """
         next_sweep_time = now() + $4::interval * (0.75 + random() / 2)
     WHERE tenant_id = $1 AND job_id = $2
 """
+_JOB_WAS_NOT_READ = """
+    UPDATE cicd_jobs SET poke_time = NULL, next_sweep_time = now() + $3::interval WHERE tenant_id = $1 AND job_id = $2
+"""
 # After a restore: see restore.py.
 _READ_AGAIN = "DELETE FROM unread_jobs WHERE tenant_id = $1 AND job_id = $2"
-# The numbers start again when a job is deleted and made anew: then the next number is one that has been seen.
+# The numbers start again when a job is deleted and made anew: then the next number is one that has been seen. Only
+# numbers that Jenkins gave count (anybody may say one), and only if they were known before it was asked.
 _NOTE_NUMBER = """
-    UPDATE cicd_jobs AS j SET next_build_number = $4, generation = generation + (
-        $3 OR $4 < coalesce(next_build_number, 0) OR EXISTS (
+    UPDATE cicd_jobs AS j SET next_build_number = $3, number_time = now(), generation = generation + (
+        $3 < coalesce(next_build_number, 0) OR EXISTS (
             SELECT FROM deployment_runs AS r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id
-                AND r.generation = j.generation AND r.build_number >= $4))::int
-    WHERE tenant_id = $1 AND job_id = $2 AND generation = $5 AND ($3 OR next_build_number IS DISTINCT FROM $4)
+                AND r.generation = j.generation AND r.build_number >= $3 AND r.last_observed_time < $5
+                AND (r.source = 'SERVICE' OR r.build_timestamp_ms IS NOT NULL)))::int
+    WHERE tenant_id = $1 AND job_id = $2 AND generation = $4 AND next_build_number IS DISTINCT FROM $3
+        AND (number_time IS NULL OR number_time <= $5)
+"""
+_MADE_AGAIN = """
+    UPDATE cicd_jobs SET next_build_number = $3, number_time = now(), generation = generation + 1
+    WHERE tenant_id = $1 AND job_id = $2 AND generation = $4
+"""
+# External builds that somebody spoke of before Jenkins was asked, with numbers that it hasn't issued.
+_NEVER_ISSUED = """
+    SELECT run_id FROM deployment_runs
+    WHERE tenant_id = $1 AND job_id = $2 AND generation = $3 AND build_number >= $4 AND source = 'EXTERNAL'
+        AND build_timestamp_ms IS NULL AND create_time < $5
 """
 _NOTE_SEEN = """
     UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_for = n.waiting_for,
@@ -109,9 +126,7 @@ _NOTE_MISSING = """
         look_time = CASE WHEN look_session = $3 AND look_count > 0 THEN look_time ELSE now() END, look_session = $3
     WHERE tenant_id = $1 AND run_id = $2
 """
-_NOTE_ASKED = (
-    "UPDATE deployment_runs SET last_observed_time = now() WHERE tenant_id = $1 AND run_id = $2"
-)
+_NOTE_ASKED = "UPDATE deployment_runs SET look_time = now() WHERE tenant_id = $1 AND run_id = $2"
 _NOTE_CANCEL_SENT = (
     "UPDATE deployment_runs SET cancel_sent_time = now() WHERE tenant_id = $1 AND run_id = $2"
 )
@@ -128,7 +143,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ReadJob:
-    """A job to be read. ``polled``: no webhooks come from it."""
+    """A job to be read. ``polled``: no webhooks come from it. ``asked_time``: before Jenkins is asked."""
 
     tenant_id: uuid.UUID
     job_id: uuid.UUID
@@ -136,6 +151,7 @@ class ReadJob:
     full_name: str
     generation: int
     next_build_number: int | None
+    asked_time: datetime
     provider_name: str
     polled: bool
 
@@ -223,6 +239,13 @@ async def job_was_read(
     await connection.execute(_READ_AGAIN, job.tenant_id, job.job_id)
 
 
+async def job_was_not_read(connection: Connection, job: ReadJob, *, again_in_s: float) -> None:
+    """Put off the reading of a job that can't be read, so that others have their turn."""
+    await connection.execute(
+        _JOB_WAS_NOT_READ, job.tenant_id, job.job_id, timedelta(seconds=again_in_s)
+    )
+
+
 async def note_number(
     connection: Connection,
     tenant_id: uuid.UUID,
@@ -230,15 +253,43 @@ async def note_number(
     next_build_number: int,
     *,
     generation: int,
-    made_again: bool = False,
+    asked_time: datetime,
 ) -> None:
     """Write down the next number of a locked job; a new generation begins if it has fallen.
 
-    ``generation`` is the one that was known when Jenkins was asked.
+    ``asked_time``: before Jenkins was asked, by the database's clock. ``generation``: the one known then.
     """
     await connection.execute(
-        _NOTE_NUMBER, tenant_id, job_id, made_again, next_build_number, generation
+        _NOTE_NUMBER, tenant_id, job_id, next_build_number, generation, asked_time
     )
+
+
+async def made_again(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_id: uuid.UUID,
+    next_build_number: int,
+    *,
+    generation: int,
+) -> None:
+    """Begin a new generation of a locked job, unless that has been done."""
+    await connection.execute(_MADE_AGAIN, tenant_id, job_id, next_build_number, generation)
+
+
+async def never_issued(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_id: uuid.UUID,
+    next_build_number: int,
+    *,
+    generation: int,
+    asked_time: datetime,
+) -> list[uuid.UUID]:
+    """External runs of a locked job whose builds Jenkins can't have. The rest as for `note_number`."""
+    rows = await connection.fetch(
+        _NEVER_ISSUED, tenant_id, job_id, generation, next_build_number, asked_time
+    )
+    return [row["run_id"] for row in rows]
 
 
 async def note_seen(

@@ -73,10 +73,12 @@ class ControllerUnavailable(ProviderUnreachable):
 
 @dataclass(frozen=True, slots=True)
 class ControllerLimits:
-    """``concurrency`` is the bulkhead's. The breaker opens after ``failures`` in a row, for a second at
-    first and up to ``longest_pause_s``; then it lets one call through to find out."""
+    """``concurrency`` is the bulkhead's, of which triggers leave ``kept_for_reading`` alone. The breaker opens
+    after ``failures`` in a row, for a second at first and up to ``longest_pause_s``; then it lets one call
+    through to find out."""
 
     concurrency: int = 8
+    kept_for_reading: int = 2
     failures: int = 5
     first_pause_s: float = 1.0
     longest_pause_s: float = 10.0
@@ -147,6 +149,8 @@ class Controller:
         self.client = client
         self.breaker = Breaker(limits)
         self._bulkhead = asyncio.Semaphore(limits.concurrency)
+        # However many runs wait to be triggered, there is always room to read how others end.
+        self._for_triggers = asyncio.Semaphore(max(1, limits.concurrency - limits.kept_for_reading))
         self._in_use = 0
         self._retired = False
         self._last_used = time.monotonic()
@@ -164,21 +168,26 @@ class Controller:
         self.breaker.failed()
 
     @contextlib.asynccontextmanager
-    async def slot(self, wait_s: float = 5.0) -> AsyncIterator[CicdProvider]:
+    async def slot(
+        self, wait_s: float = 5.0, *, for_trigger: bool = False
+    ) -> AsyncIterator[CicdProvider]:
         """Hold one of the controller's slots around calls; what they raise moves the breaker.
 
         Raises ControllerUnavailable, before anything is sent, if the breaker is open, no slot gets
         free within ``wait_s``, or the provider's credentials have changed meanwhile.
         """
         self._check()
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._bulkhead.acquire()
-        except TimeoutError:
-            raise ControllerUnavailable(
-                "Jenkins is busy with other calls of ours", retry_after_s=1.0
-            ) from None
-        try:
+        async with contextlib.AsyncExitStack() as held:
+            held.push_async_callback(self._close_if_unused)
+            try:
+                async with asyncio.timeout(wait_s):
+                    if for_trigger:
+                        await held.enter_async_context(self._for_triggers)
+                    await held.enter_async_context(self._bulkhead)
+            except TimeoutError:
+                raise ControllerUnavailable(
+                    "Jenkins is busy with other calls of ours", retry_after_s=1.0
+                ) from None
             self._check()
             self._in_use += 1
             try:
@@ -187,9 +196,6 @@ class Controller:
             finally:
                 self._in_use -= 1
                 self._last_used = time.monotonic()
-        finally:
-            self._bulkhead.release()
-            await self._close_if_unused()
 
     async def retire(self) -> None:
         """Let nobody in any more; close the client once nobody is in."""

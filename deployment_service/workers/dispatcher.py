@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -43,7 +44,8 @@ FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
 
 @dataclass(frozen=True, slots=True)
 class DispatcherSettings:
-    """``quarantine_s``: how long a request of ours may linger in the network before it reaches Jenkins."""
+    """``quarantine_s``: how long a request of ours may linger in the network before it reaches Jenkins.
+    ``per_provider`` (about) keeps one slow Jenkins from taking all of ``at_once``."""
 
     request_timeout_s: float = 10.0
     send_within_s: float = 5.0
@@ -51,8 +53,14 @@ class DispatcherSettings:
     between_looks_s: float = 10.0
     lease_s: float = 60.0
     first_retry_s: float = 1.0
-    longest_retry_s: float = 30.0
+    longest_retry_s: float = 10.0
     at_once: int = 64
+    per_provider: int = 16
+
+    @property
+    def slot_wait_s(self) -> float:
+        """How long to wait for a turn at a controller: what is claimed must be done before the lease ends."""
+        return min(5.0, self.lease_s / 3)
 
     @property
     def unclear_s(self) -> float:
@@ -78,7 +86,7 @@ class Dispatcher:
         self._settings = settings
         self._owner = uuid.uuid4()
         self._steps = TriggerSteps(database, self._owner, committed)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
         self._loop = Loop("dispatcher", self._claim, every_s=1.0)
 
     def wake(self) -> None:
@@ -101,19 +109,27 @@ class Dispatcher:
         free = self._settings.at_once - len(self._under_way)
         if free <= 0:
             return
+        most = self._settings.per_provider
+        full = [p for p, steps in Counter(self._under_way.values()).items() if steps >= most]
         async with self._database.acquire() as connection:
             settled = await restore.is_settled(connection)
             runs = []
             if settled:
                 runs = await dispatch.claim(
-                    connection, self._owner, lease_s=self._settings.lease_s, limit=free
+                    connection,
+                    self._owner,
+                    lease_s=self._settings.lease_s,
+                    limit=min(free, most),
+                    without_providers=full,
                 )
         if not settled:
             await self._settle_epoch()
         for run in runs:
             task = asyncio.create_task(self._step(run))
-            self._under_way.add(task)
+            self._under_way[task] = run.provider_id
             task.add_done_callback(self._done)
+        if len(runs) == most:
+            self._loop.wake()  # there may be more, of other providers
 
     async def _settle_epoch(self) -> None:
         """The store has a new life: before anything is sent, Jenkins is asked what the old one has sent."""
@@ -128,7 +144,7 @@ class Dispatcher:
         self._loop.wake()
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         self._loop.wake()
 
     async def _step(self, run: Claimed) -> None:
@@ -146,10 +162,15 @@ class Dispatcher:
         except (Lost, *AWAY) as error:
             # The lease runs out and the run is claimed again; what was sent is looked for then.
             _log.warning("step not settled", run_id=str(run.run_id), error=type(error).__name__)
+        except Exception:
+            _log.exception("step failed", run_id=str(run.run_id))
         finally:
             self._settled(run.run_id)
 
     async def _take_further(self, run: Claimed) -> None:
+        if run.cancel_requested and run.trigger_state == "WAITING":
+            await self._steps.no_build(run, *_CANCELLED, certain=True)
+            return
         if run.overdue and run.trigger_state == "WAITING":
             await self._steps.no_build(
                 run,
@@ -159,7 +180,7 @@ class Dispatcher:
             )
             return
         controller = await self._find_controller(run.tenant_id, run.provider_id)
-        async with controller.slot() as client:
+        async with controller.slot(self._settings.slot_wait_s, for_trigger=True) as client:
             if run.trigger_state == "SENDING":
                 await self._look(run, client)
             else:
@@ -186,7 +207,8 @@ class Dispatcher:
             job=job,
         )
         parameters = dict(run.parameters)
-        if correlation_of(job) is Correlation.RUN_ID:
+        named = correlation_of(job) is Correlation.RUN_ID
+        if named:
             parameters[RUN_ID_PARAMETER] = str(run.run_id)
         if time.monotonic() > send_by:
             await self._not_sent(run, "The service was too slow to send the request.")
@@ -199,13 +221,13 @@ class Dispatcher:
         )
         if reply.outcome in (TriggerOutcome.UNCLEAR, TriggerOutcome.NOT_SENT):
             controller.failed()
-        await self._settle(run, reply)
+        await self._settle(run, reply, named=named)
 
-    async def _settle(self, run: Claimed, reply: TriggerReply) -> None:
+    async def _settle(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
         """The reply table of the design."""
         match reply.outcome:
             case TriggerOutcome.ACCEPTED:
-                await self._steps.accepted(run, reply)
+                await self._steps.accepted(run, reply, named=named)
             case TriggerOutcome.NOT_SENT:
                 await self._not_sent(run, reply.message)
             case TriggerOutcome.REFUSED | TriggerOutcome.REJECTED | TriggerOutcome.PROVIDER_FAULT:
@@ -227,34 +249,33 @@ class Dispatcher:
                 and item.job_full_name == run.full_name
             ):
                 reply = TriggerReply(TriggerOutcome.ACCEPTED, queue_id=item.queue_id)
-                await self._steps.accepted(run, reply)
+                await self._steps.accepted(run, reply, named=True)
                 return
-        found = (
-            [b for b in builds.builds if b.parameters.get(RUN_ID_PARAMETER) == run_id]
-            if builds
-            else []
-        )
-        if found:
-            await self._steps.found_build(run, min(found, key=lambda build: build.number))
+        shown = builds.builds if builds is not None else ()
+        found = [b for b in shown if b.parameters.get(RUN_ID_PARAMETER) == run_id]
+        if found and await self._steps.found_build(run, min(found, key=lambda b: b.number)):
             return
         session = queue.session or ""
         first_look = run.look_count == 0 or run.look_session != session
-        if first_look or builds is None or builds.session != queue.session:
+        if builds is not None and not found and not first_look and builds.session == queue.session:
+            await self._conclude(run, builds)
+        elif run.overdue or (builds is None and not first_look):
+            # Jenkins can't be looked through: the job is gone, or isn't shown to us.
+            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+        else:
             await self._steps.note_look(
                 run, session=session, next_in_s=self._settings.between_looks_s
             )
-            return
-        await self._conclude(run, builds)
 
     async def _conclude(self, run: Claimed, builds: JobBuilds) -> None:
         """Two looks have found nothing. Send again only if it is proven that nothing came of it."""
         shown = {build.number for build in builds.builds}
-        issued = range(run.first_build_number or 1, builds.next_build_number)
-        proven = run.correlation == "RUN_ID" and all(number in shown for number in issued)
+        first, following = run.first_build_number or 1, builds.next_build_number
+        # If the numbers have fallen the job was made again, and what became of a request to the old one can't be known.
+        proven = run.correlation == "RUN_ID" and first <= following
+        proven = proven and all(number in shown for number in range(first, following))
         if proven and run.cancel_requested:
-            await self._steps.no_build(
-                run, FailureCause.CANCELLED, "It was cancelled before Jenkins had it.", certain=True
-            )
+            await self._steps.no_build(run, *_CANCELLED, certain=True)
         elif proven and await self._steps.server_errors(run) >= 2:
             await self._steps.no_build(
                 run,
@@ -269,6 +290,7 @@ class Dispatcher:
                 retry_in_s=0,
                 reason="The first request was lost; it is sent again.",
                 outcome="NOT_FOUND",
+                failed=False,
             )
             self._loop.wake()
         elif proven:
@@ -317,10 +339,11 @@ class Dispatcher:
     def _retry_in_s(self, run: Claimed) -> float:
         """Exponential, with jitter, so that waiting runs don't come back all at once."""
         settings = self._settings
-        longest = min(settings.longest_retry_s, settings.first_retry_s * 2 ** min(run.attempt, 10))
+        longest = min(settings.longest_retry_s, settings.first_retry_s * 2 ** min(run.failures, 10))
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
+_CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
 _UNKNOWN = (
     FailureCause.TRIGGER_OUTCOME_UNKNOWN,
     "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "

@@ -19,7 +19,7 @@ from deployment_service.cicd.port import (
     RunningView,
 )
 from deployment_service.domain.attribution import Observation, Sighting
-from deployment_service.domain.runs import Run, WaitingFor
+from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import from_read
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 
@@ -118,10 +118,16 @@ def is_reused_number(run: Run, build: BuildView) -> bool:
 
 
 def _is_another(run: Run, build: BuildView) -> bool:
-    if run.queue_id and build.queue_id and run.queue_id != build.queue_id:
-        return True
     said = run_id_of(build)
-    return said is not None and said != run.run_id and str(run.source) == "SERVICE"
+    if run.source is RunSource.SERVICE and said is not None:
+        return said != run.run_id
+    return _differ(run.queue_id, build.queue_id) or _differ(
+        run.build_timestamp_ms, build.timestamp_ms
+    )
+
+
+def _differ(known: int | None, shown: int | None) -> bool:
+    return bool(known) and bool(shown) and known != shown
 
 
 def _by_queue_id(item: Unconfirmed, builds: Iterable[BuildView]) -> BuildView | None:

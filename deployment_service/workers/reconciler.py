@@ -13,7 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
@@ -23,25 +23,21 @@ from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
     BuildView,
     CancelOutcome,
-    CicdProvider,
     JobBuilds,
     QueueItemView,
 )
-from deployment_service.domain.attribution import Observation, Verdict
-from deployment_service.domain.status import FailureCause
+from deployment_service.domain.attribution import Observation
 from deployment_service.storage import reconcile
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
-from deployment_service.workers.controllers import Controller
+from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.detection import TICK_S, Detection
 from deployment_service.workers.dispatcher import FindController
+from deployment_service.workers.inquiry import Inquiry
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reading import (
     Findings,
-    is_items_run,
-    is_reused_number,
     observation,
-    own_build,
     sort_out,
 )
 from deployment_service.workers.repeats import Repeats
@@ -87,6 +83,12 @@ class Reconciler:
         self._detection = detection
         self._steps = ReconcileSteps(database, committed)
         self._repeats = Repeats(database, committed)
+        self._inquiry = Inquiry(
+            self._steps,
+            detection,
+            lost_after_s=settings.lost_after_s,
+            between_looks_s=settings.between_looks_s,
+        )
         self._settings = settings
         self._owner = uuid.uuid4()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -180,13 +182,23 @@ class Reconciler:
             self._detection.publish(job.provider_name, polled=job.polled)
         by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
         for provider, items in by_provider.items():
-            by_controller[await self._find_controller(*provider)] += items
+            async with self._alone(turn):
+                by_controller[await self._find_controller(*provider)] += items
         session = ""
         for controller, items in by_controller.items():
-            session = await self._read_runs(turn, controller, items)
-        await self._each(jobs, lambda pair: self._read_job(pair[0], pair[1]))
+            async with self._alone(turn):
+                session = await self._read_runs(turn, controller, items) or session
+        await self._read_jobs(jobs)
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         return session, not runs or any(item.job.polled for item in runs)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, turn: Turn) -> AsyncIterator[None]:
+        """What fails inside, a provider's outdated credentials for one, is nobody else's trouble."""
+        try:
+            yield
+        except ProviderError as error:
+            _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
 
     async def _read_runs(
         self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
@@ -206,7 +218,7 @@ class Reconciler:
         await self._repeats.stop_ours(items, controller)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
         await self._each(
-            found.changed, lambda item: self._ask_about(item, controller, session, restarted)
+            found.changed, lambda item: self._inquiry.ask(item, controller, session, restarted)
         )
         return session
 
@@ -246,37 +258,6 @@ class Reconciler:
             if build.job_full_name == job.full_name
         )
 
-    async def _ask_about(
-        self, item: Unconfirmed, controller: Controller, session: str, restarted: datetime | None
-    ) -> None:
-        """Ask about one run that is neither queued nor building as it was."""
-        async with controller.slot() as client:
-            build = await self._find_build(item, client)
-            if isinstance(build, _Cancelled):
-                await self._steps.end(
-                    item,
-                    FailureCause.CANCELLED_IN_JENKINS,
-                    "It was taken out of Jenkins' queue before it was built.",
-                    certain=True,
-                )
-                return
-            if isinstance(build, _StillQueued):
-                return
-            if build is None:
-                await self._not_found(item, session, restarted)
-            elif is_reused_number(item.run, build):
-                await self._steps.made_again(item.job, build.number + 1)
-                await self._lost(item, "Its job was deleted and made again in Jenkins.")
-            else:
-                seen = observation(item.job.job_id, build)
-                outcomes = await self._steps.observe(item.job.tenant_id, [seen])
-                applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
-                if applied and seen.known.final and item.run.active and not item.job.polled:
-                    self._detection.missed(item.job.provider_name)
-                if item.to_cancel and build.building:
-                    await client.stop_build(item.job.full_name, build.number)
-                    await self._steps.cancel_sent(item)
-
     async def _cancel(
         self, item: Unconfirmed, where: QueueItemView | BuildView, controller: Controller
     ) -> None:
@@ -289,56 +270,23 @@ class Reconciler:
         await self._steps.cancel_sent(item)
         self._loop.wake()
 
-    async def _find_build(
-        self, item: Unconfirmed, client: CicdProvider
-    ) -> BuildView | _Cancelled | _StillQueued | None:
-        run, name = item.run, item.job.full_name
-        if run.build is not None:
-            return await client.read_build(name, run.build.number)
-        if run.queue_id is not None and run.end_time is None:
-            left = await client.read_queue_item(run.queue_id)
-            if left is not None and is_items_run(left, item):
-                if left.build_number is not None:
-                    return await client.read_build(name, left.build_number)
-                return _Cancelled() if left.cancelled else _StillQueued()
-        builds = await client.list_builds(name, limit=100)
-        return own_build(item, builds) if builds is not None else None
+    async def _read_jobs(self, jobs: Sequence[tuple[ReadJob, datetime | None]]) -> None:
+        """Read whole jobs until it is time for the next cycle; the rest is read then."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._settings.polling_interval_s
 
-    async def _not_found(self, item: Unconfirmed, session: str, restarted: datetime | None) -> None:
-        run = item.run
-        if run.end_time is not None:
-            await self._steps.asked(item)
-            return
-        now = datetime.now(UTC)
-        crashed = (
-            restarted is not None and run.start_time is not None and restarted >= run.start_time
-        )
-        if run.build is not None and crashed:
-            await self._lost(item, "Jenkins crashed or was killed while it was building.")
-            return
-        first_look = item.look_count == 0 or item.look_session != session or not item.look_time
-        await self._steps.missing(item, session)
-        unseen = now - (run.last_observed_time or run.start_time or now)
-        if first_look or unseen < timedelta(seconds=self._settings.lost_after_s):
-            return
-        if item.look_time and now - item.look_time < timedelta(
-            seconds=self._settings.between_looks_s
-        ):
-            return
-        await self._lost(
-            item,
-            "Jenkins no longer has the build: it was deleted there."
-            if run.build
-            else "Jenkins had queued it, but neither the queue nor the builds show it any more.",
-        )
+        async def read(pair: tuple[ReadJob, datetime | None]) -> None:
+            if clock() > until:
+                return
+            try:
+                await self._read_job(*pair)
+            except ControllerUnavailable:
+                raise
+            except ProviderError:
+                await self._steps.job_not_read(pair[0], again_in_s=self._settings.sweep_s / 10)
+                raise
 
-    async def _lost(self, item: Unconfirmed, why: str) -> None:
-        await self._steps.end(
-            item,
-            FailureCause.BUILD_LOST,
-            f"{why} What became of it can't be known; run it again if in doubt.",
-            certain=False,
-        )
+        await self._each(jobs, read)
 
     async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> None:
         """Read a whole job: it was poked, or builds are to be found that nobody told us of."""
@@ -367,15 +315,14 @@ class Reconciler:
                     await work(thing)
                 except ProviderError as error:
                     _log.warning("reading failed", error=str(error))
+                except AWAY:
+                    raise
+                except Exception:
+                    _log.exception("reading failed")
 
-        async with asyncio.TaskGroup() as group:
-            for thing in things:
-                group.create_task(one(thing))
-
-
-class _Cancelled:
-    """The queue item was cancelled."""
-
-
-class _StillQueued:
-    """The item has just left the queue and its build isn't there yet: ask again."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for thing in things:
+                    group.create_task(one(thing))
+        except ExceptionGroup as away:
+            raise away.exceptions[0] from None

@@ -44,6 +44,7 @@ UPGRADE = (
     # The work on a job (create, look up, delete) is leased like a run's trigger: attempt fences late writers.
     # status/status_* is the last report as it came, kept by (generation, number, rank) so that order can't matter.
     # token_exposed: Jenkins prints the token in its console, or may do so: then it proves no final status.
+    # number_time: when next_build_number was written; what was read of Jenkins before then is out of date.
     # endpoint_key_id: the webhook key in the endpoint that we wrote; seen_key_*: that of the last report, to the hour.
     """
     CREATE TABLE cicd_jobs (
@@ -67,6 +68,7 @@ UPGRADE = (
         status_rank smallint NOT NULL DEFAULT 0,
         generation int NOT NULL DEFAULT 1 CHECK (generation >= 1),
         next_build_number int,
+        number_time timestamptz,
         attempt int NOT NULL DEFAULT 0,
         lease_owner uuid,
         lease_until timestamptz,

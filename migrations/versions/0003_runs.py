@@ -14,7 +14,8 @@ STATUSES = "('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')"
 UPGRADE = (
     # trigger_state: WAITING (nothing is in Jenkins) -> SENDING (a post may be on its way or may have arrived)
     # -> ACCEPTED (Jenkins has it) or ENDED (there will be no post). rank is the point in the status order.
-    # first_build_number: no lower number can be the run's. after_*: the highest build known when a run ended that
+    # build_timestamp_ms: as Jenkins itself shows it; NULL: it hasn't shown the build yet.
+    # failures: steps of the trigger that failed in a row. first_build_number: no lower number can be the run's. after_*: the highest build known when a run ended that
     # never got one. order_*: what makes a run the deployment's current one (domain/runs.py: order_key).
     f"""
     CREATE TABLE deployment_runs (
@@ -48,6 +49,7 @@ UPGRADE = (
                  ELSE 2 * build_number::bigint END) STORED,
         trigger_state text NOT NULL CHECK (trigger_state IN ('WAITING', 'SENDING', 'ACCEPTED', 'ENDED')),
         attempt int NOT NULL DEFAULT 0,
+        failures int NOT NULL DEFAULT 0,
         lease_owner uuid,
         lease_until timestamptz,
         next_try_time timestamptz,
@@ -66,7 +68,7 @@ UPGRADE = (
         UNIQUE (tenant_id, deployment_id, number),
         FOREIGN KEY (tenant_id, deployment_id) REFERENCES deployments ON DELETE CASCADE,
         CHECK ((build_number IS NULL) = (generation IS NULL)),
-        CHECK (source = 'SERVICE' OR (build_number IS NOT NULL AND trigger_state = 'ENDED')),
+        CHECK (source = 'SERVICE' OR trigger_state = 'ENDED' AND (build_number IS NOT NULL OR end_time IS NOT NULL)),
         CHECK ((status IN ('COMPLETED', 'FAILED', 'CANCELLED')) = (end_time IS NOT NULL)),
         CHECK ((rank >= 300) = (end_time IS NOT NULL)),
         CHECK ((status IN ('FAILED', 'CANCELLED')) = (failure_cause IS NOT NULL)),

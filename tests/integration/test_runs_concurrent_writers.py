@@ -83,7 +83,8 @@ class Scene:
         return Observation(self.claimed.job_id, sighting, known, result or "RUNNING", 1)
 
     async def accepted(self) -> None:
-        await self.steps.accepted(self.claimed, TriggerReply(TriggerOutcome.ACCEPTED, 201, 7))
+        reply = TriggerReply(TriggerOutcome.ACCEPTED, 201, 7)
+        await self.steps.accepted(self.claimed, reply, named=True)
 
     async def rejected(self) -> None:
         await self.steps.no_build(self.claimed, FailureCause.TRIGGER_REJECTED, "no", certain=False)
@@ -203,6 +204,7 @@ async def _as_read(runs: Runs, claimed: Claimed) -> Unconfirmed:
         claimed.full_name,
         1,
         1,
+        claimed.claim_time,
         "tenants/demo/providers/main",
         True,
     )

@@ -296,10 +296,10 @@ async def test_what_ended_without_jenkins_is_asked_about_more_and_more_seldom(
         await jenkins.restart(hard=True)
         await runs.until(started.run_id, status="FAILED", confirmed=False)
 
-    async def asked_after(ended: str, observed: str) -> int:
+    async def asked_after(ended: str, asked: str) -> int:
         await jobs.sql(
             f"UPDATE deployment_runs SET end_time = now() - interval '{ended}',"
-            f" last_observed_time = now() - interval '{observed}'"
+            f" last_observed_time = now() - interval '{ended}', look_time = now() - interval '{asked}'"
         )
         (key,) = await jobs.sql("SELECT controller_key FROM cicd_controllers")
         async with jobs.databases.worker.acquire() as connection:

@@ -1,0 +1,143 @@
+"""Asks Jenkins about one run that is neither queued nor building as it was, and concludes what became of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from deployment_service.actions.reconcile import ReconcileSteps
+from deployment_service.cicd.port import BuildView, CicdProvider
+from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage.reconcile import Unconfirmed
+from deployment_service.workers.controllers import Controller
+from deployment_service.workers.detection import Detection
+from deployment_service.workers.reading import (
+    is_items_run,
+    is_reused_number,
+    observation,
+    own_build,
+)
+
+_PATIENCE_WITH_HIDDEN_JOBS = 10
+
+
+class Inquiry:
+    """``lost_after_s``, ``between_looks_s``: as in ReconcilerSettings."""
+
+    def __init__(
+        self,
+        steps: ReconcileSteps,
+        detection: Detection,
+        *,
+        lost_after_s: float,
+        between_looks_s: float,
+    ) -> None:
+        self._steps = steps
+        self._detection = detection
+        self._lost_after_s = lost_after_s
+        self._between_looks_s = between_looks_s
+
+    async def ask(
+        self, item: Unconfirmed, controller: Controller, session: str, restarted: datetime | None
+    ) -> None:
+        """Ask about one run that is neither queued nor building as it was."""
+        async with controller.slot() as client:
+            build = await self._find_build(item, client)
+            if isinstance(build, _Cancelled):
+                await self._steps.end(
+                    item,
+                    FailureCause.CANCELLED_IN_JENKINS,
+                    "It was taken out of Jenkins' queue before it was built.",
+                    certain=True,
+                )
+                return
+            if isinstance(build, _StillQueued):
+                return
+            if build is None:
+                job = await client.list_builds(item.job.full_name, limit=1)
+                await self._not_found(item, session, restarted, job_is_shown=job is not None)
+            elif is_reused_number(item.run, build):
+                await self._made_again(item, build)
+            else:
+                seen = observation(item.job.job_id, build)
+                outcomes = await self._steps.observe(item.job.tenant_id, [seen])
+                applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
+                if applied and seen.known.final and item.run.active and not item.job.polled:
+                    self._detection.missed(item.job.provider_name)
+                if item.to_cancel and build.building:
+                    await client.stop_build(item.job.full_name, build.number)
+                    await self._steps.cancel_sent(item)
+
+    async def _find_build(
+        self, item: Unconfirmed, client: CicdProvider
+    ) -> BuildView | _Cancelled | _StillQueued | None:
+        run, name = item.run, item.job.full_name
+        if run.build is not None:
+            return await client.read_build(name, run.build.number)
+        if run.queue_id is not None and run.end_time is None:
+            left = await client.read_queue_item(run.queue_id)
+            if left is not None and is_items_run(left, item):
+                if left.build_number is not None:
+                    return await client.read_build(name, left.build_number)
+                return _Cancelled() if left.cancelled else _StillQueued()
+        builds = await client.list_builds(name, limit=100)
+        return own_build(item, builds) if builds is not None else None
+
+    async def _made_again(self, item: Unconfirmed, build: BuildView) -> None:
+        """The run's number is another build's. Only once that begins a new generation of the job."""
+        assert item.run.build is not None
+        if item.run.build.generation == item.job.generation:
+            await self._steps.made_again(item.job, build.number + 1)
+        if item.run.active:
+            await self._lost(item, "Its job was deleted and made again in Jenkins.")
+        else:
+            await self._steps.asked(item)
+
+    async def _not_found(
+        self, item: Unconfirmed, session: str, restarted: datetime | None, *, job_is_shown: bool
+    ) -> None:
+        run = item.run
+        if run.end_time is not None:
+            await self._steps.asked(item)
+            return
+        now = datetime.now(UTC)
+        crashed = (
+            restarted is not None and run.start_time is not None and restarted >= run.start_time
+        )
+        if run.build is not None and crashed and job_is_shown:
+            await self._lost(item, "Jenkins crashed or was killed while it was building.")
+            return
+        first_look = item.look_count == 0 or item.look_session != session or not item.look_time
+        await self._steps.missing(item, session)
+        unseen = now - (run.last_observed_time or run.start_time or now)
+        # A job that isn't shown may be one whose permission was taken away by mistake: its builds go on.
+        lost_after_s = self._lost_after_s * (1 if job_is_shown else _PATIENCE_WITH_HIDDEN_JOBS)
+        if first_look or unseen < timedelta(seconds=lost_after_s):
+            return
+        if item.look_time and now - item.look_time < timedelta(seconds=self._between_looks_s):
+            return
+        if not job_is_shown:
+            why = (
+                "Jenkins no longer shows its job to our account: it was deleted, renamed or hidden."
+            )
+        elif run.build:
+            why = "Jenkins no longer has the build: it was deleted there."
+        else:
+            why = "Jenkins had queued it, but neither the queue nor the builds show it any more."
+        await self._lost(item, why)
+
+    async def _lost(self, item: Unconfirmed, why: str) -> None:
+        await self._steps.end(
+            item,
+            FailureCause.BUILD_LOST,
+            f"{why} What became of it can't be known; run it again if in doubt.",
+            certain=False,
+        )
+
+
+class _Cancelled:
+    """The queue item was cancelled."""
+
+
+class _StillQueued:
+    """The item has just left the queue and its build isn't there yet: ask again."""
