@@ -14,7 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from deployment_service.dev.children import StackError
-from deployment_service.dev.options import JENKINS_VARIABLES, options_for_run
+from deployment_service.dev.options import (
+    JENKINS_VARIABLES,
+    SIMULATOR_VARIABLES,
+    means_a_simulator,
+    options_for_run,
+)
 from deployment_service.dev.postgres import PostgresFailed
 from deployment_service.dev.stack import DevStack
 
@@ -56,6 +61,10 @@ def main() -> None:
 async def _main(env_file: Path, console: Console) -> int:
     """Run until a signal comes (exit code 0) or a part dies (1)."""
     options = options_for_run(env_file.parent)
+    if means_a_simulator(os.environ):
+        console.print(
+            f"{JENKINS_VARIABLES[0]} is an earlier run's simulator, from its {env_file}: ignored."
+        )
     stop = asyncio.Event()
     _on_signals(stop)
     running = asyncio.create_task(
@@ -96,13 +105,17 @@ async def _run(stack: DevStack, env_file: Path, console: Console) -> str:
 
 
 def settings_of(stack: DevStack) -> Mapping[str, str]:
-    """What clients of a stack need to know."""
+    """What clients of a stack need to know.
+
+    In a shell that has taken them up, the next `make run` must not take our simulator for a real Jenkins.
+    """
+    jenkins = (stack.jenkins.url, stack.jenkins.user, stack.jenkins.token)
+    names = SIMULATOR_VARIABLES if stack.simulator else JENKINS_VARIABLES
     return {
         "DEPLOYMENT_SERVICE_TARGET": stack.target,
         "WEBHOOK_GATEWAY_URL": stack.gateway_url,
-        "DEV_JENKINS_URL": stack.jenkins.url,
-        "DEV_JENKINS_USER": stack.jenkins.user,
-        "DEV_JENKINS_TOKEN": stack.jenkins.token,
+        JENKINS_VARIABLES[0]: stack.jenkins.url,
+        **dict(zip(names, jenkins, strict=True)),
         "DATABASE_URL": stack.database_url,
         "DEPLOYMENT_TENANT": stack.tenant,
         "DEPLOYMENT_PROVIDER": stack.provider,

@@ -13,6 +13,8 @@ from deployment_service.dev.children import StackError
 from deployment_service.dev.jenkins import SimulatedUser, SimulatorConfig
 
 JENKINS_VARIABLES = ("DEV_JENKINS_URL", "DEV_JENKINS_USER", "DEV_JENKINS_TOKEN")
+SIMULATOR_VARIABLES = ("DEV_SIMULATOR_URL", "DEV_SIMULATOR_USER", "DEV_SIMULATOR_TOKEN")
+"""What a stack's settings say of a simulated Jenkins: its account isn't one for a real Jenkins."""
 SIMULATOR_USER = "deployer"
 
 
@@ -77,7 +79,15 @@ def options_for_run(folder: Path, environ: Mapping[str, str] = os.environ) -> St
     )
 
 
+def means_a_simulator(environ: Mapping[str, str]) -> bool:
+    """Whether DEV_JENKINS_URL comes from an earlier stack's settings and means its simulator: no Jenkins to use."""
+    url = environ.get(JENKINS_VARIABLES[0], "").strip()
+    return bool(url) and url == environ.get(SIMULATOR_VARIABLES[0], "").strip()
+
+
 def _real_jenkins(environ: Mapping[str, str]) -> RealJenkins | None:
+    if means_a_simulator(environ):
+        return None
     url, user, token = (environ.get(name, "").strip() for name in JENKINS_VARIABLES)
     if not (url or user or token):
         return None

@@ -87,6 +87,20 @@ async def test_all_is_there_as_the_file_says_and_gone_after_the_signal(tmp_path,
     assert "Traceback" not in run.text
 
 
+async def test_settings_of_an_earlier_run_in_the_shell_mean_no_real_jenkins(tmp_path):
+    async with stack(tmp_path) as run:
+        earlier = await settings_of(run, tmp_path)
+        run.process.terminate()
+        assert await run.ends() == 0, run.text
+    async with stack(tmp_path, **earlier) as run:
+        settings = await settings_of(run, tmp_path)
+        assert "DEV_JENKINS_URL is an earlier run's simulator" in run.text
+        assert "simulated Jenkins" in run.text
+        async with connect(settings) as client:
+            done = await run_one(client, settings["DEPLOYMENT_PROVIDER"])
+    assert done.status == pb.DEPLOYMENT_STATUS_COMPLETED
+
+
 async def test_default_ports_that_are_taken_are_passed_over(tmp_path):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
