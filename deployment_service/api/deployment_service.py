@@ -309,6 +309,9 @@ def _statuses(values: Iterable[pb.DeploymentStatus]) -> list[str]:
 
 
 def _provider_id(text: str, tenant: TenantRef, field: str) -> str:
+    """The id of a provider, given by its name; or by its id alone, for it can only be of the same tenant."""
+    if text and "/" not in text:
+        text = f"tenants/{tenant.slug}/providers/{text}"
     name = ProviderName.parse(text, field=field)
     if name.tenant != tenant.slug:
         raise InvalidArgument(

@@ -45,12 +45,12 @@ async def jenkins(api):
         yield simulator
 
 
-async def create(api, slug="web", **fields):
+async def create(api, slug="web", provider=f"{DEMO}/providers/main", **fields):
     request = pb.CreateDeploymentRequest(
         parent=DEMO,
         deployment_id=slug,
         deployment=pb.Deployment(
-            provider=f"{DEMO}/providers/main",
+            provider=provider,
             job=pb.DeploymentJob(freestyle_shell='echo "$GREETING"'),
             parameters={"GREETING": "hello"},
             labels={"team": "payments"},
@@ -141,6 +141,23 @@ async def test_create_run_watch_update_delete(api, jenkins):
     )
     assert [event.revision for event in history.events] == list(range(1, len(history.events) + 1))
     assert history.events[-1].type == pb.DeploymentEvent.DEPLOYMENT_DELETED
+
+
+async def test_a_provider_may_be_named_by_its_id_alone(api, jenkins):
+    created = await create(api, provider="main")
+    assert created.deployment.provider == f"{DEMO}/providers/main"
+    request = pb.ListDeploymentsRequest(parent=DEMO, provider="main")
+    listed = await api.deployments.ListDeployments(request, metadata=api.as_admin)
+    assert len(listed.deployments) == 1
+    for wrong, reason in (
+        ("none", "PROVIDER_NOT_FOUND"),
+        ("Main!", "INVALID_NAME"),
+        ("", "INVALID_NAME"),
+        ("tenants/other/providers/main", "WRONG_PARENT"),
+    ):
+        async with refused() as refusals:
+            await create(api, "other", provider=wrong)
+        assert refusals[0].reason == reason
 
 
 async def test_only_definers_see_webhook_urls(api, jenkins):
