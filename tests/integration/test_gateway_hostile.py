@@ -1,13 +1,24 @@
 """Hostile requests, half of them with a valid token: 4xx, no report, no fall; valid ones between them pass."""
 
 import asyncio
+import itertools
 import json
 import random
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
-from tests.integration.gateway_harness import FakeService, Running, guide, plugin, running, serving
+from tests.integration.gateway_harness import (
+    JOB,
+    OTHER_JOB,
+    FakeService,
+    Running,
+    guide,
+    plugin,
+    running,
+    serving,
+)
 
 BODIES = [
     b"",
@@ -66,6 +77,28 @@ BODIES += [
 ]
 
 
+def huge(size: int) -> Iterator[bytes]:
+    """Values, of so many bytes, that would take seconds and twenty times their size, if anybody decoded them."""
+    values = [
+        b"[" + b"[]," * (size // 3) + b"1]",
+        b"{" + b'"a":{"b":1},' * (size // 12) + b'"c":1}',
+        b"[" * 900 + b'"' + b"x" * size + b'"' + b"]" * 900,
+        b'"' + b"x" * size + b'"',
+        b"1" * size,
+    ]
+    around = [
+        b'{"build":{"number":7,"phase":"STARTED","parameters":%b}}',
+        b'{"build":{"number":7,"phase":"STARTED","status":%b}}',
+        b'{"build":{"number":%b,"phase":"STARTED"}}',
+        b'{"build":{"number":7,"phase":"STARTED"},"url":%b}',
+        b'{"jobId":"x","buildNumber":7,"status":%b}',
+        b'{"jobId":%b,"buildNumber":7}',
+        b'{"jobId":"x","buildNumber":7,"timestamp":%b}',
+        b'{"build":[%b]}',
+    ]
+    return (body % value for body, value in itertools.product(around, values))
+
+
 @pytest.fixture
 async def service():
     async with serving() as service:
@@ -88,6 +121,21 @@ async def test_nonsense_with_a_valid_token(service: FakeService):
             assert answer["detail"]
         assert service.reports == []
         assert (await gateway.post())[0] == 200
+
+
+async def test_huge_values_are_refused_and_stop_nobody(service: FakeService):
+    """P6, P4: their job is read, and another tenant's report gets through after each."""
+    async with running(service, tenant_ceiling="1000000/second") as gateway:
+        other = gateway.hook(tenant="other", job=OTHER_JOB)
+        for body in huge(8_000_000):
+            status, answer = await gateway.post(body)
+            assert (status, answer["reason"]) in (
+                (400, "INVALID_FIELD"),
+                (400, "UNKNOWN_BODY"),
+            ), body[:80]
+            assert (await gateway.post(guide(jobId=OTHER_JOB), url=other))[0] == 200
+        await service.until(lambda: bool(service.pokes))
+        assert {poke.cicd_job_id for poke in service.pokes} == {JOB}
 
 
 @pytest.mark.timeout(180)

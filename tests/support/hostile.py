@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.integration.gateway_harness import plugin
-from tests.integration.test_gateway_hostile import BODIES
+from tests.integration.test_gateway_hostile import BODIES, huge
 
 CORPUS = tuple(body for body in BODIES if len(body) < 10_000)
 # A few of these go a long way.
@@ -18,6 +18,7 @@ LARGE = (
     *(body for body in BODIES if len(body) >= 10_000),
     b'{"log":"' + b"x" * 2**20 + b'"}',
     b" " * (9 * 2**20),
+    *huge(2**20),
 )
 _A_NUMBER = re.compile(r"\s*#?[0-9]{1,10}\s*", re.ASCII)
 _BATCH = 25

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -154,7 +156,8 @@ def test_queue_ids(queue_id, meaning):
 
 def test_parameters():
     """P3: the run's id is picked out, the others are bounded."""
-    many = {f"P{n}": "ü" * 2000 for n in range(150)}
+    many = {f"P{n}": "x" + "y" * 1050 for n in range(110)}
+    many["P0"] = "ü" * 600
     claim = payloads.parse(plugin(parameters=many | {"DEPLOYMENT_RUN_ID": RUN.upper()}))
     assert claim.run_id == RUN
     assert claim.parameters_known
@@ -255,6 +258,63 @@ def test_what_isnt_needed_isnt_decoded():
         plugin(log="x" * 8_000_000, artifacts={"a": {"b": "c"}}, scm={"changes": [1]})
     )
     assert claim.build_number == 7
+
+
+MEGABYTES = 8 * 2**20 - 1000
+HUGE = {
+    "a deep list": b"[" + b"[" * 900 + b"]" * 900 + b',"' + b"x" * 2**17 + b'"]',
+    "many lists": b"[" + b"[]," * (MEGABYTES // 3) + b"1]",
+    "many objects": b"[" + b'{"a":1},' * (MEGABYTES // 8) + b"1]",
+    "a wide object": b"{" + b'"a":{"b":1},' * (MEGABYTES // 12) + b'"c":1}',
+    "a long text": b'"' + b"x" * MEGABYTES + b'"',
+    "a long number": b"1" * MEGABYTES,
+}
+FIELDS = {
+    **{
+        name: b'{"jobId":"x","buildNumber":7,"status":"success","%s":%%b}' % name.encode()
+        for name in ("jobId", "buildNumber", "status", "timestamp")
+    },
+    **{
+        f"build.{name}": b'{"build":{"number":7,"phase":"STARTED","%s":%%b}}' % name.encode()
+        for name in ("number", "phase", "status", "timestamp", "queue_id", "parameters")
+    },
+    "url": b'{"build":{"number":7,"phase":"STARTED"},"url":%b}',
+    "test": b'{"jobId":"x","buildNumber":7,"test":%b}',
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_that_is_huge_is_refused_before_it_is_decoded(name, kind):
+    """P6: one authentic body of 8 MiB neither stops everybody else for seconds nor takes 200 MB."""
+    body = FIELDS[name] % HUGE[kind]
+    tracemalloc.start()
+    begun = time.process_time()
+    try:
+        assert reason(body) is Reason.INVALID_FIELD
+        assert time.process_time() - begun < 0.5
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HUGE if not HUGE[kind].startswith(b"{")])
+def test_a_build_that_is_no_object_isnt_decoded(kind):
+    """P6: the guide's body may hold a `build` of its own, which says nothing."""
+    body = b'{"jobId":"x","buildNumber":7,"status":"success","build":%b}' % HUGE[kind]
+    tracemalloc.start()
+    try:
+        assert payloads.parse(body).build_number == 7
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_large_but_sensible_is_read():
+    """P2: the bounds are far from what anybody sends."""
+    parameters = {f"P{n}": "v" * 1000 for n in range(100)}
+    claim = payloads.parse(plugin(parameters=parameters, status="x" * 8000))
+    assert (claim.parameters, claim.status) == (parameters, "x" * 200)
 
 
 JSON = st.recursive(
