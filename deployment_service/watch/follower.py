@@ -145,7 +145,8 @@ class Follower:
         try:
             epoch, heads = await self._event_log.heads(list(tenant_ids))
         except BaseException:
-            self._asking += asking
+            # Who has given up meanwhile needs no answer; a store that stays away would have ever more of them.
+            self._asking += [one for one in asking if not one[1].done()]
             raise
         self._observe(epoch)
         for tenant_id, head in heads.items():

@@ -196,6 +196,23 @@ async def test_streams_of_a_tenant_are_limited(databases):
         assert one.hub.streams == 0
 
 
+async def test_who_gave_up_asking_a_store_that_is_away_is_forgotten(databases):
+    """P6: an outage takes no memory, however many come, wait in vain and come again."""
+    settings = dataclasses.replace(FAST, read_timeout_s=0.2)
+    tenant = await new_tenant(databases.api)
+    async with replica(databases.worker, settings=settings) as one:
+        one.log.away = True
+        for _ in range(3):
+            tasks = [Watcher(tenant).follow(one, lambda _: False) for _ in range(50)]
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, Unavailable) for end in ends)
+        failed = one.log.statements["heads"]
+        await wait_for(lambda: one.log.statements["heads"] > failed + 1)
+        assert one.hub._follower._asking == []
+        one.log.away = False
+        await Watcher(tenant).follow(one, lambda w: w.snapshots)
+
+
 async def test_shutdown_ends_streams_with_a_bookmark_and_a_hint(databases):
     """P5: the client moves on from exactly where it was."""
     tenant = await new_tenant(databases.api)

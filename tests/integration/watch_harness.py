@@ -93,10 +93,13 @@ class CountingLog(EventLog):
         self.notifying = True
         self.hold_pages: asyncio.Event | None = None
         self.heads_take_s = 0.0
+        self.away = False
 
     async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
         self.statements["heads"] += 1
         await asyncio.sleep(self.heads_take_s)
+        if self.away:
+            raise ConnectionError("the store is away")
         return await super().heads(tenant_ids)
 
     async def news(
