@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import Aborted, FailedPrecondition, NotFound
+from deployment_service.domain.errors import FailedPrecondition, NotFound
+from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobFault, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName
@@ -20,12 +21,12 @@ from deployment_service.storage.jobs import JobRow
 
 @dataclass(frozen=True, slots=True)
 class DeleteDeployment:
-    """What is asked for. ``version``: that of ``deployments.version``, out of the etag; None: any."""
+    """What is asked for. ``etag``: what the caller has seen of it; empty: anything."""
 
     tenant: TenantRef
     deployment_id: str
     force: bool = False
-    version: int | None = None
+    etag: str = ""
     request: RequestKey | None = None
 
 
@@ -66,10 +67,7 @@ async def _delete(connection: Connection, command: DeleteDeployment) -> int:
     job = await jobs.read(connection, tenant_id, job_id)
     if deployment is None or job is None:
         raise NotFound("deployment", name)
-    if command.version is not None and command.version != deployment.version:
-        raise Aborted(
-            "ETAG_MISMATCH", f"The deployment '{name}' has changed. Read it again, then retry."
-        )
+    check_etag(command.etag, deployment_uid, deployment.version, name=name)
     if deployment.run_active and not command.force:
         raise FailedPrecondition(
             "RUN_ACTIVE",

@@ -27,8 +27,7 @@ from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
-from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
-from deployment_service.domain.etags import check_etag, version_of
+from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.events import EventType
 from deployment_service.domain.names import ALL, DeploymentName, ProviderName, RunName
 from deployment_service.storage.database import Database
@@ -167,7 +166,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             tenant=call.tenant,
             deployment_id=name.deployment,
             force=request.force,
-            version=await self._version(call.tenant, name, request.etag),
+            etag=request.etag,
             request=call.request_key(request),
         )
         remover = DeploymentRemover(
@@ -273,17 +272,6 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         )
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
         return messages.deployment_message(call.tenant, row, webhook=webhook)
-
-    async def _version(self, tenant: TenantRef, name: DeploymentName, etag: str) -> int | None:
-        """The version that an etag speaks of; None if none is given. Raises Aborted if it isn't of this one."""
-        if not etag:
-            return None
-        try:
-            row, _ = await self._reader.deployment(tenant, name.deployment)
-        except NotFound:
-            return version_of(etag)  # a repeated call, which is answered as before
-        check_etag(etag, row.deployment_id, row.version, name=str(name))
-        return row.version
 
     def _position(self, call: Call, epoch: bytes, sequence: int) -> str:
         return self._parts.hub.tokens.position(call.tenant.tenant_id, epoch, sequence)

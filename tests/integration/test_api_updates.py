@@ -91,6 +91,25 @@ async def test_an_update_that_neither_names_nor_sets_anything_is_refused(api):
     assert refusals[0].reason == "REQUIRED_FIELD"
 
 
+async def test_a_repeated_deletion_is_answered_as_before_whatever_has_the_name_now(api):
+    """The etag belongs to the first call: what has been made since is neither deleted nor in the way."""
+    await seed_deployment(api, "demo")
+    name = f"{DEMO}/deployments/web"
+    get = pb.GetDeploymentRequest(name=name)
+    old = (await api.deployments.GetDeployment(get, metadata=api.as_admin)).deployment
+    deletion = pb.DeleteDeploymentRequest(name=name, etag=old.etag, request_id=request_id())
+    deleted = await api.deployments.DeleteDeployment(deletion, metadata=api.as_admin)
+    await seed_deployment(api, "demo")
+    again = await api.deployments.DeleteDeployment(deletion, metadata=api.as_admin)
+    assert again == deleted
+    now = (await api.deployments.GetDeployment(get, metadata=api.as_admin)).deployment
+    assert now.uid != old.uid
+    deletion.request_id = request_id()
+    async with refused() as refusals:
+        await api.deployments.DeleteDeployment(deletion, metadata=api.as_admin)
+    assert refusals[0].reason == "ETAG_MISMATCH"
+
+
 async def test_only_what_was_committed_is_remembered(api):
     """A refused call leaves its request_id free: mended, it may be made again."""
     await seed_deployment(api, "demo")

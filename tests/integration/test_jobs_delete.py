@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
 from deployment_service.dev.jenkins.faults import RequestFault
 from deployment_service.dev.jenkins.permissions import ALL_PERMISSIONS, Permission
 from deployment_service.domain.errors import Aborted, FailedPrecondition, NotFound
+from deployment_service.domain.etags import etag
 from deployment_service.workers.controllers import ControllerAddress
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jenkins_client, jobs_of
@@ -146,8 +148,9 @@ async def test_a_build_that_somebody_else_started_doesnt_forbid_it(jobs: Jobs) -
 
 
 async def test_an_outdated_etag_forbids_it(jobs: Jobs) -> None:
-    await jobs.create()
-    with pytest.raises(Aborted) as refused:
-        await jobs.delete(version=2)
-    assert refused.value.reason == "ETAG_MISMATCH"
-    await jobs.delete(version=1)
+    created = await jobs.create()
+    for other in (etag(created.deployment_uid, 2), etag(uuid.uuid4(), 1), "x"):
+        with pytest.raises(Aborted) as refused:
+            await jobs.delete(etag=other)
+        assert refused.value.reason == "ETAG_MISMATCH"
+    await jobs.delete(etag=etag(created.deployment_uid, 1))
