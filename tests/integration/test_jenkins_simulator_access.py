@@ -86,16 +86,17 @@ async def test_what_runs_is_shown_to_those_who_may_read_jobs(client: Client):
     assert [e["idle"] for e in seen["executors"]] == [False, True]
 
 
-@pytest.mark.parametrize("save", ["config.xml", "submitDescription"])
-async def test_a_copied_pipeline_waits_for_a_save(client: Client, save: str):
+@pytest.mark.parametrize("save", [["submitDescription"], ["disable", "enable"]])
+async def test_a_copied_pipeline_waits_for_a_save(client: Client, save: list[str]):
     client.jenkins.create_job("j", pipeline("echo 'x'"))
     assert (await client.post("createItem?name=k&mode=copy&from=j")).status == 302
     assert (await client.json("job/k/api/json"))["buildable"] is False
     assert (await client.post("job/k/build")).status == 409
-    if save == "config.xml":
-        await client.post("job/k/config.xml", data=pipeline("echo 'x'"))
-    else:
-        await client.post("job/k/submitDescription", data={"description": "mine"})
+    await client.post("job/k/config.xml", data=pipeline("echo 'y'"))
+    await client.post("job/k/enable")
+    assert (await client.post("job/k/build")).status == 409, "neither is a save to Jenkins"
+    for action in save:
+        await client.post(f"job/k/{action}", data={"description": "mine"})
     assert (await client.post("job/k/build")).status == 201
 
 
@@ -116,13 +117,23 @@ async def test_names(client: Client, name: str, status: int, error: str | None):
     assert bool(list(client.jenkins.controller.root.jobs())) is (status == 200)
 
 
-@pytest.mark.parametrize(("form", "status"), [({}, 201), ({"statusCode": "303"}, 303)])
+@pytest.mark.parametrize(
+    ("form", "status", "place"),
+    [
+        ({}, 201, "/job/j/"),
+        ({"statusCode": "303"}, 303, "/job/j/"),
+        ({"redirectTo": "x"}, 201, "/job/j/x"),
+        ({"redirectTo": "/x"}, 201, "/x"),
+        ({"redirectTo": "//evil/"}, 201, "/queue/item/1/"),
+        ({"redirectTo": "http://evil/"}, 201, "/queue/item/1/"),
+    ],
+)
 async def test_the_classic_form_says_how_it_is_answered(
-    client: Client, form: dict[str, str], status: int
+    client: Client, form: dict[str, str], status: int, place: str
 ):
     client.jenkins.create_job("j", freestyle(properties=parameters(A="")))
     answer = await client.post("job/j/build", data={"json": json.dumps({"parameter": [], **form})})
-    assert answer.status == status
+    assert (answer.status, answer.headers["Location"]) == (status, client.jenkins.url + place)
 
 
 async def test_a_description_is_read_and_changed_at_one_place(client: Client):

@@ -44,30 +44,39 @@ def _build_actions(build: Build, ctx: Any) -> list[object]:
         actions.append(Shown("org.jenkinsci.plugins.workflow.libs.LibrariesAction"))
     if build.asked_for_input:
         actions.append(_input_action(build.waiting_for_input))
-    actions += [Unexported() for _ in range(build.approvals)]
+    approval = INPUT_PACKAGE + "ApproverAction"
+    actions += [Shown(approval, {"userId": user}) for user in build.approvers]
     # A Pipeline notes at once who stops it, a freestyle build at its end.
     if build.interruption is not None and (pipeline or not build.building):
-        actions.append(_interruption(build.interruption))
+        actions.append(_interruption(build.interruption, ctx))
     actions += [Unexported(), _display_action(build, ctx)]
     if pipeline:
         actions += _flow_actions(building=build.building)
     return actions
 
 
-def _interruption(why: Interruption) -> Shown:
-    cause = Shown(why.java_class, {"shortDescription": why.text}, visibility=3)
+def _interruption(why: Interruption, ctx: Any) -> Shown:
+    values: dict[str, object] = {"shortDescription": why.text, **dict(why.details)}
+    if "user" in values:
+        user = str(values["user"])
+        shown = {"absoluteUrl": ctx.absolute(f"user/{user}"), "fullName": user}
+        values["user"] = Shown("hudson.model.User", shown, visibility=999)
+    cause = Shown(why.java_class, values, visibility=3)
     return Shown("jenkins.model.InterruptedBuildAction", {"causes": [cause]})
 
 
 def _input_action(waiting: PendingInput | None) -> Shown:
     executions = [] if waiting is None else [_input_execution(waiting)]
-    values = {"executions": executions, "waitingForInput": waiting is not None}
+    values = {
+        "displayName": None if waiting is None else "Paused for Input",
+        "executions": executions,
+        "waitingForInput": waiting is not None,
+    }
     return Shown(INPUT_PACKAGE + "InputAction", values)
 
 
 def _input_execution(waiting: PendingInput) -> Shown:
     step: dict[str, object] = {
-        "cancel": "Abort",
         "id": waiting.id,
         "message": waiting.message,
         "ok": waiting.ok,

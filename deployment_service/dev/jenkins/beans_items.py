@@ -54,9 +54,13 @@ def _ball(result: Result | None) -> str:
 def health_of(job: Job) -> list[Shown]:
     """The weather: how many of the last five builds failed."""
     builds = job.builds_newest_first()
-    if not builds:
+    # Jenkins looks anew only when another build has ended, though it then counts one that runs.
+    ended = next((b for b in builds[:2] if not b.building), None)
+    if ended is None:
         return []
-    failed, total = _recently_failed(builds)
+    if job.weather is None or job.weather[0] != ended.number:
+        job.weather = (ended.number, _recently_failed(builds))
+    failed, total = job.weather[1]
     score = 100 * (total - failed) // total
     text = f"{failed} out of the last {total} builds failed."
     if failed in (0, total):

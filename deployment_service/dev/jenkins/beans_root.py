@@ -61,7 +61,7 @@ def queue(call: Call) -> Shown:
     items = call.controller.queue.items()
     readable = call.caller.may(Permission.ITEM_READ)
     discoverable = not readable and call.caller.may(Permission.ITEM_DISCOVER)
-    stubs = [_stub(item.job.display_name) for item in items if discoverable]
+    stubs = [_stub(item.job.name) for item in items if discoverable]
     values: dict[str, object] = {"discoverableItems": stubs, "items": items if readable else []}
     return Shown(
         "hudson.model.Queue",

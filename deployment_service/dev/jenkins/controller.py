@@ -135,10 +135,10 @@ class Controller:
         if not build.released.done():
             build.released.set_result(result)
 
-    def stop(self, build: Build, user: str) -> None:
-        """Interrupt a build; one that has ended is left alone."""
+    def stop(self, build: Build, user: str | None) -> None:
+        """Interrupt a build, and note by whom if that is given; one that has ended is left alone."""
         if build.building and not build.abort.is_set():
-            build.interruption = Interruption.by(user)
+            build.interruption = None if user is None else Interruption.by(user)
             build.abort.set()
 
     @staticmethod
@@ -252,6 +252,8 @@ class Controller:
         """What a new start forgets and restores."""
         self.session = _new_session()
         self.quieting_down = False
+        for job in self.root.jobs():
+            job.weather = None
         saved_before = self.clock.now() - self.config.queue_saved_every_s if hard else None
         self.queue.restore(saved_before=saved_before)
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(self.clock.now()))

@@ -124,6 +124,8 @@ class Job(Item):
     """Set on the jobs of a multibranch project."""
     declared_parameters: frozenset[str] | None = None
     """What the Jenkinsfile declared when it last ran; None before it first did."""
+    weather: tuple[int, tuple[int, int]] | None = None
+    """How many recent builds failed, of how many, as it was when build N was the last that had ended."""
 
     @property
     def is_pipeline(self) -> bool:
@@ -210,6 +212,7 @@ class Interruption:
 
     text: str
     java_class: str
+    details: tuple[tuple[str, object], ...] = ()
 
     @classmethod
     def by(cls, user: str) -> Interruption:
@@ -217,9 +220,10 @@ class Interruption:
         return cls(f"Aborted by {user}", "jenkins.model.CauseOfInterruption$UserInterruption")
 
     @classmethod
-    def rejection(cls, user: str) -> Interruption:
+    def rejection(cls, user: str, at_ms: int) -> Interruption:
         """Somebody said no at an `input` step."""
-        return cls(f"Rejected by {user}", INPUT_PACKAGE + "Rejection")
+        details = (("timestamp", at_ms), ("user", user))
+        return cls(f"Rejected by {user}", INPUT_PACKAGE + "Rejection", details)
 
 
 @dataclass(frozen=True)
@@ -265,7 +269,7 @@ class Build:
     interruption: Interruption | None = None
     waiting_for_input: PendingInput | None = None
     asked_for_input: bool = False
-    approvals: int = 0
+    approvers: list[str] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     test_summary: dict[str, object] | None = None
     executor_number: int = 0

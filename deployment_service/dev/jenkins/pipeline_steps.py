@@ -113,8 +113,9 @@ class Steps:
         finally:
             build.waiting_for_input = None
         if not decided.proceeds:
-            raise Interrupted(INTERRUPTED, Interruption.rejection(decided.user))
-        build.approvals += 1
+            now_ms = self._run.controller.clock.now_ms()
+            raise Interrupted(INTERRUPTED, Interruption.rejection(decided.user, now_ms))
+        build.approvers.append(decided.user)
         build.console.line(f"Approved by {decided.user}")
 
     async def step_node(self, arguments: list[Any], named: dict[str, Any]) -> Any:

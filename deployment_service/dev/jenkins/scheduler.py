@@ -236,11 +236,22 @@ def _is_same(one: Sequence[ParameterValue] | None, other: Sequence[ParameterValu
 
 
 def time_span(seconds: float) -> str:
-    """A duration in Jenkins' words: `44 sec`, `4.9 sec`, `1 min 3 sec`."""
-    if seconds >= 60:
-        minutes, rest = divmod(int(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours} hr {minutes} min" if hours else f"{minutes} min {rest} sec"
+    """A duration in Jenkins' words: `12 min`, `1 min 3 sec`, `44 sec`, `4.9 sec`, `0.12 sec`, `99 ms`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [
+        (days, "day" if days == 1 else "days"),
+        (hours, "hr"),
+        (minutes, "min"),
+        (rest, "sec"),
+    ]
+    for (amount, unit), (smaller, smaller_unit) in itertools.pairwise(parts):
+        if amount:
+            text = f"{amount} {unit}"
+            return text if amount >= 10 else f"{text} {smaller} {smaller_unit}"
     if seconds >= 10:
-        return f"{int(seconds)} sec"
-    return f"{int(seconds * 10) / 10:g} sec" if seconds >= 1 else f"{int(seconds * 1000)} ms"
+        return f"{rest} sec"
+    if seconds >= 1:
+        return f"{int(seconds * 10) / 10:g} sec"
+    return f"{int(seconds * 100) / 100:g} sec" if seconds >= 0.1 else f"{int(seconds * 1000)} ms"

@@ -98,14 +98,17 @@ def _end_now(call: Call, build: Build, action: str) -> Answer:
     if action == "kill":
         call.controller.kill(build)
     else:
-        call.controller.stop(build, call.caller.name)
+        # Nobody is named: the steps just fail.
+        call.controller.stop(build, None)
     return answers.nothing(200)
 
 
 def _delete(call: Call, build: Build) -> Answer:
     call.require(Permission.RUN_DELETE)
     if build.keep_forever:
-        raise answers.error(400, f"Unable to delete {build.job.name} {build.display_name}")
+        why = "This record is explicitly marked to be kept."
+        shown = f"{build.job.full_display_name} {build.display_name}"
+        raise answers.failure(f"Unable to delete {shown}: {why}")
     build.job.builds.pop(build.number, None)
     return answers.nothing(302, f"{call.base}/{build.job.url}")
 

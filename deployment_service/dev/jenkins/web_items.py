@@ -232,8 +232,8 @@ def _config_xml(call: Call, item: Item) -> Answer:
         raise answers.oops(str(error)) from error
     if root.tag != item.config.kind.value:
         raise answers.oops(f"Expecting {item.config.kind.value} but got {root.tag}")
+    # Jenkins reads the file anew, which does not count as a save of a copied job.
     item.update(root, version)
-    _saved(item)
     return answers.nothing(200)
 
 
@@ -269,7 +269,7 @@ def _rename(call: Call, item: Item) -> Answer:
     if new_name == item.name:
         raise answers.failure("The new name is the same as the current name.")
     clash = item.parent.find(new_name)
-    if clash is not None and clash is not item:
+    if clash is not None:
         raise answers.failure(f"The name “{new_name}” is already in use.")
     if isinstance(item, Job) and item.is_building():
         raise answers.failure("Unable to rename a job while it is building.")
@@ -290,9 +290,10 @@ def _description(call: Call, item: Item) -> Answer:
     if call.method in ("GET", "HEAD"):
         return answers.text(item.config.description or "")
     text = call.parameter("description")
+    if call.method == "POST":
+        call.require(Permission.ITEM_CONFIGURE)
     if call.method != "POST" or text is None:
         raise answers.container_error(400, "Bad Request")
-    call.require(Permission.ITEM_CONFIGURE)
     _set_description(item, text)
     return answers.nothing(204)
 
@@ -307,8 +308,10 @@ def _set_disabled(disabled: bool) -> Callable[[Call, Job], Answer]:
     def handle(call: Call, job: Job) -> Answer:
         call.require(Permission.ITEM_CONFIGURE)
         set_text(job.xml, "disabled", "true" if disabled else "false")
+        if job.config.disabled is not disabled:
+            # Asking for what is so already saves nothing.
+            _saved(job)
         job.update(job.xml, job.xml_version)
-        _saved(job)
         if disabled:
             queued = call.controller.queue.of_job(job)
             if queued is not None:

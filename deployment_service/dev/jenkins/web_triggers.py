@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlsplit
 
 from . import answers
 from .answers import Answer
@@ -36,10 +37,15 @@ def build(call: Call, job: Job) -> Answer:
         raise answers.oops(str(error)) from error
     cause = Cause(user=call.caller.name)
     item, _ = call.controller.schedule(job, values, cause, quiet_period_s)
-    # Jenkins redirects to the form's own `redirectTo`, which is empty if it is missing.
     given = form if isinstance(form, dict) else {}
-    target = str(given.get("redirectTo", ""))
-    return answers.nothing(_status(given), call.directory + target.lstrip("/"))
+    return answers.nothing(_status(given), _redirect(call, item, str(given.get("redirectTo", ""))))
+
+
+def _redirect(call: Call, item: QueueItem, target: str) -> str:
+    """Where the classic form wants to go, unless that is elsewhere; without a wish, to the job."""
+    if urlsplit(target).scheme or target.replace("\\", "/").startswith("//"):
+        return _location(call, item)
+    return call.base + target if target.startswith("/") else call.directory + target
 
 
 def _status(form: dict[str, object]) -> int:
