@@ -86,7 +86,17 @@ class Settings:
         try:
             return asyncio.run(connected())
         except DeploymentServiceError as error:
-            raise CliError(*_explain(error, self.target)) from None
+            said, exit_code = _explain(error, self.target)
+            if error.run_name:
+                said = (
+                    f"{said}\nThe run goes on: deployctl runs {self._deployment_of(error.run_name)}"
+                )
+            raise CliError(said, exit_code) from None
+
+    def _deployment_of(self, run_name: str) -> str:
+        """The run's deployment, as this command takes it: with its tenant if that isn't the default one."""
+        name = run_name.partition("/runs/")[0]
+        return name.removeprefix(f"tenants/{self.tenant}/deployments/")
 
 
 def resolve(
@@ -167,7 +177,7 @@ def _explain(error: DeploymentServiceError, target: str) -> tuple[str, int]:
         case InvalidArgument():
             return said, 2
         case RunNotFinished():
-            return f"{said}. It goes on: deployctl runs {_short(error.run_name)}", 6
+            return f"{said}.", 6
         case DeadlineExceeded():
             return f"{target} gave no answer in time.{reason} Try again, or with more --timeout.", 5
         case Unavailable() if not error.reason:
@@ -176,7 +186,3 @@ def _explain(error: DeploymentServiceError, target: str) -> tuple[str, int]:
             return said, 5
         case _:
             return said, 70
-
-
-def _short(run_name: str) -> str:
-    return run_name.partition("/deployments/")[2].partition("/runs/")[0]

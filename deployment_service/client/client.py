@@ -204,7 +204,8 @@ class DeploymentClient:
 
         A run that FAILED or was CANCELLED is returned as well: look at ``status``. Once the run is
         accepted, restarts and outages of the service are waited out. Raises RunNotFinished after
-        ``timeout_s``; the run goes on.
+        ``timeout_s``; the run goes on. Whatever is raised after the run was started has its
+        ``run_name``, for ``wait_for_run``.
         """
         answer = await self.run_deployment(
             name, parameters=parameters, allow_concurrent=allow_concurrent, request_id=request_id

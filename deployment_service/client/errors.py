@@ -16,7 +16,8 @@ _STATUS_KEY = "grpc-status-details-bin"
 class DeploymentServiceError(Exception):
     """Base of everything that the client raises.
 
-    ``reason`` is stable and for programs (``RUN_ACTIVE``), the text is for people.
+    ``reason`` is stable and for programs (``RUN_ACTIVE``), the text is for people. ``run_name``: the run that was
+    being waited for, if any; it goes on, and so can the wait for it.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class DeploymentServiceError(Exception):
         self.code = code
         self.metadata: Mapping[str, str] = dict(metadata or {})
         self.retry_after_s = retry_after_s
+        self.run_name = ""
 
 
 class InvalidArgument(DeploymentServiceError):
@@ -93,9 +95,8 @@ class HistoryLost(DeploymentServiceError):
 class RunNotFinished(DeploymentServiceError):
     """The run didn't end within the time that the caller gave it. It goes on; ``run_name`` names it."""
 
-    def __init__(self, message: str, run_name: str) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message, reason="RUN_NOT_FINISHED")
-        self.run_name = run_name
 
 
 _CLASSES: dict[grpc.StatusCode, type[DeploymentServiceError]] = {

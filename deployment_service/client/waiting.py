@@ -8,6 +8,7 @@ from typing import Protocol
 from deployment_service.client.errors import (
     DeadlineExceeded,
     DeploymentServiceError,
+    ResourceExhausted,
     RunNotFinished,
     Unavailable,
 )
@@ -20,6 +21,8 @@ _ASK_EVERY_S = 0.3
 _ASK_ANYWAY_S = 15.0
 # While the service is away; each question is repeated for a while by itself.
 _ASK_AGAIN_S = 1.0
+# Without a watch.
+_ASK_UNTOLD_S = 2.0
 
 FINAL = frozenset(
     {
@@ -43,7 +46,7 @@ class Reader(Protocol):
 async def wait_for_run(
     reader: Reader, name: str, timeout_s: float | None, resume_token: str
 ) -> pb.Run:
-    """Return the run ``name`` once it is final and confirmed."""
+    """Return the run ``name`` once it is final and confirmed. What it raises carries that name."""
     deployment = name.rpartition("/runs/")[0]
     watch = reader.watch_messages(deployment, resume_token=resume_token)
     heard = asyncio.Event()
@@ -52,7 +55,12 @@ async def wait_for_run(
         async with asyncio.timeout(timeout_s):
             return await _until_confirmed(reader, name, heard, listener)
     except TimeoutError:
-        raise RunNotFinished(f"{name} has not ended within {timeout_s:g} s", name) from None
+        failure = RunNotFinished(f"{name} has not ended within {timeout_s:g} s")
+        failure.run_name = name
+        raise failure from None
+    except DeploymentServiceError as error:
+        error.run_name = name
+        raise
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
@@ -60,10 +68,16 @@ async def wait_for_run(
 
 
 async def _listen(watch: WatchMessages, name: str, heard: asyncio.Event) -> None:
-    async for message in watch:
-        kind = message.WhichOneof("response")
-        if kind != "event" or message.event.run == name:
+    """Say when to ask. The watch only spares questions: where there are too many already, the clock must do."""
+    try:
+        async for message in watch:
+            kind = message.WhichOneof("response")
+            if kind != "event" or message.event.run == name:
+                heard.set()
+    except ResourceExhausted:
+        while True:
             heard.set()
+            await asyncio.sleep(_ASK_UNTOLD_S)
 
 
 async def _until_confirmed(

@@ -256,5 +256,25 @@ async def test_run_and_wait_gives_up_when_told(service, client):
 async def test_run_and_wait_tells_what_ends_its_watch(service, client):
     answers(service, run(status=RUNNING))
     service.will("WatchDeployments", Fail(grpc.StatusCode.PERMISSION_DENIED, "no viewer"))
-    with pytest.raises(DeploymentServiceError, match="no viewer"):
+    with pytest.raises(DeploymentServiceError, match="no viewer") as caught:
         await client.run_and_wait("web", timeout_s=20)
+    assert caught.value.run_name == run().name, (
+        "it was started: whoever started it can go on waiting"
+    )
+
+
+async def test_what_fails_before_a_run_is_started_names_none(service, client):
+    service.will("RunDeployment", Fail(grpc.StatusCode.FAILED_PRECONDITION, reason="RUN_ACTIVE"))
+    with pytest.raises(FailedPrecondition) as caught:
+        await client.run_and_wait("web")
+    assert caught.value.run_name == ""
+
+
+async def test_run_and_wait_needs_no_watch(service, client):
+    """P4: where a tenant has all the watches it may have, the run is asked for."""
+    answers(service, run(status=RUNNING), run(status=COMPLETED, confirmed=True))
+    limit = Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="TOO_MANY_WATCHES")
+    service.will("WatchDeployments", limit)
+    done = await client.run_and_wait("web", timeout_s=10)
+    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert len(service.requests["WatchDeployments"]) == 1

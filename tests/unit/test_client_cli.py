@@ -151,7 +151,13 @@ async def test_a_run_that_takes_too_long_goes_on(service):
     service.will("WatchDeployments", [Stream().start(), Hang])
     ended = await deployctl(service, "run", "web", "--wait", "--wait-timeout", "0.2")
     assert ended.code == 6
-    assert "It goes on: deployctl runs web" in ended.err
+    assert ended.err.splitlines()[-1] == "The run goes on: deployctl runs web"
+    ended = await deployctl(
+        service,
+        *("run", "tenants/demo/deployments/web", "--wait", "--wait-timeout", "0.2"),
+        DEPLOYMENT_TENANT="other",
+    )
+    assert ended.err.endswith("deployctl runs tenants/demo/deployments/web\n")
 
 
 @pytest.mark.parametrize("named", ["web", "web/1", "tenants/demo/deployments/web/runs/1"])
