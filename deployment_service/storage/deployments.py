@@ -276,7 +276,10 @@ async def runs_of_all(
 Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
 _NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (DeploymentRecord, RunRecord)}
 # A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
-_MAX_CHUNK_CHARS = 2_000_000
+_MAX_CHUNK_BYTES = 3_500_000
+# What a row becomes on the wire beyond its texts: names and URLs put together of them, numbers, times.
+_ROW_OVERHEAD_BYTES = 2_000
+_ENTRY_OVERHEAD_BYTES = 10
 _ROWS_AT_ONCE = 25
 
 
@@ -285,18 +288,26 @@ async def _chunk(
 ) -> Chunk[Kind]:
     """At most ``limit`` rows (of a query for one more), fewer if they are large, but one at least."""
     rows: list[Kind] = []
-    room = _MAX_CHUNK_CHARS
+    room_bytes = _MAX_CHUNK_BYTES
     async with connection.transaction():
         async for row in connection.cursor(query, *arguments, prefetch=_ROWS_AT_ONCE):
-            if len(rows) == limit or room <= 0:
+            room_bytes -= _ROW_OVERHEAD_BYTES + sum(map(_size_bytes, row.values()))
+            if len(rows) == limit or (rows and room_bytes < 0):
                 return Chunk(rows, more=True)
             rows.append(_record(kind, row))
-            room -= _chars(row["parameters"]) + _chars(row.get("job_spec", {}))
     return Chunk(rows, more=False)
 
 
-def _chars(values: Mapping[str, Any]) -> int:
-    return sum(len(name) + len(str(value)) for name, value in values.items())
+def _size_bytes(value: object) -> int:
+    """What a text, or a map of texts, takes in UTF-8, as on the wire; other values are in the row's overhead."""
+    match value:
+        case str():
+            return len(value.encode())
+        case Mapping():
+            inner = (_size_bytes(key) + _size_bytes(one) for key, one in value.items())
+            return sum(inner) + _ENTRY_OVERHEAD_BYTES * len(value)
+        case _:
+            return 0
 
 
 def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:

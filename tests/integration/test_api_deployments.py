@@ -4,6 +4,7 @@ import asyncio
 import uuid
 
 import grpc
+import pytest
 import pytest_asyncio
 
 from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
@@ -312,14 +313,15 @@ async def test_jenkins_away_leaves_the_job_creating_and_says_why(api):
     )
 
 
-async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api):
-    """Most clients take no more than 4 MiB."""
+@pytest.mark.parametrize("script", ["x" * 500_000, "💥" * 250_000, "ü" * 900_000])
+async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api, script):
+    """Most clients take no more than 4 MiB, which are bytes and not characters."""
     for number in range(12):
         await seed_deployment(api, "demo", f"d{number:02}")
     async with api.database.acquire() as connection:
         await connection.execute(
             "UPDATE deployments SET job_kind = 'FREESTYLE_SHELL', job_spec = $1",
-            {"full_name": "", "freestyle_shell": "x" * 500_000},
+            {"full_name": "", "freestyle_shell": script},
         )
     request = pb.ListDeploymentsRequest(parent=DEMO)
     sizes = []
