@@ -124,14 +124,16 @@ class Ledger:
     def observe(self, seen: Observation) -> Outcome:
         """Merge what is said of one build."""
         job = self._jobs[seen.job_id]
-        self._note_job_status(job, seen)
         owner = owner_of(
             seen.sighting,
             job.generation,
             self._mapped[job.job_id],
             [run for run in self._runs.values() if run.job_id == job.job_id],
             builds_name_their_run=job.builds_name_their_run,
+            token_exposed=job.token_exposed,
         )
+        if owner.verdict is not Verdict.POKED:
+            self._note_job_status(job, seen)
         if owner.verdict is not None:
             return Outcome(owner.verdict, owner.message, poke=owner.poke)
         if owner.evicts is not None:

@@ -20,7 +20,7 @@ import structlog
 from deployment_service.actions.observe import jobs_to_poke, observe_builds
 from deployment_service.actions.pokes import Pokes
 from deployment_service.cicd.names import job_path_matches
-from deployment_service.domain.attribution import Observation, Outcome, Verdict
+from deployment_service.domain.attribution import EXPOSED, Observation, Outcome, Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import DeploymentName, TenantName
 from deployment_service.domain.reports import (
@@ -45,9 +45,6 @@ _TENANTS_AT_ONCE = 4
 _WAIT_FOR_JOBS = "SET LOCAL statement_timeout = '300ms'"
 _WAIT_AS_USUAL = "SET LOCAL statement_timeout TO DEFAULT"
 _BUSY = ReportResult(Verdict.RETRY, message="the job is busy")
-_EXPOSED = (
-    "Jenkins prints this job's token in its console, so Jenkins itself is asked how the build ended"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +236,7 @@ class _TenantWork:
                 continue
             refusal = _refusal(item, job) or _replay(item, before)
             if refusal is None and job is not None and not item.is_believed(job):
-                refusal = ReportResult(Verdict.POKED, message=_EXPOSED)
+                refusal = ReportResult(Verdict.POKED, message=EXPOSED)
             if refusal is None:
                 right.append(item)
             else:

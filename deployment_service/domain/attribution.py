@@ -16,6 +16,10 @@ from enum import StrEnum
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import Knowledge
 
+EXPOSED = (
+    "Jenkins prints this job's token in its console, so Jenkins itself is asked about the build"
+)
+
 
 class Verdict(StrEnum):
     """What became of a report. The words of ReportVerdict in the API."""
@@ -39,6 +43,7 @@ class Sighting:
 
     ``run_id`` None with ``run_id_known`` means that it carries none. ``parameters`` is None if the
     sender didn't say. ``read``: it comes from Jenkins' own answer, so all that Jenkins knows is in it.
+    ``by_token``: who said it has shown the job's token, and nothing better.
     """
 
     number: int
@@ -47,6 +52,7 @@ class Sighting:
     queue_id: int | None = None
     parameters: Mapping[str, str] | None = None
     read: bool = False
+    by_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,12 @@ def owner_of(
     runs: Sequence[Run],
     *,
     builds_name_their_run: bool,
+    token_exposed: bool = False,
 ) -> Owner:
     """Say whose build it is. ``runs`` are the runs of the job that could be concerned.
 
-    ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID).
+    ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID). ``token_exposed``: anybody
+    who reads Jenkins' console knows the job's token, so it makes no run: Jenkins is asked for the build.
     """
     build = Build(generation, sighting.number)
     holder = next((run for run in runs if _is_same_build(run, sighting)), None) or next(
@@ -111,7 +119,10 @@ def owner_of(
         return Owner(run=waiting)
     if not nameless and _may_be_ours(sighting, runs):
         return _keep("a run of ours has no build yet: Jenkins is asked whose this is")
-    return _external(sighting, build, deployments)
+    owner = _external(sighting, build, deployments)
+    if owner.external_of is not None and sighting.by_token and token_exposed:
+        return Owner(verdict=Verdict.POKED, message=EXPOSED, poke=True)
+    return owner
 
 
 def _is_same_build(run: Run, sighting: Sighting) -> bool:

@@ -120,6 +120,7 @@ def checked(report: BuildReport) -> tuple[TenantName, Observation]:
         report.parameters_known,
         report.queue_id if report.queue_id > 0 else None,
         report.parameters if report.parameters_known else None,
+        by_token=report.proof is Proof.TOKEN,
     )
     if report.source is ReportSource.GUIDE:
         known = from_word(report.status, Authority.STEP)

@@ -89,7 +89,7 @@ async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, wo
     """P7: whoever reads Jenkins' console can't end a deployment."""
     job = await job_of(runs)
     await set_exposed(runs, True)
-    (result,) = await runs.tell(plugin(job, 1, "STARTED", proof=Proof.TOKEN))
+    (result,) = await runs.tell(plugin(job, 1, "STARTED"))
     assert result.verdict is Verdict.APPLIED
     history = await runs.history()
     for report in (
@@ -125,6 +125,20 @@ async def test_who_knows_an_exposed_token_cant_have_jenkins_read_without_end(
     assert told > 20
     # Once at the start, and then once each half second.
     assert 2 <= len(asked) <= 6, asked
+
+
+@pytest.mark.parametrize("word", ["running", "no such status"])
+async def test_an_exposed_token_makes_no_run_of_a_build_that_nobody_knows(
+    runs: Runs, word: str
+) -> None:
+    """P4, P6: whoever reads the console could fill the tenant with runs, and have Jenkins asked about each."""
+    job_id = await job_of(runs)
+    await set_exposed(runs, True)
+    for number in (1, 2**31 - 1):
+        (told,) = await runs.tell(guide(job_id, number, word, proof=Proof.TOKEN))
+        assert told.verdict is Verdict.POKED
+    assert await runs.runs() == []
+    assert (await runs.jobs.row())["status"] == ""
 
 
 async def test_an_end_from_an_exposed_token_is_not_kept_for_later(runs: Runs) -> None:
