@@ -27,6 +27,7 @@ from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.dev.jenkins import SimulatorConfig
 from deployment_service.dev.options import StackOptions, simulator_config
 from deployment_service.dev.stack import DevStack
+from deployment_service.domain.definition import RUN_ID_PARAMETER
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.workers.detection import Detection
 from tests.chaos.turmoil import Fates, Storm, Turmoil
@@ -48,9 +49,10 @@ _ENDED = "SELECT FROM deployment_runs WHERE run_id = $1 AND end_time IS NOT NULL
 _EVENTS = (
     "SELECT * FROM deployment_events WHERE run_number IS NOT NULL ORDER BY tenant_id, sequence"
 )
+# What Jenkins has lost is never confirmed.
 _UNSETTLED = """
     SELECT count(*) FROM deployment_runs WHERE end_time IS NULL OR (
-        NOT confirmed AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
+        NOT confirmed AND run_id::text <> ALL($1) AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
         AND failure_cause IS DISTINCT FROM 'TRIGGER_OUTCOME_UNKNOWN')
 """
 
@@ -64,8 +66,9 @@ class Plan:
     teams: int = 50
     builds_last_s: float = 1.0
     turmoil: Turmoil = field(default_factory=Turmoil)
-    patience_s: float = 240.0
-    """How long the whole of it may take; whoever hasn't ended by then is missing."""
+    storm_s: float = 600.0
+    """How long it blows at most. What has not ended by then ends in the calm, within ``patience_s``, or is missing."""
+    patience_s: float = 90.0
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
 
     @property
@@ -142,15 +145,25 @@ async def play(
         _watching(client) as seen,
     ):
         round_ = _Round(pool, plan)
-        async with Storm(stack, plan.turmoil, plan.seed) as storm:
-            teams = [asyncio.create_task(round_.team(client, n)) for n in range(plan.teams)]
+        teams = {asyncio.create_task(round_.team(client, n)) for n in range(plan.teams)}
+        storm = Storm(stack, plan.turmoil, plan.seed)
 
-            def tick() -> None:
-                storm.check()
-                progress(round_.state(storm.blows))
+        def tick() -> None:
+            progress(round_.state(storm.blows))
 
-            await _together(teams, plan.patience_s, tick)
-        await round_.settle(2 * plan.bound_s)
+        def tick_in_storm() -> None:
+            storm.check()
+            tick()
+
+        try:
+            async with storm:
+                left = await _together(teams, plan.storm_s, tick_in_storm)
+            await _together(left, plan.patience_s, tick)
+        finally:
+            await _cancel(teams)
+        builds = stack.simulator.ledger.builds()
+        lost = [b.parameters.get(RUN_ID_PARAMETER, "") for b in builds if b.lost]
+        await round_.settle(plan.bound_s, lost)
         runs, events = await round_.fetch(_RUNS), await round_.fetch(_EVENTS)
         await _until_seen(seen, {event["sequence"] for event in events})
         verdict = judge(stack.simulator.ledger, round_.acknowledged, runs, events)
@@ -192,11 +205,11 @@ class _Round:
                 await asyncio.sleep(0.3)
             self.ended += 1
 
-    async def settle(self, within_s: float) -> None:
-        """In the calm after the storm, everything must become certain."""
+    async def settle(self, within_s: float, lost: list[str]) -> None:
+        """In the calm after the storm, everything must become certain. ``lost``: runs whose builds Jenkins lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while (await self.fetch(_UNSETTLED))[0]["count"]:  # noqa: ASYNC110
+                while (await self.fetch(_UNSETTLED, lost))[0]["count"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
@@ -220,21 +233,23 @@ def _request_id(dice: random.Random) -> str:
 
 
 async def _together(
-    tasks: list[asyncio.Task[None]], patience_s: float, tick: Callable[[], None]
-) -> None:
-    """Wait for all; after ``patience_s`` no longer: those who haven't ended show in the verdict."""
+    tasks: set[asyncio.Task[None]], patience_s: float, tick: Callable[[], None]
+) -> set[asyncio.Task[None]]:
+    """Wait for all, ``patience_s`` at the most; return those that go on."""
     until = time.monotonic() + patience_s
-    waiting: set[asyncio.Task[None]] = set(tasks)
-    try:
-        while waiting and time.monotonic() < until:
-            done, waiting = await asyncio.wait(waiting, timeout=1.0)
-            for task in done:
-                task.result()
-            tick()
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+    waiting = tasks
+    while waiting and time.monotonic() < until:
+        done, waiting = await asyncio.wait(waiting, timeout=1.0)
+        for task in done:
+            task.result()
+        tick()
+    return waiting
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
