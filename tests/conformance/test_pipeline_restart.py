@@ -7,7 +7,12 @@ import json
 
 import pytest
 
-from deployment_service.dev.jenkins import JenkinsSimulator, Result, SimulatorConfig
+from deployment_service.dev.jenkins import (
+    JenkinsSimulator,
+    RequestFault,
+    Result,
+    SimulatorConfig,
+)
 from tests.conformance.receiver import Receiver
 from tests.conformance.story import Story, freestyle, item_id, pipeline, recording, until
 from tests.conformance.test_notifications import (
@@ -106,6 +111,9 @@ async def test_09_starting():
         await story.replay("while-starting-anonymous")
         jenkins.clock.advance(60)
         await restarting
+        # Between the start-up page and a Jenkins at work, a single POST was answered like this.
+        jenkins.faults.add(RequestFault("POST", "/build", count=1, oops=True))
+        await story.replay("while-starting-503-post")
         assert (await story.get("/api/json")).status == 200
         story.check()
 

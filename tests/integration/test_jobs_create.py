@@ -173,10 +173,10 @@ async def test_a_missing_folder_is_named(jobs: Jobs) -> None:
 async def test_one_500_is_a_bad_moment_two_are_the_definition(
     jobs: Jobs, jenkins: JenkinsSimulator
 ) -> None:
-    jenkins.faults.add(RequestFault(method="POST", path="createItem", count=1, status=500))
+    jenkins.faults.add(RequestFault(method="POST", path="createItem", count=1, oops=True))
     await jobs.create("moment")
     assert (await jobs.row())["state"] == "READY"
-    jenkins.faults.add(RequestFault(method="POST", path="createItem", status=500))
+    jenkins.faults.add(RequestFault(method="POST", path="createItem", oops=True))
     with pytest.raises(FailedPrecondition) as refused:
         await jobs.create("bad")
     assert refused.value.reason == "PROVIDER_REFUSED"

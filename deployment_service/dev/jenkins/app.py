@@ -64,6 +64,8 @@ class Application:
             return _reset(request)
         if fault.status is not None:
             return _proxy_page(fault.status, "<h1>Bad gateway</h1>")
+        if fault.oops:
+            return await self._send(request, answers.page("Oops!", 500), self.sessions.new())
         if fault.login_page:
             return _proxy_page(200, "<form action='/sso'>Log in</form>")
         assert worked is not None

@@ -15,8 +15,9 @@ class RequestFault:
     """What happens to matching requests. With `do_work`, the work is done before the fault shows.
 
     `path` is searched in the raw path and query. `count` is how often the rule still strikes,
-    None for ever. `status` answers with an HTML error page; `login_page` with 200 and a login
-    form, as a single-sign-on proxy does; `reset` tears the connection down.
+    None for ever. `status` answers with a proxy's error page, `oops` with Jenkins' own for a failure
+    inside it (500), `login_page` with 200 and a login form, as a single-sign-on proxy does; `reset`
+    tears the connection down.
     """
 
     method: str = ".*"
@@ -26,6 +27,7 @@ class RequestFault:
     delay_before_s: float = 0.0
     delay_after_s: float = 0.0
     status: int | None = None
+    oops: bool = False
     reset: bool = False
     login_page: bool = False
     do_work: bool = False
@@ -33,7 +35,7 @@ class RequestFault:
     @property
     def replaces_answer(self) -> bool:
         """Whether the caller gets something else than Jenkins' answer."""
-        return self.status is not None or self.reset or self.login_page
+        return self.status is not None or self.oops or self.reset or self.login_page
 
 
 @dataclass
