@@ -120,11 +120,19 @@ async def test_a_job_that_cant_be_deleted_yet_keeps_its_name(
         await jobs.until_no_rows()
 
 
-async def test_a_deletion_survives_a_jenkins_that_is_away(
-    jobs: Jobs, jenkins: JenkinsSimulator
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RequestFault(path="job/demo.web", status=503, count=2),
+        RequestFault(path="job/demo.web/doDelete", status=400, count=2),
+    ],
+    ids=["away", "builds that won't stop"],
+)
+async def test_a_deletion_is_tried_until_it_is_done(
+    jobs: Jobs, jenkins: JenkinsSimulator, fault: RequestFault
 ) -> None:
     await jobs.create()
-    jenkins.faults.add(RequestFault(path="job/demo.web", status=503, count=2))
+    jenkins.faults.add(fault)
     await jobs.delete()
     await jobs.until_no_rows()
     assert jenkins.controller.find("demo.web") is None
