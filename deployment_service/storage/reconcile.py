@@ -77,6 +77,11 @@ _JOBS_TO_READ = f"""
     WHERE p.controller_key = $1 AND j.state = 'READY' AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
     ORDER BY j.poke_time NULLS LAST, j.next_sweep_time LIMIT 50
 """
+# An AUTO provider is polled where Jenkins hasn't kept our endpoint; its bound is that of a job where it has.
+_PROVIDERS = """
+    SELECT 'tenants/' || t.slug || '/providers/' || p.slug AS name, p.reporting = 'POLLING' AS polled
+    FROM cicd_providers AS p JOIN tenants AS t ON t.tenant_id = p.tenant_id ORDER BY name
+"""
 _JOBS_NAMED = f"""
     SELECT {_WORK_COLUMNS}
     FROM cicd_jobs AS j
@@ -218,6 +223,11 @@ async def jobs_to_read(
     """Poked jobs, with the time of the poke, and those whose slow sweep is due."""
     rows = await connection.fetch(_JOBS_TO_READ, controller_key)
     return [(_job(row), row["poke_time"]) for row in rows]
+
+
+async def providers(connection: Connection) -> list[tuple[str, bool]]:
+    """All providers, and whether all their jobs are polled."""
+    return [(row["name"], row["polled"]) for row in await connection.fetch(_PROVIDERS)]
 
 
 async def jobs_named(

@@ -2,7 +2,8 @@
 
 A run that ends right after a cycle is seen in the next one. So the bound is the pause between cycles, the tick of
 the loop that starts them, and the three answers of Jenkins that it takes (queue, executors, the build), each within
-the request timeout. It holds while Jenkins answers and no more builds end at once than are asked about at once.
+the request timeout. In the pause whole jobs are read, one answer beyond the polling interval at most. It holds while
+Jenkins answers and no more builds end at once than are asked about at once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ class Detection:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._slowest_answers_s = TICK_S + _ANSWERS * request_timeout_s
-        self._intervals_s = {False: read_interval_s, True: polling_interval_s}
+        longest_job_reads_s = polling_interval_s + request_timeout_s
+        self._pauses_s = {
+            False: max(read_interval_s, longest_job_reads_s),
+            True: longest_job_reads_s,
+        }
         self._published: dict[str, float] = {}
         registry = registry or CollectorRegistry()
         self._bound = Gauge(
@@ -46,12 +51,12 @@ class Detection:
 
     def bound_s(self, *, polled: bool) -> float:
         """The bound where no webhooks come (``polled``) or where they do."""
-        return self._intervals_s[polled] + self._slowest_answers_s
+        return self._pauses_s[polled] + self._slowest_answers_s
 
     def publish(self, provider: str, *, polled: bool) -> None:
-        """Export and log the bound of a provider when it is first seen or has changed."""
+        """Export and log the bound of a provider: that of its slowest jobs, if some are polled and others not."""
         bound_s = self.bound_s(polled=polled)
-        if self._published.get(provider) != bound_s:
+        if bound_s > self._published.get(provider, 0.0):
             self._published[provider] = bound_s
             self._bound.labels(provider).set(bound_s)
             _log.info("detection bound", provider=provider, bound_s=bound_s, polled=polled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -66,6 +67,15 @@ class ReconcilerSettings:
     reads_at_once: int = 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a cycle has found of its controller: its session, whether any job is polled, and when its runs were read."""
+
+    session: str
+    polled: bool
+    at: float
+
+
 class Reconciler:
     """Runs the cycles of the controllers whose turn it is. ``wake`` makes it look at once."""
 
@@ -92,6 +102,7 @@ class Reconciler:
         self._settings = settings
         self._owner = uuid.uuid4()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._announced = False
         self._loop = Loop(
             "reconciler", self._claim, every_s=min(TICK_S, settings.polling_interval_s)
         )
@@ -118,6 +129,10 @@ class Reconciler:
         if free <= 0:
             return
         async with self._database.acquire() as connection:
+            if not self._announced:
+                for provider, polled in await reconcile.providers(connection):
+                    self._detection.publish(provider, polled=polled)
+                self._announced = True
             turns = await reconcile.claim_turns(
                 connection, self._owner, lease_s=self._settings.lease_s, limit=free
             )
@@ -127,10 +142,10 @@ class Reconciler:
             task.add_done_callback(self._under_way.discard)
 
     async def _take_turn(self, turn: Turn) -> None:
-        session, polled = "", True
+        read, clock = _Read("", True, math.inf), asyncio.get_running_loop().time
         try:
             async with asyncio.timeout(self._settings.longest_cycle_s), self._renewing(turn):
-                session, polled = await self._cycle(turn)
+                read = await self._cycle(turn)
         except (TimeoutError, ProviderError) as error:
             _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
         except AWAY as error:
@@ -139,11 +154,17 @@ class Reconciler:
         except Exception:
             _log.exception("cycle failed", controller=turn.controller_key)
         settings = self._settings
-        next_in_s = settings.polling_interval_s if polled else settings.read_interval_s
+        next_in_s = settings.polling_interval_s if read.polled else settings.read_interval_s
+        # What was read of whole jobs after the runs is part of the pause.
+        next_in_s -= max(0.0, clock() - read.at)
         try:
             async with self._database.acquire() as connection:
                 await reconcile.end_cycle(
-                    connection, turn, self._owner, next_in_s=next_in_s, session=session
+                    connection,
+                    turn,
+                    self._owner,
+                    next_in_s=max(0.0, next_in_s),
+                    session=read.session,
                 )
         except AWAY as error:
             # The lease runs out by itself.
@@ -169,8 +190,8 @@ class Reconciler:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _cycle(self, turn: Turn) -> tuple[str, bool]:
-        """Read a controller once; return its session and whether to come back at the polling interval."""
+    async def _cycle(self, turn: Turn) -> _Read:
+        """Read a controller once."""
         async with self._database.acquire() as connection:
             runs = await reconcile.unconfirmed(connection, turn.controller_key)
             jobs = await reconcile.jobs_to_read(connection, turn.controller_key)
@@ -188,9 +209,11 @@ class Reconciler:
         for controller, items in by_controller.items():
             async with self._alone(turn):
                 session = await self._read_runs(turn, controller, items) or session
-        await self._read_jobs(jobs)
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
-        return session, not runs or any(item.job.polled for item in runs)
+        polled = not runs or any(item.job.polled for item in runs)
+        read = _Read(session, polled, asyncio.get_running_loop().time())
+        await self._read_jobs(jobs)
+        return read
 
     @contextlib.asynccontextmanager
     async def _alone(self, turn: Turn) -> AsyncIterator[None]:

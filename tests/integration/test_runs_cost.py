@@ -14,6 +14,7 @@ from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.dev.jenkins.faults import NotificationFault
 from deployment_service.dev.jenkins.model import Build, Cause, Result
 from deployment_service.dev.jenkins.parameters import ParameterKind, ParameterValue
+from deployment_service.workers.detection import Detection
 from deployment_service.workers.reconciler import ReconcilerSettings
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, eventually, jobs_of
@@ -21,8 +22,10 @@ from tests.integration.runs_harness import Runs, runs_of
 
 FOLDERS, RUNS = 200, 1000
 CYCLE = ReconcilerSettings(read_interval_s=1.0, polling_interval_s=1.0)
-# As it is published with the harness' request timeout: the pause, the tick, and three answers of Jenkins.
-BOUND_S = CYCLE.polling_interval_s + 1.0 + 3 * 1.0
+# As it is published, with the harness' request timeout of 1 s.
+BOUND_S = Detection(read_interval_s=1.0, polling_interval_s=1.0, request_timeout_s=1.0).bound_s(
+    polled=False
+)
 LISTS = ("/queue/api/json", "/computer/api/json")
 
 _SEED = """
