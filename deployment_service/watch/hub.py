@@ -52,10 +52,11 @@ class WatchHub:
         entries = Entries(serialize, self.tokens)
         self._follower = Follower(event_log, entries, self.epoch, self._settings)
         self._finality = Finality(event_log, self._settings, follow=self._follower.look)
+        self._snapshots = Snapshots(snapshots, self._settings)
         self._shared = Shared(
             self._follower,
             self._finality,
-            Snapshots(snapshots, self._settings),
+            self._snapshots,
             self.tokens,
             self._settings,
             self.counts,
@@ -109,6 +110,7 @@ class WatchHub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._follower.history.close()
+        await self._snapshots.close()
 
     def notify(self, tenant_id: uuid.UUID) -> None:
         """Events of this tenant were committed: call it after the commit. Returns at once and never fails."""

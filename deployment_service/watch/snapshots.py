@@ -1,4 +1,4 @@
-"""Reads of the present, bounded: a thousand watchers that start afresh must not take the database from others."""
+"""Reads of the present, shared: a thousand watchers that start afresh must not take the database from others."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from weakref import WeakValueDictionary
 import structlog
 
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import ServiceError, Unavailable
+from deployment_service.domain.errors import Unavailable
 from deployment_service.watch.ports import SnapshotPage, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 
 _log = structlog.get_logger(__name__)
+_Key = tuple[uuid.UUID, frozenset[str] | None, str]
 
 
 class Snapshots:
-    """Pages of a tenant's deployments, a few at a time, and fairly between tenants."""
+    """Pages of a tenant's deployments, a few at a time, and fairly between tenants.
+
+    Who asks for a page joins the read of it that is about to begin. One that has begun isn't joined: it may not see
+    what was committed before the question, and the stream has already taken the sequence that its snapshot stands
+    for. So however many ask, a page is read as often as reads of it fit one after the other.
+    """
 
     def __init__(self, reader: SnapshotReader, settings: WatchSettings) -> None:
         self._reader = reader
@@ -25,21 +31,54 @@ class Snapshots:
         self._readers = asyncio.Semaphore(settings.snapshot_readers)
         # A tenant has a lane as long as somebody is in it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._to_begin: dict[_Key, asyncio.Task[SnapshotPage]] = {}
+        self._tasks: set[asyncio.Task[SnapshotPage]] = set()
 
     async def page(
         self, tenant: TenantRef, slugs: frozenset[str] | None, after: str, until: float
     ) -> SnapshotPage:
-        """A page as it now is; Unavailable if it can't be read by the loop's time ``until``."""
-        width = max(1, self._settings.snapshot_readers // 2)
-        lane = self._lanes.setdefault(tenant.tenant_id, asyncio.Semaphore(width))
+        """A page as it now is or later; Unavailable if it can't be read by the loop's time ``until``."""
+        key = tenant.tenant_id, slugs, after
+        task = self._to_begin.get(key)
+        if task is None:
+            task = self._to_begin[key] = asyncio.create_task(self._read(tenant, key))
+            self._tasks.add(task)
+            task.add_done_callback(lambda task: self._finished(key, task))
         try:
-            async with asyncio.timeout_at(until), lane, self._readers:
-                return await self._reader.page(tenant, slugs, after)
-        except ServiceError:
-            raise
+            async with asyncio.timeout_at(until):
+                # Others wait for it as well.
+                await asyncio.wait((task,))
         except TimeoutError:
             failure = "it takes too long"
-        except Exception as error:
-            failure = repr(error)
+        else:
+            if task.cancelled():
+                failure = "the replica stops"
+            elif (error := task.exception()) is None:
+                return task.result()
+            else:
+                failure = repr(error)
         _log.warning("watch.snapshot_unreadable", tenant=tenant.slug, error=failure)
         raise Unavailable("STORE_AWAY", "The deployments can't be read at the moment.")
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, tenant: TenantRef, key: _Key) -> SnapshotPage:
+        tenant_id, slugs, after = key
+        width = max(1, self._settings.snapshot_readers // 2)
+        lane = self._lanes.setdefault(tenant_id, asyncio.Semaphore(width))
+        async with lane, self._readers:
+            del self._to_begin[key]
+            async with asyncio.timeout(self._settings.read_timeout_s):
+                return await self._reader.page(tenant, slugs, after)
+
+    def _finished(self, key: _Key, task: asyncio.Task[SnapshotPage]) -> None:
+        self._tasks.discard(task)
+        if self._to_begin.get(key) is task:  # It was cancelled before it began.
+            del self._to_begin[key]
+        if not task.cancelled():
+            task.exception()  # Its streams may all have gone: nobody else might fetch it.

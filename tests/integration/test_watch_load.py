@@ -116,6 +116,21 @@ async def test_resuming_together_reads_each_page_once(databases, watchers):
         assert one.log.statements["page"] <= 11
 
 
+async def test_starting_afresh_together_reads_together(databases):
+    """P6: after a failover all watchers want a snapshot at once: reads grow with pages, not with watchers."""
+    tenant = await new_tenant(databases.api)
+    writer = Writer(databases.api, tenant, *(f"d{number}" for number in range(10)))
+    await writer.commit(10)
+    async with replica(databases.worker, settings=CALM) as one:
+        watchers = [Watcher(tenant) for _ in range(MANY // 5)]
+        async with following(watchers, one, lambda w: w.events):
+            await wait_for(lambda: all(w.snapshots for w in watchers))
+            await writer.commit()
+        assert all(len(watcher.state) == 10 for watcher in watchers)
+        print(f"{one.snapshots.pages} reads of 5 pages")
+        assert one.snapshots.pages <= MANY // 10
+
+
 async def test_a_watcher_that_stops_reading_delays_nobody(databases):
     """P6: it costs one batch of memory, the ring stays bounded, and later it gets everything."""
     settings = dataclasses.replace(CALM, ring_events=50, history_cache_bytes=100_000)
