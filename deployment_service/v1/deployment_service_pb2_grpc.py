@@ -134,7 +134,7 @@ class DeploymentServiceServicer(object):
         """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
 
         Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
-        `INVALID_ARGUMENT` if the mask names a field that can't be changed.
+        `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,7 +144,8 @@ class DeploymentServiceServicer(object):
         """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
         background; an adopted job is left as it is. Events stay readable. Needs role definer.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set.
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
+        `etag` is given and isn't the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

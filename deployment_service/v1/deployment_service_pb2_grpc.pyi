@@ -364,14 +364,15 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
 
     Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
-    `INVALID_ARGUMENT` if the mask names a field that can't be changed.
+    `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.
     """
 
     DeleteDeployment: _DeploymentServiceDeleteDeploymentType
     """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
     background; an adopted job is left as it is. Events stay readable. Needs role definer.
 
-    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set.
+    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
+    `etag` is given and isn't the current one.
     """
 
     RunDeployment: _DeploymentServiceRunDeploymentType
@@ -521,7 +522,7 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
 
         Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
-        `INVALID_ARGUMENT` if the mask names a field that can't be changed.
+        `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.
         """
 
     @abc.abstractmethod
@@ -533,7 +534,8 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
         background; an adopted job is left as it is. Events stay readable. Needs role definer.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set.
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
+        `etag` is given and isn't the current one.
         """
 
     @abc.abstractmethod
