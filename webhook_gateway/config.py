@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         20.0, description="seconds in which a connection must bring a request's head"
     )
     body_timeout: Seconds = Field(10.0, description="seconds in which a body must arrive")
+    write_timeout: Seconds = Field(
+        10.0, description="seconds in which a client must take what it is answered"
+    )
     max_body_bytes: int = Field(8 * 2**20, ge=1024, description="largest body")
     max_bodies_bytes: int = Field(
         128 * 2**20, ge=1024, description="all bodies in hand; a quarter of it for one tenant"

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError, problem
-from webhook_gateway.limits import is_proxy
+from webhook_gateway.limits import client_address, is_proxy
 from webhook_gateway.logs import Throttle, log
 
 MAX_LINE = 4096
@@ -23,13 +23,46 @@ _BACKLOG = 1024
 
 
 class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
-    """aiohttp's connection, which tells when it is gone and keeps what it was sent to itself."""
+    """aiohttp's connection, which tells when it is gone, keeps what it was sent to itself and waits for no reader."""
 
-    def __init__(self, server: web.Server, gone: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self, server: web.Server, gone: Callable[[], None], write_timeout_s: float, **options: Any
+    ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._gone: Callable[[], None] | None = gone
+        self._write_timeout_s = write_timeout_s
+        self._unread: asyncio.TimerHandle | None = None
+        self._abort: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Writing pauses as soon as anything is left over, so that one who never reads is always noticed, even while
+        # the connection is being closed; answers are small, and whoever reads takes them at once.
+        transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=0)
+        # Kept apart: aiohttp forgets the transport when it closes it.
+        self._abort = transport.abort
+        super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        loop = asyncio.get_running_loop()
+        self._unread = loop.call_later(self._write_timeout_s, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._forget_unread()
+        super().resume_writing()
+
+    def _cut_off(self) -> None:
+        if self._abort is not None:
+            self._abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget_unread()
         if self._gone is not None:
             self._gone()
             self._gone = None
@@ -56,7 +89,7 @@ class Door:
         self._settings = settings
         self._lines = Throttle(5)
         self._total = 0
-        self._by_peer: Counter[str] = Counter()
+        self._by_address: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._options: dict[str, Any] = {
             "access_log": None,
@@ -88,23 +121,24 @@ class Door:
     def admit(self, peer: str, server: web.Server) -> _Connection | None:
         """Return what serves a new connection, None if there is no room for it."""
         proxied = is_proxy(peer, self._settings.trusted_proxies)
+        address = client_address(peer, (), ())
         crowded = self._total >= self._settings.max_connections or (
-            not proxied and self._by_peer[peer] >= self._settings.max_connections_per_address
+            not proxied and self._by_address[address] >= self._settings.max_connections_per_address
         )
         if crowded:
             if (more := self._lines.allow()) is not None:
-                log.warning("too many connections", address=peer, total=self._total, **more)
+                log.warning("too many connections", address=address, total=self._total, **more)
             return None
         self._total += 1
-        self._by_peer[peer] += 1
+        self._by_address[address] += 1
 
         def gone() -> None:
             self._total -= 1
-            self._by_peer[peer] -= 1
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
 
-        return _Connection(server, gone, **self._options)
+        return _Connection(server, gone, self._settings.write_timeout, **self._options)
 
 
 class _Guard(asyncio.Protocol):

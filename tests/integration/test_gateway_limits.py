@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 
 import pytest
+from aiohttp import web
+from pydantic import SecretStr
 
 from tests.integration.gateway_harness import (
     JOB,
@@ -17,6 +20,8 @@ from tests.integration.gateway_harness import (
     running,
     serving,
 )
+from webhook_gateway.config import Settings
+from webhook_gateway.connections import Door
 
 
 @pytest.fixture
@@ -143,6 +148,38 @@ async def raw(gateway: Running, *parts: bytes, close: bool = False) -> bytes:
 def head(gateway: Running, *lines: str) -> bytes:
     path = gateway.hook().removeprefix(gateway.url)
     return "\r\n".join((f"POST {path} HTTP/1.1", "Host: x", *lines, "", "")).encode()
+
+
+async def test_a_client_that_never_reads_its_answers_is_cut_off(service: FakeService):
+    """P6: however much it sends; one that reads is served on."""
+    async with running(service, write_timeout=0.3, failed_proofs="1000000/second") as gateway:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, (host, int(port)))
+            async with asyncio.timeout(20):
+                with contextlib.suppress(OSError):  # the end of it
+                    while True:
+                        await loop.sock_sendall(client, request)
+        async with gateway.client.get(f"{gateway.url}/healthz") as answer:
+            assert answer.status == 200
+
+
+async def test_connections_are_counted_by_network_where_addresses_cost_nothing():
+    """P6: whoever has one IPv6 address has 2^64 of them."""
+    settings = Settings(api_key=SecretStr("k"), max_connections_per_address=2)
+    door, server = Door(settings), web.Server(lambda _: web.Response())  # type: ignore[arg-type, return-value]
+    peers = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "192.0.2.1"]
+    assert [door.admit(peer, server) is not None for peer in peers] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 JSON = "Content-Type: application/json"
