@@ -17,6 +17,8 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 
 # A final status that isn't confirmed yet may be confirmed without an event: then ask.
 _ASK_EVERY_S = 0.3
+# Longer than the service takes to confirm an end while Jenkins answers: no better word is to be expected then.
+_CONFIRMED_WITHIN_S = 60.0
 # Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
 _ASK_ANYWAY_S = 15.0
 # While the service is away; each question is repeated for a while by itself.
@@ -46,7 +48,10 @@ class Reader(Protocol):
 async def wait_for_run(
     reader: Reader, name: str, timeout_s: float | None, resume_token: str
 ) -> pb.Run:
-    """Return the run ``name`` once it is final and confirmed. What it raises carries that name."""
+    """Return the run ``name`` once it is final and confirmed, or has been final for a minute.
+
+    What it raises carries that name.
+    """
     deployment = name.rpartition("/runs/")[0]
     watch = reader.watch_messages(deployment, resume_token=resume_token)
     heard = asyncio.Event()
@@ -83,6 +88,8 @@ async def _listen(watch: WatchMessages, name: str, heard: asyncio.Event) -> None
 async def _until_confirmed(
     reader: Reader, name: str, heard: asyncio.Event, listener: asyncio.Task[None]
 ) -> pb.Run:
+    clock = asyncio.get_running_loop().time
+    final_since: float | None = None
     while True:
         heard.clear()
         try:
@@ -91,9 +98,13 @@ async def _until_confirmed(
             # Away for longer than a call may take. The run goes on, and so does the wait for it.
             patience = _ASK_AGAIN_S
         else:
-            if run.status in FINAL and run.confirmed:
+            final = run.status in FINAL
+            final_since = (final_since or clock()) if final else None
+            if final_since is not None and (
+                run.confirmed or clock() - final_since >= _CONFIRMED_WITHIN_S
+            ):
                 return run
-            patience = _ASK_EVERY_S if run.status in FINAL else _ASK_ANYWAY_S
+            patience = _ASK_EVERY_S if final else _ASK_ANYWAY_S
         waiting = asyncio.create_task(heard.wait())
         try:
             await asyncio.wait(

@@ -63,12 +63,13 @@ _PAGE = """
     ) AS event ON true
     ORDER BY event.sequence
 """
-# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted.
+# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted. What
+# is not confirmed within a minute may never be, as Jenkins has lost it: then that is the answer.
 _ENDS = """
     WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
     SELECT store.epoch, asked.tenant_id, asked.slug, coalesce(head.sequence, 0) AS sequence,
         run.end_time IS NOT NULL OR coalesce(gone.is_gone, false) AS over,
-        coalesce(run.confirmed, gone.is_gone, false) AS confirmed
+        coalesce(run.confirmed OR run.end_time < now() - interval '1 minute', gone.is_gone, false) AS confirmed
     FROM store LEFT JOIN (
         unnest($1::uuid[], $2::text[]) AS asked (tenant_id, slug)
         LEFT JOIN LATERAL (

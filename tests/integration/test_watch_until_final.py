@@ -92,6 +92,14 @@ class Deployments:
 
         await self.database.transaction(work)
 
+    async def age(self, slug: str) -> None:
+        """As if the run had ended a minute ago."""
+        async with self.database.acquire() as connection:
+            await connection.execute(
+                "UPDATE deployment_runs SET end_time = now() - interval '61 s' WHERE run_id = $1",
+                self.runs[slug],
+            )
+
     async def confirm(self, slug: str) -> None:
         """Jenkins was read, and says the same: no transition, no event."""
         async with self.database.acquire() as connection:
@@ -140,8 +148,9 @@ def never(_: Watcher) -> bool:
     return False
 
 
-async def test_it_ends_when_the_last_end_is_confirmed_and_not_before(databases, world):
-    """P5: all that led to the end has been sent; then a bookmark, then OK. Confirming appends no event."""
+@pytest.mark.parametrize("how", ["confirm", "age"])
+async def test_it_ends_when_the_last_end_is_confirmed_and_not_before(databases, world, how):
+    """P5: all that led to the end has been sent; then a bookmark, then OK. Neither appends an event."""
     await world.run("web")
     await world.run("db")
     async with replica(databases.worker) as one:
@@ -154,7 +163,7 @@ async def test_it_ends_when_the_last_end_is_confirmed_and_not_before(databases, 
             looks = one.log.statements["ends"]
             await wait_for(lambda: one.log.statements["ends"] >= looks + 3)
             assert not ended(watcher)
-            await world.confirm("db")
+            await getattr(world, how)("db")
         assert ended(watcher)
         watcher.check(await history(databases.api, world.tenant), after=2)
         assert watcher.kinds[-1] == "bookmark"

@@ -213,6 +213,18 @@ async def test_run_and_wait_returns_the_run_once_it_is_confirmed(service, client
     assert watch.resume_token == "at-4", "the watch begins at our own write: no event is missed"
 
 
+async def test_run_and_wait_waits_no_longer_for_what_can_not_be_confirmed(
+    service, client, monkeypatch
+):
+    """P4: Jenkins has lost the build; nothing better will ever be known."""
+    monkeypatch.setattr("deployment_service.client.waiting._CONFIRMED_WITHIN_S", 0.5)
+    answers(service, run(status=RUNNING), *[run(status=pb.DEPLOYMENT_STATUS_FAILED)] * 10)
+    service.will("WatchDeployments", [Stream(position=4).start(), Hang])
+    monkeypatch.setattr("deployment_service.client.waiting._ASK_ANYWAY_S", 0.1)
+    done = await client.run_and_wait("web", timeout_s=20)
+    assert (done.status, done.confirmed) == (pb.DEPLOYMENT_STATUS_FAILED, False)
+
+
 @pytest.mark.parametrize("default", [None, "demo", "other"])
 async def test_run_and_wait_takes_a_full_name_of_any_tenant(service, default):
     """The watch is of the run's tenant: it would be refused once the run was started."""
