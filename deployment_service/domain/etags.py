@@ -20,11 +20,3 @@ def check_etag(given: str, uid: uuid.UUID, version: int, *, name: str) -> None:
             f"'{name}' has changed since it was read: read it again, then repeat the change.",
             metadata={"name": name},
         )
-
-
-def version_of(given: str) -> int | None:
-    """The version that an etag speaks of; None if none is given, 0 (which nothing has) if it isn't one."""
-    if not given:
-        return None
-    _, _, version = given.partition("-")
-    return int(version) if version.isascii() and version.isdigit() and len(version) < 18 else 0

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 
@@ -274,8 +274,7 @@ async def now(connection: Connection) -> datetime:
 
 def from_row(row: asyncpg.Record) -> Run:
     """A run of a row that has RUN_COLUMNS."""
-    cause, waiting_for = row["failure_cause"], row["waiting_for"]
-    number = row["build_number"]
+    waiting_for, number = row["waiting_for"], row["build_number"]
     return Run(
         run_id=row["run_id"],
         deployment_id=row["deployment_id"],
@@ -287,7 +286,7 @@ def from_row(row: asyncpg.Record) -> Run:
         status=DeploymentStatus(row["status"]),
         result=row["result"],
         confirmed=row["confirmed"],
-        failure_cause=FailureCause(cause) if cause else None,
+        failure_cause=_cause(row["failure_cause"]),
         failure_message=row["failure_message"],
         waiting_for=WaitingFor(waiting_for) if waiting_for else None,
         waiting_reason=row["waiting_reason"],
@@ -301,6 +300,14 @@ def from_row(row: asyncpg.Record) -> Run:
         last_observed_time=row["last_observed_time"],
         parameters=row["parameters"],
     )
+
+
+def _cause(word: str | None) -> FailureCause | None:
+    try:
+        return FailureCause(word) if word else None
+    except ValueError:
+        # A newer replica's word, while replicas are exchanged: it is kept as it is.
+        return cast(FailureCause, word)
 
 
 def _columns(runs: Sequence[Run]) -> list[list[Any]]:

@@ -15,8 +15,9 @@ UPGRADE = (
     # trigger_state: WAITING (nothing is in Jenkins) -> SENDING (a post may be on its way or may have arrived)
     # -> ACCEPTED (Jenkins has it) or ENDED (there will be no post). rank is the point in the status order.
     # build_timestamp_ms: as Jenkins itself shows it; NULL: it hasn't shown the build yet.
-    # failures: steps of the trigger that failed in a row. first_build_number: no lower number can be the run's. after_*: the highest build known when a run ended that
-    # never got one. order_*: what makes a run the deployment's current one (domain/runs.py: order_key).
+    # failures: steps of the trigger that failed in a row. first_build_number: no lower number can be the run's.
+    # after_*: the highest build known when a run ended that never got one. order_*: what makes a run the deployment's
+    # current one (domain/runs.py: order_key).
     f"""
     CREATE TABLE deployment_runs (
         tenant_id uuid NOT NULL,

@@ -74,7 +74,7 @@ async def test_many_runs_that_wait_for_a_slow_jenkins_hold_up_no_other(
             (row,) = await jobs.sql(
                 "SELECT count(*) FROM deployment_runs WHERE lease_owner IS NOT NULL"
             )
-            return row["count"] >= 8
+            return bool(row["count"] >= 8)
 
         await eventually(under_way, "the slow one has all that it gets")
         begun = time.monotonic()
