@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import prometheus_client
 from aiohttp import web
+from limits import parse
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import payloads, signatures
@@ -30,6 +31,8 @@ PATH = (
 )
 _JSON_TYPES = ("application/json", "text/json")
 _READY_FOR = 1.0
+# For tenants that aren't known yet, by one address with too many failed proofs.
+_ASKS_OF_BLOCKED = parse("10/second")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,10 +46,15 @@ class Gateway:
         self.metrics = Metrics()
         self.forwarder = Forwarder(stub, metadata, settings, self.metrics)
         self._keys = KeyCache(
-            stub, metadata, stale_for=settings.stale_keys, timeout=settings.answer_timeout
+            stub,
+            metadata,
+            self.metrics,
+            stale_for=settings.stale_keys,
+            timeout=settings.answer_timeout,
         )
         self._verifier = Verifier(self._keys)
         self._failed_proofs = RateLimit(settings.failed_proofs)
+        self._asks_of_blocked = RateLimit(_ASKS_OF_BLOCKED)
         self._ceiling = RateLimit(settings.tenant_ceiling)
         self._crowded = Line()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
@@ -173,36 +181,41 @@ class Gateway:
     ) -> Proof:
         """Return who sent the request: proven by its signature if it has one, else by its token.
 
-        An address with too many failed proofs is still let in with a token that the known keys confirm:
-        others may stand behind the same address, and a refused report is a lost one.
+        An address with too many failed proofs is still let in with a token that the keys confirm, though
+        it may ask but seldom for tenants that aren't known yet: others may stand behind the same address,
+        and a refused report is a lost one.
         """
         address = self._address(request)
         blocked = not self._failed_proofs.allows(address)
+
+        def may_ask() -> bool:
+            return not blocked or self._asks_of_blocked.hit(address)
+
+        tenant = request.match_info["tenant"]
         try:
-            tenant = request.match_info["tenant"]
             deadline = start + self._settings.answer_timeout
             if signed_body is None:
                 return await self._verifier.verify(
-                    tenant, _tokens(request), may_ask=not blocked, deadline=deadline
+                    tenant, _tokens(request), may_ask=may_ask, deadline=deadline
                 )
             signed = signatures.parse(request)
             if signed is None:
                 raise RefusedError(Reason.UNAUTHENTICATED)
             return await self._verifier.verify_signed(
-                tenant, signed, signed_body, may_ask=not blocked, deadline=deadline
+                tenant, signed, signed_body, may_ask=may_ask, deadline=deadline
             )
         except RefusedError as failure:
             refusal = failure
-            if failure.reason is Reason.UNAUTHENTICATED:
+            # Also what made us ask in vain for a tenant that may be invented: it costs more than a wrong token.
+            if failure.reason is Reason.UNAUTHENTICATED or not self._keys.knows(tenant):
                 self._failed_proofs.hit(address)
             if blocked:
                 refusal = RefusedError(
                     Reason.TOO_MANY_FAILED_PROOFS,
                     retry_after=self._failed_proofs.retry_after(address),
                 )
-            else:
-                rest = start + self._settings.failed_proof_delay - time.monotonic()
-                await asyncio.sleep(max(0.0, rest))
+            rest = start + self._settings.failed_proof_delay - time.monotonic()
+            await asyncio.sleep(max(0.0, rest))
             self._log_refusal(refusal, request, None)
             raise refusal from None
 

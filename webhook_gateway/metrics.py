@@ -37,6 +37,12 @@ class Metrics:
         self.calls = Counter(
             "webhook_service_calls", "Calls to the service.", ["code"], registry=self.registry
         )
+        self.lookups = Counter(
+            "webhook_key_lookups",
+            "Questions to the service for a tenant's keys; NOT_FOUND: there is no such tenant.",
+            ["code"],
+            registry=self.registry,
+        )
         self.pokes = Counter(
             "webhook_pokes", "Jobs that the service was asked to read.", registry=self.registry
         )

@@ -9,7 +9,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway.channel import Metadata
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.logs import log
+from webhook_gateway.metrics import Metrics
 from webhook_gateway.signatures import Finding, Signed
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ MAX_TENANTS = 10_000
 STRANGERS_AT_ONCE = 8
 
 _UNKNOWN_TENANT = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
+# Failures that are every tenant's. Others, slowness above all, may be one's alone, and anyone can invent that one.
+_AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
+
+MayAsk = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,17 @@ class KeyCache:
     """Tenants' keys, fetched when needed, once for all who wait for them."""
 
     def __init__(
-        self, stub: GatewayServiceAsyncStub, metadata: Metadata, *, stale_for: float, timeout: float
+        self,
+        stub: GatewayServiceAsyncStub,
+        metadata: Metadata,
+        metrics: Metrics,
+        *,
+        stale_for: float,
+        timeout: float,
     ) -> None:
         self._stub = stub
         self._metadata = metadata
+        self._metrics = metrics
         self._stale_for = stale_for
         self._timeout = timeout
         # Apart, so that made-up tenants can't push real ones out.
@@ -80,17 +96,27 @@ class KeyCache:
         self._unknown: OrderedDict[str, _Tenant] = OrderedDict()
         self._flights: dict[str, asyncio.Task[None]] = {}
         self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
-        self._rest_until = 0.0
-        self.away = False
+        self._away = False
+        self._away_until = 0.0
+        # Tenants for whom the last question wasn't answered, and until when they aren't asked for again.
+        self._unanswered: OrderedDict[str, float] = OrderedDict()
+
+    def knows(self, tenant: str) -> bool:
+        """Whether there is such a tenant for all we know."""
+        return tenant in self._known
+
+    def is_unsure(self, tenant: str) -> bool:
+        """Whether what is known of a tenant may be out of date, because nobody could be asked."""
+        return self._away or tenant in self._unanswered
 
     async def find(
-        self, tenant: str, key_id: str | None, *, may_ask: bool, deadline: float
+        self, tenant: str, key_id: str | None, *, may_ask: MayAsk, deadline: float
     ) -> _Tenant | None:
         """Return what is known of a tenant, None if nothing, asking the service where that helps.
 
         ``key_id`` None: any keys will do that are known.
-        With ``may_ask`` false nobody asks for a tenant that isn't known. Raises RefusedError if it
-        can't be found out.
+        ``may_ask`` is called before anybody asks for a tenant that isn't known. Raises RefusedError if
+        it can't be found out.
         """
         while True:
             now = time.monotonic()
@@ -98,16 +124,16 @@ class KeyCache:
             if entry is not None and self._is_enough(entry, key_id, now):
                 self._touch(tenant)
                 return entry if entry.uid else None
-            if not may_ask and (entry is None or not entry.uid):
+            if (entry is None or not entry.uid) and not may_ask():
                 return None
             usable = entry is not None and self._is_usable(entry, now)
             patience = min(deadline - now, STALE_PATIENCE) if usable else deadline - now
-            if usable and now < self._rest_until:
+            if usable and now < self._rest_until(tenant):
                 return entry
             if patience <= 0:
                 raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
             await self._ask(tenant, patience)
-            if usable and self.away:
+            if usable and self.is_unsure(tenant):
                 return entry
 
     def _is_enough(self, entry: _Tenant, key_id: str | None, now: float) -> bool:
@@ -124,7 +150,7 @@ class KeyCache:
             self._known.move_to_end(tenant)
 
     async def _ask(self, tenant: str, patience: float) -> None:
-        rest = self._rest_until - time.monotonic()
+        rest = self._rest_until(tenant) - time.monotonic()
         if rest > 0:
             await asyncio.sleep(min(rest, patience))
             return
@@ -135,7 +161,16 @@ class KeyCache:
             flight.add_done_callback(lambda _: self._flights.pop(tenant, None))
         await asyncio.wait([flight], timeout=patience)
         if not flight.done():
-            self.away = True
+            self._note_unanswered(tenant, 0.0)
+
+    def _rest_until(self, tenant: str) -> float:
+        return max(self._away_until, self._unanswered.get(tenant, 0.0))
+
+    def _note_unanswered(self, tenant: str, until: float) -> None:
+        self._unanswered[tenant] = until
+        self._unanswered.move_to_end(tenant)
+        if len(self._unanswered) > MAX_TENANTS:
+            self._unanswered.popitem(last=False)
 
     async def _fetch(self, tenant: str) -> None:
         request = pb.GetWebhookKeysRequest(tenant=f"tenants/{tenant}")
@@ -147,23 +182,31 @@ class KeyCache:
                     response = await self._call(request)
         except grpc.aio.AioRpcError as error:
             if error.code() in _UNKNOWN_TENANT:
-                self.away = False
                 self._store(tenant, None)
-            else:
-                self.away = True
-                self._rest_until = time.monotonic() + REST_AFTER_FAILURE
-                log.warning("webhook keys unavailable", tenant=tenant, code=error.code().name)
+                return
+            until = time.monotonic() + REST_AFTER_FAILURE
+            self._note_unanswered(tenant, until)
+            if error.code() in _AWAY:
+                self._away, self._away_until = True, until
+            log.warning("webhook keys unavailable", tenant=tenant, code=error.code().name)
         else:
-            self.away = False
             self._store(tenant, response)
 
     async def _call(self, request: pb.GetWebhookKeysRequest) -> pb.GetWebhookKeysResponse:
-        return await self._stub.GetWebhookKeys(
-            request, timeout=self._timeout, metadata=self._metadata
-        )
+        try:
+            response = await self._stub.GetWebhookKeys(
+                request, timeout=self._timeout, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            self._metrics.lookups.labels(error.code().name).inc()
+            raise
+        self._metrics.lookups.labels("OK").inc()
+        return response
 
     def _store(self, tenant: str, response: pb.GetWebhookKeysResponse | None) -> None:
         now = time.monotonic()
+        self._away = False
+        self._unanswered.pop(tenant, None)
         self._known.pop(tenant, None)
         self._unknown.pop(tenant, None)
         if response is None:
@@ -195,7 +238,7 @@ class Verifier:
         self._dummy_secret = secrets.token_bytes(32)
 
     async def verify(
-        self, tenant: str, texts: Iterable[str], *, may_ask: bool, deadline: float
+        self, tenant: str, texts: Iterable[str], *, may_ask: MayAsk, deadline: float
     ) -> Proof:
         """Return the proof, or raise RefusedError: the same for a wrong token and an unknown tenant."""
         for text in texts:
@@ -208,10 +251,10 @@ class Verifier:
             proven = webhook_tokens.matches(token, uid, secret or self._dummy_secret)
             if proven and secret is not None:
                 return Proof(tenant, token.job_id, token.key_id)
-        raise self._not_proven()
+        raise self._not_proven(tenant)
 
     async def verify_signed(
-        self, tenant: str, signed: Signed, body: bytes, *, may_ask: bool, deadline: float
+        self, tenant: str, signed: Signed, body: bytes, *, may_ask: MayAsk, deadline: float
     ) -> Proof:
         """Return the proof, or raise RefusedError, likewise. A signature names no key: each is tried.
 
@@ -223,7 +266,7 @@ class Verifier:
             proof = self._check(tenant, entry, signed, body)
             if proof is not None:
                 return proof
-        raise self._not_proven()
+        raise self._not_proven(tenant)
 
     def _check(
         self, tenant: str, entry: _Tenant | None, signed: Signed, body: bytes
@@ -243,8 +286,8 @@ class Verifier:
                 )
         return None
 
-    def _not_proven(self) -> RefusedError:
-        if self._keys.away:
+    def _not_proven(self, tenant: str) -> RefusedError:
+        if self._keys.is_unsure(tenant):
             # What is known may be out of date, and saying so only of some tenants would name them.
             return RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
         return RefusedError(Reason.UNAUTHENTICATED)

@@ -170,6 +170,22 @@ async def test_known_keys_serve_while_the_service_cant_be_asked(gateway: Running
     assert (await gateway.post(url=gateway.hook(token)))[0] == 401
 
 
+async def test_an_invented_tenant_that_is_slow_to_ask_for_says_nothing_of_others(
+    service: FakeService,
+):
+    """P7: wrong tokens stay wrong and are counted, and so is the asking in vain."""
+    async with running(service, answer_timeout=0.2, failed_proofs="4/day") as gateway:
+        assert (await gateway.post())[0] == 200
+        token = service.tenants["demo"].token(OTHER_JOB).replace(OTHER_JOB, JOB)
+        service.lookup_gate.clear()
+        status, answer = await gateway.post(url=gateway.hook(token, "nobody"))
+        assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
+        statuses = [(await gateway.post(url=gateway.hook(token)))[0] for _ in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        assert (await gateway.post())[0] == 200
+        service.lookup_gate.set()
+
+
 async def test_stale_keys_have_an_end(service: FakeService):
     """P7: a key that was revoked during an outage isn't good for ever."""
     async with running(service, stale_keys=100, answer_timeout=0.3) as gateway:
