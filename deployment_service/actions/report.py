@@ -26,6 +26,7 @@ from deployment_service.domain.names import DeploymentName, TenantName
 from deployment_service.domain.reports import (
     BuildReport,
     JobPoke,
+    Proof,
     ReportResult,
     Senseless,
     checked,
@@ -334,10 +335,12 @@ def _is(result: ReportResult | None, *verdicts: Verdict) -> bool:
     return result is not None and result.verdict in verdicts
 
 
-def _keys(heard: Sequence[_Item], results: dict[int, ReportResult]) -> dict[uuid.UUID, str]:
-    """With which key each job was heard. A token in another job's hands doesn't tell."""
+def _keys(
+    heard: Sequence[_Item], results: dict[int, ReportResult]
+) -> set[tuple[uuid.UUID, str, bool]]:
+    """With which keys each job was heard, by signature or token. A token in another job's hands doesn't tell."""
     return {
-        item.seen.job_id: item.report.key_id
+        (item.seen.job_id, item.report.key_id, item.report.proof is Proof.SIGNATURE)
         for item in heard
         if item.report.key_id and not _is(results[item.place], Verdict.WRONG_JOB)
     }

@@ -83,8 +83,8 @@ async def retire(database: Database, tenant: TenantRef, key_id: str, *, force: b
             if found.jobs_in_use and not force:
                 raise FailedPrecondition(
                     "WEBHOOK_KEY_IN_USE",
-                    f"{found.jobs_in_use} jobs are still seen with this key. Change their webhooks, wait for "
-                    "their next reports, or retire it with force.",
+                    f"{found.jobs_in_use} jobs have this key in their endpoint or used it in the last "
+                    f"{store.USE_DAYS} days. Change their webhooks and wait, or retire it with force.",
                     metadata={"jobs_in_use": str(found.jobs_in_use)},
                 )
             await store.retire(connection, tenant.tenant_id, key_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,10 +40,12 @@ _TO_POKE = (
 )
 # To the hour: a key in use costs no write for each report.
 _SEEN_KEYS = """
-    UPDATE cicd_jobs AS j SET seen_key_id = n.key_id, seen_key_time = now()
-    FROM unnest($2::uuid[], $3::text[]) AS n (job_id, key_id)
-    WHERE j.tenant_id = $1 AND j.job_id = n.job_id
-        AND (seen_key_id IS DISTINCT FROM n.key_id OR seen_key_time < now() - interval '1 hour')
+    INSERT INTO webhook_key_uses AS u (tenant_id, job_id, key_id, signed)
+    SELECT $1, n.* FROM unnest($2::uuid[], $3::text[], $4::boolean[]) AS n (job_id, key_id, signed)
+    WHERE NOT EXISTS (
+        SELECT FROM webhook_key_uses AS k WHERE k.tenant_id = $1 AND k.job_id = n.job_id
+            AND k.key_id = n.key_id AND k.signed = n.signed AND k.last_seen_time > now() - interval '1 hour')
+    ON CONFLICT (tenant_id, job_id, key_id, signed) DO UPDATE SET last_seen_time = now()
 """
 _SIGNED = """
     SELECT job_id, signed_id FROM webhook_deliveries
@@ -205,11 +207,12 @@ async def poke_free(
 
 
 async def note_keys(
-    connection: Connection, tenant_id: uuid.UUID, keys: Mapping[uuid.UUID, str]
+    connection: Connection, tenant_id: uuid.UUID, keys: Collection[tuple[uuid.UUID, str, bool]]
 ) -> None:
-    """Write down with which key each of these locked jobs was last heard."""
+    """Write down with which keys these locked jobs were heard: (job, key, whether it signed)."""
     if keys:
-        await connection.execute(_SEEN_KEYS, tenant_id, list(keys), list(keys.values()))
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        await connection.execute(_SEEN_KEYS, tenant_id, *columns)
 
 
 async def signed_before(

@@ -9,16 +9,22 @@ from datetime import datetime
 
 from deployment_service.storage.database import Connection
 
-# In use: the job was last heard with it, or the endpoint that we wrote still has it.
-_KEYS = """
+USE_DAYS = 7
+# In use: a report came with it not long ago, or the endpoint that we wrote still has it. A job may have a sender that
+# reports but seldom, so that it reports with a newer key as well says nothing.
+_RECENT = f"interval '{USE_DAYS} days'"
+_KEYS = f"""
     SELECT k.key_id, k.create_time, k.retire_time,
-        max(j.seen_key_time) FILTER (WHERE j.seen_key_id = k.key_id) AS last_seen,
-        count(j.job_id)::int AS jobs_in_use
+        (SELECT max(u.last_seen_time) FROM webhook_key_uses AS u
+            WHERE u.tenant_id = k.tenant_id AND u.key_id = k.key_id) AS last_seen,
+        (SELECT count(*) FROM cicd_jobs AS j
+            WHERE j.tenant_id = k.tenant_id AND j.state <> 'DELETING'
+                AND (j.endpoint_key_id = k.key_id OR EXISTS (
+                    SELECT FROM webhook_key_uses AS u
+                    WHERE u.tenant_id = j.tenant_id AND u.job_id = j.job_id AND u.key_id = k.key_id
+                        AND u.last_seen_time > now() - {_RECENT})))::int AS jobs_in_use
     FROM webhook_keys AS k
-    LEFT JOIN cicd_jobs AS j ON j.tenant_id = k.tenant_id AND j.state <> 'DELETING'
-        AND k.key_id IN (j.seen_key_id, j.endpoint_key_id)
     WHERE k.tenant_id = $1
-    GROUP BY k.key_id, k.create_time, k.retire_time
     ORDER BY k.create_time DESC, k.key_id DESC
 """
 # The raised attempt makes a rewriting with an older key, that may be under way, a stranger to its job.
@@ -30,11 +36,15 @@ _REWRITING = """
     SELECT full_name FROM cicd_jobs
     WHERE tenant_id = $1 AND state = 'READY' AND next_try_time IS NOT NULL ORDER BY full_name LIMIT 1000
 """
-_OTHERS = """
+# Also those whose endpoint is ours but whose builds sign as well: with a secret that somebody put into Jenkins.
+_OTHERS = f"""
     SELECT j.job_id, j.full_name, p.slug AS provider_slug, p.webhook_base_url
     FROM cicd_jobs AS j JOIN cicd_providers AS p USING (tenant_id, provider_id)
     WHERE j.tenant_id = $1 AND j.state <> 'DELETING' AND j.next_try_time IS NULL
-        AND j.endpoint_key_id IS DISTINCT FROM $2
+        AND (j.endpoint_key_id IS DISTINCT FROM $2 OR EXISTS (
+            SELECT FROM webhook_key_uses AS u
+            WHERE u.tenant_id = $1 AND u.job_id = j.job_id AND u.signed AND u.key_id <> $2
+                AND u.last_seen_time > now() - {_RECENT}))
     ORDER BY j.full_name LIMIT 1000
 """
 _RETIRE = """
@@ -55,7 +65,7 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class OtherJob:
-    """A job whose endpoint isn't ours to write."""
+    """A job whose endpoint, or whose signing secret, isn't ours to write."""
 
     job_id: uuid.UUID
     full_name: str

@@ -45,7 +45,7 @@ UPGRADE = (
     # status/status_* is the last report as it came, kept by (generation, number, rank) so that order can't matter.
     # token_exposed: Jenkins prints the token in its console, or may do so: then it proves no final status.
     # number_time: when next_build_number was written; what was read of Jenkins before then is out of date.
-    # endpoint_key_id: the webhook key in the endpoint that we wrote; seen_key_*: that of the last report, to the hour.
+    # endpoint_key_id: the webhook key in the endpoint that we wrote.
     """
     CREATE TABLE cicd_jobs (
         tenant_id uuid NOT NULL REFERENCES tenants,
@@ -60,8 +60,6 @@ UPGRADE = (
         sends_webhooks boolean,
         token_exposed boolean NOT NULL DEFAULT true,
         endpoint_key_id text,
-        seen_key_id text,
-        seen_key_time timestamptz,
         status text NOT NULL DEFAULT '',
         status_generation int NOT NULL DEFAULT 0,
         status_build_number int NOT NULL DEFAULT 0,
@@ -87,6 +85,19 @@ UPGRADE = (
     "CREATE INDEX cicd_jobs_to_do ON cicd_jobs (next_try_time) WHERE next_try_time IS NOT NULL",
     "CREATE INDEX cicd_jobs_poked ON cicd_jobs (poke_time) WHERE poke_time IS NOT NULL",
     "CREATE INDEX cicd_jobs_to_sweep ON cicd_jobs (next_sweep_time) WHERE state = 'READY'",
+    # With which webhook keys a job's reports came, to the hour: it may have several senders. signed: with a signature,
+    # which no rewriting of its endpoint changes.
+    """
+    CREATE TABLE webhook_key_uses (
+        tenant_id uuid NOT NULL,
+        job_id uuid NOT NULL,
+        key_id text NOT NULL,
+        signed boolean NOT NULL,
+        last_seen_time timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, job_id, key_id, signed),
+        FOREIGN KEY (tenant_id, job_id) REFERENCES cicd_jobs ON DELETE CASCADE
+    )
+    """,
     # Builds below first_build_number (in first_generation) are older than the mapping and never become runs.
     """
     CREATE TABLE deployment_cicd_mappings (
@@ -107,6 +118,7 @@ UPGRADE = (
 
 TABLES = (
     "deployment_cicd_mappings",
+    "webhook_key_uses",
     "cicd_jobs",
     "deployments",
 )

@@ -48,6 +48,7 @@ UPGRADE = (
         webhook_deliveries TO deployment_worker
     """,
     "GRANT SELECT, INSERT, UPDATE, DELETE ON cicd_controllers, unread_jobs TO deployment_worker",
+    "GRANT SELECT, INSERT, UPDATE ON webhook_key_uses TO deployment_worker",
     "GRANT UPDATE (settled) ON store_epoch TO deployment_worker",
     "GRANT INSERT ON deployment_runs, run_attempts, deployment_events, webhook_deliveries TO deployment_worker",
     "GRANT DELETE ON cicd_jobs, deployment_events, webhook_deliveries, request_ids TO deployment_worker",

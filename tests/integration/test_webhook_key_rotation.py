@@ -12,6 +12,7 @@ from deployment_service.actions.rotate_webhook_keys import Rotation
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.domain.errors import FailedPrecondition, NotFound
+from deployment_service.domain.reports import Proof
 from deployment_service.storage.webhook_keys import KeyUse
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
@@ -87,12 +88,44 @@ async def test_a_key_in_use_isnt_retired_without_force(jobs: Jobs) -> None:
         with pytest.raises(FailedPrecondition) as refused:
             await retire(jobs, "k1")
         assert refused.value.reason == "WEBHOOK_KEY_IN_USE"
+        # Another sender of the same job may still have it.
         await runs.tell(plugin(rows["theirs"], 1, "STARTED", key_id="k2"))
+        with pytest.raises(FailedPrecondition):
+            await retire(jobs, "k1")
+        await jobs.sql(
+            "UPDATE webhook_key_uses SET last_seen_time = now() - interval '8 days'"
+            " WHERE key_id = 'k1'"
+        )
         assert (await retire(jobs, "k1")).retire_time is not None
         assert (await retire(jobs, "k1")).retire_time is not None
     async with jobs.databases.api.acquire() as connection:
         valid = await WebhookKeys(jobs.box).valid(connection, jobs.tenant.tenant_id)
     assert [key.key_id for key in valid] == ["k2"]
+
+
+async def test_builds_that_sign_are_listed_beside_the_endpoint_that_is_rewritten(
+    jobs: Jobs,
+) -> None:
+    """P7: the secret in their Jenkins is nothing that we could rewrite."""
+    async with runs_of(jobs, dispatch=False, reconcile=False) as runs:
+        rows = {row["full_name"]: row["job_id"] for row in await jobs.rows()}
+        request = jobs.request("RotateWebhookSecret")
+        await rotate(jobs, request)
+
+        async def done() -> bool:
+            return not (await rotate(jobs, request)).rewriting
+
+        await eventually(done, "all of ours are rewritten")
+        await runs.tell(
+            plugin(rows["demo.a"], 1, "STARTED", key_id="k2", proof=Proof.TOKEN),
+            plugin(rows["demo.a"], 1, "STARTED", key_id="k1", proof=Proof.SIGNATURE),
+            plugin(rows["demo.b"], 1, "STARTED", key_id="k1", proof=Proof.TOKEN),
+        )
+        others = [other.full_name for other, _ in (await rotate(jobs, request)).others]
+        assert others == ["demo.a", "theirs"]
+        with pytest.raises(FailedPrecondition) as refused:
+            await retire(jobs, "k1")
+        assert refused.value.metadata["jobs_in_use"] == "2"
 
 
 async def test_force_and_what_even_force_cant(jobs: Jobs) -> None:
