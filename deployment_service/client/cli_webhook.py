@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -17,6 +18,8 @@ from deployment_service.client.cli_settings import CliError, of
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 app = typer.Typer(no_args_is_help=True, help="Connect Jenkins jobs and try the connection.")
+
+_MAX_ANSWER_BYTES = 64 * 1024
 
 Name = Annotated[str, typer.Argument(help="The deployment: `web`.")]
 
@@ -55,7 +58,7 @@ def send_test(
     answer = _post(target, body, headers | {"Content-Type": "application/json"})
     if answer.get("verdict") != "TESTED":
         raise CliError(f"The gateway refused it: {answer.get('detail') or answer}")
-    typer.echo(f"It works: reports of this job reach {answer['deployment']}.")
+    typer.echo(f"It works: reports of this job reach {answer.get('deployment')}.")
 
 
 @app.command("rotate")
@@ -135,14 +138,28 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise CliError(f"{url} isn't a URL.")
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - checked above
+    place = url.partition("?")[0]
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            said = json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            said = json.load(error)
-    except (OSError, ValueError) as error:
+        with _open(request) as answer:
+            status, text = answer.status, answer.read(_MAX_ANSWER_BYTES)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise CliError(f"The gateway can't be reached at {place}: {error}") from None
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        # A proxy's page, as a rule. Not quoted: it is long, and nobody reads HTML.
         raise CliError(
-            f"The gateway can't be reached at {url.partition('?')[0]}: {error}"
-        ) from None
-    return dict(said)
+            f"What answers at {place} isn't the gateway: HTTP {status} without the gateway's JSON. "
+            "Is the address right, and does the proxy in front of it reach it?"
+        )
+    return said
+
+
+def _open(request: urllib.request.Request) -> Any:
+    """The answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(request, timeout=10)  # noqa: S310 - the caller has checked it
+    except urllib.error.HTTPError as error:
+        return error
