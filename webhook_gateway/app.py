@@ -20,6 +20,7 @@ from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
 from webhook_gateway.limits import BodyMemory, Line, RateLimit, client_address
 from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
 from webhook_gateway.metrics import Metrics
+from webhook_gateway.readiness import Readiness
 from webhook_gateway.verify import KeyCache, Proof, Verifier, basic_password
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ PATH = (
     r"/{tenant:[A-Za-z0-9][A-Za-z0-9._-]{0,62}}/deployment/webhooks/jenkins"
 )
 _JSON_TYPES = ("application/json", "text/json")
-_READY_FOR = 1.0
 # For tenants that aren't known yet, by one address with too many failed proofs.
 _ASKS_OF_BLOCKED = parse("10/second")
 
@@ -61,7 +61,7 @@ class Gateway:
         self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
         self._refusals = Throttle(20)
-        self._ready: tuple[float, str | None] = (0.0, None)
+        self._readiness = Readiness(self.forwarder.reachable)
         self._in_hand = 0
         self._no_request = asyncio.Event()
         self._no_request.set()
@@ -292,12 +292,7 @@ class Gateway:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        asked, why = self._ready
-        if time.monotonic() - asked >= _READY_FOR:
-            why = await self.forwarder.reachable()
-            self._ready = (time.monotonic(), why)
-        if self.stopping:
-            why = "STOPPING"
+        why = "STOPPING" if self.stopping else await self._readiness.why_not()
         body = {"status": "not ready", "why": why} if why else {"status": "ready"}
         return web.json_response(body, status=503 if why else 200)
 

@@ -56,6 +56,7 @@ class FakeService(pb_grpc.GatewayServiceServicer):
         self.tenants = {"demo": Tenant(), "other": Tenant()}
         self.calls: list[pb.ReportBuildsRequest] = []
         self.lookups: list[str] = []
+        self.questions = 0
         self.script: Script = applied
         self.keys_fail: grpc.StatusCode | None = None
         self.lookup_gate = asyncio.Event()
@@ -95,6 +96,8 @@ class FakeService(pb_grpc.GatewayServiceServicer):
     async def ReportBuilds(self, request: Any, context: Any) -> pb.ReportBuildsResponse:
         await self._authorize(context)
         if not request.reports and not request.pokes:
+            self.questions += 1
+            await self.lookup_gate.wait()
             return pb.ReportBuildsResponse()
         self.calls.append(request)
         await self._tell()

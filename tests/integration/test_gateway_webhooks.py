@@ -332,5 +332,23 @@ async def test_a_gateway_with_a_wrong_key_isnt_ready(service: FakeService):
         assert (await gateway.post())[0] == 503
 
 
+async def test_readiness_is_asked_once_for_all_who_want_to_know(service: FakeService):
+    """P6: anyone may call it, and as often as they like."""
+    service.lookup_gate.clear()
+    async with running(service) as gateway:
+
+        async def ready() -> int:
+            async with gateway.client.get(f"{gateway.url}/readyz") as answer:
+                return answer.status
+
+        calls = [asyncio.create_task(ready()) for _ in range(50)]
+        await eventually(lambda: service.questions == 1)
+        calls[0].cancel()
+        service.lookup_gate.set()
+        assert set(await asyncio.gather(*calls[1:])) == {200}
+        assert await ready() == 200
+        assert service.questions == 1
+
+
 def _has_calls(service: FakeService, number: int) -> bool:
     return len(service.calls) == number
