@@ -98,8 +98,8 @@ class Settings(DatabaseSettings):
         30.0, description="how long a request of ours may linger before it reaches Jenkins"
     )
     request_timeout_s: Seconds = Field(
-        6.0,
-        description="timeout of one request to Jenkins; four of them are part of the detection bound",
+        5.0,
+        description="timeout of one request to Jenkins; five of them are part of the detection bound",
     )
     send_within_s: Seconds = Field(
         5.0, description="how long after it was announced a trigger may still be sent"

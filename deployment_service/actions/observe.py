@@ -33,8 +33,9 @@ from deployment_service.domain.runs import (
     current_run,
     give_up_build,
     observe,
+    without_build,
 )
-from deployment_service.domain.status import QUEUED, DeploymentStatus
+from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events, reports, runs
 from deployment_service.storage.database import Connection
 from deployment_service.storage.reports import JobState, Kept
@@ -153,6 +154,7 @@ class Ledger:
             deployment_slug=deployment.slug,
             old_status=before,
             status=deployment.status,
+            poke=owner.poke,
             run_id=run.run_id,
         )
 
@@ -161,13 +163,24 @@ class Ledger:
         self._gave_up.add(run.run_id)
         self.move(*give_up_build(run, self._now))
 
+    def free(self, run: Run) -> Run:
+        """Take its build from a run of ours; return the run as it then is."""
+        self._forced.add(run.run_id)
+        freed, transitions = without_build(run)
+        self.move(freed, transitions)
+        return freed
+
     def move(self, run: Run, transitions: Sequence[Transition]) -> None:
         """Take over a run that a rule has changed, with its transitions."""
         self._runs[run.run_id] = run
         self._changed.add(run.run_id)
         deployment = self._deployments[run.deployment_id]
         self._touched_deployments.add(run.deployment_id)
+        before = deployment.status
         self._refresh(deployment)
+        if not transitions and deployment.status is not before:
+            # Another run has become the current one: nobody may have to guess from events how the deployment stands.
+            transitions = [_stays(run)]
         for transition in transitions:
             self._append(deployment, run, transition)
         # Intermediate steps of one claim are told in order; what counts at the end is the deployment's own status.
@@ -202,7 +215,9 @@ class Ledger:
         if owner.external_of is not None:
             return self._external(owner.external_of, job_id, build, seen)
         assert owner.run is not None
-        return self._take_over(owner.run) if owner.takes_over else owner.run
+        if owner.takes_over:
+            return self._take_over(owner.run)
+        return self.free(owner.run) if owner.frees else owner.run
 
     def _external(
         self, deployment_id: uuid.UUID, job_id: uuid.UUID, build: Build, seen: Observation
@@ -250,26 +265,10 @@ class Ledger:
             source=RunSource.EXTERNAL,
             trigger_state=TriggerState.ENDED,
         )
-        freed = replace(
-            run,
-            known=QUEUED,
-            status=DeploymentStatus.RUNNING,
-            build=None,
-            build_timestamp_ms=None,
-            queue_id=None,
-            result="",
-            confirmed=False,
-            failure_cause=None,
-            failure_message="",
-            end_time=None,
-        )
-        self._forced.add(run.run_id)
         self.move(
             stranger, [_change(DeploymentStatus.PENDING, run.status, "A build repeats a run's id.")]
         )
-        back = _change(run.status, freed.status, "The run's own build is a lower one.")
-        self.move(freed, [replace(back, correction=True)] if run.status is not freed.status else [])
-        return freed
+        return self.free(run)
 
     def _claim(self, run: Run, claim: Claim) -> None:
         policy = self._deployments[run.deployment_id].unstable_policy
@@ -353,6 +352,17 @@ def _verdict(before: object, after: object, seen: Observation) -> Verdict:
     if before is None or before != after:
         return Verdict.APPLIED
     return Verdict.DUPLICATE if seen.known == after else Verdict.STALE
+
+
+def _stays(run: Run) -> Transition:
+    return Transition(
+        EventType.DEPLOYMENT_STATUS_UPDATE,
+        run.status,
+        run.status,
+        confirmed=run.confirmed,
+        failure_cause=run.failure_cause,
+        message="Another run is the deployment's current one now.",
+    )
 
 
 def _change(old: DeploymentStatus, new: DeploymentStatus, message: str) -> Transition:

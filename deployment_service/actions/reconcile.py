@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from deployment_service.actions.observe import Ledger, observe_builds
+from deployment_service.actions.observe import Ledger, jobs_to_poke, observe_builds
 from deployment_service.domain.attribution import Observation, Outcome
 from deployment_service.domain.events import EventSource
-from deployment_service.domain.runs import Run, WaitingFor, end_without_build
+from deployment_service.domain.runs import Run, RunSource, WaitingFor, end_without_build
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import reconcile, reports
 from deployment_service.storage.database import Connection, Database
@@ -31,7 +31,11 @@ class ReconcileSteps:
             there = [o for o in seen if o.job_id in locked]
             if not there:
                 return [], None
-            return await observe_builds(connection, tenant_id, there, source=EventSource.READ)
+            outcomes, sequence = await observe_builds(
+                connection, tenant_id, there, source=EventSource.READ
+            )
+            await reports.poke(connection, tenant_id, jobs_to_poke(there, outcomes))
+            return outcomes, sequence
 
         outcomes, sequence = await self._database.transaction(work)
         if sequence is not None:
@@ -89,6 +93,31 @@ class ReconcileSteps:
             )
 
         await self._database.transaction(work)
+
+    async def not_its_build(self, item: Unconfirmed) -> None:
+        """Jenkins shows something else under the number that a run was only said to have, or hasn't issued it."""
+        job, run = item.job, item.run
+
+        async def work(connection: Connection) -> int | None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            ledger = await Ledger.open(
+                connection,
+                job.tenant_id,
+                [job.job_id],
+                source=EventSource.READ,
+                run_ids=[run.run_id],
+            )
+            stored = ledger.run(run.run_id)
+            if stored is None or (stored.known, stored.build) != (run.known, run.build):
+                return None
+            if stored.source is RunSource.SERVICE:
+                ledger.free(stored)
+            else:
+                ledger.give_up_build(stored)
+            return await ledger.write()
+
+        if await self._database.transaction(work) is not None:
+            self._committed(job.tenant_id)
 
     async def going_on(
         self,

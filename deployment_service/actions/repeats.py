@@ -28,15 +28,16 @@ def names_another_run(run: Run) -> uuid.UUID | None:
         return None
 
 
-async def stop_repeat(database: Database, item: Unconfirmed) -> bool:
+async def stop_repeat(database: Database, item: Unconfirmed) -> bool | None:
     """Commit the wish to stop the external run's build, if it repeats a run of ours. The reconciler carries it out.
 
-    Its build was started by our account: the caller has asked Jenkins.
+    Its build was started by our account: the caller has asked Jenkins. None: it can't be said yet, as Jenkins hasn't
+    shown the run's own build; it is asked for it.
     """
     job, repeat = item.job, item.run
     repeated = names_another_run(repeat)
 
-    async def work(connection: Connection) -> bool:
+    async def work(connection: Connection) -> bool | None:
         await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
         ledger = await Ledger.open(
             connection,
@@ -53,6 +54,9 @@ async def stop_repeat(database: Database, item: Unconfirmed) -> bool:
         lower = here.generation == there.generation and here.number < there.number
         if first.source is not RunSource.SERVICE or not lower:
             return False
+        if first.build_timestamp_ms is None:
+            await reports.poke(connection, job.tenant_id, [job.job_id])
+            return None
         if not await cancel.request_once(connection, job.tenant_id, repeat.run_id):
             return False
         message = (

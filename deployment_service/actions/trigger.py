@@ -16,6 +16,7 @@ from deployment_service.actions.observe import Ledger
 from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, TriggerReply
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.events import EventSource
+from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.runs import ACCEPTED_BY_JENKINS, end_without_build, observe
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
 from deployment_service.storage import dispatch, reconcile, reports
@@ -51,9 +52,9 @@ class TriggerSteps:
     ) -> None:
         """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost.
 
-        ``job``: as it was read just before.
+        ``job``: as it was read just before. The request carries the run's id if the job defines that.
         """
-        changed = False
+        changed, correlation = False, correlation_of(job)
 
         async def work(connection: Connection) -> None:
             nonlocal changed
@@ -66,11 +67,11 @@ class TriggerSteps:
                 unclear_s=unclear_s,
                 next_build_number=job.next_build_number,
                 session=job.session,
+                named=correlation is Correlation.RUN_ID,
             )
             if not begun:
                 raise Lost
             corrected = await self._note_number(connection, run, job.next_build_number)
-            correlation = correlation_of(job)
             drifted = await note_correlation(connection, run.tenant_id, run.job_id, correlation)
             changed = corrected or drifted
 
@@ -217,7 +218,13 @@ class TriggerSteps:
     async def found_build(self, run: Claimed, build: BuildView) -> bool:
         """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
         sighting = Sighting(
-            build.number, run.run_id, True, build.queue_id, build.parameters, read=True
+            build.number,
+            run.run_id,
+            True,
+            build.queue_id,
+            build.parameters,
+            read=True,
+            timestamp_ms=build.timestamp_ms,
         )
         known = from_read(finished=build.finished, result=build.result)
         seen = Observation(run.job_id, sighting, known, build.result or "", build.timestamp_ms)
@@ -247,10 +254,10 @@ class TriggerSteps:
 
         await self._database.transaction(work)
 
-    async def server_errors(self, run: Claimed) -> int:
-        """How many requests for the run were answered with a 500."""
+    async def sent(self, run: Claimed) -> dispatch.Sent:
+        """What has been sent for the run so far."""
         async with self._database.acquire() as connection:
-            return await dispatch.server_errors(connection, run)
+            return await dispatch.sent(connection, run)
 
     async def _fenced(self, connection: Connection, run: Claimed, number: int = 0) -> Ledger:
         ledger = await Ledger.open(

@@ -16,6 +16,7 @@ from enum import StrEnum
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import Knowledge
 
+_CLOCKS_DIFFER_MS = 3_600_000
 EXPOSED = (
     "Jenkins prints this job's token in its console, so Jenkins itself is asked about the build"
 )
@@ -42,8 +43,8 @@ class Sighting:
     """What identifies a build that somebody speaks of.
 
     ``run_id`` None with ``run_id_known`` means that it carries none. ``parameters`` is None if the
-    sender didn't say. ``read``: it comes from Jenkins' own answer, so all that Jenkins knows is in it.
-    ``by_token``: who said it has shown the job's token, and nothing better.
+    sender didn't say. ``read``: it comes from Jenkins' own answer, so all that Jenkins knows is in it, its
+    ``timestamp_ms`` too. ``by_token``: who said it has shown the job's token, and nothing better.
     """
 
     number: int
@@ -53,22 +54,25 @@ class Sighting:
     parameters: Mapping[str, str] | None = None
     read: bool = False
     by_token: bool = False
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOfJob:
-    """A deployment that is mapped to the job."""
+    """A deployment that is mapped to the job, since ``mapped_ms``."""
 
     deployment_id: uuid.UUID
     fixed_parameters: Mapping[str, str] = field(default_factory=dict)
     first_build: Build = field(default=Build(1, 1))
+    mapped_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Whose build it is. Exactly one of ``run``, ``external_of`` and ``verdict`` is set.
 
-    ``takes_over``: the run has a higher number now, which becomes an external run of its own.
+    ``takes_over``: the run has a higher number now, which becomes an external run of its own. ``frees``: it was
+    only said to have that number; Jenkins is asked what is there.
     ``evicts``: the external run that has the number, wrongly. ``poke``: Jenkins should be asked about the job soon.
     """
 
@@ -77,6 +81,7 @@ class Owner:
     verdict: Verdict | None = None
     message: str = ""
     takes_over: bool = False
+    frees: bool = False
     evicts: Run | None = None
     poke: bool = False
 
@@ -93,12 +98,27 @@ def owner_of(
     """Say whose build it is. ``runs`` are the runs of the job that could be concerned.
 
     ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID). ``token_exposed``: anybody
-    who reads Jenkins' console knows the job's token, so it makes no run: Jenkins is asked for the build.
+    who reads Jenkins' console knows the job's token, so it ties no build to a run: Jenkins is asked.
     """
-    build = Build(generation, sighting.number)
-    holder = next((run for run in runs if _is_same_build(run, sighting)), None) or next(
-        (run for run in runs if run.build == build), None
+    owner = _owner_of(
+        sighting, generation, deployments, runs, builds_name_their_run=builds_name_their_run
     )
+    ties = owner.run is None or owner.run.build is None or owner.takes_over
+    if sighting.by_token and token_exposed and owner.verdict is None and ties:
+        return Owner(verdict=Verdict.POKED, message=EXPOSED, poke=True)
+    return owner
+
+
+def _owner_of(
+    sighting: Sighting,
+    generation: int,
+    deployments: Sequence[DeploymentOfJob],
+    runs: Sequence[Run],
+    *,
+    builds_name_their_run: bool,
+) -> Owner:
+    build = Build(generation, sighting.number)
+    holder = _holder(sighting, build, runs)
     if holder is not None and _another_build(holder, sighting):
         return _keep(
             "the number is known with another queue item: the job may have been made again"
@@ -112,22 +132,30 @@ def owner_of(
     nameless = sighting.run_id_known and builds_name_their_run
     waiting = None if nameless else _by_queue_item(sighting, runs)
     if holder is not None:
-        if waiting is not None and sighting.read and _may_be_evicted(holder):
+        if waiting is not None and sighting.read and _may_be_evicted(holder, read=True):
             return Owner(run=waiting, evicts=holder)
         return Owner(run=holder)
     if waiting is not None:
         return Owner(run=waiting)
     if not nameless and _may_be_ours(sighting, runs):
         return _keep("a run of ours has no build yet: Jenkins is asked whose this is")
-    owner = _external(sighting, build, deployments)
-    if owner.external_of is not None and sighting.by_token and token_exposed:
-        return Owner(verdict=Verdict.POKED, message=EXPOSED, poke=True)
-    return owner
+    return _external(sighting, build, deployments)
+
+
+def _holder(sighting: Sighting, build: Build, runs: Sequence[Run]) -> Run | None:
+    """The run that has the build; under another generation too, which may have begun by mistake."""
+    same = [run for run in runs if _is_same_build(run, sighting)]
+    named = [run for run in same if run.run_id == sighting.run_id]
+    exact = [run for run in runs if run.build == build]
+    return next(iter(named + exact + same), None)
 
 
 def _is_same_build(run: Run, sighting: Sighting) -> bool:
-    """Whether it is the build that the run has, whatever the generation: that may have risen by mistake."""
+    """Whether it is evidently the build that the run has, whatever the generation."""
     if run.build is None or run.build.number != sighting.number:
+        return False
+    times = (run.build_timestamp_ms, sighting.timestamp_ms)
+    if all(times) and times[0] != times[1]:
         return False
     if run.source is RunSource.SERVICE and sighting.run_id is not None:
         return run.run_id == sighting.run_id
@@ -143,7 +171,7 @@ def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner
         return Owner(run=named)
     if build.number < (named.first_build_number or 1) and not read:
         return None
-    free = holder is None or _may_be_evicted(holder)
+    free = holder is None or _may_be_evicted(holder, read=read)
     if named.build is None:
         if free:
             return Owner(run=named, evicts=holder)
@@ -151,12 +179,16 @@ def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner
             verdict=Verdict.AMBIGUOUS, message="the number belongs to another run", poke=True
         )
     lower = named.build.generation == build.generation and build.number < named.build.number
-    return Owner(run=named, takes_over=True, evicts=holder) if lower and free else None
+    if not lower or not free:
+        return None
+    if read and named.build_timestamp_ms is None:
+        return Owner(run=named, frees=True, evicts=holder, poke=True)
+    return Owner(run=named, takes_over=True, evicts=holder)
 
 
-def _may_be_evicted(holder: Run) -> bool:
-    """Whether the number may be taken from its run: only from one that somebody merely told us of."""
-    return holder.source is RunSource.EXTERNAL
+def _may_be_evicted(holder: Run, *, read: bool) -> bool:
+    """Whether the number may be taken from its run: an external one, if Jenkins says so or hasn't shown it yet."""
+    return holder.source is RunSource.EXTERNAL and (read or holder.build_timestamp_ms is None)
 
 
 def _another_build(holder: Run, sighting: Sighting) -> bool:
@@ -202,7 +234,7 @@ def _may_be_ours(sighting: Sighting, runs: Sequence[Run]) -> bool:
 def _external(sighting: Sighting, build: Build, deployments: Sequence[DeploymentOfJob]) -> Owner:
     if not deployments:
         return Owner(verdict=Verdict.NO_MAPPING, message="no deployment uses this job")
-    young = [d for d in deployments if _not_older(build, d.first_build)]
+    young = [d for d in deployments if _not_older(sighting, build, d)]
     if not young:
         return Owner(verdict=Verdict.STALE, message="the build is older than the deployment")
     fitting = [d for d in young if _fits(d.fixed_parameters, sighting.parameters)]
@@ -220,8 +252,14 @@ def _external(sighting: Sighting, build: Build, deployments: Sequence[Deployment
     )
 
 
-def _not_older(build: Build, first: Build) -> bool:
-    return (build.generation, build.number) >= (first.generation, first.number)
+def _not_older(sighting: Sighting, build: Build, mapped: DeploymentOfJob) -> bool:
+    """By its number, and by Jenkins' clock: a generation that begins by mistake makes no old build a new one."""
+    first = mapped.first_build
+    if (build.generation, build.number) < (first.generation, first.number):
+        return False
+    return (
+        not sighting.timestamp_ms or sighting.timestamp_ms >= mapped.mapped_ms - _CLOCKS_DIFFER_MS
+    )
 
 
 def _fits(fixed: Mapping[str, str], said: Mapping[str, str] | None) -> bool:

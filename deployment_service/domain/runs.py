@@ -193,6 +193,28 @@ def end_without_build(
     ]
 
 
+def without_build(run: Run) -> tuple[Run, list[Transition]]:
+    """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own."""
+    freed = replace(
+        run,
+        known=QUEUED,
+        status=DeploymentStatus.RUNNING,
+        build=None,
+        build_timestamp_ms=None,
+        queue_id=None,
+        result="",
+        confirmed=False,
+        failure_cause=None,
+        failure_message="",
+        end_time=None,
+    )
+    if run.status is freed.status:
+        return freed, []
+    why = "The run's own build is another one."
+    kind = EventType.DEPLOYMENT_STATUS_UPDATE
+    return freed, [Transition(kind, run.status, freed.status, correction=True, message=why)]
+
+
 def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
     """Take its number from an external run: it is another run's, or Jenkins has not issued it yet.
 

@@ -52,7 +52,7 @@ _BEGIN_SEND = """
     RETURNING run_id
 """
 _NOTE_SEND = """
-    UPDATE run_attempts SET send_by = now() + $4::interval, next_build_number = $5, jenkins_session = $6
+    UPDATE run_attempts SET send_by = now() + $4::interval, next_build_number = $5, jenkins_session = $6, named = $7
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
 """
 _NOTE_OUTCOME = """
@@ -78,19 +78,21 @@ _FENCE = """
         AND trigger_state IN ('WAITING', 'SENDING')
     RETURNING run_id
 """
-# Of this session of Jenkins: after a crash it gives its queue ids again.
+# In one session of Jenkins a queue id means one item. After a crash they are given again; if it isn't known whose
+# session it was, a run that still waits for its build has the item.
 _QUEUE_ITEM_OWNER = """
     SELECT number FROM deployment_runs AS r
-    WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4
-        AND source = 'SERVICE' AND build_number IS NULL AND end_time IS NULL
-        AND NOT EXISTS (
-            SELECT FROM run_attempts AS theirs, run_attempts AS ours
-            WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id
-                AND ours.tenant_id = r.tenant_id AND ours.run_id = $4 AND ours.attempt = $5
-                AND theirs.jenkins_session <> ours.jenkins_session)
+    WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4 AND source = 'SERVICE'
+        AND coalesce(
+            (SELECT bool_or(theirs.jenkins_session = ours.jenkins_session) FROM run_attempts AS theirs
+             JOIN run_attempts AS ours ON ours.tenant_id = $1 AND ours.run_id = $4 AND ours.attempt = $5
+             WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id),
+            build_number IS NULL AND end_time IS NULL)
 """
-_SERVER_ERRORS = """
-    SELECT count(*) FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 AND outcome = 'SERVER_ERROR'
+_SENT = """
+    SELECT count(*) FILTER (WHERE outcome = 'SERVER_ERROR') AS server_errors,
+        coalesce(bool_and(named) FILTER (WHERE send_by IS NOT NULL), true) AS all_named
+    FROM run_attempts WHERE tenant_id = $1 AND run_id = $2
 """
 
 
@@ -121,6 +123,14 @@ class Claimed:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How often Jenkins has answered a run's requests with a 500, and whether all of them carried its id."""
+
+    server_errors: int
+    all_named: bool
+
+
 async def claim(
     connection: Connection,
     owner: uuid.UUID,
@@ -143,13 +153,15 @@ async def begin_send(
     unclear_s: float,
     next_build_number: int,
     session: str | None,
+    named: bool,
 ) -> bool:
     """Announce the request, before it is sent. False: the run isn't ours any more, overdue or to be cancelled."""
     key = (run.tenant_id, run.run_id, run.attempt)
     unclear = _interval(unclear_s)
     if await connection.fetchval(_BEGIN_SEND, *key, owner, unclear, next_build_number) is None:
         return False
-    await connection.execute(_NOTE_SEND, *key, _interval(send_within_s), next_build_number, session)
+    within = _interval(send_within_s)
+    await connection.execute(_NOTE_SEND, *key, within, next_build_number, session, named)
     return True
 
 
@@ -207,10 +219,10 @@ async def queue_item_owner(connection: Connection, run: Claimed, queue_id: int) 
     return number
 
 
-async def server_errors(connection: Connection, run: Claimed) -> int:
-    """How many requests for the run Jenkins has answered with a 500."""
-    count: int = await connection.fetchval(_SERVER_ERRORS, run.tenant_id, run.run_id)
-    return count
+async def sent(connection: Connection, run: Claimed) -> Sent:
+    """What has been sent for a run so far."""
+    (row,) = await connection.fetch(_SENT, run.tenant_id, run.run_id)
+    return Sent(**row)
 
 
 def _interval(seconds: float) -> timedelta:

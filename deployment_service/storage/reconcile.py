@@ -106,7 +106,7 @@ _NOTE_NUMBER = """
         $3 < coalesce(next_build_number, 0) OR EXISTS (
             SELECT FROM deployment_runs AS r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id
                 AND r.generation = j.generation AND r.build_number >= $3 AND r.last_observed_time < $5
-                AND (r.source = 'SERVICE' OR r.build_timestamp_ms IS NOT NULL)))::int
+                AND (r.build_timestamp_ms IS NOT NULL OR r.source = 'SERVICE' AND r.confirmed)))::int
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $4 AND next_build_number IS DISTINCT FROM $3
         AND (number_time IS NULL OR number_time <= $5)
 """
@@ -114,11 +114,13 @@ _MADE_AGAIN = """
     UPDATE cicd_jobs SET next_build_number = $3, number_time = now(), generation = generation + 1
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $4
 """
-# External builds that somebody spoke of before Jenkins was asked, with numbers that it hasn't issued.
+# External builds that somebody spoke of before Jenkins was asked, with numbers that it hasn't issued. If the numbers
+# have fallen they may have been issued in the job as it was before.
 _NEVER_ISSUED = """
     SELECT run_id FROM deployment_runs
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $3 AND build_number >= $4 AND source = 'EXTERNAL'
         AND build_timestamp_ms IS NULL AND create_time < $5
+        AND $4 >= (SELECT coalesce(next_build_number, 0) FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2)
 """
 _NOTE_SEEN = """
     UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_for = n.waiting_for,

@@ -251,7 +251,8 @@ async def deployments_of_jobs(
     """The deployments mapped to each job."""
     rows = await connection.fetch(
         """
-        SELECT job_id, deployment_id, fixed_parameters, first_generation, coalesce(first_build_number, 1) AS first
+        SELECT job_id, deployment_id, fixed_parameters, first_generation, coalesce(first_build_number, 1) AS first,
+            (extract(epoch FROM create_time) * 1000)::bigint AS mapped_ms
         FROM deployment_cicd_mappings WHERE tenant_id = $1 AND job_id = ANY($2)
         """,
         tenant_id,
@@ -261,7 +262,7 @@ async def deployments_of_jobs(
     for row in rows:
         first = Build(row["first_generation"], row["first"])
         found[row["job_id"]].append(
-            DeploymentOfJob(row["deployment_id"], row["fixed_parameters"], first)
+            DeploymentOfJob(row["deployment_id"], row["fixed_parameters"], first, row["mapped_ms"])
         )
     return found
 

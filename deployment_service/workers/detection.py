@@ -1,9 +1,10 @@
 """The published bound (promise P4): how late we may learn of a run's end with no webhook at all.
 
 A run that ends right after a cycle is seen in the next one. So the bound is the pause between cycles, the tick of
-the loop that starts them, and the three answers of Jenkins that it takes (queue, executors, the build), each within
-the request timeout. In the pause whole jobs are read, one answer beyond the polling interval at most. It holds while
-Jenkins answers and no more builds end at once than are asked about at once.
+the loop that starts them, and the answers of Jenkins that it takes (queue, executors, the queue item if the build
+was too quick to be seen, the build), each within the request timeout. In the pause whole jobs are read, one answer
+beyond the polling interval at most. It holds while Jenkins answers and no more builds end at once than are asked
+about at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 _log = structlog.get_logger(__name__)
 
 TICK_S = 1.0
-_ANSWERS = 3
+_ANSWERS = 4
 
 
 class Detection:

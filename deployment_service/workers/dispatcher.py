@@ -272,11 +272,13 @@ class Dispatcher:
         shown = {build.number for build in builds.builds}
         first, following = run.first_build_number or 1, builds.next_build_number
         # If the numbers have fallen the job was made again, and what became of a request to the old one can't be known.
-        proven = run.correlation == "RUN_ID" and first <= following
+        sent = await self._steps.sent(run)
+        # Who can't be recognised can't be missed.
+        proven = run.correlation == "RUN_ID" and sent.all_named and first <= following
         proven = proven and all(number in shown for number in range(first, following))
         if proven and run.cancel_requested:
             await self._steps.no_build(run, *_CANCELLED, certain=True)
-        elif proven and await self._steps.server_errors(run) >= 2:
+        elif proven and sent.server_errors >= 2:
             await self._steps.no_build(
                 run,
                 FailureCause.TRIGGER_REJECTED,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.port import BuildView, CicdProvider
 from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.reconcile import Unconfirmed
 from deployment_service.workers.controllers import Controller
@@ -55,12 +56,19 @@ class Inquiry:
                 return
             if build is None:
                 job = await client.list_builds(item.job.full_name, limit=1)
-                await self._not_found(item, session, restarted, job_is_shown=job is not None)
+                if job is not None and _was_never_issued(item.run, job.next_build_number):
+                    await self._steps.not_its_build(item)
+                else:
+                    await self._not_found(item, session, restarted, job_is_shown=job is not None)
             elif is_reused_number(item.run, build):
                 await self._made_again(item, build)
             else:
                 seen = observation(item.job.job_id, build)
                 outcomes = await self._steps.observe(item.job.tenant_id, [seen])
+                if item.run.build is None and outcomes[0].run_id != item.run.run_id:
+                    # It looks like the run's build and is another run's: its item was folded into that one's.
+                    await self._not_found(item, session, restarted, job_is_shown=True)
+                    return
                 applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
                 if applied and seen.known.final and item.run.active and not item.job.polled:
                     self._detection.missed(item.job.provider_name)
@@ -86,6 +94,9 @@ class Inquiry:
     async def _made_again(self, item: Unconfirmed, build: BuildView) -> None:
         """The run's number is another build's. Only once that begins a new generation of the job."""
         assert item.run.build is not None
+        if item.run.build_timestamp_ms is None and item.run.active:
+            await self._steps.not_its_build(item)
+            return
         if item.run.build.generation == item.job.generation:
             await self._steps.made_again(item.job, build.number + 1)
         if item.run.active:
@@ -133,6 +144,13 @@ class Inquiry:
             f"{why} What became of it can't be known; run it again if in doubt.",
             certain=False,
         )
+
+
+def _was_never_issued(run: Run, next_build_number: int) -> bool:
+    """Whether a run of ours was said to have a build that Jenkins can't have."""
+    if run.build is None or run.build_timestamp_ms is not None or not run.active:
+        return False
+    return run.source is RunSource.SERVICE and run.build.number >= next_build_number
 
 
 class _Cancelled:

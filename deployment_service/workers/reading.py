@@ -47,6 +47,8 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
     items = {item.parameters.get(RUN_ID_PARAMETER): item for item in queue.items}
     items_by_id = {item.queue_id: item for item in queue.items}
     known = set()
+    taken = {(i.job.full_name, i.run.build.number) for i in runs if i.run.build is not None}
+    free = [build for place, build in builds.items() if place not in taken]
     for item in runs:
         run = item.run
         if run.build is not None:
@@ -60,7 +62,7 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                 if item.to_cancel:
                     found.to_cancel.append((item, build))
             continue
-        mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, running.builds)
+        mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, free)
         queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or 0)
         if mine is not None and mine.job_full_name == item.job.full_name:
             known.add((mine.job_full_name, mine.number))
@@ -96,6 +98,7 @@ def observation(job_id: uuid.UUID, build: BuildView) -> Observation:
         queue_id=build.queue_id,
         parameters=build.parameters,
         read=True,
+        timestamp_ms=build.timestamp_ms,
     )
     known = from_read(finished=build.finished, result=build.result)
     word = (build.result or "FINISHED") if build.finished else "RUNNING"

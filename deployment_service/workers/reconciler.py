@@ -238,11 +238,11 @@ class Reconciler:
             [(job.tenant_id, observation(job.job_id, build)) for job, build in found.started]
         )
         await self._write_strangers(turn, found.strangers)
-        await self._repeats.stop_ours(items, controller)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
         await self._each(
             found.changed, lambda item: self._inquiry.ask(item, controller, session, restarted)
         )
+        await self._repeats.stop_ours(items, controller)
         return session
 
     def _restart_time(self, turn: Turn, session: str) -> datetime | None:

@@ -45,11 +45,15 @@ class Repeats:
         if view is None:
             return
         ours = controller.account.casefold() in (user.casefold() for user in view.user_ids)
-        if ours and view.building and await stop_repeat(self._database, item):
-            _log.warning(
-                "second build of a run is stopped", job=item.job.full_name, number=build.number
-            )
-            self._committed(item.job.tenant_id)
+        if ours and view.building:
+            stopped = await stop_repeat(self._database, item)
+            if stopped is None:
+                return
+            if stopped:
+                _log.warning(
+                    "second build of a run is stopped", job=item.job.full_name, number=build.number
+                )
+                self._committed(item.job.tenant_id)
         if len(self._judged) >= _REMEMBERED:
             self._judged.clear()  # looking once more costs one read for each
         self._judged.add(item.run.run_id)

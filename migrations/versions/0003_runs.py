@@ -117,6 +117,7 @@ UPGRADE = (
     CREATE INDEX deployment_runs_active
         ON deployment_runs (tenant_id, deployment_id) WHERE end_time IS NULL
     """,
+    # named: the request carried the run's id.
     """
     CREATE TABLE run_attempts (
         tenant_id uuid NOT NULL,
@@ -127,6 +128,7 @@ UPGRADE = (
         send_by timestamptz,
         next_build_number int,
         jenkins_session text,
+        named boolean,
         outcome text NOT NULL DEFAULT '',
         http_status int,
         queue_id bigint,

@@ -9,14 +9,16 @@ from xml.etree.ElementTree import tostring
 import pytest
 import pytest_asyncio
 
+from deployment_service.actions.observe import Ledger
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.jenkins.faults import RequestFault
 from deployment_service.dev.jenkins.model import Result
 from deployment_service.dev.jenkins.permissions import READ_ONLY, Permission
 from deployment_service.domain.attribution import Verdict
+from deployment_service.domain.events import EventSource
 from deployment_service.storage import reconcile
-from tests.integration.jobs_harness import Jobs, eventually, shell
+from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 
 TRIGGER = "/buildWithParameters"
@@ -257,3 +259,94 @@ async def test_a_job_that_is_hidden_for_a_while_fails_no_run(
     jenkins.set_permissions("admin", READ_ONLY)
     await runs.until(started.run_id, status="COMPLETED", confirmed=True)
     assert "FAILED" not in [status for _, _, status in await runs.history()]
+
+
+@pytest.mark.parametrize("number", [1, 2, HUGE])
+async def test_a_wrong_number_that_names_our_run_is_corrected_by_jenkins(
+    runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider, number: int
+) -> None:
+    """P2, P3: a script reports the right run with another build's number before its own is known."""
+    jenkins.hold("demo.web")
+    await client.trigger("demo.web", {}, parameterised=True, timeout_s=5)  # 1, somebody else's
+    started = await runs.start("web")
+    row = await runs.until(started.run_id, waiting_for="QUEUE")
+    told = plugin(
+        row["job_id"], number, "STARTED", run_id=str(started.run_id), parameters_known=True
+    )
+    await runs.tell(told)
+    jenkins.release("demo.web", 1, Result.FAILURE)
+    await runs.until(started.run_id, build_number=2)
+    jenkins.release("demo.web", 2)
+    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True, build_number=2)
+    (stranger,) = [
+        row for row in await runs.runs() if row["source"] == "EXTERNAL" and row["build_number"]
+    ]
+    await runs.until(stranger["run_id"], status="FAILED", build_number=1)
+    assert (await runs.deployment())["status"] == "COMPLETED"
+    assert (await runs.jobs.row())["generation"] == 1
+
+
+async def test_a_run_that_was_folded_into_another_ones_item_ends(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: the item has become a build, which Jenkins can't have told apart, before the answer is written down."""
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await runs.jobs.create("plain", adopt("plain"))
+    jenkins.hold("plain")
+    first = await runs.start("plain")
+    row = await runs.until(first.run_id, build_number=1)
+    await runs.jobs.sql(
+        "INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status, rank,"
+        " queue_id, first_build_number, start_time) SELECT tenant_id, deployment_id, 2, job_id, 'SERVICE', 'ACCEPTED',"
+        " 'RUNNING', 100, queue_id, 1, now() FROM deployment_runs WHERE run_id = $1",
+        row["run_id"],
+    )
+    (_, folded) = await runs.runs()
+    await runs.until(folded["run_id"], status="FAILED", failure_cause="BUILD_LOST")
+    jenkins.release("plain", 1)
+    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+
+
+async def test_another_current_run_is_told_even_if_it_is_no_transition(runs: Runs) -> None:
+    """P8: how the deployment stands follows from its events."""
+    job_id = (await runs.jobs.row())["job_id"]
+    first = await runs.start("web")
+    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+    await runs.tell(guide(job_id, HUGE, "failure"))
+    assert (await runs.deployment())["status"] == "FAILED"
+    (external,) = [row for row in await runs.runs() if row["source"] == "EXTERNAL"]
+    async with runs.jobs.databases.worker.acquire() as connection, connection.transaction():
+        ledger = await Ledger.open(
+            connection,
+            external["tenant_id"],
+            [job_id],
+            source=EventSource.READ,
+            run_ids=[external["run_id"]],
+        )
+        run = ledger.run(external["run_id"])
+        assert run is not None
+        ledger.give_up_build(run)
+        assert await ledger.write() is not None
+    assert (await runs.deployment())["status"] == "COMPLETED"
+    (last,) = await runs.jobs.sql("SELECT * FROM deployment_events ORDER BY sequence DESC LIMIT 1")
+    assert (last["deployment_status"], last["status"]) == ("COMPLETED", "FAILED")
+    assert last["revision"] == (await runs.deployment())["revision"]
+
+
+async def test_a_request_without_the_runs_id_is_never_repeated_though_the_job_defines_it_by_then(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3: its build couldn't be recognised."""
+    jenkins.create_job("plain", "<project><builders/></project>")
+    await runs.jobs.create("plain", adopt("plain"))
+    jenkins.faults.add(RequestFault("POST", "/job/plain/build", count=1, reset=True))
+    started = await runs.start("plain", remaining_s=0.1)
+
+    async def sent() -> bool:
+        return bool((await runs.run(started.run_id))["unclear_until"])
+
+    await eventually(sent, "the request was announced")
+    await runs.jobs.sql("UPDATE cicd_jobs SET correlation = 'RUN_ID' WHERE full_name = 'plain'")
+    row = await runs.until(started.run_id, status="FAILED")
+    assert row["failure_cause"] == "TRIGGER_OUTCOME_UNKNOWN"
+    assert jenkins.ledger.builds(job="plain") == []

@@ -259,7 +259,7 @@ async def test_the_bound_is_published_and_missed_webhooks_are_counted(
     async with runs_of(jobs, registry=registry) as runs:
         started = await runs.start("web")
         await runs.until(started.run_id, status="COMPLETED", confirmed=True)
-        assert registry.get_sample_value("detection_bound_seconds", provider) == pytest.approx(5.1)
+        assert registry.get_sample_value("detection_bound_seconds", provider) == pytest.approx(6.1)
         assert registry.get_sample_value("webhook_missed_total", provider) is None
         await jobs.sql("UPDATE cicd_providers SET reporting = 'WEBHOOK'")
         started = await runs.start("web")
