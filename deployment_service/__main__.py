@@ -26,7 +26,6 @@ from deployment_service.domain.names import TenantName
 from deployment_service.logs import configure, log
 from deployment_service.secrets import generate_key
 from deployment_service.storage.database import API_ROLE, AWAY, Database
-from deployment_service.storage.migrate import migrate
 from deployment_service.storage.schema import SchemaTooOld, check_schema
 
 _SETTINGS_HELP = f"""Settings come from the environment [defaults in brackets]:
@@ -97,6 +96,10 @@ def _generate_secret_key(_: argparse.Namespace) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> int:
+    from deployment_service.storage.migrate import (
+        migrate,  # brings Alembic, which only this command needs
+    )
+
     settings = load_database_settings()
     configure(settings.log_level, settings.log_format)
     _run(_reaching_database(migrate(settings.database_url.get_secret_value())))

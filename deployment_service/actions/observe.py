@@ -64,6 +64,7 @@ class Ledger:
         self._new: set[uuid.UUID] = set()
         self._touched_jobs: set[uuid.UUID] = set()
         self._touched_deployments: set[uuid.UUID] = set()
+        self._told: dict[uuid.UUID, DeploymentStatus] = {}
         self._settled: list[tuple[int, str, uuid.UUID | None]] = []
         self._events: list[NewEvent] = []
 
@@ -94,6 +95,7 @@ class Ledger:
         await runs.lock_deployments(connection, tenant_id, deployment_ids)
         ledger._jobs = await reports.read_jobs(connection, tenant_id, jobs)
         ledger._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
+        ledger._told = {d: state.status for d, state in ledger._deployments.items()}
         at_hand = await runs.read(connection, tenant_id, concerned)
         others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
         ledger._runs = {run.run_id: run for run in [*at_hand, *others]}
@@ -176,19 +178,17 @@ class Ledger:
         self._changed.add(run.run_id)
         deployment = self._deployments[run.deployment_id]
         self._touched_deployments.add(run.deployment_id)
-        before = deployment.status
         self._refresh(deployment)
-        if not transitions and deployment.status is not before:
-            # Another run has become the current one: nobody may have to guess from events how the deployment stands.
-            transitions = [_stays(run)]
         for transition in transitions:
             self._append(deployment, run, transition)
         # Intermediate steps of one claim are told in order; what counts at the end is the deployment's own status.
         if transitions:
             self._events[-1] = replace(self._events[-1], deployment_status=deployment.status)
+            self._told[deployment.deployment_id] = deployment.status
 
     async def write(self) -> int | None:
         """Write everything and append the events; return the last sequence, None if there are none."""
+        self._tell_of_other_current_runs()
         at, tenant = self._connection, self._tenant_id
         changed = [self._runs[run_id] for run_id in sorted(self._changed - self._new)]
         # Runs that gave their build away are written first: a build has one owner at any time.
@@ -284,6 +284,15 @@ class Ledger:
         deployment.current_run_id, deployment.status = current.run_id, current.status
         deployment.last_completed_run_id = completed.run_id if completed else None
 
+    def _tell_of_other_current_runs(self) -> None:
+        """A deployment stands otherwise though no run has moved: nobody should have to guess that from events."""
+        for deployment_id in sorted(self._touched_deployments):
+            deployment = self._deployments[deployment_id]
+            if deployment.status is not self._told[deployment_id]:
+                assert deployment.current_run_id is not None
+                run = self._runs[deployment.current_run_id]
+                self._append(deployment, run, _stays(run))
+
     def _append(self, deployment: DeploymentState, run: Run, transition: Transition) -> None:
         deployment.revision += 1
         is_current = deployment.current_run_id == run.run_id
@@ -361,7 +370,7 @@ def _stays(run: Run) -> Transition:
         run.status,
         confirmed=run.confirmed,
         failure_cause=run.failure_cause,
-        message="Another run is the deployment's current one now.",
+        message="This run is the deployment's current one now.",
     )
 
 

@@ -78,28 +78,6 @@ class Child:
         finally:
             ended.cancel()
 
-    async def run_to_end(self, *, timeout_s: float = 60.0) -> str:
-        """Run a command that ends by itself; return its output, raise StackError if it fails."""
-        process = await asyncio.create_subprocess_exec(
-            *leashed(self._command),
-            env=self.env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(timeout_s):
-                out, err = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        if process.returncode != 0:
-            said = (err + out).decode(errors="replace").strip()
-            raise StackError(f"{self.name} failed (exit code {process.returncode}):\n{said}")
-        return out.decode()
-
     async def stop(self) -> int | None:
         """SIGTERM, and SIGKILL if that doesn't help; return the exit code."""
         return await self._end(signal.SIGTERM)

@@ -20,12 +20,16 @@ from urllib.parse import urlsplit
 import asyncpg
 from cryptography.fernet import Fernet
 
+from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient, DeploymentServiceError
 from deployment_service.dev.children import Child, Record, Sink, StackError, clean_environment
 from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.dev.options import SIMULATOR_USER, RealJenkins, StackOptions, preferred
 from deployment_service.dev.postgres import EmbeddedPostgres
 from deployment_service.dev.seed import Seed
+from deployment_service.domain.access import Role
+from deployment_service.storage.database import API_ROLE, Database
+from deployment_service.storage.migrate import migrate
 
 DATABASE = "deployment_service"
 _SERVICE, _GATEWAY = "DEPLOYMENT_SERVICE_", "WEBHOOK_GATEWAY_"
@@ -151,10 +155,14 @@ class DevStack:
         )
         await self._start_jenkins()
         self._progress("Migrating the database")
-        await self._command("migrate")
         title = f"development stack {secrets.token_hex(4)}"
-        made = await self._command("create-key", "--role", "admin", "--display-name", title)
-        self.api_key = made.strip()
+        try:
+            await migrate(self.database_url)
+            self.api_key = await self._first_key(title)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise StackError(
+                f"The database can't be used: {error or type(error).__name__}"
+            ) from error
         self._progress("Starting the service")
         self._service = self._new_service("service", self.options.service_port, {})
         ready = await _start_somewhere(self._service, f"{_SERVICE}LISTEN", "127.0.0.1:0")
@@ -235,12 +243,15 @@ class DevStack:
         env = self._service_env({"LISTEN": f"127.0.0.1:{preferred(port)}", **settings})
         return self._child(name, ["-m", "deployment_service", "serve"], env)
 
-    async def _command(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "deployment_service", *arguments]
-        child = Child(
-            f"deployment-service {arguments[0]}", command, self._service_env({}), self._sink
-        )
-        return await child.run_to_end()
+    async def _first_key(self, title: str) -> str:
+        database = await Database.open(self.database_url, role=API_ROLE, max_connections=1)
+        try:
+            _, secret = await create_api_key(
+                database, role=Role.ADMIN, tenant=None, display_name=title
+            )
+            return secret
+        finally:
+            await database.close()
 
     def _child(self, name: str, arguments: list[str], env: Mapping[str, str]) -> Child:
         child = Child(name, [sys.executable, *arguments], env, self._sink)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import asyncpg
 from alembic import command
@@ -13,13 +12,11 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from deployment_service.storage.schema import scripts
+
 # Any number nobody else uses: advisory locks of a database share one space of numbers.
 _LOCK = 0x64657031
 _LOCK_POLL_S = 0.2
-
-
-class MigrationsMissing(RuntimeError):
-    """The installation lacks the migration scripts."""
 
 
 async def migrate(url: str, revision: str = "head") -> None:
@@ -61,12 +58,3 @@ async def _run(url: str, work: Callable[[Config], None]) -> None:
             await connection.run_sync(run)
     finally:
         await engine.dispose()
-
-
-def scripts() -> Path:
-    """The scripts are inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for path in (package / "migrations", package.parent / "migrations"):
-        if (path / "env.py").is_file():
-            return path
-    raise MigrationsMissing("The migration scripts aren't part of this installation.")

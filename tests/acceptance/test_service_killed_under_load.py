@@ -23,6 +23,8 @@ ROOMY = StackOptions(
         "MAX_CONNECTIONS": "4000",
         "MAX_CONNECTIONS_PER_ADDRESS": "4000",
         "QUEUE_REPORTS": "10000",
+        # On a busy machine all 2,000 could be told 503 before the first is stored.
+        "ANSWER_TIMEOUT": "3",
     }
 )
 

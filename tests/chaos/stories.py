@@ -12,20 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree.ElementTree import tostring
 
-from deployment_service.client.channel import Backoff, Caller
 from deployment_service.client.errors import AlreadyExists, DeploymentServiceError
 from deployment_service.dev.jenkins.faults import RequestFault
 from deployment_service.dev.jenkins.model import Build, Cause, Job, Result
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
-from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from tests.chaos.world import PATIENCE_S, World
+from tests.chaos.world import World
 
 TRIGGER = "/buildWithParameters"
 JOB = "demo.web"
 
 
-_ASKED_AGAIN = "SELECT FROM deployment_runs WHERE last_observed_time > end_time"
+_ASKED_AGAIN = "SELECT FROM deployment_runs WHERE look_time > end_time"
 _NOT_TO_SWEEP = "SELECT FROM cicd_jobs WHERE next_sweep_time > now()"
 
 
@@ -184,35 +182,16 @@ async def webhooks_come(w: World) -> list[Told]:
     await w.create()
     uid = await w.run()
     row = await w.until_run(uid, build_number=1)
-    (job,) = await w.sql("SELECT job_id FROM cicd_jobs")
     w.jenkins.release(JOB, 1, Result.FAILURE)
     await w.jenkins.wait_for(build_of(w, 1))
-    report: dict[str, Any] = {
-        "tenant": "tenants/demo",
-        "cicd_job_id": str(job["job_id"]),
-        "source": gateway_pb.REPORT_SOURCE_NOTIFICATION_PLUGIN,
-        "build_number": row["build_number"],
-        "run_id": uid,
-        "parameters_known": True,
-    }
+    report = {"build_number": row["build_number"], "run_id": uid, "parameters_known": True}
     started, ended = gateway_pb.BUILD_PHASE_STARTED, gateway_pb.BUILD_PHASE_FINALIZED
-    reports = [
-        gateway_pb.BuildReport(phase=ended, status="FAILURE", **report),
-        gateway_pb.BuildReport(phase=started, **report),
-        gateway_pb.BuildReport(phase=started, **(report | {"job_path": "job/another/"})),
-    ]
-    poke = gateway_pb.JobPoke(tenant="tenants/demo", cicd_job_id=str(job["job_id"]))
-    gateway = Caller(
-        w.client._caller.channel,
-        api_key=w.gateway_key,
-        timeout_s=PATIENCE_S,
-        backoff=Backoff(0.05, 0.4),
+    await w.report(
+        {**report, "phase": ended, "status": "FAILURE"},
+        {**report, "phase": started},
+        {**report, "phase": started, "job_path": "job/another/"},
+        poke=True,
     )
-    stub = GatewayServiceStub(gateway.channel)
-    keys = gateway_pb.GetWebhookKeysRequest(tenant="tenants/demo")
-    await gateway.call(stub.GetWebhookKeys, keys)
-    call = gateway_pb.ReportBuildsRequest(reports=reports, pokes=[poke])
-    await gateway.call(stub.ReportBuilds, call)
 
     async def read() -> bool:
         return not await w.sql("SELECT FROM cicd_jobs WHERE poke_time IS NOT NULL")
@@ -220,6 +199,22 @@ async def webhooks_come(w: World) -> list[Told]:
     await w.until_run(uid, confirmed=True)
     await w.until("the poked job is read", read)
     return [Told(uid, 1, "FAILED", "BUILD_FAILED")]
+
+
+async def a_wrong_number_is_told(w: World) -> list[Told]:
+    """By a script that names the right run, while it waits in the queue behind somebody else's build."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    start_by_hand(w)
+    uid = await w.run()
+    await w.until_run(uid, waiting_for="QUEUE")
+    started = gateway_pb.BUILD_PHASE_STARTED
+    await w.report({"build_number": 7, "run_id": uid, "parameters_known": True, "phase": started})
+    w.jenkins.release(JOB, 1)
+    await w.until_run(uid, build_number=2)
+    w.jenkins.release(JOB, 2)
+    await w.until_run(uid, confirmed=True)
+    return [Told(uid)]
 
 
 async def somebody_builds_too(w: World) -> list[Told]:
@@ -337,6 +332,7 @@ STORIES: tuple[Story, ...] = (
     the_build_is_deleted,
     the_job_is_made_again,
     webhooks_come,
+    a_wrong_number_is_told,
     somebody_builds_too,
     our_account_builds_it_again,
     cancelled_while_it_builds,

@@ -17,7 +17,7 @@ import asyncpg
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.client import DeploymentClient
-from deployment_service.client.channel import Backoff
+from deployment_service.client.channel import Backoff, Caller
 from deployment_service.dev.children import Child, StackError, clean_environment
 from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
@@ -25,6 +25,8 @@ from deployment_service.domain.access import Role
 from deployment_service.secrets import SecretBox
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.v1 import gateway_service_pb2 as gateway_pb
+from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import seed_provider
 from tests.support.api import NOBODY, SECRET_KEY
@@ -177,6 +179,26 @@ class World:
     async def run(self, name: str = "web", **fields: Any) -> str:
         """Run a deployment and return the run's uid."""
         return (await self.client.run_deployment(name, **fields)).run.uid
+
+    async def report(self, *reports: Mapping[str, Any], poke: bool = False) -> None:
+        """What a gateway hands over of the only job: fields of BuildReport, and a poke."""
+        gateway = Caller(
+            self.client._caller.channel,
+            api_key=self.gateway_key,
+            timeout_s=PATIENCE_S,
+            backoff=Backoff(0.05, 0.4),
+        )
+        stub = GatewayServiceStub(gateway.channel)
+        tenant = "tenants/demo"
+        await gateway.call(stub.GetWebhookKeys, gateway_pb.GetWebhookKeysRequest(tenant=tenant))
+        (job,) = await self.sql("SELECT job_id FROM cicd_jobs")
+        of_job: dict[str, Any] = {"tenant": tenant, "cicd_job_id": str(job["job_id"])}
+        plugin = gateway_pb.REPORT_SOURCE_NOTIFICATION_PLUGIN
+        request = gateway_pb.ReportBuildsRequest(
+            reports=[gateway_pb.BuildReport(source=plugin, **of_job, **one) for one in reports],
+            pokes=[gateway_pb.JobPoke(**of_job)] if poke else [],
+        )
+        await gateway.call(stub.ReportBuilds, request)
 
     def builds(self, uid: str) -> int:
         return len(self.jenkins.ledger.builds(run_id=uid))

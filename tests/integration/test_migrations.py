@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 import pytest_asyncio
+from alembic.script import ScriptDirectory
 
 from deployment_service.storage.migrate import downgrade, migrate
+from deployment_service.storage.schema import revisions, scripts
 
 SCHEMA = """
     SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
@@ -136,3 +138,11 @@ async def test_a_deployment_can_not_use_another_tenants_provider(connection: asy
 async def test_ids_have_one_form(connection: asyncpg.Connection, slug: str):
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute("INSERT INTO tenants (slug) VALUES ($1)", slug)
+
+
+def test_the_revisions_are_those_of_the_scripts() -> None:
+    """A service that starts tells them by the scripts' names."""
+    directory = ScriptDirectory(str(scripts()))
+    known = [script.revision for script in directory.walk_revisions()]
+    assert known[::-1] == revisions()
+    assert directory.get_current_head() == revisions()[-1]

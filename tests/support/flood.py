@@ -1,14 +1,15 @@
-"""A flood of webhooks, as a process of its own: ``python -m tests.support.flood URL REQUESTS_PER_SECOND``.
+"""A flood of webhooks, as a process of its own: ``python -m tests.support.flood URL REQUESTS_PER_SECOND BODY``.
 
-It reads one body from stdin and sends it until it is told to stop by SIGTERM, then says as JSON how many answers
-of which status came back. It is sparing, so that what is measured is the gateway and not this.
+A line on stdin starts it (it says so), the next one stops it, and so on; then it says in a line of JSON how many
+requests it has sent and how many answers of which status came back, and drops what isn't answered yet. It is
+sparing, so that what is measured is the gateway and not this.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -40,40 +41,63 @@ class Connection(asyncio.Protocol):
         self.transport = None
 
 
-async def flood(url: str, rate: float, body: bytes) -> Counter[str]:
+async def flood(
+    connections: list[Connection], request: bytes, rate: float, stop: asyncio.Event
+) -> int:
+    """Send at this rate until it is to stop; return how many were sent."""
+    sent, missed = 0, 0.0
+    in_turn = itertools.cycle(connections)
+    before = time.monotonic()
+    while not stop.is_set():
+        now = time.monotonic()
+        # What a starved process has missed is made up for in a tenth of a second, or not at all.
+        missed = min(missed + (now - before) * rate, rate / 10)
+        before = now
+        for _ in range(int(missed)):
+            one = next(in_turn)
+            if one.transport is not None and one.open < 100:
+                one.open += 1
+                one.transport.write(request)
+                sent += 1
+        missed %= 1
+        await asyncio.sleep(_TICK_S)
+    return sent
+
+
+async def main(url: str, rate: float, body: str) -> None:
     parts = urlsplit(url)
     head = (
         f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    request = head.encode() + body
+    request = (head + body).encode()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    commands = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     counts: Counter[str] = Counter()
-    host, port = parts.hostname or "", parts.port or 80
-    connections = [
-        (await loop.create_connection(lambda: Connection(counts), host, port))[1]
-        for _ in range(CONNECTIONS)
-    ]
-    print("flooding", flush=True)
-    begun, sent = time.monotonic(), 0
-    while not stop.is_set():
-        # What a starved process has missed isn't made up for in one burst.
-        due = min(int((time.monotonic() - begun) * rate) - sent, int(2 * rate * _TICK_S))
-        sent += due
-        for turn in range(due):
-            one = connections[turn % CONNECTIONS]
-            if one.transport is not None and one.open < 100:
-                one.open += 1
-                one.transport.write(request)
-            else:
-                counts["unsent"] += 1
-        await asyncio.sleep(_TICK_S)
-    counts["ms"] = round(1000 * (time.monotonic() - begun))
-    return counts
+    while await commands.readline():
+        counts.clear()
+        connections = [
+            (
+                await loop.create_connection(
+                    lambda: Connection(counts), parts.hostname or "", parts.port or 80
+                )
+            )[1]
+            for _ in range(CONNECTIONS)
+        ]
+        print("flooding", flush=True)
+        stop = asyncio.Event()
+        begun = time.monotonic()
+        flooding = asyncio.create_task(flood(connections, request, rate, stop))
+        await commands.readline()
+        stop.set()
+        counts["sent"] = await flooding
+        counts["ms"] = round(1000 * (time.monotonic() - begun))
+        print(json.dumps(counts), flush=True)
+        for one in connections:
+            if one.transport is not None:
+                one.transport.abort()
 
 
 if __name__ == "__main__":
-    result = asyncio.run(flood(sys.argv[1], float(sys.argv[2]), sys.stdin.buffer.read()))
-    print(json.dumps(result))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), sys.argv[3]))
