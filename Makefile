@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 # Options for the tools, as in: make test ARGS="-k webhook"
 ARGS ?=
+# How many tests run at once: they wait more than they compute.
+WORKERS ?= 3
 # Which Python to build .venv from; found by tools/find-python.sh when empty.
 PYTHON ?=
 UV_VERSION := 0.13.9
@@ -47,9 +49,7 @@ run: .venv/ok ## run the whole stack in the foreground, settings in .dev/env; Ct
 
 .PHONY: test
 test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
-	@$(BIN)/python -m pytest $(ARGS) \
-		&& echo "make test: everything passed." \
-		|| { status=$$?; echo "make test: FAILED, see above."; exit $$status; }
+	@WORKERS=$(WORKERS) tools/test.sh $(ARGS)
 
 .PHONY: chaos
 chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same round again: make chaos SEED=7

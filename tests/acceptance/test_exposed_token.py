@@ -13,6 +13,8 @@ from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
 
+pytestmark = pytest.mark.alone
+
 PUBLIC = StackOptions(
     simulator=dataclasses.replace(simulator_config(), credentials_plugin=False),
     # So seldom that only a poke can explain an end that is known soon.

@@ -22,6 +22,8 @@ from deployment_service.dev.stack import DevStack
 from tests.acceptance.test_hostile_requests import finalized
 from tests.support.webhooks import Hook, add_tenant, hook_of
 
+pytestmark = pytest.mark.alone
+
 # What the flooding tenant may send is work like any other's: with more than two processors have time for, beside those
 # who send and measure, this would tell of the machine and not of who gets which share of it.
 CEILING = 100

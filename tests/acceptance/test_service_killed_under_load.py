@@ -16,6 +16,8 @@ from tests.acceptance.test_hostile_requests import finalized
 from tests.integration.jobs_harness import eventually
 from tests.support.webhooks import Hook, hook_of
 
+pytestmark = pytest.mark.alone
+
 WEBHOOKS = 2_000
 ROOMY = StackOptions(
     gateway_settings={

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 
 from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
@@ -14,6 +15,8 @@ from deployment_service.dev.jenkins.faults import RequestFault
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, eventually, jobs_of, shell
 from tests.integration.runs_harness import QUICK, runs_of
+
+pytestmark = pytest.mark.alone
 
 WAITING = 100
 

@@ -28,6 +28,8 @@ from tests.integration.watch_harness import (
     wait_for,
 )
 
+pytestmark = pytest.mark.alone
+
 MANY = 1000
 CALM = dataclasses.replace(FAST, bookmark_after_s=6.0, streams_per_tenant=2 * MANY)
 
