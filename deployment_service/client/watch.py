@@ -102,7 +102,25 @@ class Completeness:
         self.position = sequence
 
 
-class WatchMessages:
+class _Closable:
+    """Used in ``async with``, it is closed at the end."""
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class WatchMessages(_Closable):
     """An ``async for`` over the messages of ``WatchDeployments``; ``start`` and bookmarks stay inside.
 
     First, unless a resume token was given, the present: ``deployment`` messages and one
@@ -145,17 +163,6 @@ class WatchMessages:
     def position(self) -> int | None:
         """The last sequence accounted for; None until the stream has named one."""
         return self._completeness.position
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """End the watch; ``async for`` over it ends."""
@@ -260,7 +267,7 @@ class WatchMessages:
             call.cancel()
 
 
-class Watch:
+class Watch(_Closable):
     """An ``async for`` over the events of ``WatchDeployments``, each once and in order.
 
     It begins at the token that was given, or now. Where the history can't be continued (the token is older than what
@@ -283,17 +290,6 @@ class Watch:
     def position(self) -> int | None:
         """The last sequence accounted for; None until the stream has named one."""
         return self._messages.position
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """End the watch; ``async for`` over it ends."""

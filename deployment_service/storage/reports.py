@@ -57,7 +57,7 @@ _A_DEPLOYMENT = """
     WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
 """
 _KEPT = """
-    SELECT delivery_id, job_id, build_number, rank, status, sender_timestamp_ms, queue_id FROM webhook_deliveries
+    SELECT delivery_id, job_id, build_number, rank, status, queue_id FROM webhook_deliveries
     WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'KEPT'
     ORDER BY delivery_id
 """
@@ -114,7 +114,6 @@ class Kept:
     build_number: int
     known: Knowledge
     word: str
-    timestamp_ms: int | None
     queue_id: int | None
 
 
@@ -247,7 +246,6 @@ async def read_kept(
             row["build_number"],
             Knowledge.from_rank(row["rank"]),
             row["status"],
-            row["sender_timestamp_ms"],
             row["queue_id"],
         )
         for row in rows
