@@ -212,6 +212,8 @@ async def running(service: FakeService, **settings: Any) -> AsyncIterator[Runnin
         "api_key": API_KEY,
         "port": 0,
         "failed_proof_delay": 0.0,
+        # Tests run beside each other: who isn't about it needn't be told 503 by a machine that is busy for a second.
+        "answer_timeout": 10.0,
         **settings,
     }
     options = Settings(**values)
