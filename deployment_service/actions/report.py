@@ -34,6 +34,7 @@ from deployment_service.domain.reports import (
 )
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import reports as store
+from deployment_service.storage import tenants
 from deployment_service.storage.database import Connection, Database
 
 _log = structlog.get_logger(__name__)
@@ -102,7 +103,7 @@ class ReportBuilds:
                 groups.setdefault(tenant.tenant, []).append(_Item(place, report, seen))
         wishes = _wishes(pokes)
         async with self._database.acquire() as connection:
-            tenant_ids = await store.tenant_ids(connection, {*groups, *wishes})
+            tenant_ids = await tenants.ids_by_slug(connection, {*groups, *wishes})
 
         failures: dict[str, Exception] = {}
 

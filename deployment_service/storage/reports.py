@@ -136,14 +136,6 @@ class Delivery:
     receive_time: datetime
 
 
-async def tenant_ids(connection: Connection, slugs: Collection[str]) -> dict[str, uuid.UUID]:
-    """The tenants of these slugs; those that don't exist are left out."""
-    rows = await connection.fetch(
-        "SELECT slug, tenant_id FROM tenants WHERE slug = ANY($1)", list(slugs)
-    )
-    return {row["slug"]: row["tenant_id"] for row in rows}
-
-
 async def lock_jobs(
     connection: Connection,
     tenant_id: uuid.UUID,

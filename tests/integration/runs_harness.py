@@ -92,6 +92,14 @@ class Runs:
         await eventually(check, f"run has {wanted}")
         return await self.run(run_id)
 
+    async def until_announced(self, run_id: uuid.UUID) -> None:
+        """Until a request for the run may be on its way to Jenkins."""
+
+        async def check() -> bool:
+            return bool((await self.run(run_id))["unclear_until"])
+
+        await eventually(check, "the request was announced")
+
     async def tell(self, *reports: BuildReport) -> list[ReportResult]:
         return await self.report(reports)
 

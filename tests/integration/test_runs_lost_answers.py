@@ -70,11 +70,7 @@ async def test_an_unclear_request_is_not_repeated_if_numbers_are_missing(
     jenkins.faults.add(RequestFault("POST", TRIGGER, reset=True))
     job = jenkins.job("demo.web")
     started = await runs.start("web", remaining_s=0.1)
-
-    async def sent() -> bool:
-        return bool((await runs.run(started.run_id))["unclear_until"])
-
-    await eventually(sent, "the request was announced")
+    await runs.until_announced(started.run_id)
     job.next_build_number += 1
     row = await runs.until(started.run_id, status="FAILED")
     assert (row["failure_cause"], row["confirmed"]) == ("TRIGGER_OUTCOME_UNKNOWN", False)

@@ -125,11 +125,7 @@ async def test_a_search_ends_though_the_job_is_gone(
         await runs.until(started.run_id, status="COMPLETED", confirmed=True)
     jenkins.faults.add(RequestFault("POST", TRIGGER, reset=True))
     started = await runs.start("web", remaining_s=0.1)
-
-    async def sent() -> bool:
-        return bool((await runs.run(started.run_id))["unclear_until"])
-
-    await eventually(sent, "the request was announced")
+    await runs.until_announced(started.run_id)
     if made_anew:
         await make_again(jenkins, client)
     else:
@@ -157,11 +153,7 @@ async def test_a_build_that_appears_for_a_cancelled_run_is_stopped(
     """P3: its request came later than its quarantine allows for."""
     jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, reset=True))
     started = await runs.start("web", remaining_s=0.1)
-
-    async def sent() -> bool:
-        return bool((await runs.run(started.run_id))["unclear_until"])
-
-    await eventually(sent, "the request was announced")
+    await runs.until_announced(started.run_id)
     await runs.cancel(remaining_s=0.0)
     await runs.until(started.run_id, status="CANCELLED", build_number=None)
     jenkins.hold("demo.web")
@@ -341,11 +333,7 @@ async def test_a_request_without_the_runs_id_is_never_repeated_though_the_job_de
     await runs.jobs.create("plain", adopt("plain"))
     jenkins.faults.add(RequestFault("POST", "/job/plain/build", count=1, reset=True))
     started = await runs.start("plain", remaining_s=0.1)
-
-    async def sent() -> bool:
-        return bool((await runs.run(started.run_id))["unclear_until"])
-
-    await eventually(sent, "the request was announced")
+    await runs.until_announced(started.run_id)
     await runs.jobs.sql("UPDATE cicd_jobs SET correlation = 'RUN_ID' WHERE full_name = 'plain'")
     row = await runs.until(started.run_id, status="FAILED")
     assert row["failure_cause"] == "TRIGGER_OUTCOME_UNKNOWN"
