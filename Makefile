@@ -102,6 +102,10 @@ format: .venv/ok ## format the code and mend what ruff can mend
 protos: .venv-protos/ok ## generate deployment_service/v1 from protos/
 	@.venv-protos/bin/python tools/protos.py generate
 
+.PHONY: baseline
+baseline: .venv/ok ## make today's contract the one that `make lint` compares with
+	@$(BIN)/buf build --exclude-source-info --output protos/baseline.binpb
+
 ##@ House
 
 .PHONY: venv
