@@ -39,11 +39,11 @@ help: ## list the targets
 
 .PHONY: demo
 demo: .venv/ok ## create, run and watch deployments on a throw-away stack; nothing else needed
-	@$(BIN)/python -m deployment_service.dev.demo $(ARGS)
+	@$(BIN)/python -m devstack.demo $(ARGS)
 
 .PHONY: run
 run: .venv/ok ## run the whole stack in the foreground, settings in .dev/env; Ctrl-C stops it
-	@exec $(BIN)/python -m deployment_service.dev.stack $(ARGS)
+	@exec $(BIN)/python -m devstack.stack $(ARGS)
 
 ##@ Check
 

@@ -18,11 +18,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.options import StackOptions
-from deployment_service.dev.postgres import EmbeddedPostgres
-from deployment_service.dev.stack import DevStack
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.migrate import migrate
+from devstack.options import StackOptions
+from devstack.postgres import EmbeddedPostgres
+from devstack.stack import DevStack
 
 TEMPLATE = "migrated_template"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deployment_service.client import webhook_signatures
-from deployment_service.dev.stack import DevStack
+from devstack.stack import DevStack
 from tests.support.webhooks import Hook, fingerprint, hook_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "jenkins.md"

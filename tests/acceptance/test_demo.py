@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from deployment_service.dev.demo_check import Told, differences
-from deployment_service.dev.jenkins import LedgerBuild
+from devstack.demo_check import Told, differences
+from jenkins_simulator import LedgerBuild
 from tests.support.processes import running
 
-DEMO = ("-m", "deployment_service.dev.demo")
+DEMO = ("-m", "devstack.demo")
 # What a stack must not look at: a demo never touches a real Jenkins or database.
 TRAPS = {
     "DEV_JENKINS_URL": "http://127.0.0.1:1/",
@@ -43,7 +43,7 @@ async def test_a_demo_whose_stream_differs_from_what_happened_fails():
     """P4, P5: the demo isn't a show; it finds a difference between stream and ledger."""
     program = """
         import copy
-        from deployment_service.dev.demo import main, read_ledger
+        from devstack.demo import main, read_ledger
 
         def differing(stack):
             builds = copy.deepcopy(list(read_ledger(stack)))

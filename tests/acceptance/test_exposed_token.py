@@ -8,10 +8,10 @@ import statistics
 import asyncpg
 import pytest
 
-from deployment_service.dev.options import StackOptions, simulator_config
-from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.options import StackOptions, simulator_config
+from devstack.stack import DevStack
 
 pytestmark = pytest.mark.alone
 

@@ -13,8 +13,8 @@ import pytest_asyncio
 from deployment_service.client import DeploymentClient, Watch
 from deployment_service.client.errors import DeadlineExceeded, Unavailable
 from deployment_service.client.waiting import FINAL
-from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.stack import DevStack
 from tests.support.processes import running
 
 pytestmark = pytest.mark.timeout(120)

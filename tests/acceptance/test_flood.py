@@ -17,8 +17,8 @@ import asyncpg
 import psutil
 import pytest
 
-from deployment_service.dev.options import StackOptions
-from deployment_service.dev.stack import DevStack
+from devstack.options import StackOptions
+from devstack.stack import DevStack
 from tests.acceptance.test_hostile_requests import finalized
 from tests.support.webhooks import Hook, add_tenant, hook_of
 

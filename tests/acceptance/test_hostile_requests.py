@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from deployment_service.client import DeploymentClient
-from deployment_service.dev.options import StackOptions
-from deployment_service.dev.stack import DevStack
+from devstack.options import StackOptions
+from devstack.stack import DevStack
 from tests.integration.gateway_harness import plugin
 from tests.support.hostile import CORPUS, LARGE, made_up
 from tests.support.webhooks import JSON, Hook, fingerprint, hook_of

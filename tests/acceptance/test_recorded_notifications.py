@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.client import DeploymentClient
-from deployment_service.dev.jenkins.faults import NotificationFault
-from deployment_service.dev.jenkins.model import Result
-from deployment_service.dev.options import StackOptions
-from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.options import StackOptions
+from devstack.stack import DevStack
+from jenkins_simulator.faults import NotificationFault
+from jenkins_simulator.model import Result
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 PAYLOADS = Path(__file__).parents[1] / "payloads"

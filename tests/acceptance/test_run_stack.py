@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from deployment_service.client import DeploymentClient
-from deployment_service.dev.jenkins import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from deployment_service.v1 import deployment_service_pb2 as pb
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from tests.support.processes import Running, running
 from tests.support.waiting import until
 
@@ -35,7 +35,7 @@ def stack(tmp_path: Path, **env: str):
     # As `make test` would: nothing that the person at this machine has set for `make run`.
     nothing = {key: "" for key in os.environ if key.startswith("DEV_")}
     path = str(tmp_path / ".dev" / "env")
-    return running("-m", "deployment_service.dev.stack", "--env-file", path, env={**nothing, **env})
+    return running("-m", "devstack.stack", "--env-file", path, env={**nothing, **env})
 
 
 async def settings_of(run: Running, tmp_path: Path) -> dict[str, str]:

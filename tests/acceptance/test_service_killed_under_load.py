@@ -10,8 +10,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from deployment_service.dev.options import StackOptions
-from deployment_service.dev.stack import DevStack
+from devstack.options import StackOptions
+from devstack.stack import DevStack
 from tests.acceptance.test_hostile_requests import finalized
 from tests.integration.jobs_harness import eventually
 from tests.support.webhooks import Hook, hook_of

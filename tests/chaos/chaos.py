@@ -24,12 +24,12 @@ import asyncpg
 
 from deployment_service.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
-from deployment_service.dev.jenkins import SimulatorConfig
-from deployment_service.dev.options import StackOptions, simulator_config
-from deployment_service.dev.stack import DevStack
 from deployment_service.domain.definition import RUN_ID_PARAMETER
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.workers.detection import Detection
+from devstack.options import StackOptions, simulator_config
+from devstack.stack import DevStack
+from jenkins_simulator import SimulatorConfig
 from tests.chaos.turmoil import Fates, Storm, Turmoil
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.world import SHORT

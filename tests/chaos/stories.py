@@ -13,10 +13,10 @@ from typing import Any
 from xml.etree.ElementTree import tostring
 
 from deployment_service.client.errors import AlreadyExists, DeploymentServiceError
-from deployment_service.dev.jenkins.faults import RequestFault
-from deployment_service.dev.jenkins.model import Build, Cause, Job, Result
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
+from jenkins_simulator.faults import RequestFault
+from jenkins_simulator.model import Build, Cause, Job, Result
 from tests.chaos.world import World
 
 TRIGGER = "/buildWithParameters"

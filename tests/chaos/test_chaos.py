@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deployment_service.dev.children import Child
-from deployment_service.dev.stack import DevStack
+from devstack.children import Child
+from devstack.stack import DevStack
 from tests.chaos.chaos import Plan, Summary, play, show_progress, stack_for
 from tests.chaos.turmoil import CALM, Turmoil
 

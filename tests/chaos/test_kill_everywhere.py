@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployment_service.dev.postgres import EmbeddedPostgres
+from devstack.postgres import EmbeddedPostgres
 from tests.chaos.points import all_points, database_points
 from tests.chaos.stories import STORIES, Story, tell
 from tests.chaos.world import world

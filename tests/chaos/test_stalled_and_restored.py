@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployment_service.dev.jenkins.model import Result
-from deployment_service.dev.postgres import EmbeddedPostgres
+from devstack.postgres import EmbeddedPostgres
+from jenkins_simulator.model import Result
 from tests.chaos.stories import JOB, configure, start_by_hand
 from tests.chaos.world import World, world
 from tests.fixtures_stack import fresh_database, run_sql

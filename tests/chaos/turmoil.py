@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 
-from deployment_service.dev.children import Child
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.faults import NotificationFault, RequestFault
-from deployment_service.dev.jenkins.model import Build, Result
-from deployment_service.dev.stack import DevStack
+from devstack.children import Child
+from devstack.stack import DevStack
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.faults import NotificationFault, RequestFault
+from jenkins_simulator.model import Build, Result
 
 TRIGGER, CREATE = "/buildWithParameters|/build$", "/createItem"
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import asyncpg
 
-from deployment_service.dev.jenkins.ledger import Ledger, LedgerBuild
+from jenkins_simulator.ledger import Ledger, LedgerBuild
 
 STATUS = {
     "SUCCESS": "COMPLETED",

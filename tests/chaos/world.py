@@ -18,15 +18,15 @@ from deployment_service.actions.api_keys import create_api_key
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import Backoff, Caller
-from deployment_service.dev.children import Child, StackError, clean_environment
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
-from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
 from deployment_service.domain.access import Role
 from deployment_service.secrets import SecretBox
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
 from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from devstack.children import Child, StackError, clean_environment
+from jenkins_simulator import JenkinsSimulator, SimulatorConfig
+from jenkins_simulator.config import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import seed_provider
 from tests.support.api import NOBODY, SECRET_KEY

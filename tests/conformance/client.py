@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import aiohttp
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     DEFAULT_API_TOKEN,
     Build,
     JenkinsSimulator,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     READ_ONLY,
     JenkinsSimulator,
     SimulatedUser,

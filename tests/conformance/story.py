@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     DEFAULT_API_TOKEN,
     DEFAULT_PASSWORD,
     Build,

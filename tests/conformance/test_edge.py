@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployment_service.dev.jenkins import READ_ONLY, JenkinsSimulator, Permission
+from jenkins_simulator import READ_ONLY, JenkinsSimulator, Permission
 from tests.conformance.story import Story, basic, freestyle, item_id, recording
 from tests.conformance.test_trigger_queue_build import PARAMETERS
 from tests.conformance.wire import exchange

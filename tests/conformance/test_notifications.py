@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
+from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.conformance.comparison import blot
 from tests.conformance.receiver import Receiver
 from tests.conformance.story import RECORDINGS, Story, freestyle, recording, until

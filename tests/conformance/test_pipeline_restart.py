@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     JenkinsSimulator,
     RequestFault,
     Result,

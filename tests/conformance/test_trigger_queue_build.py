@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployment_service.dev.jenkins import JenkinsSimulator
+from jenkins_simulator import JenkinsSimulator
 from tests.conformance.story import Story, freestyle, item_id, until
 
 _PACKAGE = "hudson.model."

@@ -7,7 +7,7 @@ import pytest
 
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
-from deployment_service.dev.jenkins import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 
 WHO = b'{"name": "deployer"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Jenkins: 2.440\r\nContent-Length: %d\r\n\r\n%s" % (len(WHO), WHO)

@@ -24,7 +24,6 @@ from deployment_service.cicd.errors import JobExists
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import parse_owner
 from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView
-from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.secrets import SecretBox, generate_key
@@ -34,6 +33,7 @@ from deployment_service.workers.controllers import (
     Controllers,
 )
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
+from jenkins_simulator.config import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 
 SHELL = JobDefinition(JobKind.FREESTYLE_SHELL, text="exit 0")

@@ -7,11 +7,11 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
-from deployment_service.dev.jenkins.simulator import JenkinsSimulator
 from deployment_service.domain.access import Role
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
+from jenkins_simulator.config import DEFAULT_API_TOKEN
+from jenkins_simulator.simulator import JenkinsSimulator
 from tests.support.api import NOBODY, refused, request_id, running_api, seed_deployment
 
 DEMO = "tenants/demo"

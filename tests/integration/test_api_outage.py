@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deployment_service.dev.postgres import EmbeddedPostgres
 from deployment_service.storage.migrate import migrate
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.postgres import EmbeddedPostgres
 from tests.support.api import refused, running_api, seed_deployment
 from tests.support.waiting import until
 

@@ -23,7 +23,7 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     WebhookEndpoint,
 )
-from deployment_service.dev.jenkins import READ_ONLY, Permission, RequestFault, SimulatedUser
+from jenkins_simulator import READ_ONLY, Permission, RequestFault, SimulatedUser
 from tests.integration.cicd_harness import (
     FOLDER,
     NAMES,

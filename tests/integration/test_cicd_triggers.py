@@ -4,7 +4,7 @@ import pytest
 
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.port import TriggerOutcome
-from deployment_service.dev.jenkins import DEFAULT_PASSWORD, READ_ONLY, RequestFault
+from jenkins_simulator import DEFAULT_PASSWORD, READ_ONLY, RequestFault
 from tests.integration.cicd_harness import (
     PLAIN,
     RESET,

@@ -9,7 +9,7 @@ import time
 import aiohttp
 import jenkins as python_jenkins
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     DEFAULT_API_TOKEN,
     DEFAULT_PASSWORD,
     READ_ONLY,

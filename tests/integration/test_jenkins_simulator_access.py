@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deployment_service.dev.jenkins import Permission, SimulatorConfig
+from jenkins_simulator import Permission, SimulatorConfig
 from tests.conformance.client import Client, endpoint, freestyle, parameters, pipeline, running
 from tests.conformance.receiver import Receiver
 from tests.support.waiting import until

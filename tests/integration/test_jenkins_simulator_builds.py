@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     Permission,
     Result,
     SimulatorConfig,
 )
-from deployment_service.dev.jenkins.console import Console
-from deployment_service.dev.jenkins.scheduler import time_span
+from jenkins_simulator.console import Console
+from jenkins_simulator.scheduler import time_span
 from tests.conformance.client import Client, freestyle, pipeline, running
 from tests.support.waiting import until
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from deployment_service.dev.jenkins import NotificationFault, RequestFault, Result, SimulatorConfig
+from jenkins_simulator import NotificationFault, RequestFault, Result, SimulatorConfig
 from tests.conformance.client import Client, endpoint, freestyle, parameters, pipeline, running
 from tests.conformance.receiver import Receiver
 from tests.support.waiting import until

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployment_service.dev.jenkins import Result, SimulatorConfig
+from jenkins_simulator import Result, SimulatorConfig
 from tests.conformance.client import Client, endpoint, freestyle, parameters, pipeline, running
 from tests.conformance.receiver import Receiver
 from tests.support.waiting import until

@@ -13,7 +13,7 @@ import psutil
 from tests.conformance.client import freestyle
 from tests.support.waiting import until
 
-COMMAND = [sys.executable, "-m", "deployment_service.dev.jenkins"]
+COMMAND = [sys.executable, "-m", "jenkins_simulator"]
 
 
 async def _start(*arguments: str) -> tuple[Process, dict[str, str]]:

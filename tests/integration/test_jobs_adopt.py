@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.domain.errors import AlreadyExists, InvalidArgument, NotFound
+from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, jobs_of, shell
 

@@ -12,9 +12,6 @@ import pytest_asyncio
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.job_xml import parse_owner
 from deployment_service.client import webhook_tokens
-from deployment_service.dev.jenkins import JenkinsSimulator, RequestFault, SimulatorConfig
-from deployment_service.dev.jenkins.jobxml import JobKind as SimulatedKind
-from deployment_service.dev.jenkins.permissions import ALL_PERMISSIONS, Permission
 from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
 from deployment_service.domain.errors import (
     AlreadyExists,
@@ -24,6 +21,9 @@ from deployment_service.domain.errors import (
     PermissionDenied,
     ServiceError,
 )
+from jenkins_simulator import JenkinsSimulator, RequestFault, SimulatorConfig
+from jenkins_simulator.jobxml import JobKind as SimulatedKind
+from jenkins_simulator.permissions import ALL_PERMISSIONS, Permission
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of, shell
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from deployment_service.dev.jenkins import (
+from jenkins_simulator import (
     JenkinsSimulator,
     Permission,
     RequestFault,
     SimulatorConfig,
 )
-from deployment_service.dev.jenkins.permissions import ALL_PERMISSIONS
+from jenkins_simulator.permissions import ALL_PERMISSIONS
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
 

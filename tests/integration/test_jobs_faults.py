@@ -15,14 +15,14 @@ from deployment_service.actions.create_deployment import CreateDeployment
 from deployment_service.actions.job_endpoint import Later
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.port import JobView
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.faults import RequestFault
-from deployment_service.dev.postgres import EmbeddedPostgres
 from deployment_service.domain.jobs import JobFailure, JobFault
 from deployment_service.storage import jobs as store
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.migrate import migrate
 from deployment_service.workers.job_keeper import JobKeeperSettings
+from devstack.postgres import EmbeddedPostgres
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.faults import RequestFault
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import (
     SOON,

@@ -13,7 +13,7 @@ import asyncpg
 import psutil
 import pytest
 
-from deployment_service.dev.postgres import EmbeddedPostgres
+from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql
 from tests.support.waiting import until
 
@@ -71,7 +71,7 @@ async def test_a_given_data_folder_is_kept_and_used_again():
 async def test_the_server_does_not_outlive_a_parent_that_is_killed():
     program = """
         import asyncio
-        from deployment_service.dev.postgres import EmbeddedPostgres
+        from devstack.postgres import EmbeddedPostgres
 
         async def main():
             async with EmbeddedPostgres(durable=False) as server:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.reports import Proof
 from deployment_service.workers.reconciler import ReconcilerSettings
+from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import jobs_of, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of

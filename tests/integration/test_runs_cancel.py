@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.faults import RequestFault
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.storage import explain
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.faults import RequestFault
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 

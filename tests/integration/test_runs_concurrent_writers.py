@@ -22,7 +22,6 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
-from deployment_service.dev.jenkins import JenkinsSimulator
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventSource
@@ -31,6 +30,7 @@ from deployment_service.storage import dispatch, reconcile, reports
 from deployment_service.storage.database import Connection
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.storage.reconcile import Unconfirmed
+from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import jobs_of, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of

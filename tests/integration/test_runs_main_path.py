@@ -8,12 +8,12 @@ import uuid
 import pytest
 
 from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.config import DEFAULT_API_TOKEN
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.status import UnstablePolicy
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.config import DEFAULT_API_TOKEN
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 

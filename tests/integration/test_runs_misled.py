@@ -11,13 +11,13 @@ import pytest_asyncio
 
 from deployment_service.actions.observe import Ledger
 from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.faults import RequestFault
-from deployment_service.dev.jenkins.model import Result
-from deployment_service.dev.jenkins.permissions import READ_ONLY, Permission
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.storage import reconcile
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.faults import RequestFault
+from jenkins_simulator.model import Result
+from jenkins_simulator.permissions import READ_ONLY, Permission
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 

@@ -11,10 +11,10 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.jenkins.faults import NotificationFault, RequestFault
-from deployment_service.dev.jenkins.model import Result
 from deployment_service.storage import reconcile
+from jenkins_simulator import JenkinsSimulator
+from jenkins_simulator.faults import NotificationFault, RequestFault
+from jenkins_simulator.model import Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 

@@ -10,10 +10,10 @@ import pytest_asyncio
 from deployment_service.actions import rotate_webhook_keys
 from deployment_service.actions.rotate_webhook_keys import Rotation
 from deployment_service.actions.webhook_keys import WebhookKeys
-from deployment_service.dev.jenkins import JenkinsSimulator, SimulatorConfig
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.reports import Proof
 from deployment_service.storage.webhook_keys import KeyUse
+from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
 from tests.integration.runs_harness import plugin, runs_of

@@ -17,8 +17,6 @@ from cryptography.fernet import Fernet
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import Backoff
-from deployment_service.dev.children import Child, clean_environment
-from deployment_service.dev.postgres import EmbeddedPostgres
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus
@@ -28,6 +26,8 @@ from deployment_service.storage.event_log import EventLog, list_events
 from deployment_service.storage.migrate import migrate
 from deployment_service.watch.notifier import Notifier
 from deployment_service.watch.settings import WatchSettings
+from devstack.children import Child, clean_environment
+from devstack.postgres import EmbeddedPostgres
 
 _PREFIX = "DEPLOYMENT_SERVICE_"
 _STATUSES = tuple(DeploymentStatus)

@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 
 from deployment_service.client import DeploymentClient, webhook_signatures
-from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.stack import DevStack
 
 JSON = {"Content-Type": "application/json"}
 # What changes by itself: when a job is read next, and what was read of it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deployment_service.client import DeploymentClient
 from deployment_service.client.errors import NotFound
-from deployment_service.dev.options import RealJenkins
 from deployment_service.v1 import admin_service_pb2 as pb
+from devstack.options import RealJenkins
 
 
 class Seed:

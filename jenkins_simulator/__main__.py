@@ -12,7 +12,7 @@ from .simulator import JenkinsSimulator
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m deployment_service.dev.jenkins",
+        prog="python -m jenkins_simulator",
         description=__doc__,
         epilog="Tests drive it at /_simulator/ (ledger, requests, faults, hold, release, restart).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -28,7 +28,7 @@ from typing import Self
 import asyncpg
 import psutil
 
-from deployment_service.dev.leash import leashed
+from devstack.leash import leashed
 
 _PREFIX = "deployment-service-pg-"
 _START_TIMEOUT_S = 30.0

@@ -13,15 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from deployment_service.dev.children import StackError
-from deployment_service.dev.options import (
+from devstack.children import StackError
+from devstack.options import (
     JENKINS_VARIABLES,
     SIMULATOR_VARIABLES,
     means_a_simulator,
     options_for_run,
 )
-from deployment_service.dev.postgres import PostgresFailed
-from deployment_service.dev.stack import DevStack
+from devstack.postgres import PostgresFailed
+from devstack.stack import DevStack
 
 _ENV_FILE = Path(".dev/env")
 _COLOURS = {"service": "cyan", "gateway": "magenta"}
@@ -44,7 +44,7 @@ Environment:
 def main() -> None:
     """Run a stack until it is told to stop."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployment_service.dev.stack",
+        prog="python -m devstack.stack",
         description=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """The whole system on one machine: PostgreSQL, a Jenkins, the service and the gateway.
 
-``python -m deployment_service.dev.stack`` (``make run``) runs it in the foreground. Tests and the
+``python -m devstack.stack`` (``make run``) runs it in the foreground. Tests and the
 demo use ``async with DevStack(options) as stack``. Service and gateway are the real processes,
 started as in production; only PostgreSQL and Jenkins are stand-ins.
 """
@@ -22,14 +22,14 @@ from cryptography.fernet import Fernet
 
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient, DeploymentServiceError
-from deployment_service.dev.children import Child, Record, Sink, StackError, clean_environment
-from deployment_service.dev.jenkins import JenkinsSimulator
-from deployment_service.dev.options import SIMULATOR_USER, RealJenkins, StackOptions, preferred
-from deployment_service.dev.postgres import EmbeddedPostgres
-from deployment_service.dev.seed import Seed
 from deployment_service.domain.access import Role
 from deployment_service.storage.database import API_ROLE, Database
 from deployment_service.storage.migrate import migrate
+from devstack.children import Child, Record, Sink, StackError, clean_environment
+from devstack.options import SIMULATOR_USER, RealJenkins, StackOptions, preferred
+from devstack.postgres import EmbeddedPostgres
+from devstack.seed import Seed
+from jenkins_simulator import JenkinsSimulator
 
 DATABASE = "deployment_service"
 _SERVICE, _GATEWAY = "DEPLOYMENT_SERVICE_", "WEBHOOK_GATEWAY_"
@@ -292,6 +292,6 @@ def _secret_keys(path: Path | None) -> str:
 
 
 if __name__ == "__main__":
-    from deployment_service.dev.foreground import main
+    from devstack.foreground import main
 
     main()

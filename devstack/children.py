@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from deployment_service.dev.leash import leashed
+from devstack.leash import leashed
 
 Sink = Callable[[str, str], None]
 Record = Mapping[str, Any]

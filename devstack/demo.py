@@ -22,13 +22,13 @@ from rich.text import Text
 from deployment_service.client import DeploymentClient, DeploymentServiceError
 from deployment_service.client.cli_output import event_line, status_word
 from deployment_service.client.waiting import FINAL
-from deployment_service.dev.children import StackError
-from deployment_service.dev.demo_check import Told, differences
-from deployment_service.dev.demo_view import Board
-from deployment_service.dev.jenkins import LedgerBuild
-from deployment_service.dev.postgres import PostgresFailed
-from deployment_service.dev.stack import DevStack
 from deployment_service.v1 import deployment_service_pb2 as pb
+from devstack.children import StackError
+from devstack.demo_check import Told, differences
+from devstack.demo_view import Board
+from devstack.postgres import PostgresFailed
+from devstack.stack import DevStack
+from jenkins_simulator import LedgerBuild
 
 LedgerReader = Callable[[DevStack], Sequence[LedgerBuild]]
 
@@ -236,7 +236,7 @@ class Demo:
 def main(ledger_reader: LedgerReader = read_ledger) -> None:
     """Play the demo; exit 0 if all went as it should, 1 if not, 130 if interrupted."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployment_service.dev.demo",
+        prog="python -m devstack.demo",
         description="Shows deployments being created, run and followed, on a stack of its own. "
         "It takes no settings from the environment and never touches a real Jenkins.",
     )

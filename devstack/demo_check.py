@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deployment_service.dev.jenkins import LedgerBuild
+from jenkins_simulator import LedgerBuild
 
 _STATUS_OF_RESULT = {"SUCCESS": "completed", "FAILURE": "failed", "ABORTED": "cancelled"}
 

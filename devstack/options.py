@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployment_service.dev.children import StackError
-from deployment_service.dev.jenkins import SimulatedUser, SimulatorConfig
+from devstack.children import StackError
+from jenkins_simulator import SimulatedUser, SimulatorConfig
 
 JENKINS_VARIABLES = ("DEV_JENKINS_URL", "DEV_JENKINS_USER", "DEV_JENKINS_TOKEN")
 SIMULATOR_VARIABLES = ("DEV_SIMULATOR_URL", "DEV_SIMULATOR_USER", "DEV_SIMULATOR_TOKEN")
