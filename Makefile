@@ -35,7 +35,7 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: .venv/ok ## create, run and watch deployments on a throw-away stack; nothing else needed
@@ -50,6 +50,11 @@ run: .venv/ok ## run the whole stack in the foreground, settings in .dev/env; Ct
 .PHONY: test
 test: .venv/ok ## run all tests; some of them: make test ARGS="-k webhook"
 	@WORKERS=$(WORKERS) tools/test.sh $(ARGS)
+
+.PHONY: test-platform
+test-platform: .venv/ok ## run the service behind the real PgBouncer, HAProxy and nginx, installed where allowed
+	@tools/platform.sh
+	@$(BIN)/python -m pytest tests/platform $(ARGS) && echo "make test-platform: everything passed."
 
 .PHONY: chaos
 chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same round again: make chaos SEED=7
