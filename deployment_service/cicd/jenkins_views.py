@@ -177,7 +177,8 @@ def _executables(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _definition(data: Mapping[str, Any]) -> ParameterDefinition:
     default = data.get("defaultParameterValue")
     choices = data.get("choices")
-    kind = _text(data.get("type")) or str(data.get("_class")).rpartition(".")[2]
+    # Some plugins have a `type` of their own: `PT_TAG` of a Git parameter.
+    kind = (_text(data.get("_class")) or "").rpartition(".")[2] or _text(data.get("type")) or ""
     return ParameterDefinition(
         name=_text(data.get("name")) or "",
         kind=kind,

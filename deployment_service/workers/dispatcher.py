@@ -24,7 +24,6 @@ from deployment_service.cicd.port import (
     RUN_ID_PARAMETER,
     CicdProvider,
     JobBuilds,
-    JobView,
     TriggerOutcome,
     TriggerReply,
 )
@@ -35,6 +34,7 @@ from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.loop import Loop
+from deployment_service.workers.trigger_checks import lacks, undefined, why_not
 
 _log = structlog.get_logger(__name__)
 
@@ -188,11 +188,11 @@ class Dispatcher:
 
     async def _send(self, run: Claimed, client: CicdProvider, controller: Controller) -> None:
         job = await client.read_job(run.full_name)
-        if job is not None and job.owner == str(run.owner_deployment_id) and _lacks(run, job):
+        if job is not None and job.owner == str(run.owner_deployment_id) and lacks(run, job):
             # A job of ours: its deployment got parameters that it doesn't define yet, or its script took them away.
-            await client.declare_parameters(run.full_name, _undefined(run, job))
+            await client.declare_parameters(run.full_name, undefined(run, job))
             job = await client.read_job(run.full_name)
-        trouble = _why_not(run, job)
+        trouble = await why_not(run, job, client)
         if trouble is not None or job is None:
             cause, message = trouble or (FailureCause.JOB_MISSING, "")
             await self._steps.no_build(run, cause, message, certain=True)
@@ -351,42 +351,3 @@ _UNKNOWN = (
     "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "
     "Jenkins before you run it again; if its build shows up, this run is corrected.",
 )
-
-
-def _undefined(run: Claimed, job: JobView) -> list[str]:
-    return sorted(set(run.parameters) - {parameter.name for parameter in job.parameters})
-
-
-def _lacks(run: Claimed, job: JobView) -> bool:
-    return bool(_undefined(run, job)) or correlation_of(job) is not Correlation.RUN_ID
-
-
-def _why_not(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:
-    """Why the run can't be triggered, seen before anything is sent."""
-    if job is None:
-        return (
-            FailureCause.JOB_MISSING,
-            f"The job '{run.full_name}' doesn't exist in Jenkins, or our account can't see it.",
-        )
-    if not job.buildable:
-        return (
-            FailureCause.TRIGGER_REJECTED,
-            f"The job '{run.full_name}' is disabled in Jenkins. Enable it, then run again.",
-        )
-    defined = {parameter.name: parameter for parameter in job.parameters}
-    missing = _undefined(run, job)
-    if missing:
-        # Jenkins would drop them without a word and build with something else than was asked for.
-        return (
-            FailureCause.JOB_PARAMETERS_MISMATCH,
-            f"The job '{run.full_name}' doesn't define {', '.join(missing)}. Define them there as string "
-            "parameters, or run without them.",
-        )
-    for name, value in run.parameters.items():
-        choices = defined[name].choices
-        if choices and value not in choices:
-            return (
-                FailureCause.JOB_PARAMETERS_MISMATCH,
-                f"{name} must be one of: {', '.join(choices[:20])}.",
-            )
-    return None

@@ -71,6 +71,49 @@ async def test_a_parameter_that_an_adopted_job_does_not_define_is_refused(
     assert jenkins.ledger.builds() == []
 
 
+DEFINED = (
+    "<project><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
+    "<hudson.model.BooleanParameterDefinition><name>FLAG</name>"
+    "</hudson.model.BooleanParameterDefinition>"
+    "<hudson.model.ChoiceParameterDefinition><name>WHERE</name>"
+    '<choices class="java.util.Arrays$ArrayList"><a class="string-array">'
+    "<string> b </string><string></string></a></choices></hudson.model.ChoiceParameterDefinition>"
+    "</parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties></project>"
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"FLAG": "yes"}, "FLAG is of the kind BOOLEAN: 'yes'"),
+        ({"FLAG": "TRUE"}, "'true' and 'false'"),
+        ({"WHERE": "b"}, "must match exactly: ' b ', ''"),
+        ({"flag": "true"}, "doesn't define flag (but FLAG)"),
+    ],
+)
+async def test_a_value_that_jenkins_would_change_is_refused_before_anything_is_sent(
+    runs: Runs, jenkins: JenkinsSimulator, parameters: dict[str, str], said: str
+) -> None:
+    jenkins.create_job("typed", DEFINED)
+    await runs.jobs.create("web", adopt("typed"))
+    started = await runs.start("web", parameters=parameters)
+    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
+    assert said in row["failure_message"]
+    assert jenkins.ledger.builds() == []
+
+
+async def test_a_value_that_a_typed_parameter_takes_reaches_the_build(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    jenkins.create_job("typed", DEFINED)
+    await runs.jobs.create("web", adopt("typed"))
+    started = await runs.start("web", parameters={"FLAG": "true", "WHERE": ""})
+    await runs.until(started.run_id, status="COMPLETED")
+    (build,) = jenkins.ledger.builds()
+    assert (build.parameters["FLAG"], build.parameters["WHERE"]) == ("true", "")
+
+
 async def test_a_job_of_ours_learns_the_parameters_of_its_runs(
     runs: Runs, jenkins: JenkinsSimulator
 ) -> None:

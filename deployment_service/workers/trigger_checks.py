@@ -1,0 +1,66 @@
+"""What must be true before a run is triggered: its job can be built and takes the run's parameters as they are."""
+
+from __future__ import annotations
+
+from deployment_service.actions.keep_job import correlation_of
+from deployment_service.cicd.port import CicdProvider, JobView
+from deployment_service.domain.job_parameters import mismatch, referenced_builds
+from deployment_service.domain.jobs import Correlation
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage.dispatch import Claimed
+
+
+def undefined(run: Claimed, job: JobView) -> list[str]:
+    """Return the names of the run's parameters that the job doesn't define."""
+    return sorted(set(run.parameters) - {parameter.name for parameter in job.parameters})
+
+
+def lacks(run: Claimed, job: JobView) -> bool:
+    """Return whether the job lacks a parameter that the run needs, our own included."""
+    return bool(undefined(run, job)) or correlation_of(job) is not Correlation.RUN_ID
+
+
+async def why_not(
+    run: Claimed, job: JobView | None, client: CicdProvider
+) -> tuple[FailureCause, str] | None:
+    """Return why a run can't be triggered, as seen before anything is sent; None if it can."""
+    return _job_trouble(run, job) or await _missing_build(run, job, client)
+
+
+def _job_trouble(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:
+    if job is None:
+        return (
+            FailureCause.JOB_MISSING,
+            f"The job '{run.full_name}' doesn't exist in Jenkins, or our account can't see it.",
+        )
+    if not job.buildable:
+        return (
+            FailureCause.TRIGGER_REJECTED,
+            f"The job '{run.full_name}' is disabled in Jenkins. Enable it, then run again.",
+        )
+    wrong = mismatch(job.parameters, run.parameters)
+    if wrong is not None:
+        return (
+            FailureCause.JOB_PARAMETERS_MISMATCH,
+            f"The job '{run.full_name}' would not take the run's parameters as they are: {wrong}",
+        )
+    return None
+
+
+async def _missing_build(
+    run: Claimed, job: JobView | None, client: CicdProvider
+) -> tuple[FailureCause, str] | None:
+    """Why a run can't be triggered whose run parameter names a build that Jenkins doesn't have."""
+    builds = referenced_builds(job.parameters if job else (), run.parameters)
+    for name, (full_name, number) in builds.items():
+        try:
+            found = await client.read_build(full_name, number) is not None
+        except ValueError:
+            found = False
+        if not found:
+            return (
+                FailureCause.JOB_PARAMETERS_MISMATCH,
+                f"{name} is of the kind RUN: Jenkins has no build {number} of the job '{full_name}', or our "
+                "account can't see it.",
+            )
+    return None
