@@ -21,7 +21,7 @@ from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, Pokes
 from webhook_gateway.channel import Metadata
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
-from webhook_gateway.logs import FAILED, UPDATED, Throttle, log
+from webhook_gateway.logs import FAILED, Throttle, log
 from webhook_gateway.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -317,10 +317,8 @@ class Forwarder:
             "late": entry.waiter is None,
             **more,
         }
-        if result.status != result.old_status:
-            old, new = status_name(result.old_status), status_name(result.status)
-            log.info(UPDATED.format(old=old, new=new), **fields)
-        elif result.verdict in _REFUSED:
+        # The service makes the transition and logs it.
+        if result.verdict in _REFUSED:
             why = " ".join(filter(None, (verdict_name(result.verdict), result.message)))
             log.warning(FAILED.format(why=why), **fields)
 

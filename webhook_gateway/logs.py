@@ -13,7 +13,6 @@ import structlog
 
 PREFIX = "[@webhook:jenkins]"
 RECEIVED = PREFIX + " Received status update for job: {job}"
-UPDATED = PREFIX + " Updating deployment status: {old} -> {new}"
 FAILED = PREFIX + " Error processing webhook: {why}"
 
 _UNCLEAN = re.compile(

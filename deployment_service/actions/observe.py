@@ -127,6 +127,7 @@ class Ledger:
     def observe(self, seen: Observation) -> Outcome:
         """Merge what is said of one build."""
         job = self._jobs[seen.job_id]
+        statuses_before = {d: state.status for d, state in self._deployments.items()}
         owner = owner_of(
             seen.sighting,
             job.generation,
@@ -144,7 +145,6 @@ class Ledger:
         build = Build(job.generation, seen.sighting.number)
         run = self._owner_run(owner, job.job_id, build, seen)
         deployment = self._deployments[run.deployment_id]
-        before = deployment.status
         known_before = run.known if run.run_id not in self._new else None
         self._claim(run, _claim_of(seen, build))
         for kept in self._kept.pop((job.job_id, build.number), ()):
@@ -154,7 +154,7 @@ class Ledger:
         return Outcome(
             _verdict(known_before, after, seen),
             deployment_slug=deployment.slug,
-            old_status=before,
+            old_status=statuses_before[deployment.deployment_id],
             status=deployment.status,
             poke=owner.poke,
             run_id=run.run_id,
@@ -296,6 +296,9 @@ class Ledger:
     def _append(self, deployment: DeploymentState, run: Run, transition: Transition) -> None:
         deployment.revision += 1
         is_current = deployment.current_run_id == run.run_id
+        deployment_status = transition.status if is_current else deployment.status
+        old_deployment_status = self._told[deployment.deployment_id]
+        self._told[deployment.deployment_id] = deployment_status
         self._events.append(
             NewEvent(
                 deployment_id=deployment.deployment_id,
@@ -305,7 +308,8 @@ class Ledger:
                 source=self._source,
                 old_status=transition.old_status,
                 status=transition.status,
-                deployment_status=transition.status if is_current else deployment.status,
+                deployment_status=deployment_status,
+                old_deployment_status=old_deployment_status,
                 run_number=run.number,
                 job_id=run.job_id,
                 build_number=run.build.number if run.build else None,

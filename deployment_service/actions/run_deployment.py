@@ -141,6 +141,7 @@ def _requested(deployment: Runnable) -> NewEvent:
         old_status=DeploymentStatus(deployment.status),
         status=DeploymentStatus.PENDING,
         deployment_status=DeploymentStatus.PENDING,
+        old_deployment_status=DeploymentStatus(deployment.status),
         run_number=deployment.next_number,
         job_id=deployment.job_id,
         message="A run was requested.",

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import inspect
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import grpc
 import grpc.aio
+import structlog
 from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -22,6 +24,7 @@ from deployment_service.logs import log
 
 Context = grpc.aio.ServicerContext[Any, Any]
 OUR_PACKAGE = "/deployment_service.v1."
+_MAX_REQUEST_ID = 64
 _CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -167,6 +170,8 @@ class RequestLog(Around):
     async def around(
         self, method: str, request: Any, context: Context, *, streaming: bool
     ) -> AsyncIterator[None]:
+        # Never unbound: each call has a task, and so a context, of its own.
+        structlog.contextvars.bind_contextvars(request_id=_request_id(request, context))
         start = time.perf_counter()
         name = method.removeprefix(OUR_PACKAGE)
         code = "CANCELLED"
@@ -186,6 +191,13 @@ class RequestLog(Around):
             else:
                 self._metrics.seconds.labels(name, code).observe(seconds)
             _write_line(name, code, seconds)
+
+
+def _request_id(request: Any, context: Context) -> str:
+    """Return the id for log lines of this call: `x-request-id`, else the idempotency key, else a new one."""
+    metadata = dict(context.invocation_metadata() or ())
+    given = metadata.get("x-request-id") or getattr(request, "request_id", "")
+    return str(given)[:_MAX_REQUEST_ID] if given else str(uuid.uuid4())
 
 
 def _write_line(name: str, code: str, seconds: float) -> None:

@@ -31,7 +31,8 @@ class EventSource(StrEnum):
 class NewEvent:
     """An event about to be appended: the database gives it its sequence and time.
 
-    ``revision`` is the deployment's, already raised in the same transaction.
+    ``revision`` is the deployment's, already raised in the same transaction. ``old_deployment_status`` is
+    None where the event leaves the deployment's status as it was.
     """
 
     deployment_id: uuid.UUID
@@ -49,6 +50,7 @@ class NewEvent:
     correction: bool = False
     failure_cause: FailureCause | None = None
     message: str = ""
+    old_deployment_status: DeploymentStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Self, TypeVar
 
 import asyncpg
@@ -84,16 +85,34 @@ class Database:
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, again from the start after a deadlock.
 
-        ``work`` must have no effect outside the transaction.
+        ``work`` must have no effect outside the transaction but through ``after_commit``.
         """
         for attempt in range(1, _TRIES + 1):
+            actions: list[Callable[[], None]] = []
+            token = _AFTER_COMMIT.set(actions)
             try:
                 async with self.acquire() as connection, connection.transaction():
-                    return await work(connection)
+                    result = await work(connection)
+                for action in actions:
+                    action()
+                return result
             except _RETRIED:
                 if attempt == _TRIES:
                     raise
+            finally:
+                _AFTER_COMMIT.reset(token)
         raise AssertionError("unreachable")
+
+
+_AFTER_COMMIT: ContextVar[list[Callable[[], None]]] = ContextVar("after_commit")
+
+
+def after_commit(action: Callable[[], None]) -> None:
+    """Run ``action`` once the transaction of this task has committed; never if it rolls back.
+
+    ``action`` must not raise. Raises LookupError outside ``Database.transaction``.
+    """
+    _AFTER_COMMIT.get().append(action)
 
 
 async def _set_up(connection: Connection) -> None:

@@ -9,16 +9,17 @@ from typing import TypeVar, cast
 
 import asyncpg
 
+from deployment_service import transition_log
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus, FailureCause
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database import Connection, after_commit
 
 Word = TypeVar("Word", bound=StrEnum)
 
 # The lock makes sequence order commit order: whoever numbers events holds it until the commit. The numbering is a
 # statement of its own after it, so that its snapshot sees what the holder before committed. max() of the primary
 # key reads one index entry; a counter column would collect dead row versions under an old snapshot.
-_LOCK_TENANT = "SELECT FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
+_LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 _APPEND = """
     INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
         job_id, build_number, old_status, status, deployment_status, source, confirmed, correction, failure_cause,
@@ -55,10 +56,11 @@ _HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_i
 
 async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[NewEvent]) -> int:
     """Append events and return the last sequence. Must be the last step of the transaction:
-    it holds the tenant until the commit."""
-    await connection.execute(_LOCK_TENANT, tenant_id)
+    it holds the tenant until the commit. Transitions are logged once it has committed."""
+    tenant_slug = await connection.fetchval(_LOCK_TENANT, tenant_id)
     columns = [[getattr(event, field) for event in events] for field in _FIELDS]
     rows = await connection.fetch(_APPEND, tenant_id, *columns)
+    after_commit(lambda: transition_log.write(tenant_slug, events))
     return max(int(row["sequence"]) for row in rows)
 
 
