@@ -29,6 +29,7 @@ from deployment_service.domain.errors import (
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
+from deployment_service.domain.parameters import check_parameters
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
 from deployment_service.storage import definitions, events, jobs
 from deployment_service.storage.database import Connection, Database
@@ -174,7 +175,7 @@ class DeploymentCreator:
 
 def _in_normal_form(command: CreateDeployment) -> NewDeployment:
     check_id(command.deployment_id, field="deployment_id")
-    parameters = definition.check_parameters(command.parameters, field="deployment.parameters")
+    parameters = check_parameters(command.parameters, field="deployment.parameters", declared=True)
     new = NewDeployment(
         tenant_id=command.tenant.tenant_id,
         deployment_id=uuid.uuid4(),

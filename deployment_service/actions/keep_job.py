@@ -32,7 +32,7 @@ from deployment_service.cicd.errors import (
     ProviderRefused,
 )
 from deployment_service.cicd.port import CicdProvider, JobView, WebhookEndpoint
-from deployment_service.domain.definition import RUN_ID_PARAMETER, JobDefinition, JobKind
+from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import (
     Correlation,
@@ -41,6 +41,7 @@ from deployment_service.domain.jobs import (
     JobOrigin,
     JobState,
 )
+from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.storage import events, jobs, runs
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.jobs import JobTask
@@ -48,7 +49,7 @@ from deployment_service.storage.jobs import JobTask
 _BUILD_PAUSE_S = 30.0
 _RECENT_BUILDS = 20
 # Kinds of parameter that hand on what they are given.
-_TEXT_PARAMETERS = ("StringParameterDefinition", "TextParameterDefinition")
+_TEXT_PARAMETERS = {"StringParameterDefinition", "TextParameterDefinition"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +136,10 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
 
 def correlation_of(view: JobView) -> Correlation:
     """How surely runs can be tied to the builds of a job that is defined like this."""
-    for parameter in view.parameters:
-        if parameter.name == RUN_ID_PARAMETER and parameter.kind in _TEXT_PARAMETERS:
-            return Correlation.RUN_ID
+    kinds = {one.kind for one in view.parameters if one.name == RUN_ID_PARAMETER}
+    # Defined twice, each definition must hand the value on.
+    if kinds and kinds <= _TEXT_PARAMETERS:
+        return Correlation.RUN_ID
     return Correlation.QUEUE_ITEM
 
 

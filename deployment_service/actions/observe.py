@@ -20,8 +20,8 @@ from deployment_service.domain.attribution import (
     Verdict,
     owner_of,
 )
-from deployment_service.domain.definition import RUN_ID_PARAMETER
 from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.runs import (
     Build,
     Claim,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import uuid
 
 from deployment_service.actions.observe import Ledger
-from deployment_service.domain.definition import RUN_ID_PARAMETER
 from deployment_service.domain.events import EventSource, EventType
+from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.runs import Run, RunSource, Transition
 from deployment_service.storage import cancel, reports
 from deployment_service.storage.database import Connection, Database

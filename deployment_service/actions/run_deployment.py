@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.definition import check_parameters, parameters_of_run
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.domain.parameters import check_parameters, parameters_of_run
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import deployments, events, intents
 from deployment_service.storage.database import Connection, Database

@@ -14,6 +14,7 @@ from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName
+from deployment_service.domain.parameters import check_parameters
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
 from deployment_service.storage import deployments, events
 from deployment_service.storage.database import Connection, Database
@@ -52,8 +53,8 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
         "display_name": definition.check_display_name(
             command.display_name, field="deployment.display_name"
         ),
-        "parameters": definition.check_parameters(
-            command.parameters, field="deployment.parameters"
+        "parameters": check_parameters(
+            command.parameters, field="deployment.parameters", declared=True
         ),
         "labels": definition.check_labels(command.labels, field="deployment.labels"),
         "unstable_policy": command.unstable_policy,

@@ -14,7 +14,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from deployment_service.domain import definition
+from deployment_service.domain import definition, parameters
 from deployment_service.domain.errors import InvalidArgument
 
 MAX_REQUEST_BYTES = 4 * 2**20
@@ -32,10 +32,10 @@ _MAX_CHARS = {
     "Tenant.display_name": definition.MAX_DISPLAY_NAME_CHARS,
     "Provider.display_name": definition.MAX_DISPLAY_NAME_CHARS,
     "ApiKey.display_name": definition.MAX_DISPLAY_NAME_CHARS,
-    "Deployment.parameters": definition.MAX_PARAMETER_VALUE_BYTES,
-    "RunDeploymentRequest.parameters": definition.MAX_PARAMETER_VALUE_BYTES,
-    "ExistingJob.fixed_parameters": definition.MAX_PARAMETER_VALUE_BYTES,
-    "BuildReport.parameters": definition.MAX_PARAMETER_VALUE_BYTES,
+    "Deployment.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
+    "RunDeploymentRequest.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
+    "ExistingJob.fixed_parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
+    "BuildReport.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
     "BuildReport.job_path": 4000,
     "DeploymentJob.pipeline_script": definition.MAX_SCRIPT_CHARS,
     "DeploymentJob.freestyle_shell": definition.MAX_SCRIPT_CHARS,

@@ -12,23 +12,19 @@ import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from . import jenkins_replies as replies
-from . import jenkins_secrets as secrets
 from . import jenkins_views as views
-from . import job_xml
 from .errors import (
     BuildsWontStop,
-    FolderMissing,
-    JobExists,
     ProtocolError,
     ProviderUnreachable,
 )
+from .jenkins_configurations import Answer, JobConfigurations
 from .jenkins_http import (
     NO_ANSWER_IN_TIME,
     HttpReply,
@@ -37,9 +33,8 @@ from .jenkins_http import (
     TransportFailure,
 )
 from .jenkins_wire import Exchange
-from .names import job_path, parent_and_name
+from .names import job_path
 from .port import (
-    RUN_ID_PARAMETER,
     BuildView,
     CancelOutcome,
     ControllerInfo,
@@ -50,11 +45,8 @@ from .port import (
     RunningView,
     TriggerOutcome,
     TriggerReply,
-    WebhookEndpoint,
 )
 
-_Answer = tuple[dict[str, Any], str | None]
-_XML = "application/xml; charset=utf-8"
 # Jenkins itself gives the builds of a job 15 s to end before it answers.
 _DELETE_TIMEOUT_S = 30.0
 # The rest is enough for a Jenkins that was slow only because of the input.
@@ -62,7 +54,7 @@ _SHARE_WITH_INPUT = 0.75
 _RESUMES_WITHIN_S = 60.0
 
 
-class JenkinsProvider:
+class JenkinsProvider(JobConfigurations):
     """A `CicdProvider`. Nothing is sent before the first call."""
 
     def __init__(
@@ -112,71 +104,6 @@ class JenkinsProvider:
         """See `CicdProvider`. A folder is returned as a job that isn't buildable."""
         answer = await self._read(job_path(full_name), views.JOB_TREE)
         return answer and views.job_view(answer[0], full_name, answer[1])
-
-    async def create_job(self, full_name: str, config_xml: str) -> None:
-        """See `CicdProvider`."""
-        path = job_path(full_name)
-        folder, name = parent_and_name(full_name)
-        create = f"{job_path(folder)}/createItem" if folder else "createItem"
-        body = config_xml.encode("utf-8")
-        reply = await self._ask(HttpRequest("POST", create, {"name": name}, body, _XML))
-        if reply.status == 200:
-            return
-        if self._says_missing(reply) and folder:
-            raise FolderMissing(
-                f"Jenkins has no folder {folder!r}, or the account {self._account!r} can't see it. "
-                "Create it, or grant Job/Read on it.",
-                http_status=404,
-            )
-        if reply.status not in (400, 500):
-            raise replies.error_of(reply, self._account)
-        # Jenkins uses each for several things. The look also proves that it works: 500 is its answer to
-        # bad XML, but also to bad moments.
-        there = await self._read(path, "url") is not None
-        if there or "already exists" in replies.quoted_error(reply):
-            raise JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
-        raise replies.creation_error(reply, full_name)
-
-    async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
-        """See `CicdProvider`."""
-        config = await self._config(full_name)
-        changed = job_xml.with_parameters(config, [RUN_ID_PARAMETER, *names])
-        await self._change_config(full_name, changed)
-
-    async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
-        """See `CicdProvider`."""
-        changed = job_xml.with_webhook(await self._config(full_name), endpoint)
-        if changed is None:
-            return False
-        await self._change_config(full_name, changed)
-        return True
-
-    async def _config(self, full_name: str) -> str:
-        reply = await self._ask(HttpRequest("GET", f"{job_path(full_name)}/config.xml"))
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
-        return reply.body.decode("utf-8", "replace")
-
-    async def _change_config(self, full_name: str, config_xml: str) -> None:
-        path, body = f"{job_path(full_name)}/config.xml", config_xml.encode("utf-8")
-        reply = await self._ask(HttpRequest("POST", path, {}, body, _XML))
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
-
-    async def put_secret(self, secret_id: str, text: str) -> bool:
-        """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""
-        reply = await self._ask(secrets.create(secret_id, text))
-        if reply.status == 409:
-            reply = await self._ask(secrets.update(secret_id, text))
-        if reply.status in (403, 500) or self._says_missing(reply):
-            return False
-        if reply.status != 200:
-            raise replies.error_of(reply, self._account)
-        return True
-
-    async def delete_secret(self, secret_id: str) -> None:
-        """See `CicdProvider`."""
-        await self._ask(secrets.delete(secret_id))
 
     async def delete_job(self, full_name: str) -> bool:
         """See `CicdProvider`. True only after Jenkins no longer knows the job."""
@@ -291,11 +218,11 @@ class JenkinsProvider:
         if self._ca_directory is not None:
             self._ca_directory.cleanup()
 
-    async def _read(self, path: str, tree: str) -> _Answer | None:
+    async def _read(self, path: str, tree: str) -> Answer | None:
         """Read some JSON and the session; None if Jenkins says that there is no such thing."""
         return self._found(await self._ask(_get(path, tree)))
 
-    def _found(self, reply: HttpReply) -> _Answer | None:
+    def _found(self, reply: HttpReply) -> Answer | None:
         return None if self._says_missing(reply) else self._data(reply)
 
     async def _ask_for_builds(self, path: str, tree: str) -> HttpReply:
@@ -316,7 +243,7 @@ class JenkinsProvider:
             timeout_s *= 1 - _SHARE_WITH_INPUT
         return await self._ask(_get(path, views.without_input(tree)), timeout_s)
 
-    def _data(self, reply: HttpReply) -> _Answer:
+    def _data(self, reply: HttpReply) -> Answer:
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
         try:

@@ -119,6 +119,16 @@ def with_parameters(config_xml: str, names: Iterable[str]) -> str:
     return _text(root)
 
 
+def trimmed_names(config_xml: str) -> frozenset[str]:
+    """Return the names of the string parameters whose values Jenkins trims. Raises DefinitionInvalid."""
+    root = _parse(config_xml, _IN_JENKINS)
+    return frozenset(
+        one.findtext("name") or ""
+        for one in root.iter(_STRING_PARAMETER)
+        if one.findtext("trim") == "true"
+    )
+
+
 def parse_owner(description: str | None) -> str | None:
     """Return the owner that the mark in a job's description names, None if it has no mark."""
     match = _OWNER.search(description or "")

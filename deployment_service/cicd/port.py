@@ -232,6 +232,13 @@ class CicdProvider(Protocol):
         """
         ...
 
+    async def trimmed_parameters(self, full_name: str) -> Collection[str] | None:
+        """Return the names of the string parameters whose values Jenkins trims; None: we may not know.
+
+        Only a job's configuration says so, which takes more rights than building it.
+        """
+        ...
+
     async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
         """Rewrite the webhook of a job that we created. False: it has none of ours (any more)."""
         ...

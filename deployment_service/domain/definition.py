@@ -13,13 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-
-RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
+from deployment_service.domain.parameters import UNSTORABLE, check_parameters
 
 MAX_DISPLAY_NAME_CHARS = 200
-MAX_PARAMETERS = 100
-MAX_PARAMETER_NAME_CHARS = 200
-MAX_PARAMETER_VALUE_BYTES = 32 * 1024
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 63
 MAX_SCRIPT_CHARS = 500_000
@@ -30,9 +26,6 @@ MAX_FULL_NAME_BYTES = 800
 MAX_SEGMENT_BYTES = 200
 _MAX_SCM_TEXT_CHARS = 1000
 
-_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
-# What neither XML 1.0 nor PostgreSQL can hold.
-_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 # Jenkins refuses names with these.
 _UNSAFE_IN_NAME = re.compile(r"[?*/\\%!@#$^&|<>\[\]:;]")
@@ -126,33 +119,6 @@ def check_display_name(text: str, *, field: str) -> str:
     if len(text) > MAX_DISPLAY_NAME_CHARS:
         raise InvalidArgument(field, f"has more than {MAX_DISPLAY_NAME_CHARS} characters")
     return _printable(text, field)
-
-
-def check_parameters(parameters: Mapping[str, str], *, field: str) -> dict[str, str]:
-    """Return the parameters, by name; raise InvalidArgument if Jenkins couldn't be given them."""
-    if len(parameters) > MAX_PARAMETERS:
-        raise InvalidArgument(field, f"has more than {MAX_PARAMETERS} entries")
-    for name, value in parameters.items():
-        shown = _shown(name)
-        if len(name) > MAX_PARAMETER_NAME_CHARS:
-            raise InvalidArgument(
-                field, f"the name {shown} has more than {MAX_PARAMETER_NAME_CHARS} characters"
-            )
-        if not _PARAMETER_NAME.fullmatch(name):
-            raise InvalidArgument(
-                field, f"the name {shown} must match [A-Za-z_][A-Za-z0-9_.-]*, as variables do"
-            )
-        # Builds get their parameters as environment variables, whose case counts for nothing on Windows.
-        if name.upper() == RUN_ID_PARAMETER:
-            raise InvalidArgument(
-                field,
-                f"{RUN_ID_PARAMETER} is reserved: the service sets it for each run. Leave it out",
-                reason="PARAMETER_RESERVED",
-            )
-        _storable(value, f"{field}[{name}]")
-        if len(value.encode()) > MAX_PARAMETER_VALUE_BYTES:
-            raise InvalidArgument(f"{field}[{name}]", "is longer than 32 KiB")
-    return dict(sorted(parameters.items()))
 
 
 def check_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
@@ -255,25 +221,8 @@ def check_allowed(
         )
 
 
-def parameters_of_run(
-    deployment: Mapping[str, str], fixed: Mapping[str, str], run: Mapping[str, str], *, field: str
-) -> dict[str, str]:
-    """What a run is started with: the deployment's parameters, the run's above them, the fixed ones above all.
-
-    ``run`` has been checked. Raises InvalidArgument if it tries to set a fixed one to something else.
-    """
-    for name in run:
-        if fixed.get(name, run[name]) != run[name]:
-            raise InvalidArgument(
-                f"{field}[{name}]",
-                "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
-                reason="PARAMETER_FIXED",
-            )
-    return {**deployment, **run, **fixed}
-
-
 def _check_existing(job: JobDefinition, parameters: Mapping[str, str], where: str) -> JobDefinition:
-    fixed = check_parameters(job.fixed_parameters, field=f"{where}.fixed_parameters")
+    fixed = check_parameters(job.fixed_parameters, field=f"{where}.fixed_parameters", declared=True)
     both = sorted(fixed.keys() & parameters.keys())
     if both:
         raise InvalidArgument(
@@ -326,7 +275,7 @@ def _printable(text: str, field: str) -> str:
 
 
 def _storable(text: str, field: str) -> str:
-    found = _UNSTORABLE.search(text)
+    found = UNSTORABLE.search(text)
     if found:
         raise InvalidArgument(
             field, f"has a character that no job can hold: U+{ord(found.group()):04X}"

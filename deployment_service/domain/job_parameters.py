@@ -13,10 +13,9 @@ from typing import Protocol
 _MAX_SHOWN_CHARS = 60
 _MAX_SHOWN_CHOICES = 20
 
+_STRING = "StringParameterDefinition"
 # Kinds of which it is known that they hand a text on as it came. A Git parameter does not check its value.
-_TEXTS = frozenset(
-    {"StringParameterDefinition", "TextParameterDefinition", "GitParameterDefinition"}
-)
+_TEXTS = frozenset({_STRING, "TextParameterDefinition", "GitParameterDefinition"})
 _BOOLEAN = "BooleanParameterDefinition"
 _CHOICE = "ChoiceParameterDefinition"
 _FILES = frozenset(
@@ -93,6 +92,23 @@ def referenced_builds(
     return found
 
 
+def with_outer_blanks(defined: Iterable[JobParameter], values: Mapping[str, str]) -> frozenset[str]:
+    """Return the string parameters whose values would be changed if the definition trims them."""
+    return frozenset(
+        one.name
+        for one in defined
+        if one.kind == _STRING and _java_trim(values.get(one.name, "")) != values.get(one.name, "")
+    )
+
+
+def trim_trouble(name: str, value: str) -> str:
+    """Return the message for a value that its definition would trim."""
+    return (
+        f"{name} is of the kind STRING and trims its values: the blanks around {visible(value)} would be lost. "
+        "Leave them out, or turn off trimming in the job."
+    )
+
+
 def kind_name(kind: str) -> str:
     """Return a kind as people know it: ``BOOLEAN`` for ``BooleanParameterDefinition``."""
     return kind.removesuffix("ParameterDefinition").upper() or kind
@@ -136,6 +152,11 @@ def _unknown(unknown: list[str], by_name: Collection[str]) -> str:
     return (
         f"it doesn't define {named}. Define them there as string parameters, or run without them."
     )
+
+
+def _java_trim(text: str) -> str:
+    """Return the text without what ``String.trim()`` of Java takes off: all up to U+0020."""
+    return text.strip("".join(map(chr, range(0x21))))
 
 
 def _trouble(parameter: JobParameter, value: str) -> str | None:

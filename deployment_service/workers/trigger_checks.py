@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.cicd.port import CicdProvider, JobView
-from deployment_service.domain.job_parameters import mismatch, referenced_builds
+from deployment_service.domain.job_parameters import (
+    mismatch,
+    referenced_builds,
+    trim_trouble,
+    with_outer_blanks,
+)
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.dispatch import Claimed
@@ -24,7 +29,11 @@ async def why_not(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
     """Return why a run can't be triggered, as seen before anything is sent; None if it can."""
-    return _job_trouble(run, job) or await _missing_build(run, job, client)
+    return (
+        _job_trouble(run, job)
+        or await _trimmed(run, job, client)
+        or await _missing_build(run, job, client)
+    )
 
 
 def _job_trouble(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] | None:
@@ -44,6 +53,17 @@ def _job_trouble(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] 
             FailureCause.JOB_PARAMETERS_MISMATCH,
             f"The job '{run.full_name}' would not take the run's parameters as they are: {wrong}",
         )
+    return None
+
+
+async def _trimmed(
+    run: Claimed, job: JobView | None, client: CicdProvider
+) -> tuple[FailureCause, str] | None:
+    """Why a run can't be triggered whose value would lose the blanks around it. The JSON of a job doesn't say."""
+    suspects = with_outer_blanks(job.parameters if job else (), run.parameters)
+    trimmed = suspects and await client.trimmed_parameters(run.full_name)
+    for name in sorted(suspects.intersection(trimmed or ())):
+        return FailureCause.JOB_PARAMETERS_MISMATCH, trim_trouble(name, run.parameters[name])
     return None
 
 

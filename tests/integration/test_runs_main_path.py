@@ -103,6 +103,32 @@ async def test_a_value_that_jenkins_would_change_is_refused_before_anything_is_s
     assert jenkins.ledger.builds() == []
 
 
+TRIMS = (
+    "<project><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
+    "<hudson.model.StringParameterDefinition><name>CUT</name><trim>true</trim>"
+    "</hudson.model.StringParameterDefinition>"
+    "<hudson.model.StringParameterDefinition><name>KEPT</name><trim>false</trim>"
+    "</hudson.model.StringParameterDefinition>"
+    "</parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties></project>"
+)
+
+
+@pytest.mark.parametrize("value", [" x", "x\n", "\t x "])
+async def test_a_value_that_its_definition_would_trim_is_refused_before_anything_is_sent(
+    runs: Runs, jenkins: JenkinsSimulator, value: str
+) -> None:
+    jenkins.create_job("trims", TRIMS)
+    await runs.jobs.create("web", adopt("trims"))
+    started = await runs.start("web", parameters={"CUT": value})
+    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
+    assert repr(value) in row["failure_message"]
+    kept = await runs.start("web", parameters={"CUT": "x", "KEPT": value})
+    await runs.until(kept.run_id, status="COMPLETED")
+    (build,) = jenkins.ledger.builds()
+    assert (build.parameters["CUT"], build.parameters["KEPT"]) == ("x", value)
+
+
 async def test_a_value_that_a_typed_parameter_takes_reaches_the_build(
     runs: Runs, jenkins: JenkinsSimulator
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.cicd import job_xml, port
-from deployment_service.domain import definition
+from deployment_service.domain import definition, parameters
 from deployment_service.domain.definition import (
     JobDefinition,
     JobKind,
@@ -22,9 +22,7 @@ from deployment_service.domain.definition import (
     check_full_name,
     check_job,
     check_labels,
-    check_parameters,
     default_full_name,
-    parameters_of_run,
 )
 from deployment_service.domain.errors import (
     FailedPrecondition,
@@ -32,6 +30,7 @@ from deployment_service.domain.errors import (
     PermissionDenied,
     ServiceError,
 )
+from deployment_service.domain.parameters import check_parameters, parameters_of_run
 
 
 def _short(text: str) -> str:
@@ -42,7 +41,7 @@ SCM = PipelineScm("ssh://git@git.internal/shop/web.git")
 
 
 def test_the_provider_port_means_the_same_parameter_and_kinds() -> None:
-    assert definition.RUN_ID_PARAMETER == port.RUN_ID_PARAMETER
+    assert parameters.RUN_ID_PARAMETER == port.RUN_ID_PARAMETER
     assert {kind.value for kind in job_xml.JobKind} == set(JobKind) - {JobKind.EXISTING}
     assert definition.MAX_CONFIG_XML_CHARS <= job_xml.MAX_CONFIG_XML_CHARS
 
@@ -101,6 +100,37 @@ def test_parameters_that_arent(parameters: dict[str, str]) -> None:
 def test_the_parameter_that_carries_the_run_is_reserved(name: str) -> None:
     error = _refused(lambda: check_parameters({name: "x"}, field="f"))
     assert error.reason == "PARAMETER_RESERVED"
+
+
+@pytest.mark.parametrize(
+    "name", ["delay", "token", "cause", "json", "Submit", "statusCode", "redirectTo", "crumb"]
+)
+def test_names_that_jenkins_form_reserves_cant_be_declared(name: str) -> None:
+    for call in (
+        lambda: check_parameters({"A": "", name: "x"}, field="f", declared=True),
+        lambda: check_job(JobDefinition(JobKind.EXISTING, "web", fixed_parameters={name: "x"}), {}),
+    ):
+        assert _refused(call).reason == "PARAMETER_RESERVED"
+    # The owner of an adopted job may have declared them in Jenkins; an environment variable is no field of the form.
+    check_parameters({name: "x"}, field="f")
+    if name.upper() != name:
+        check_parameters({name.upper(): "x"}, field="f", declared=True)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {f"P{n}": "x" * 32 * 1024 for n in range(16)},
+        {f"P{n}": "ä" * 16 * 1024 for n in range(16)},
+    ],
+    ids=["ascii", "utf-8"],
+)
+def test_parameters_that_no_environment_of_a_build_holds(parameters: dict[str, str]) -> None:
+    _refused(lambda: check_parameters(parameters, field="f"))
+    half = dict(list(parameters.items())[:8])
+    rest = dict(list(parameters.items())[8:])
+    _refused(lambda: parameters_of_run(half, {}, rest, field="f"))
+    check_parameters(half, field="f")
 
 
 def test_labels() -> None:

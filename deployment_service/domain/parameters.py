@@ -1,0 +1,134 @@
+"""Names and values of parameters: what a deployment may declare and what a run may give. Pure.
+
+Builds get their parameters as environment variables, and Jenkins takes them out of a form. So some
+names mean something to Jenkins, to a shell or to a loader, whatever the job does with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from deployment_service.domain.errors import InvalidArgument
+
+RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
+
+MAX_PARAMETERS = 100
+MAX_PARAMETER_NAME_CHARS = 200
+MAX_PARAMETER_VALUE_BYTES = 32 * 1024
+# Linux gives a process 2 MiB for its arguments and environment. Each of a build's four webhooks
+# carries all values as well.
+MAX_PARAMETERS_BYTES = 512 * 1024
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+# What neither XML 1.0 nor PostgreSQL can hold.
+UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Fields of Jenkins' own that its forms and `buildWithParameters` read: the quiet period, remote
+# triggers, the submitted form, the answer that is wanted, and the crumb.
+FORM_NAMES = frozenset(
+    {
+        "Jenkins-Crumb",
+        "Submit",
+        "_charset_",
+        "cause",
+        "crumb",
+        "delay",
+        "json",
+        "redirectTo",
+        "statusCode",
+        "token",
+    }
+)
+
+
+def check_parameters(
+    parameters: Mapping[str, str], *, field: str, declared: bool = False
+) -> dict[str, str]:
+    """Return the parameters, by name; raise InvalidArgument if Jenkins couldn't be given them.
+
+    ``declared``: they become part of a deployment's definition, so that names which Jenkins' form reserves are
+    refused too. A run may give those, to a job whose owner declares them in Jenkins.
+    """
+    if len(parameters) > MAX_PARAMETERS:
+        raise InvalidArgument(field, f"has more than {MAX_PARAMETERS} entries")
+    for name, value in parameters.items():
+        check_name(name, field=field)
+        if declared:
+            check_form_name(name, field=field)
+        check_value(value, field=f"{field}[{name}]")
+    check_size(parameters, field=field)
+    return dict(sorted(parameters.items()))
+
+
+def check_name(name: str, *, field: str) -> None:
+    """Raise InvalidArgument if no parameter of a deployment or run may have the name."""
+    if len(name) > MAX_PARAMETER_NAME_CHARS:
+        raise InvalidArgument(
+            field, f"the name {_shown(name)} has more than {MAX_PARAMETER_NAME_CHARS} characters"
+        )
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            field, f"the name {_shown(name)} must match [A-Za-z_][A-Za-z0-9_.-]*, as variables do"
+        )
+    # On Windows the case of environment variables counts for nothing.
+    if name.upper() == RUN_ID_PARAMETER:
+        raise InvalidArgument(
+            field,
+            f"{RUN_ID_PARAMETER} is reserved: the service sets it for each run. Leave it out",
+            reason="PARAMETER_RESERVED",
+        )
+
+
+def check_form_name(name: str, *, field: str) -> None:
+    """Raise InvalidArgument if Jenkins' form has a field of its own of that name."""
+    if name in FORM_NAMES:
+        raise InvalidArgument(
+            field,
+            f"Jenkins reserves the name '{name}' in the form that starts a build. Choose another one",
+            reason="PARAMETER_RESERVED",
+        )
+
+
+def check_value(value: str, *, field: str) -> None:
+    """Raise InvalidArgument if a value is too long, or has a character that no job can hold."""
+    found = UNSTORABLE.search(value)
+    if found:
+        raise InvalidArgument(
+            field, f"has a character that no job can hold: U+{ord(found.group()):04X}"
+        )
+    if len(value.encode()) > MAX_PARAMETER_VALUE_BYTES:
+        raise InvalidArgument(field, "is longer than 32 KiB")
+
+
+def check_size(parameters: Mapping[str, str], *, field: str) -> None:
+    """Raise InvalidArgument if all parameters together don't fit into the environment of a build."""
+    size = sum(len(name) + len(value.encode()) + 2 for name, value in parameters.items())
+    if size > MAX_PARAMETERS_BYTES:
+        raise InvalidArgument(
+            field,
+            f"all names and values together take {size} bytes; at most {MAX_PARAMETERS_BYTES} fit into the "
+            "environment of a build. Hand over a file or a URL instead",
+        )
+
+
+def parameters_of_run(
+    deployment: Mapping[str, str], fixed: Mapping[str, str], run: Mapping[str, str], *, field: str
+) -> dict[str, str]:
+    """What a run is started with: the deployment's parameters, the run's above them, the fixed ones above all.
+
+    ``run`` has been checked. Raises InvalidArgument if it tries to set a fixed one to something else.
+    """
+    for name in run:
+        if fixed.get(name, run[name]) != run[name]:
+            raise InvalidArgument(
+                f"{field}[{name}]",
+                "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
+                reason="PARAMETER_FIXED",
+            )
+    merged = {**deployment, **run, **fixed}
+    check_size(merged, field=field)
+    return merged
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
