@@ -22,6 +22,7 @@ RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
 MAX_NUMBER = 2**31 - 1
 MAX_STATUS = 200
 MAX_PATH = 2000
+MAX_QUEUE_ID = 200
 MAX_PARAMETERS = 100
 MAX_NAME_BYTES = 256
 MAX_VALUE_BYTES = 1024
@@ -39,6 +40,7 @@ _UNCLEAN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NO_QUEUE_ITEM = re.compile("-[0-9]+|0+")
 _ESCAPES = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -63,7 +65,7 @@ class Claim:
     job_id: str = ""  # the guide's jobId; the plugin has none
     job_path: str = ""
     run_id: str = ""
-    queue_id: int = 0
+    queue_id: str = ""
     timestamp_ms: int = 0
     parameters: dict[str, str] = field(default_factory=dict)
     parameters_known: bool = False
@@ -257,10 +259,13 @@ def _phase(value: object) -> pb.BuildPhase:
     return _PHASES.get(name, pb.BUILD_PHASE_UNSPECIFIED)
 
 
-def _queue_id(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value, re.ASCII):
-        value = int(value)
-    return value if type(value) is int and 0 < value < 2**63 else 0
+def _queue_id(value: object) -> str:
+    """Return the id as opaque text; empty if there is none: old versions send -1, 0 or null."""
+    if type(value) is int and 0 < value < 10**MAX_QUEUE_ID:
+        return str(value)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_QUEUE_ID:
+        return ""
+    return "" if _NO_QUEUE_ITEM.fullmatch(value) or _UNCLEAN.search(value) else value
 
 
 def _parameters(value: object) -> tuple[str, dict[str, str], bool]:

@@ -67,7 +67,7 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
         status=_status(row.status),
         source=value_of(pb.RUN_SOURCE_UNSPECIFIED, pb.RunSource, row.source),
         parameters=row.parameters,
-        queue_id=row.queue_id or 0,
+        queue_id=row.queue_id or "",
         build_number=row.build_number or 0,
         waiting_reason=row.waiting_reason,
         create_time=timestamp(row.create_time),

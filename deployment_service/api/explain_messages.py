@@ -33,7 +33,7 @@ def _attempt(row: asyncpg.Record) -> pb.RunAttempt:
         jenkins_session=row["jenkins_session"] or "",
         outcome=row["outcome"],
         http_status=row["http_status"] or 0,
-        queue_id=row["queue_id"] or 0,
+        queue_id=row["queue_id"] or "",
         message=row["message"],
         end_time=timestamp(row["end_time"]),
     )
@@ -46,7 +46,7 @@ def _report(row: asyncpg.Record) -> pb.RunReport:
         phase=row["phase"],
         status=row["status"],
         build_number=row["build_number"],
-        queue_id=row["queue_id"] or 0,
+        queue_id=row["queue_id"] or "",
         verdict=row["verdict"],
         message=row["message"],
     )

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from . import jenkins_replies as replies
 from . import jenkins_views as views
@@ -151,9 +151,9 @@ class JenkinsProvider(JobConfigurations):
             return replies.failed_trigger(failure)
         return replies.trigger_reply(reply, path, self._account, knows_mark=self._mark_seen)
 
-    async def read_queue_item(self, queue_id: int) -> QueueItemView | None:
+    async def read_queue_item(self, queue_id: str) -> QueueItemView | None:
         """See `CicdProvider`."""
-        answer = await self._read(f"queue/item/{queue_id}", views.QUEUE_ITEM_TREE)
+        answer = await self._read(f"queue/item/{quote(queue_id, safe='')}", views.QUEUE_ITEM_TREE)
         return answer and views.queue_item_view(*answer)
 
     async def list_queue(self) -> QueueView:
@@ -177,9 +177,9 @@ class JenkinsProvider(JobConfigurations):
         answer = self._found(await self._ask_for_builds(path, tree))
         return answer and views.job_builds(answer[0], full_name, answer[1])
 
-    async def cancel_queue_item(self, queue_id: int) -> CancelOutcome:
+    async def cancel_queue_item(self, queue_id: str) -> CancelOutcome:
         """See `CicdProvider`."""
-        reply = await self._ask(HttpRequest("POST", "queue/cancelItem", {"id": str(queue_id)}))
+        reply = await self._ask(HttpRequest("POST", "queue/cancelItem", {"id": queue_id}))
         if reply.status == 204:
             return CancelOutcome.CANCELLED
         if reply.status == 422:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urljoin, urlsplit
 
+from deployment_service.domain.queue_ids import parse_queue_id
+
 from .errors import (
     CreationFailed,
     DefinitionInvalid,
@@ -21,7 +23,7 @@ from .errors import (
 from .jenkins_http import HttpReply, TransportFailure
 from .port import TriggerOutcome, TriggerReply
 
-_QUEUE_ITEM = re.compile(r"/queue/item/([0-9]{1,18})/?$")
+_QUEUE_ITEM = re.compile(r"/queue/item(?:/([^/]*))?/?$")
 _PERMISSION = re.compile(r"[\w.$-]{1,200}", re.ASCII)
 _GROUPS = {"hudson.model.Item": "Job", "hudson.model.Hudson": "Overall", "hudson.model.Run": "Run"}
 _MAX_QUOTED_CHARS = 200
@@ -58,8 +60,26 @@ def leads_to(reply: HttpReply, path: str) -> bool:
     location = reply.headers.get("Location")
     if not location:
         return False
-    target = urlsplit(urljoin(f"http://jenkins/{path}/", location))
+    try:
+        target = urlsplit(urljoin(f"http://jenkins/{path}/", location))
+    except ValueError:
+        return False
     return not target.query and unquote(target.path.rstrip("/")).endswith("/" + unquote(path))
+
+
+def queue_id_of(reply: HttpReply) -> str | None:
+    """Return the id of the queue item that the Location names; None if it names none that can be used."""
+    item = _queue_item(reply)
+    return parse_queue_id(unquote(item.group(1) or "")) if item else None
+
+
+def _queue_item(reply: HttpReply) -> re.Match[str] | None:
+    """Only the end counts: Jenkins builds the rest from the headers of our request."""
+    try:
+        path = urlsplit(reply.headers.get("Location", "")).path
+    except ValueError:
+        return None
+    return _QUEUE_ITEM.search(path)
 
 
 def error_of(reply: HttpReply, account: str) -> ProviderError:
@@ -154,14 +174,11 @@ def trigger_reply(
     """
     status = reply.status
     outcome = _outcome(reply, job_path, knows_mark)
-    location = _QUEUE_ITEM.search(urlsplit(reply.headers.get("Location", "")).path)
     permission = required_permission(reply) if outcome is TriggerOutcome.PROVIDER_FAULT else None
     return TriggerReply(
         outcome=outcome,
         http_status=status,
-        queue_id=int(location.group(1))
-        if location and outcome is TriggerOutcome.ACCEPTED
-        else None,
+        queue_id=queue_id_of(reply) if outcome is TriggerOutcome.ACCEPTED else None,
         message=_trigger_message(outcome, status, account, permission),
         required_permission=permission,
         session=session_of(reply),
@@ -182,7 +199,7 @@ def failed_trigger(failure: TransportFailure) -> TriggerReply:
 
 def _outcome(reply: HttpReply, job_path: str, knows_mark: bool) -> TriggerOutcome:
     status = reply.status
-    has_item = _QUEUE_ITEM.search(urlsplit(reply.headers.get("Location", "")).path) is not None
+    has_item = _queue_item(reply) is not None
     if status == 201 or (status == 303 and has_item):
         return TriggerOutcome.ACCEPTED
     if status == 302 and leads_to(reply, job_path):

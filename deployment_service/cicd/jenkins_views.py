@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deployment_service.domain.queue_ids import parse_queue_id
+
 from . import names
 from .errors import ProtocolError
 from .job_xml import parse_owner
@@ -94,7 +96,7 @@ def queue_item_view(data: Mapping[str, Any], session: str | None) -> QueueItemVi
     executable = data.get("executable")
     build = executable if isinstance(executable, dict) else {}
     return QueueItemView(
-        queue_id=_required_int(data, "id"),
+        queue_id=_required_queue_id(data),
         task_url=task_url,
         job_full_name=names.parse_exact_job_path(task_url),
         parameters=_parameters(data),
@@ -120,11 +122,10 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
     in_progress = data.get("inProgress")
     actions = list(_dicts(data.get("actions")))
     users = (cause.get("userId") for a in actions for cause in _dicts(a.get("causes")))
-    queue_id = _int(data.get("queueId"))
     return BuildView(
         job_full_name=full_name,
         number=_required_int(data, "number"),
-        queue_id=queue_id if queue_id and queue_id > 0 else None,
+        queue_id=parse_queue_id(data.get("queueId")),
         # Absence of the word must not look like the end of the build.
         building=data.get("building") is not False,
         in_progress=in_progress if isinstance(in_progress, bool) else None,
@@ -223,6 +224,13 @@ def _required_int(data: Mapping[str, Any], key: str) -> int:
     value = _int(data.get(key))
     if value is None or value < 1:
         raise _nonsense(key)
+    return value
+
+
+def _required_queue_id(data: Mapping[str, Any]) -> str:
+    value = parse_queue_id(data.get("id"))
+    if value is None:
+        raise _nonsense("id")
     return value
 
 

@@ -21,7 +21,7 @@ class TriggerOutcome(Enum):
     """What a reply to a trigger proves. The value is what logs and the database show."""
 
     ACCEPTED = "ACCEPTED"
-    """201, 303: the work is queued; `queue_id` says where, unless a proxy took the Location away.
+    """201, 303: the work is queued; `queue_id` says where, unless the Location holds none that can be used.
     """
     REFUSED = "REFUSED"
     """302 back to the job: a decision handler of Jenkins doesn't want it. Nothing was queued."""
@@ -56,7 +56,7 @@ class TriggerReply:
 
     outcome: TriggerOutcome
     http_status: int | None = None
-    queue_id: int | None = None
+    queue_id: str | None = None
     message: str = ""
     """For people: what happened and what to do."""
     required_permission: str | None = None
@@ -111,7 +111,7 @@ class JobView:
 class QueueItemView:
     """An item of the queue, or what is left of it: readable for five minutes after it left."""
 
-    queue_id: int
+    queue_id: str
     task_url: str
     job_full_name: str | None
     """Derived from `task_url`; None if that isn't a job's (a Pipeline puts extra items in the
@@ -144,8 +144,8 @@ class BuildView:
 
     job_full_name: str
     number: int
-    queue_id: int | None
-    """None where the controller doesn't say; never -1."""
+    queue_id: str | None
+    """None where the controller doesn't say; never -1 or 0."""
     building: bool
     in_progress: bool | None
     """None in old versions. True after `building` fell: the build isn't saved yet and its result
@@ -276,7 +276,7 @@ class CicdProvider(Protocol):
         """
         ...
 
-    async def read_queue_item(self, queue_id: int) -> QueueItemView | None:
+    async def read_queue_item(self, queue_id: str) -> QueueItemView | None:
         """Read an item; None: unknown, or it left more than five minutes ago."""
         ...
 
@@ -296,7 +296,7 @@ class CicdProvider(Protocol):
         """Read a job's newest builds, at most 100; None: there is no such job."""
         ...
 
-    async def cancel_queue_item(self, queue_id: int) -> CancelOutcome:
+    async def cancel_queue_item(self, queue_id: str) -> CancelOutcome:
         """Take an item out of the queue."""
         ...
 

@@ -50,7 +50,7 @@ class Sighting:
     number: int
     run_id: uuid.UUID | None = None
     run_id_known: bool = False
-    queue_id: int | None = None
+    queue_id: str | None = None
     parameters: Mapping[str, str] | None = None
     read: bool = False
     by_token: bool = False

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from deployment_service.domain.attribution import Observation, Sighting, Verdict
 from deployment_service.domain.names import TenantName
+from deployment_service.domain.queue_ids import parse_queue_id
 from deployment_service.domain.status import Authority, DeploymentStatus, from_phase, from_word
 
 MAX_REPORTS = 1000
@@ -50,7 +51,7 @@ class BuildReport:
     source: ReportSource
     run_id: str = ""
     parameters_known: bool = False
-    queue_id: int = 0
+    queue_id: str = ""
     job_path: str = ""
     sender_timestamp_ms: int = 0
     receive_time: datetime | None = None
@@ -118,7 +119,7 @@ def checked(report: BuildReport) -> tuple[TenantName, Observation]:
         report.build_number,
         run_id,
         report.parameters_known,
-        report.queue_id if report.queue_id > 0 else None,
+        parse_queue_id(report.queue_id),
         report.parameters if report.parameters_known else None,
         by_token=report.proof is Proof.TOKEN,
     )

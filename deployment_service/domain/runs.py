@@ -77,7 +77,7 @@ class Run:
     waiting_reason: str = ""
     build: Build | None = None
     build_timestamp_ms: int | None = None
-    queue_id: int | None = None
+    queue_id: str | None = None
     first_build_number: int | None = None
     after: Build = field(default=Build(0, 0))
     start_time: datetime | None = None
@@ -103,7 +103,7 @@ class Claim:
     word: str = ""
     build: Build | None = None
     build_timestamp_ms: int | None = None
-    queue_id: int | None = None
+    queue_id: str | None = None
     waiting_for: WaitingFor | None = None
     waiting_reason: str = ""
 

@@ -139,7 +139,7 @@ class RunRecord:
     failure_message: str
     waiting_for: str | None
     waiting_reason: str
-    queue_id: int | None
+    queue_id: str | None
     build_number: int | None
     create_time: datetime
     start_time: datetime | None

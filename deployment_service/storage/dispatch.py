@@ -171,7 +171,7 @@ async def note_outcome(
     outcome: str,
     *,
     http_status: int | None = None,
-    queue_id: int | None = None,
+    queue_id: str | None = None,
     message: str = "",
 ) -> None:
     """Write down how an attempt ended, for whoever asks later what happened."""
@@ -211,7 +211,7 @@ async def fence(connection: Connection, run: Claimed, owner: uuid.UUID) -> bool:
     return await connection.fetchval(_FENCE, *key) is not None
 
 
-async def queue_item_owner(connection: Connection, run: Claimed, queue_id: int) -> int | None:
+async def queue_item_owner(connection: Connection, run: Claimed, queue_id: str) -> int | None:
     """The number of another run that waits for the same queue item."""
     number: int | None = await connection.fetchval(
         _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id, run.attempt

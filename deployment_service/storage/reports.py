@@ -74,7 +74,7 @@ _DELIVERY = {
     "phase": "text",
     "status": "text",
     "rank": "smallint",
-    "queue_id": "bigint",
+    "queue_id": "text",
     "sender_timestamp_ms": "bigint",
     "verdict": "text",
     "message": "text",
@@ -114,7 +114,7 @@ class Kept:
     build_number: int
     known: Knowledge
     word: str
-    queue_id: int | None
+    queue_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Delivery:
     phase: str
     status: str
     rank: int
-    queue_id: int | None
+    queue_id: str | None
     sender_timestamp_ms: int | None
     verdict: str
     message: str

@@ -76,7 +76,7 @@ _WRITTEN = {
     "generation": "int",
     "build_number": "int",
     "build_timestamp_ms": "bigint",
-    "queue_id": "bigint",
+    "queue_id": "text",
     "first_build_number": "int",
     "after_generation": "int",
     "after_build_number": "int",

@@ -263,7 +263,7 @@ class Run(_message.Message):
     status: DeploymentStatus
     source: RunSource
     parameters: _containers.ScalarMap[str, str]
-    queue_id: int
+    queue_id: str
     build_number: int
     build_url: str
     waiting_for: WaitingFor
@@ -277,7 +277,7 @@ class Run(_message.Message):
     failure_message: str
     uid: str
     cancel_request_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[int] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., confirmed: bool = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., confirmed: bool = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
     __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "confirmed", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
@@ -530,10 +530,10 @@ class RunAttempt(_message.Message):
     jenkins_session: str
     outcome: str
     http_status: int
-    queue_id: int
+    queue_id: str
     message: str
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, attempt: _Optional[int] = ..., owner: _Optional[str] = ..., claim_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., send_by: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., next_build_number: _Optional[int] = ..., jenkins_session: _Optional[str] = ..., outcome: _Optional[str] = ..., http_status: _Optional[int] = ..., queue_id: _Optional[int] = ..., message: _Optional[str] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, attempt: _Optional[int] = ..., owner: _Optional[str] = ..., claim_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., send_by: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., next_build_number: _Optional[int] = ..., jenkins_session: _Optional[str] = ..., outcome: _Optional[str] = ..., http_status: _Optional[int] = ..., queue_id: _Optional[str] = ..., message: _Optional[str] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RunReport(_message.Message):
     __slots__ = ("receive_time", "source", "phase", "status", "build_number", "queue_id", "verdict", "message")
@@ -550,10 +550,10 @@ class RunReport(_message.Message):
     phase: str
     status: str
     build_number: int
-    queue_id: int
+    queue_id: str
     verdict: str
     message: str
-    def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[int] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "statuses")

@@ -101,7 +101,7 @@ class BuildReport(_message.Message):
     source: ReportSource
     run_id: str
     parameters_known: bool
-    queue_id: int
+    queue_id: str
     job_path: str
     sender_timestamp_ms: int
     receive_time: _timestamp_pb2.Timestamp
@@ -110,7 +110,7 @@ class BuildReport(_message.Message):
     key_id: str
     delivery_id: str
     test: bool
-    def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., status: _Optional[str] = ..., phase: _Optional[_Union[BuildPhase, str]] = ..., source: _Optional[_Union[ReportSource, str]] = ..., run_id: _Optional[str] = ..., parameters_known: bool = ..., queue_id: _Optional[int] = ..., job_path: _Optional[str] = ..., sender_timestamp_ms: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[ReportProof, str]] = ..., key_id: _Optional[str] = ..., delivery_id: _Optional[str] = ..., test: bool = ...) -> None: ...
+    def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., status: _Optional[str] = ..., phase: _Optional[_Union[BuildPhase, str]] = ..., source: _Optional[_Union[ReportSource, str]] = ..., run_id: _Optional[str] = ..., parameters_known: bool = ..., queue_id: _Optional[str] = ..., job_path: _Optional[str] = ..., sender_timestamp_ms: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[ReportProof, str]] = ..., key_id: _Optional[str] = ..., delivery_id: _Optional[str] = ..., test: bool = ...) -> None: ...
 
 class JobPoke(_message.Message):
     __slots__ = ("tenant", "cicd_job_id", "reason")

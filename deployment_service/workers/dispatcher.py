@@ -226,6 +226,9 @@ class Dispatcher:
     async def _settle(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
         """The reply table of the design."""
         match reply.outcome:
+            case TriggerOutcome.ACCEPTED if not named and reply.queue_id is None:
+                # Neither an id in the build nor a queue item ties a build to the run.
+                await self._steps.no_build(run, *_UNTRACEABLE, certain=False, reply=reply)
             case TriggerOutcome.ACCEPTED:
                 await self._steps.accepted(run, reply, named=named)
             case TriggerOutcome.NOT_SENT:
@@ -346,6 +349,12 @@ class Dispatcher:
 
 
 _CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
+_UNTRACEABLE = (
+    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+    f"Jenkins accepted the request, but its answer names no queue item and the job does not define "
+    f"{RUN_ID_PARAMETER}: which build is this run's cannot be known. The build is listed as an external run. Let the "
+    f"job define {RUN_ID_PARAMETER}, then run again.",
+)
 _UNKNOWN = (
     FailureCause.TRIGGER_OUTCOME_UNKNOWN,
     "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "

@@ -63,7 +63,7 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                     found.to_cancel.append((item, build))
             continue
         mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, free)
-        queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or 0)
+        queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or "")
         if mine is not None and mine.job_full_name == item.job.full_name:
             known.add((mine.job_full_name, mine.number))
             found.started.append((item.job, mine))
@@ -129,7 +129,7 @@ def _is_another(run: Run, build: BuildView) -> bool:
     )
 
 
-def _differ(known: int | None, shown: int | None) -> bool:
+def _differ(known: object, shown: object) -> bool:
     return bool(known) and bool(shown) and known != shown
 
 

@@ -210,8 +210,8 @@ class TestQueue:
         assert await provider.cancel_queue_item(queue_id) is CancelOutcome.ALREADY_LEFT
 
     async def test_an_unknown_item(self, provider):
-        assert await provider.cancel_queue_item(999) is CancelOutcome.UNKNOWN
-        assert await provider.read_queue_item(999) is None
+        assert await provider.cancel_queue_item("999") is CancelOutcome.UNKNOWN
+        assert await provider.read_queue_item("999") is None
 
     async def test_a_500_about_an_item_that_still_waits_decides_nothing(self, jenkins, provider):
         reply = await trigger(provider, "slow")
@@ -354,7 +354,7 @@ async def test_every_read_asks_for_a_tree(jenkins, provider):
     await provider.list_queue()
     await provider.list_running()
     await provider.read_build("app", 1)
-    await provider.read_queue_item(1)
+    await provider.read_queue_item("1")
     paths = [entry.path for entry in jenkins.requests.entries]
     assert len(paths) == 6
     assert all("api/json?tree=" in path for path in paths), json.dumps(paths)

@@ -198,7 +198,7 @@ class TestUnclear:
             assert server.connections == 1
             server.script = answering(CREATED)
             reply = await trigger(provider)
-            assert (reply.outcome, reply.queue_id) == (TriggerOutcome.ACCEPTED, 7)
+            assert (reply.outcome, reply.queue_id) == (TriggerOutcome.ACCEPTED, "7")
             assert server.connections == 2
             assert b"Connection: close" in server.heads[-1]
 

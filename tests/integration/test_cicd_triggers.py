@@ -38,7 +38,7 @@ class TestTriggering:
         reply = await trigger(provider, DEPLOYMENT_RUN_ID="r1")
         assert (reply.outcome, reply.http_status) == (TriggerOutcome.ACCEPTED, 201)
         (item,) = jenkins.ledger.items(run_id="r1")
-        assert item.queue_id == reply.queue_id
+        assert str(item.queue_id) == reply.queue_id
 
     async def test_folded_into_a_queued_item(self, jenkins, provider):
         jenkins.create_job("slow", our_xml().replace("<quietPeriod>0", "<quietPeriod>3600"))
@@ -113,13 +113,13 @@ class TestTriggering:
         for read in (
             lambda: provider.read_job("gone"),
             lambda: provider.read_build("app", 99),
-            lambda: provider.read_queue_item(99),
+            lambda: provider.read_queue_item("99"),
             lambda: provider.list_builds("gone"),
             lambda: provider.list_queue(),
             lambda: provider.list_running(),
             lambda: provider.stop_build("app", 99),
             lambda: provider.delete_job("gone"),
-            lambda: provider.cancel_queue_item(99),
+            lambda: provider.cancel_queue_item("99"),
             lambda: provider.create_job("gone/x", PLAIN),
             lambda: provider.ping(),
         ):

@@ -82,7 +82,7 @@ async def test_the_plugins_body(gateway: Running):
         source=pb.REPORT_SOURCE_NOTIFICATION_PLUGIN,
         run_id=RUN,
         parameters_known=True,
-        queue_id=38,
+        queue_id="38",
         job_path="job/shop/job/web-prod/",
         sender_timestamp_ms=1795478260797,
         parameters={"FLAG": "true"},
@@ -109,7 +109,7 @@ async def test_what_jenkins_really_sent(gateway: Running, name: str):
         assert pb.BuildPhase.Name(report.phase) == f"BUILD_PHASE_{build['phase']}"
         assert report.status == build.get("status", "")
         assert (report.run_id, report.build_number) == (RUN, 12)
-        assert report.queue_id == build["queue_id"]
+        assert report.queue_id == str(build["queue_id"])
         assert report.sender_timestamp_ms == build["timestamp"]
 
 

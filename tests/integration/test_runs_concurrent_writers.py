@@ -68,7 +68,7 @@ class Scene:
         return BuildView(
             self.claimed.full_name,
             1,
-            7,
+            "7",
             result is None,
             result is None,
             result,
@@ -78,12 +78,12 @@ class Scene:
         )
 
     def seen(self, result: str | None) -> Observation:
-        sighting = Sighting(1, self.claimed.run_id, True, 7, {}, read=True)
+        sighting = Sighting(1, self.claimed.run_id, True, "7", {}, read=True)
         known = from_read(finished=result is not None, result=result)
         return Observation(self.claimed.job_id, sighting, known, result or "RUNNING", 1)
 
     async def accepted(self) -> None:
-        reply = TriggerReply(TriggerOutcome.ACCEPTED, 201, 7)
+        reply = TriggerReply(TriggerOutcome.ACCEPTED, 201, "7")
         await self.steps.accepted(self.claimed, reply, named=True)
 
     async def rejected(self) -> None:

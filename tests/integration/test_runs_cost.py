@@ -43,7 +43,7 @@ _SEED = """
     INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, trigger_state, status,
         rank, queue_id, first_build_number, start_time)
     SELECT $1, r.id, deployment_id, r.place, job_id, 'SERVICE', 'ACCEPTED', 'RUNNING', 100, r.item, 1, now()
-    FROM job, deployment, unnest($5::uuid[], $6::bigint[]) WITH ORDINALITY AS r (id, item, place)
+    FROM job, deployment, unnest($5::uuid[], $6::text[]) WITH ORDINALITY AS r (id, item, place)
 """
 
 
@@ -108,7 +108,7 @@ async def seed(jobs: Jobs, jenkins: JenkinsSimulator) -> dict[uuid.UUID, Build]:
             for run_id in ids:
                 value = ParameterValue(ParameterKind.STRING, "DEPLOYMENT_RUN_ID", str(run_id))
                 items[run_id], _ = jenkins.controller.schedule(job, (value,), Cause("admin"))  # type: ignore[arg-type]
-            queue_ids = [items[run_id].id for run_id in ids]
+            queue_ids = [str(items[run_id].id) for run_id in ids]
             arguments = (tenant_id, jobs.provider_id, name, f"d{number:03}", ids, queue_ids)
             await connection.execute(_SEED, *arguments)
 

@@ -97,7 +97,7 @@ async def test_a_job_that_can_not_name_runs_is_tied_by_its_queue_item(
     await runs.jobs.create("plain", adopt("plain"))
     started = await runs.start("plain")
     row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
-    assert (row["build_number"], row["queue_id"]) == (1, 1)
+    assert (row["build_number"], row["queue_id"]) == (1, "1")
 
 
 async def test_a_second_run_that_jenkins_folds_gets_no_build_of_its_own(

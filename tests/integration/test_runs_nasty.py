@@ -103,7 +103,7 @@ async def test_a_stranger_under_our_queue_id_is_not_ours(
         jenkins.hold("demo.web")
         started = await runs.start("web")
         queue_id = (await runs.run(started.run_id))["queue_id"]
-        jenkins.forget_queue_item(queue_id)
+        jenkins.forget_queue_item(int(queue_id))
         await jenkins.restart(hard=True)
         reply = await client.trigger(
             "demo.web", {"DEPLOYMENT_RUN_ID": ""}, parameterised=True, timeout_s=5

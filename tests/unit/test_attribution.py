@@ -61,18 +61,18 @@ def test_a_report_that_names_no_run_waits_while_a_run_of_ours_has_no_number() ->
 
 
 def test_a_build_that_could_have_named_its_run_but_did_not_is_external() -> None:
-    assert ask(Sighting(5, None, True, queue_id=38), own(1, queue_id=38)).external_of == WEB
+    assert ask(Sighting(5, None, True, queue_id="38"), own(1, queue_id="38")).external_of == WEB
 
 
 def test_where_builds_can_not_name_their_run_the_queue_item_ties_them() -> None:
-    run = own(1, queue_id=38)
-    assert ask(Sighting(5, None, True, queue_id=38), run, by_run_id=False).run == run
-    assert ask(Sighting(4, None, True, queue_id=38), run, by_run_id=False).external_of == WEB
+    run = own(1, queue_id="38")
+    assert ask(Sighting(5, None, True, queue_id="38"), run, by_run_id=False).run == run
+    assert ask(Sighting(4, None, True, queue_id="38"), run, by_run_id=False).external_of == WEB
 
 
 def test_a_known_number_with_another_queue_item_is_kept_until_the_job_is_read() -> None:
     """The job was made again, or Jenkins' queue ids started again."""
-    assert ask(Sighting(5, queue_id=2), own(1, build=5, queue_id=38)).verdict is Verdict.KEPT
+    assert ask(Sighting(5, queue_id="2"), own(1, build=5, queue_id="38")).verdict is Verdict.KEPT
 
 
 def test_builds_older_than_the_mapping_never_become_runs() -> None:

@@ -83,7 +83,7 @@ def test_an_extra_item_of_a_pipeline_belongs_to_no_job():
 
 def test_a_build():
     view = views.build_view(build(), "j", "s")
-    assert (view.number, view.queue_id, view.result, view.finished) == (7, 38, "SUCCESS", True)
+    assert (view.number, view.queue_id, view.result, view.finished) == (7, "38", "SUCCESS", True)
     assert view.user_ids == ("admin",)
     assert view.parameters == {"MSG": "a b&c", "FLAG": "false"}
 
@@ -201,7 +201,7 @@ def test_a_placeholder_that_is_seen_first_gives_way_to_its_pipeline():
         ]
     }
     (view,) = views.running_view(data, None).builds
-    assert view.queue_id == 2
+    assert view.queue_id == "2"
 
 
 def test_text_that_no_database_stores_is_mended():

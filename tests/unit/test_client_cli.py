@@ -187,7 +187,7 @@ async def test_explain_tells_everything_in_the_order_it_happened(service):
         run=run(status=FAILED, failure_message="It broke."),
         attempts=[
             pb.RunAttempt(
-                attempt=1, outcome="ACCEPTED", http_status=201, queue_id=38, claim_time=at(2)
+                attempt=1, outcome="ACCEPTED", http_status=201, queue_id="38", claim_time=at(2)
             )
         ],
         reports=[

@@ -145,15 +145,6 @@ def test_a_plugins_body_that_says_nothing():
     assert reason(plugin(drop=["status"], phase="FINISHED")) is Reason.INVALID_FIELD
 
 
-@pytest.mark.parametrize(
-    ("queue_id", "meaning"),
-    [(38, 38), ("38", 38), (-1, 0), (0, 0), (None, 0), (True, 0), (1.5, 0), (2**63, 0), ("x", 0)],
-)
-def test_queue_ids(queue_id, meaning):
-    """P2: absent in old versions, -1 in some."""
-    assert payloads.parse(plugin(queue_id=queue_id)).queue_id == meaning
-
-
 def test_parameters():
     """P3: the run's id is picked out, the others are bounded."""
     many = {f"P{n}": "x" + "y" * 1050 for n in range(110)}
