@@ -1,7 +1,9 @@
 """A Jenkins that really speaks HTTP, for development and tests: see docs/simulator.md."""
 
 from .clock import Clock
+from .conditions import Conditions, SeedJob
 from .config import DEFAULT_API_TOKEN, DEFAULT_PASSWORD, SimulatedUser, SimulatorConfig
+from .endpoints import ENDPOINTS
 from .faults import Faults, NotificationFault, RequestFault
 from .ledger import Ledger, LedgerBuild, LedgerItem
 from .model import Build, Job, Result
@@ -13,9 +15,11 @@ __all__ = [
     "ALL_PERMISSIONS",
     "DEFAULT_API_TOKEN",
     "DEFAULT_PASSWORD",
+    "ENDPOINTS",
     "READ_ONLY",
     "Build",
     "Clock",
+    "Conditions",
     "Faults",
     "JenkinsSimulator",
     "Job",
@@ -28,6 +32,7 @@ __all__ = [
     "RequestFault",
     "RequestLog",
     "Result",
+    "SeedJob",
     "SimulatedUser",
     "SimulatorConfig",
 ]

@@ -155,6 +155,13 @@ def access_denied(user: str, permission: Permission) -> Refusal:
     return Refusal(page(f"{user} is missing a permission", 403, headers))
 
 
+def injected(status: int) -> Answer:
+    """Jenkins' own error page of this status, for a fault inside Jenkins."""
+    if status == 403:
+        return access_denied("someone", Permission.ITEM_READ).answer
+    return page("Oops!" if status == 500 else "Error", status)
+
+
 def starting_up() -> Answer:
     """503 for everything while Jenkins gets ready to work."""
     body = b"<html><head><title>Starting Jenkins</title></head><body>Please wait</body></html>"

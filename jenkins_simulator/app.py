@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -37,7 +38,8 @@ class Application:
         path = request.raw_path
         if path.startswith(_CONTROL):
             return await self._control.handle(request)
-        fault = self._controller.faults.for_request(request.method, path)
+        body_bytes = int(request.headers.get("Content-Length", 0))
+        fault = self._controller.faults.for_request(request.method, path, body_bytes)
         try:
             response = await self._answer(request, fault)
         except ConnectionResetError:
@@ -63,11 +65,12 @@ class Application:
         if fault.reset:
             return _reset(request)
         if fault.status is not None:
-            return _proxy_page(fault.status, "<h1>Bad gateway</h1>")
-        if fault.oops:
-            return await self._send(request, answers.page("Oops!", 500), self.sessions.new())
+            return _proxy_page(fault)
+        if fault.jenkins_status is not None:
+            answer = answers.injected(fault.jenkins_status)
+            return await self._send(request, answer, self.sessions.new())
         if fault.login_page:
-            return _proxy_page(200, "<form action='/sso'>Log in</form>")
+            return web.Response(text="<form action='/sso'>Log in</form>", content_type="text/html")
         assert worked is not None
         return await self._send(request, *worked)
 
@@ -114,14 +117,25 @@ class Application:
             request,
             answer,
             version=controller.config.version,
-            session=controller.session,
+            session=controller.session_of_next_answer(),
             new_cookie=session,
         )
 
 
-def _proxy_page(status: int, html: str) -> web.Response:
-    """Not Jenkins' answer: none of its headers."""
-    return web.Response(status=status, text=html, content_type="text/html")
+def _proxy_page(fault: RequestFault) -> web.Response:
+    """The answer of a proxy in front: its own page, and none of Jenkins' headers."""
+    assert fault.status is not None
+    try:
+        title = f"{fault.status} {HTTPStatus(fault.status).phrase}"
+    except ValueError:
+        title = str(fault.status)
+    headers = {"Server": "nginx"}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = fault.retry_after
+    if fault.location is not None:
+        headers["Location"] = fault.location
+    html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+    return web.Response(status=fault.status, text=html, content_type="text/html", headers=headers)
 
 
 def _reset(request: web.BaseRequest) -> web.Response:

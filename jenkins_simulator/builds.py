@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from .model import Build, Result
+from .model import Build, Origin, Result
 from .notifications import notify
 from .pipeline import run_pipeline
 from .publishers import publish
@@ -35,6 +35,7 @@ async def run_build(controller: Controller, build: Build) -> None:
     build.building = False
     if build.job.is_pipeline:
         build.in_progress = False
+    _discard_at(controller, build, "COMPLETED")
     ended_ms = build.timestamp_ms + build.duration_ms
     await notify(controller, build, "COMPLETED", ended_ms)
     assert build.result is not None
@@ -43,8 +44,27 @@ async def run_build(controller: Controller, build: Build) -> None:
         await controller.clock.sleep(controller.config.finalize_delay_s)
     build.in_progress = False
     controller.ledger.build_ended(build, controller.clock.now())
+    _discard_at(controller, build, "FINALIZED")
     await notify(controller, build, "FINALIZED", controller.clock.now_ms())
     controller.build_left_executor(build)
+    _retry(controller, build)
+
+
+def _discard_at(controller: Controller, build: Build, phase: str) -> None:
+    if controller.conditions.record_gone_at == phase:
+        build.job.builds.pop(build.number, None)
+
+
+def _retry(controller: Controller, build: Build) -> None:
+    """Do what a retry plugin does after FINALIZED."""
+    conditions = controller.conditions
+    if build.result not in conditions.retry_results or build.job.deleted:
+        return
+    earlier, retries = build.retry_of, 0
+    while earlier is not None:
+        earlier, retries = earlier.retry_of, retries + 1
+    if retries < conditions.retry_times:
+        controller.start_again(build, Origin.RETRY_PLUGIN, after_s=conditions.retry_after_s)
 
 
 async def _execute(controller: Controller, build: Build) -> Result:

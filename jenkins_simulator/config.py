@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .conditions import Conditions
 from .permissions import ALL_PERMISSIONS, Permission
 
 DEFAULT_API_TOKEN = "11" + "5e" * 16
@@ -54,3 +55,5 @@ class SimulatorConfig:
     start_up_s: float = 0.0
     """How long everything is answered 503 after a restart."""
     fault_seed: int = 0
+    conditions: Conditions = field(default_factory=Conditions)
+    """Retry plugin, seed jobs, replicas and the like; `set_conditions` changes them later."""

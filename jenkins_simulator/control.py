@@ -41,12 +41,22 @@ class ControlApi:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
 
     def _gets(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
-        return {"ledger": self._ledger, "requests": self._requests, "faults": self._faults}
+        return {
+            "ledger": self._ledger,
+            "requests": self._requests,
+            "faults": self._faults,
+            "conditions": self._conditions,
+        }
 
     def _posts(self) -> dict[str, Callable[[Arguments], Awaitable[Any]]]:
         return {
             "faults": self._add_fault,
             "faults/clear": self._clear_faults,
+            "conditions": self._set_conditions,
+            "conditions/clear": self._clear_conditions,
+            "rebuild": self._rebuild,
+            "discard": self._discard,
+            "secrets/lose": self._lose_secrets,
             "requests/clear": self._clear_requests,
             "restart": self._restart,
             "hold": self._hold,
@@ -82,6 +92,29 @@ class ControlApi:
     async def _clear_faults(self, _: Arguments) -> Any:
         self._simulator.faults.clear()
         return {}
+
+    async def _conditions(self, _: Arguments) -> Any:
+        return self._simulator.controller.conditions.as_json()
+
+    async def _set_conditions(self, arguments: Arguments) -> Any:
+        self._simulator.set_conditions(**arguments)
+        return self._simulator.controller.conditions.as_json()
+
+    async def _clear_conditions(self, _: Arguments) -> Any:
+        self._simulator.clear_conditions()
+        return self._simulator.controller.conditions.as_json()
+
+    async def _rebuild(self, arguments: Arguments) -> Any:
+        number = int(arguments["number"])
+        self._simulator.rebuild(arguments["job"], number, arguments.get("user"))
+        return {}
+
+    async def _discard(self, arguments: Arguments) -> Any:
+        self._simulator.discard_build(arguments["job"], int(arguments["number"]))
+        return {}
+
+    async def _lose_secrets(self, arguments: Arguments) -> Any:
+        return {"lost": self._simulator.lose_secrets(arguments.get("pattern", ".*"))}
 
     async def _clear_requests(self, _: Arguments) -> Any:
         self._simulator.requests.clear()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 
 from .beans_builds import estimated_duration_ms
 from .builds import HOLD_MARK, run_build
 from .clock import Clock
+from .conditions import Conditions
 from .config import SimulatorConfig
 from .console import Console
 from .faults import Faults
 from .ledger import Ledger
-from .model import Build, Cause, Folder, Interruption, Item, Job, QueueItem, Result
+from .model import Build, Cause, Folder, Interruption, Item, Job, Origin, QueueItem, Result
 from .parameters import ParameterValue
 from .scheduler import BuildQueue, Executors
+from .seed_jobs import keep_writing
 from .shell import Workspaces
 
 
@@ -34,7 +37,10 @@ class Controller:
         self.root = Folder.root()
         self.executors = Executors(config.executors)
         self.quieting_down = False
-        self.session = _new_session()
+        self.conditions = config.conditions
+        self._sessions = [_new_session()]
+        self._answers = 0
+        self._seeding: set[asyncio.Task[None]] = set()
         self.root_url: str | None = None
         self._held_jobs: set[str] = set()
         self._up = asyncio.Event()
@@ -44,6 +50,7 @@ class Controller:
             config.left_item_ttl_s,
             self._start_build,
             lambda: self.quieting_down,
+            lambda: self.conditions.first_queue_id,
         )
         self._running: set[Build] = set()
 
@@ -99,13 +106,34 @@ class Controller:
         quiet_period_s: float | None = None,
     ) -> tuple[QueueItem, bool]:
         """Queue a build; the flag says whether the item is new or an old one was reused."""
+        item, created = self._enqueue(job, parameters, [cause], quiet_period_s)
+        if created:
+            self.ledger.item_accepted(item, cause.user)
+        return item, created
+
+    def start_again(
+        self, build: Build, origin: Origin, *, user: str | None = None, after_s: float = 0.0
+    ) -> QueueItem:
+        """Queue a build with the parameters of another, and its causes unless a `user` is given."""
+        causes = list(build.causes) if user is None else [Cause(user=user)]
+        item, created = self._enqueue(build.job, build.parameters, causes, after_s)
+        if created:
+            item.origin, item.retry_of = origin, build
+            self.ledger.item_accepted(item, causes[0].user if causes else None)
+        return item
+
+    def _enqueue(
+        self,
+        job: Job,
+        parameters: tuple[ParameterValue, ...] | None,
+        causes: Sequence[Cause],
+        quiet_period_s: float | None,
+    ) -> tuple[QueueItem, bool]:
         if quiet_period_s is None:
             own = job.config.quiet_period_s
             quiet_period_s = self.config.quiet_period_s if own is None else own
-        item, created = self.queue.schedule(job, parameters, cause, quiet_period_s)
-        if created:
-            self.ledger.item_accepted(item, cause.user)
-        else:
+        item, created = self.queue.schedule(job, parameters, causes, quiet_period_s)
+        if not created:
             self.ledger.item_folded(item)
         return item, created
 
@@ -140,6 +168,7 @@ class Controller:
         if build.building and not build.abort.is_set():
             build.interruption = None if user is None else Interruption.by(user)
             build.abort.set()
+            self.ledger.build_stopped(build, user)
 
     @staticmethod
     def kill(build: Build) -> None:
@@ -189,6 +218,8 @@ class Controller:
             started_at=self.clock.now(),
             console=Console(),
             estimated_ms=estimated_duration_ms(job),
+            origin=item.origin,
+            retry_of=item.retry_of,
         )
         if not job.is_pipeline:
             build.executor_number = self.executors.acquire(build) or 0
@@ -216,6 +247,29 @@ class Controller:
         """Begin (again) to work."""
         self._up.set()
         self.queue.maintain()
+        self.apply_conditions(self.conditions)
+
+    @property
+    def session(self) -> str:
+        """The session of this start, which answers show as X-Jenkins-Session."""
+        return self._sessions[0]
+
+    def session_of_next_answer(self) -> str:
+        """The session of the replica that gives the next answer: replicas take turns."""
+        while len(self._sessions) < self.conditions.sessions:
+            self._sessions.append(_new_session())
+        self._answers += 1
+        return self._sessions[self._answers % self.conditions.sessions]
+
+    def apply_conditions(self, conditions: Conditions) -> None:
+        """Replace the conditions: seed jobs begin to write, or stop."""
+        self.conditions = conditions
+        for task in self._seeding:
+            task.cancel()
+        for seed in conditions.seed_jobs:
+            task = asyncio.get_running_loop().create_task(keep_writing(self, seed))
+            self._seeding.add(task)
+            task.add_done_callback(self._seeding.discard)
 
     async def go_down(self, *, hard: bool) -> None:
         """End all that a dying controller ends."""
@@ -248,14 +302,17 @@ class Controller:
             build.console.line("Finished: ABORTED")
         self.ledger.build_ended(build, self.clock.now(), lost=hard)
 
-    def start_again(self, *, hard: bool) -> None:
+    def restore(self, *, hard: bool) -> None:
         """What a new start forgets and restores."""
-        self.session = _new_session()
+        self._sessions = [_new_session()]
         self.quieting_down = False
         for job in self.root.jobs():
             job.weather = None
         saved_before = self.clock.now() - self.config.queue_saved_every_s if hard else None
         self.queue.restore(saved_before=saved_before)
+        if self.conditions.resume_with_new_queue_id:
+            for build in self.running_builds():
+                build.queue_id = self.queue.next_id()
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(self.clock.now()))
         for build in self.running_builds():
             build.console.line(f"Resuming build at {when} after Jenkins restart")
@@ -265,6 +322,7 @@ class Controller:
         """End everything for good, processes included."""
         self.queue.halt()
         self.faults.clear()
+        self.apply_conditions(Conditions())
         running = self.running_builds()
         for build in running:
             if build.task is not None:

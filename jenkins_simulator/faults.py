@@ -9,15 +9,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .endpoints import ENDPOINTS, is_endpoint
+
 
 @dataclass
 class RequestFault:
     """What happens to matching requests. With `do_work`, the work is done before the fault shows.
 
-    `path` is searched in the raw path and query. `count` is how often the rule still strikes,
-    None for ever. `status` answers with a proxy's error page, `oops` with Jenkins' own for a failure
-    inside it (500), `login_page` with 200 and a login form, as a single-sign-on proxy does; `reset`
-    tears the connection down.
+    Which requests: `method` and `path` (searched in the raw path and query), or `endpoint`, a name of
+    `endpoints.ENDPOINTS`, so that one endpoint fails alone; `larger_than` bytes of body. `count` is how
+    often the rule still strikes, None for ever.
+
+    What the caller gets instead: `status` is the answer of a proxy in front, with `retry_after` and
+    `location` as its headers; `jenkins_status` is Jenkins' own error page (403 names a permission);
+    `oops` is the same as `jenkins_status` 500; `login_page` is 200 with a login form, as a
+    single-sign-on proxy answers; `reset` aborts the connection. Slowness: `delay_before_s` passes
+    before the work, `delay_after_s` after it.
     """
 
     method: str = ".*"
@@ -31,11 +38,31 @@ class RequestFault:
     reset: bool = False
     login_page: bool = False
     do_work: bool = False
+    endpoint: str | None = None
+    larger_than: int | None = None
+    jenkins_status: int | None = None
+    retry_after: str | None = None
+    location: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and self.endpoint not in ENDPOINTS:
+            raise ValueError(f"unknown endpoint {self.endpoint!r}; known: {sorted(ENDPOINTS)}")
+        if self.oops:
+            self.jenkins_status = 500
 
     @property
     def replaces_answer(self) -> bool:
         """Whether the caller gets something else than Jenkins' answer."""
-        return self.status is not None or self.oops or self.reset or self.login_page
+        own = self.status is None and self.jenkins_status is None
+        return not own or self.reset or self.login_page
+
+    def matches(self, method: str, path: str, body_bytes: int) -> bool:
+        """Return whether the rule is about this request."""
+        if self.larger_than is not None and body_bytes <= self.larger_than:
+            return False
+        if self.endpoint is not None and not is_endpoint(self.endpoint, method, path):
+            return False
+        return bool(re.fullmatch(self.method, method) and re.search(self.path, path))
 
 
 @dataclass
@@ -87,11 +114,10 @@ class Faults:
         for task in self._late:
             task.cancel()
 
-    def for_request(self, method: str, path: str) -> RequestFault | None:
+    def for_request(self, method: str, path: str, body_bytes: int = 0) -> RequestFault | None:
         """The rule that strikes this request, using up one of its `count`."""
         for fault in self.requests:
-            matches = re.fullmatch(fault.method, method) and re.search(fault.path, path)
-            if matches and self._strikes(fault):
+            if fault.matches(method, path, body_bytes) and self._strikes(fault):
                 return fault
         return None
 

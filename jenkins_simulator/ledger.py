@@ -22,6 +22,8 @@ class LedgerItem:
     folded: int = 0
     """How many later triggers were folded into it."""
     cancelled: bool = False
+    origin: str = "trigger"
+    """A trigger, a retry plugin or a rebuild."""
 
 
 @dataclass
@@ -38,6 +40,11 @@ class LedgerBuild:
     result: str | None = None
     lost: bool = False
     """A hard kill took it: Jenkins answers 404 for ever."""
+    origin: str = "trigger"
+    retry_of: int | None = None
+    """The number of the build that was started again."""
+    stopped_by: str | None = None
+    """The account that asked Jenkins to stop it."""
 
 
 @dataclass
@@ -52,7 +59,12 @@ class Ledger:
     def item_accepted(self, item: QueueItem, user: str | None) -> None:
         """A trigger made a new queue item."""
         entry = LedgerItem(
-            item.job.full_name, item.id, _texts(item), user, accepted_at=item.entered_at
+            item.job.full_name,
+            item.id,
+            _texts(item),
+            user,
+            accepted_at=item.entered_at,
+            origin=item.origin.value,
         )
         self._items.append(entry)
         self._of_item[id(item)] = entry
@@ -70,10 +82,21 @@ class Ledger:
         """A build began."""
         user = next((cause.user for cause in build.causes if cause.user), None)
         entry = LedgerBuild(
-            build.job.full_name, build.number, build.queue_id, _texts(build), user, build.started_at
+            build.job.full_name,
+            build.number,
+            build.queue_id,
+            _texts(build),
+            user,
+            build.started_at,
+            origin=build.origin.value,
+            retry_of=None if build.retry_of is None else build.retry_of.number,
         )
         self._builds.append(entry)
         self._of_build[id(build)] = entry
+
+    def build_stopped(self, build: Build, user: str | None) -> None:
+        """A build was asked to stop."""
+        self._of_build[id(build)].stopped_by = user
 
     def build_ended(self, build: Build, ended_at: float, *, lost: bool = False) -> None:
         """A build ended, or was lost."""

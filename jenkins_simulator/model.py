@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
-from .jobxml import JobConfig, JobKind, parse_config
+from .jobxml import JobConfig, JobKind, parse_config, parse_xml
 from .parameters import ParameterValue
 
 if TYPE_CHECKING:
@@ -155,6 +154,15 @@ class Job(Item):
         return any(build.in_progress for build in self.builds.values())
 
 
+def add_item(parent: Folder, name: str, xml: str) -> Item:
+    """Make a folder or job of this config.xml. Raises BadXml."""
+    root, version = parse_xml(xml)
+    is_folder = root.tag in (JobKind.FOLDER.value, JobKind.MULTIBRANCH.value)
+    item: Item = (Folder if is_folder else Job)(name, parent, root, version)
+    parent.items[name] = item
+    return item
+
+
 @dataclass(frozen=True)
 class Cause:
     """Why something is in the queue."""
@@ -181,6 +189,14 @@ class ItemState(Enum):
     LEFT = "hudson.model.Queue$LeftItem"
 
 
+class Origin(Enum):
+    """How a queue item came to be, for the ledger; Jenkins itself does not show it."""
+
+    TRIGGER = "trigger"
+    RETRY_PLUGIN = "retry plugin"
+    REBUILD = "rebuild"
+
+
 @dataclass(eq=False)
 class QueueItem:
     """A request to build, from the trigger until five minutes after it left the queue."""
@@ -201,6 +217,8 @@ class QueueItem:
     placeholder_of: Build | None = None
     """Set on the extra items that a Pipeline's `node` step puts in the queue."""
     granted: asyncio.Event = field(default_factory=asyncio.Event)
+    origin: Origin = Origin.TRIGGER
+    retry_of: Build | None = None
 
 
 INPUT_PACKAGE = "org.jenkinsci.plugins.workflow.support.steps.input."
@@ -273,6 +291,8 @@ class Build:
     artifacts: list[str] = field(default_factory=list)
     test_summary: dict[str, object] | None = None
     executor_number: int = 0
+    origin: Origin = Origin.TRIGGER
+    retry_of: Build | None = None
     task: asyncio.Task[None] | None = None
     abort: asyncio.Event = field(default_factory=asyncio.Event)
     killed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -300,8 +320,3 @@ class Build:
     def parameter(self, name: str) -> str | None:
         """The value of one parameter as text, or None if the build has none of that name."""
         return next((p.text for p in self.parameters or () if p.name == name), None)
-
-
-def new_id_counter(first: int = 1) -> Iterator[int]:
-    """Ids rise by one; after a hard kill they start again."""
-    return itertools.count(first)

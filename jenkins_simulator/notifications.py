@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -17,6 +17,41 @@ if TYPE_CHECKING:
     from .controller import Controller
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_.]+)\}|([A-Za-z0-9_]+))")
+_NO_URL = (
+    'java.lang.NullPointerException: Cannot invoke "String.contains(java.lang.CharSequence)"'
+    ' because "expandedUrl" is null'
+)
+_HANDLER = (
+    "Phase.isURLValid(Phase.java:86)",
+    "Phase.handle(Phase.java:373)",
+    "Phase.handle(Phase.java:72)",
+)
+_LISTENERS = {
+    "STARTED": "onStarted(JobListener.java:34)",
+    "COMPLETED": "onCompleted(JobListener.java:39)",
+}
+_LISTENER = "hudson.model.listeners.RunListener."
+_NOTIFY = (
+    "jenkins.util.Listeners.lambda$notify$0(Listeners.java:59)",
+    "jenkins.util.Listeners.notify(Listeners.java:67)",
+)
+_FIRE_STARTED = (
+    _LISTENER + "lambda$fireStarted$2(RunListener.java:230)",
+    *_NOTIFY,
+    _LISTENER + "fireStarted(RunListener.java:228)",
+    "hudson.model.Run.execute(Run.java:1893)",
+)
+_FIRE_COMPLETED = (
+    _LISTENER + "lambda$fireCompleted$0(RunListener.java:207)",
+    *_NOTIFY,
+    _LISTENER + "fireCompleted(RunListener.java:205)",
+    "hudson.model.Run.execute(Run.java:1936)",
+)
+_FREESTYLE_RUN = (
+    "hudson.model.FreeStyleBuild.run(FreeStyleBuild.java:44)",
+    "hudson.model.ResourceController.execute(ResourceController.java:101)",
+    "hudson.model.Executor.run(Executor.java:442)",
+)
 _FINISHED = {Result.SUCCESS, Result.FAILURE, Result.UNSTABLE}
 
 
@@ -99,15 +134,26 @@ class _Delivery:
         The failed flag is never cleared: one failure makes all remaining tries be sent too.
         """
         environment = self._controller.environment_of(self._build)
+        if self._lacks_credential():
+            return await self._repeat(self._fail_for_lack_of_a_url)
         url, shown = self._target(environment)
         if url is None:
             return not self._is_older_than_1_17()
         if not self._branch_matches(environment.get("BRANCH_NAME")):
             return True
+        return await self._repeat(lambda: self._try(url, shown))
+
+    async def _repeat(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
         tries_left = self._endpoint.retries
         failed = False
         while True:
-            failed = not await self._try(url, shown, tries_left) or failed
+            went_well = await attempt()
+            if not went_well and tries_left > 0:
+                self._log(
+                    f"Reattempting to notify endpoint with {self._shown_id()}"
+                    f" ({tries_left} tries remaining)"
+                )
+            failed = failed or not went_well
             tries_left -= 1
             if not failed or tries_left < 0:
                 return True
@@ -116,16 +162,26 @@ class _Delivery:
         if self._to_console:
             self._build.console.line(text)
 
+    def _lacks_credential(self) -> bool:
+        endpoint = self._endpoint
+        return (
+            endpoint.url_type == "SECRET" and endpoint.url_or_id not in self._controller.credentials
+        )
+
+    def _shown_id(self) -> str:
+        """What the console shows of the endpoint: a credential's id, or the URL."""
+        if self._endpoint.url_type == "SECRET":
+            return f"credentials id '{self._endpoint.url_or_id}'"
+        environment = self._controller.environment_of(self._build)
+        return f"url '{expand(self._endpoint.url_or_id, environment)}'"
+
     def _target(self, environment: Mapping[str, str]) -> tuple[str | None, str]:
         """The URL, if it is one, and what the console shows of it."""
-        endpoint = self._endpoint
+        endpoint, shown = self._endpoint, self._shown_id()
+        text = endpoint.url_or_id
         if endpoint.url_type == "SECRET":
-            shown = f"credentials id '{endpoint.url_or_id}'"
-            secret = self._controller.credentials.get(endpoint.url_or_id)
-            url = expand(secret or "", environment)
-        else:
-            url = expand(endpoint.url_or_id, environment)
-            shown = f"url '{url}'"
+            text = self._controller.credentials[endpoint.url_or_id]
+        url = expand(text, environment)
         if "$" in url:
             self._log(f"Ignoring sending notification due to unresolved variable: {shown}")
             return None, shown
@@ -134,21 +190,36 @@ class _Delivery:
             return None, shown
         return url, shown
 
-    async def _try(self, url: str, shown: str, tries_left: int) -> bool:
+    async def _try(self, url: str, shown: str) -> bool:
         """Whether this try went well."""
         self._log(f"Notifying endpoint with {shown}")
         try:
             await self._post(url)
         except java_http.DeliveryError as error:
-            self._log(f"ERROR: Failed to notify endpoint with {shown}")
-            self._log(f"{error}\n\tat com.tikal.hudson.plugins.notification.Protocol")
-            self._log(f"Failed to notify endpoint with {shown} - {error}")
-            if tries_left > 0:
-                self._log(
-                    f"Reattempting to notify endpoint with {shown} ({tries_left} tries remaining)"
-                )
+            self._log_failure(str(error), ["Protocol"])
             return False
         return True
+
+    async def _fail_for_lack_of_a_url(self) -> bool:
+        """Fail as the plugin does when the credential is missing: it does not expect a null."""
+        listener = _LISTENERS.get(self._phase, "onCompleted(JobListener.java:39)")
+        frames = [*_HANDLER, f"JobListener.{listener}"]
+        self._log_failure(_NO_URL, frames)
+        return False
+
+    def _log_failure(self, error: str, frames: Sequence[str]) -> None:
+        shown = self._shown_id()
+        self._log(f"ERROR: Failed to notify endpoint with {shown}")
+        trace = "".join(f"\n\tat com.tikal.hudson.plugins.notification.{one}" for one in frames)
+        self._log(error + trace + "".join(f"\n\tat {one}" for one in self._callers(frames)))
+        self._log(f"Failed to notify endpoint with {shown} - {error}")
+
+    def _callers(self, frames: Sequence[str]) -> Sequence[str]:
+        """The frames below the plugin's in a stack trace, which Jenkins writes to the console."""
+        if len(frames) == 1:
+            return []
+        run = () if self._build.job.is_pipeline else _FREESTYLE_RUN
+        return [*(_FIRE_STARTED if self._phase == "STARTED" else _FIRE_COMPLETED), *run]
 
     def _is_older_than_1_17(self) -> bool:
         version = self._controller.config.notification_plugin or ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .beans_builds import estimated_duration_ms
 from .clock import Clock
-from .model import Build, Cause, ItemState, Job, QueueItem, new_id_counter
+from .model import Build, Cause, ItemState, Job, QueueItem
 from .parameters import ParameterValue
 
 _NEVER_STUCK_BEFORE_S = 600.0
@@ -48,6 +48,7 @@ class BuildQueue:
         left_item_ttl_s: float,
         start: Callable[[QueueItem], None],
         is_quieting_down: Callable[[], bool],
+        first_id: Callable[[], int],
     ) -> None:
         self._clock = clock
         self._executors = executors
@@ -57,13 +58,16 @@ class BuildQueue:
         self._live: dict[int, QueueItem] = {}
         self._left: dict[int, QueueItem] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
-        self._ids = new_id_counter()
+        self._first_id = first_id
+        self._last_id = 0
+        # Ids by the time they were given out: a hard kill takes the younger ones back.
+        self._given_out: list[tuple[float, int]] = []
 
     def schedule(
         self,
         job: Job,
         parameters: tuple[ParameterValue, ...] | None,
-        cause: Cause,
+        causes: Sequence[Cause],
         quiet_period_s: float,
     ) -> tuple[QueueItem, bool]:
         """Enter a build request, or fold it into an equal one that still waits."""
@@ -74,13 +78,18 @@ class BuildQueue:
                 and item.placeholder_of is None
                 and _is_same(item.parameters, parameters)
             ):
-                item.causes.append(cause)
+                item.causes.extend(causes)
                 if item.state is ItemState.WAITING and due_at < item.due_at:
                     item.due_at = due_at
                     self._watch(item)
                 return item, False
         item = QueueItem(
-            next(self._ids), job, parameters, [cause], entered_at=self._clock.now(), due_at=due_at
+            self.next_id(),
+            job,
+            parameters,
+            list(causes),
+            entered_at=self._clock.now(),
+            due_at=due_at,
         )
         self._live[item.id] = item
         self._watch(item)
@@ -89,11 +98,17 @@ class BuildQueue:
     def add_placeholder(self, build: Build) -> QueueItem:
         """The item by which a Pipeline's `node` step asks for an executor."""
         now = self._clock.now()
-        item = QueueItem(next(self._ids), build.job, None, [], entered_at=now, due_at=now)
+        item = QueueItem(self.next_id(), build.job, None, [], entered_at=now, due_at=now)
         item.placeholder_of = build
         self._live[item.id] = item
         self.maintain()
         return item
+
+    def next_id(self) -> int:
+        """Give out the next queue id."""
+        self._last_id = max(self._last_id + 1, self._first_id())
+        self._given_out.append((self._clock.now(), self._last_id))
+        return self._last_id
 
     def items(self) -> list[QueueItem]:
         """Live items in the order that Jenkins lists them: waiting by due time, then the others."""
@@ -181,15 +196,22 @@ class BuildQueue:
             self._stop_timer(item_id)
 
     def restore(self, *, saved_before: float | None) -> None:
-        """Come back after a restart: left items are forgotten; `saved_before` marks a hard kill."""
+        """Come back after a restart: left items are forgotten.
+
+        `saved_before` marks a hard kill: what is younger was not saved, and its ids are given out again.
+        """
         self._left.clear()
-        kept = list(self._live.values())
+        kept = [item for item in self._live.values() if not item.placeholder_of]
+        placeholders = [item for item in self._live.values() if item.placeholder_of]
         if saved_before is not None:
+            kept = [item for item in kept if item.entered_at <= saved_before]
+            saved = [queue_id for given_at, queue_id in self._given_out if given_at <= saved_before]
+            self._last_id = saved[-1] if saved else 0
+        for item in placeholders:
             # A Pipeline that resumes asks again for its executor, so its placeholder is never lost.
-            kept = [i for i in kept if i.placeholder_of or i.entered_at <= saved_before]
-            self._ids = new_id_counter(1 + max((item.id for item in kept), default=0))
-        self._live = {item.id: item for item in kept}
-        for item in kept:
+            item.id = self.next_id()
+        self._live = {item.id: item for item in (*kept, *placeholders)}
+        for item in self._live.values():
             self._watch(item)
 
     def _watch(self, item: QueueItem) -> None:

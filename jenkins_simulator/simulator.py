@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import socket
 from types import TracebackType
 from typing import Any
@@ -18,10 +19,9 @@ from .controller import Controller
 from .faults import Faults
 from .jobxml import JobKind
 from .ledger import Ledger
-from .model import Build, Folder, Item, Job, Result, encode_segment
+from .model import Build, Folder, Item, Job, Origin, Result, add_item, encode_segment
 from .permissions import Permission
 from .requests_log import RequestLog
-from .web_items import add_item
 
 _LONGEST_LINE = 1 << 20
 _LARGEST_BODY = 64 << 20
@@ -71,7 +71,7 @@ class JenkinsSimulator:
         if down_s:
             await self.clock.sleep(down_s)
         self._app.sessions.forget_all()
-        self.controller.start_again(hard=hard)
+        self.controller.restore(hard=hard)
         self._app.starting = self.config.start_up_s > 0
         await self._listen()
         if self._app.starting:
@@ -200,6 +200,30 @@ class JenkinsSimulator:
         for build in builds:
             self.controller.release(build, result)
         return builds
+
+    def set_conditions(self, **changes: Any) -> None:
+        """Change conditions by name, for example `retry_times=1`; see `Conditions`."""
+        self.controller.apply_conditions(self.controller.conditions.changed(changes))
+
+    def clear_conditions(self) -> None:
+        """Return to the conditions that the configuration sets."""
+        self.controller.apply_conditions(self.config.conditions)
+
+    def rebuild(self, full_name: str, number: int, user: str | None = None) -> None:
+        """Start a build again with its parameters and causes, or by another user."""
+        build = self.controller.job(full_name).builds[number]
+        self.controller.start_again(build, Origin.REBUILD, user=user)
+
+    def discard_build(self, full_name: str, number: int) -> None:
+        """Delete the record of a build, running or not, as a clean-up script does."""
+        self.controller.job(full_name).builds.pop(number, None)
+
+    def lose_secrets(self, pattern: str = ".*") -> list[str]:
+        """Delete the secret texts whose id matches, without a trace, and return their ids."""
+        lost = [one for one in self.controller.credentials if re.fullmatch(pattern, one)]
+        for credential_id in lost:
+            del self.controller.credentials[credential_id]
+        return lost
 
     def forget_queue_item(self, item_id: int) -> None:
         """Lose a queue item, as a crash does."""

@@ -10,7 +10,7 @@ from .answers import Answer
 from .beans_items import AllView
 from .call import Call
 from .jobxml import BadXml, JobKind, parse_xml, set_text, write_xml
-from .model import Folder, Item, Job, encode_segment
+from .model import Folder, Item, Job, add_item, encode_segment
 from .permissions import Permission
 
 _NO_NAME = "No name is specified"
@@ -127,28 +127,23 @@ def create_item(call: Call, parent: Folder) -> Answer:
     if mode == "copy":
         item = _copy_of(call, parent, name)
     elif (content_type or "").startswith(("application/xml", "text/xml")):
-        add_item(parent, name, _body_text(call))
+        _add_item(parent, name, _body_text(call))
         return answers.nothing(200)
     elif mode is None:
         raise answers.failure("No mode given")
     elif mode not in _MODES:
         raise answers.failure(f"No item type ‘{mode}’ is known")
     else:
-        item = add_item(parent, name, f"<{_MODES[mode].value}/>")
+        item = _add_item(parent, name, f"<{_MODES[mode].value}/>")
     return answers.nothing(302, f"{call.base}/{item.url}configure")
 
 
-def add_item(parent: Folder, name: str, xml: str) -> Item:
-    """Make a folder or job of this config.xml."""
+def _add_item(parent: Folder, name: str, xml: str) -> Item:
+    _check_fits_on_disk(name)
     try:
-        root, version = parse_xml(xml)
+        return add_item(parent, name, xml)
     except BadXml as error:
         raise answers.oops(str(error)) from error
-    _check_fits_on_disk(name)
-    is_folder = root.tag in (JobKind.FOLDER.value, JobKind.MULTIBRANCH.value)
-    item: Item = (Folder if is_folder else Job)(name, parent, root, version)
-    parent.items[name] = item
-    return item
 
 
 def _body_text(call: Call) -> str:
