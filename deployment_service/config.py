@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from deployment_service import failpoints
+from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.secrets import SecretBox
 
 PREFIX = "DEPLOYMENT_SERVICE_"
@@ -21,10 +22,17 @@ class SettingsError(Exception):
     """The environment doesn't hold usable settings; the message has a line for each problem."""
 
 
-def _split(value: object) -> object:
+def _secrets(value: object) -> object:
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(clean_secret(part) for part in value.split(",") if part.strip())
     return value
+
+
+def _stripped(value: object) -> object:
+    return value.strip().strip("\ufeff").strip() if isinstance(value, str) else value
+
+
+SecretUrl = Annotated[SecretStr, BeforeValidator(_stripped)]
 
 
 class DatabaseSettings(BaseSettings):
@@ -35,7 +43,7 @@ class DatabaseSettings(BaseSettings):
         env_prefix=PREFIX, frozen=True, validate_default=True, extra="ignore"
     )
 
-    database_url: SecretStr = Field(
+    database_url: SecretUrl = Field(
         description="required; PostgreSQL 16 or newer: postgresql://user:password@host:5432/name",
         min_length=1,
     )
@@ -50,14 +58,14 @@ class DatabaseSettings(BaseSettings):
 class Settings(DatabaseSettings):
     """How a replica of the service runs."""
 
-    database_listen_url: SecretStr = Field(
+    database_listen_url: SecretUrl = Field(
         SecretStr(""),
         description="for LISTEN, which no transaction-mode pooler passes on; the database URL if empty",
     )
     listen: str = Field(
         "127.0.0.1:50051", description="host:port to listen on for gRPC; port 0 takes a free one"
     )
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets)] = Field(
         description="required; Fernet keys, comma-separated, for secrets at rest: the first encrypts, "
         "all decrypt; `deployment-service generate-secret-key` makes one",
         min_length=1,

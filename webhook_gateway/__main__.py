@@ -82,8 +82,10 @@ async def serve(settings: Settings) -> int:
             await runner.cleanup()
             return 1
         log.info("listening", url=url, service=settings.service_target)
+        first_check = asyncio.create_task(gateway.readiness.watch_until_ready())
         await stop.wait()
         log.info("stopping")
+        first_check.cancel()
         door.close()
         left = await gateway.finish(settings.stop_timeout)
         with contextlib.suppress(TimeoutError):

@@ -13,7 +13,7 @@ from limits import parse
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import payloads, signatures
-from webhook_gateway.channel import credentials
+from webhook_gateway.channel import ServiceCalls
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
@@ -41,13 +41,12 @@ class Gateway:
     """One gateway: its limits, keys and forwarder."""
 
     def __init__(self, settings: Settings, stub: GatewayServiceAsyncStub) -> None:
-        metadata = credentials(settings.api_key.get_secret_value())
+        calls = ServiceCalls(stub, settings.api_key.get_secret_value())
         self._settings = settings
         self.metrics = Metrics()
-        self.forwarder = Forwarder(stub, metadata, settings, self.metrics)
+        self.forwarder = Forwarder(calls, settings, self.metrics)
         self._keys = KeyCache(
-            stub,
-            metadata,
+            calls,
             self.metrics,
             stale_for=settings.stale_keys,
             timeout=settings.answer_timeout,
@@ -61,7 +60,7 @@ class Gateway:
         self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
         self._refusals = Throttle(20)
-        self._readiness = Readiness(self.forwarder.reachable)
+        self.readiness = Readiness(self.forwarder.reachable)
         self._in_hand = 0
         self._no_request = asyncio.Event()
         self._no_request.set()
@@ -292,7 +291,7 @@ class Gateway:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        why = "STOPPING" if self.stopping else await self._readiness.why_not()
+        why = "STOPPING" if self.stopping else await self.readiness.why_not()
         body = {"status": "not ready", "why": why} if why else {"status": "ready"}
         return web.json_response(body, status=503 if why else 200)
 

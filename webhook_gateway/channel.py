@@ -1,12 +1,17 @@
-"""The connection to the deployment service."""
+"""The connection to the deployment service, and the one way to call it."""
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import grpc.aio
 
-Metadata = tuple[tuple[str, str], ...]
+from deployment_service.v1 import gateway_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
 # Reports are cheap to send again and whoever sent them waits, so reconnecting is eager. The service must
 # allow pings this often: its default minimum is 300 s.
@@ -31,6 +36,53 @@ def connect(target: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target, options=_OPTIONS)
 
 
-def credentials(api_key: str) -> Metadata:
-    """Return what proves to the service who we are."""
-    return (("authorization", f"Bearer {api_key}"),)
+class CallFailedError(Exception):
+    """A call to the service failed. ``status`` is None if the failure is not a gRPC status."""
+
+    def __init__(self, name: str, status: grpc.StatusCode | None = None, details: str = "") -> None:
+        super().__init__(name)
+        self.name = name
+        self.status = status
+        self.details = details
+
+
+class ServiceCalls:
+    """Calls the service with the gateway's key. Every failure is a ``CallFailedError``."""
+
+    def __init__(self, stub: GatewayServiceAsyncStub, api_key: str) -> None:
+        self._stub = stub
+        self._metadata = (("authorization", f"Bearer {api_key}"),)
+
+    async def report_builds(
+        self, request: pb.ReportBuildsRequest, *, timeout: float
+    ) -> pb.ReportBuildsResponse:
+        """Deliver reports and refresh requests."""
+        response: pb.ReportBuildsResponse = await self._call(
+            self._stub.ReportBuilds, request, timeout
+        )
+        return response
+
+    async def webhook_keys(
+        self, request: pb.GetWebhookKeysRequest, *, timeout: float
+    ) -> pb.GetWebhookKeysResponse:
+        """Fetch a tenant's keys. A response that names no tenant is a failure, not an unknown tenant."""
+        response: pb.GetWebhookKeysResponse = await self._call(
+            self._stub.GetWebhookKeys, request, timeout
+        )
+        if not response.tenant_uid:
+            raise CallFailedError("MALFORMED_RESPONSE")
+        return response
+
+    async def _call(self, method: Any, request: Any, timeout: float) -> Any:
+        try:
+            response = await method(request, timeout=timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            status = error.code()
+            raise CallFailedError(status.name, status, error.details() or "") from None
+        except Exception as error:
+            # gRPC raises its own exceptions for a call that it can't even start. Not chained: its text may
+            # hold the key.
+            raise CallFailedError(type(error).__name__) from None
+        if response is None:  # what gRPC returns if it can't decode the answer
+            raise CallFailedError("MALFORMED_RESPONSE")
+        return response

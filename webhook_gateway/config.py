@@ -9,6 +9,8 @@ from limits import RateLimitItem, parse
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deployment_service.runtime.secret_text import clean_secret
+
 PREFIX = "WEBHOOK_GATEWAY_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -20,6 +22,10 @@ def _networks(value: object) -> object:
             ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip()
         )
     return value
+
+
+def _secret(value: object) -> object:
+    return clean_secret(value) if isinstance(value, str) else value
 
 
 def _rate(value: object) -> object:
@@ -41,7 +47,7 @@ class Settings(BaseSettings):
     )
 
     service_target: str = Field("127.0.0.1:50051", description="the deployment service, for gRPC")
-    api_key: SecretStr = Field(
+    api_key: Annotated[SecretStr, BeforeValidator(_secret)] = Field(
         description="required; the gateway's own API key (role gateway)", min_length=1
     )
     host: str = Field("127.0.0.1", description="address to listen on")

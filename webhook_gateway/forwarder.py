@@ -11,21 +11,17 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import grpc
 
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, Pokes
-from webhook_gateway.channel import Metadata
+from webhook_gateway.channel import CallFailedError, ServiceCalls
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.logs import FAILED, Throttle, log
 from webhook_gateway.metrics import Metrics
-
-if TYPE_CHECKING:
-    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
 # Below the 4 MiB that gRPC takes by default.
 MAX_BATCH_BYTES = 2 * 2**20
@@ -34,6 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 MAX_RETRIES = 64
 # Failures for which something in the call may be the cause, not just the service's absence.
 _SUSPICIOUS = (
+    None,  # not a gRPC status: the call could not be made, or its answer not be read
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -46,13 +43,11 @@ class Forwarder:
 
     def __init__(
         self,
-        stub: GatewayServiceAsyncStub,
-        metadata: Metadata,
+        calls: ServiceCalls,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self._stub = stub
-        self._metadata = metadata
+        self._service = calls
         self._settings = settings
         self._metrics = metrics
         self._backlog = Backlog(settings.queue_reports, settings.queue_bytes)
@@ -111,9 +106,9 @@ class Forwarder:
         """Return None if the service takes our calls, else why not."""
         try:
             await self._call(pb.ReportBuildsRequest(), timeout=self._settings.answer_timeout)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
-                return error.code().name
+        except CallFailedError as error:
+            if error.status is not grpc.StatusCode.INVALID_ARGUMENT:
+                return error.name
         return None
 
     async def drain(self, timeout: float) -> int:
@@ -194,13 +189,13 @@ class Forwarder:
         request = pb.ReportBuildsRequest(reports=[entry.report for entry in entries], pokes=pokes)
         try:
             response = await self._call(request, timeout=self._settings.call_timeout)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                await self._separate(entries, pokes, error.details() or "")
-            elif error.code() in _SUSPICIOUS:
-                self._suspect(entries, pokes, error.code().name)
+        except CallFailedError as error:
+            if error.status is grpc.StatusCode.INVALID_ARGUMENT:
+                await self._separate(entries, pokes, error.details)
+            elif error.status in _SUSPICIOUS:
+                self._suspect(entries, pokes, error.name)
             else:
-                self._failed(entries, pokes, error.code().name)
+                self._failed(entries, pokes, error.name)
             return
         if len(response.results) != len(entries):
             self._suspect(entries, pokes, "WRONG_NUMBER_OF_RESULTS")
@@ -214,11 +209,9 @@ class Forwarder:
         self, request: pb.ReportBuildsRequest, *, timeout: float
     ) -> pb.ReportBuildsResponse:
         try:
-            response = await self._stub.ReportBuilds(
-                request, timeout=timeout, metadata=self._metadata
-            )
-        except grpc.aio.AioRpcError as error:
-            self._metrics.calls.labels(error.code().name).inc()
+            response = await self._service.report_builds(request, timeout=timeout)
+        except CallFailedError as error:
+            self._metrics.calls.labels(error.name).inc()
             raise
         self._metrics.calls.labels("OK").inc()
         return response

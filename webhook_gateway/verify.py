@@ -11,20 +11,16 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import grpc
 
 from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway.channel import Metadata
+from webhook_gateway.channel import CallFailedError, ServiceCalls
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.logs import log
 from webhook_gateway.metrics import Metrics
 from webhook_gateway.signatures import Finding, Signed
-
-if TYPE_CHECKING:
-    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
 MAX_TOKEN = 200
 # An unknown tenant, and a known tenant's unknown key, are asked for equally often: neither shows.
@@ -38,6 +34,7 @@ STRANGERS_AT_ONCE = 8
 _UNKNOWN_TENANT = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 # Failures that are every tenant's. Others, slowness above all, may be one's alone, and anyone can invent that one.
 _AWAY = (
+    None,  # not a gRPC status: the call could not be made, or its answer not be read
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
@@ -79,15 +76,13 @@ class KeyCache:
 
     def __init__(
         self,
-        stub: GatewayServiceAsyncStub,
-        metadata: Metadata,
+        calls: ServiceCalls,
         metrics: Metrics,
         *,
         stale_for: float,
         timeout: float,
     ) -> None:
-        self._stub = stub
-        self._metadata = metadata
+        self._calls = calls
         self._metrics = metrics
         self._stale_for = stale_for
         self._timeout = timeout
@@ -180,25 +175,23 @@ class KeyCache:
             else:
                 async with self._strangers:
                     response = await self._call(request)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in _UNKNOWN_TENANT:
+        except CallFailedError as error:
+            if error.status in _UNKNOWN_TENANT:
                 self._store(tenant, None)
                 return
             until = time.monotonic() + REST_AFTER_FAILURE
             self._note_unanswered(tenant, until)
-            if error.code() in _AWAY:
+            if error.status in _AWAY:
                 self._away, self._away_until = True, until
-            log.warning("webhook keys unavailable", tenant=tenant, code=error.code().name)
+            log.warning("webhook keys unavailable", tenant=tenant, code=error.name)
         else:
             self._store(tenant, response)
 
     async def _call(self, request: pb.GetWebhookKeysRequest) -> pb.GetWebhookKeysResponse:
         try:
-            response = await self._stub.GetWebhookKeys(
-                request, timeout=self._timeout, metadata=self._metadata
-            )
-        except grpc.aio.AioRpcError as error:
-            self._metrics.lookups.labels(error.code().name).inc()
+            response = await self._calls.webhook_keys(request, timeout=self._timeout)
+        except CallFailedError as error:
+            self._metrics.lookups.labels(error.name).inc()
             raise
         self._metrics.lookups.labels("OK").inc()
         return response

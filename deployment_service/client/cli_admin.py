@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from deployment_service.client import cli_output as out
-from deployment_service.client.cli_settings import CliError, of
+from deployment_service.client.cli_settings import CliError, of, secret
 from deployment_service.v1 import admin_service_pb2 as pb
 
 tenants = typer.Typer(no_args_is_help=True, help="Manage tenants (admin).")
@@ -84,6 +84,7 @@ def create_provider(
     title: Annotated[str, typer.Option(help="For people.")] = "",
 ) -> None:
     """Create a provider: a Jenkins, and the account to use there."""
+    token = secret(token, "JENKINS_API_TOKEN")
     if bool(user) != bool(token):
         raise CliError("Give both --user and --token (or JENKINS_API_TOKEN), or neither.")
     settings = of(context)

@@ -26,6 +26,7 @@ from deployment_service.client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 TARGET = "DEPLOYMENT_SERVICE_TARGET"
@@ -112,7 +113,7 @@ def resolve(
     given: Mapping[str, str] = os.environ if env_file is None else _read(env_file)
     return Settings(
         target=target or given.get(TARGET) or DEFAULT_TARGET,
-        api_key=api_key or given.get(API_KEY) or "",
+        api_key=secret(api_key or given.get(API_KEY) or "", API_KEY),
         tenant=tenant or given.get(TENANT) or "",
         as_json=as_json,
         timeout_s=timeout_s,
@@ -124,6 +125,14 @@ def of(context: typer.Context) -> Settings:
     settings = context.find_object(Settings)
     assert settings is not None
     return settings
+
+
+def secret(text: str, name: str) -> str:
+    """Return a secret without the line end or quotes that files and shells add. Raises CliError."""
+    try:
+        return clean_secret(text)
+    except ValueError as error:
+        raise CliError(f"{name}: {error}") from None
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.client.names import Names
 from deployment_service.client.waiting import wait_for_run
 from deployment_service.client.watch import Watch, WatchMessages
+from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 
@@ -48,9 +49,11 @@ class DeploymentClient:
         credentials: grpc.ChannelCredentials | None = None,
         backoff: Backoff | None = None,
     ) -> None:
+        """Raises ValueError if ``api_key`` holds a character that no key has."""
+        key = clean_secret(api_key)
         self._caller = Caller(
             open_channel(target, credentials=credentials),
-            api_key=api_key,
+            api_key=key,
             timeout_s=timeout_s,
             backoff=backoff or Backoff(),
         )

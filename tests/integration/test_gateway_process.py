@@ -262,3 +262,59 @@ def test_a_port_that_is_taken():
     result = run(HOST="192.0.2.1")
     assert result.returncode == 1
     assert json.loads(result.stdout.splitlines()[-1])["event"] == "cannot listen"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [f"{API_KEY}\n", f"{API_KEY}\r\n", f"  {API_KEY}\t", f"\ufeff{API_KEY}", f'"{API_KEY}"\n'],
+    ids=["line end", "CRLF", "spaces", "byte order mark", "quotes of an env file"],
+)
+async def test_a_key_with_what_files_add_works(service: FakeService, key: str):
+    """P10: how the secret was put into the environment doesn't matter."""
+    async with started(service, API_KEY=key) as process, aiohttp.ClientSession() as client:
+        async with client.get(f"{process.url}/readyz") as answer:
+            assert answer.status == 200
+        hook = process.hook(service.tenants["demo"].token())
+        async with client.post(hook, json=guide()) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "character"),
+    [
+        ("one\ntwo", "U+000A"),
+        ("one two", "U+0020"),
+        ("schlüssel", "U+00FC"),
+        ("a\u200bb", "U+200B"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_at_start(key: str, character: str):
+    """P10: the setting is named, its value is not quoted."""
+    ended = run(API_KEY=key)
+    assert ended.returncode == 2
+    assert "WEBHOOK_GATEWAY_API_KEY" in ended.stderr
+    assert character in ended.stderr
+    assert key not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_wrong_key_is_named_at_start(service: FakeService):
+    """P10: without any request or probe the log names the setting and what to do."""
+    async with started(service, API_KEY="dsk_wrong") as process:
+        await eventually(lambda: bool(process.find("service.key_refused")))
+        (line,) = process.find("service.key_refused")
+        assert (line["setting"], line["code"]) == ("WEBHOOK_GATEWAY_API_KEY", "UNAUTHENTICATED")
+        assert "keys create --role gateway" in line["remedy"]
+    assert "dsk_wrong" not in "".join(process.raw)
+
+
+async def test_a_service_that_comes_later_is_named_and_then_ready(service: FakeService):
+    """P10: started in any order, the log says what is missing and when it is there."""
+    port = service.port
+    await service.stop()
+    async with started(service) as process:
+        await eventually(lambda: bool(process.find("service.not_ready")))
+        assert process.find("service.not_ready")[0]["code"] == "UNAVAILABLE"
+        service.port = port
+        await service.start()
+        await eventually(lambda: bool(process.find("service.ready")))

