@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TextIO
 
 import asyncpg
 
@@ -24,6 +24,7 @@ from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.errors import ServiceError
 from deployment_service.domain.names import TenantName
 from deployment_service.logs import configure, log
+from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.secrets import generate_key
 from deployment_service.storage.database import API_ROLE, AWAY, Database
 from deployment_service.storage.schema import SchemaTooOld, check_schema
@@ -101,7 +102,7 @@ def _migrate(_: argparse.Namespace) -> int:
     )
 
     settings = load_database_settings()
-    configure(settings.log_level, settings.log_format)
+    _configure(settings)
     _run(_reaching_database(migrate(settings.database_url.get_secret_value())))
     log.info("migrated")
     return 0
@@ -110,7 +111,7 @@ def _migrate(_: argparse.Namespace) -> int:
 def _create_key(arguments: argparse.Namespace) -> int:
     settings = load_database_settings()
     # stdout is for the secret alone.
-    configure(settings.log_level, settings.log_format, sys.stderr)
+    _configure(settings, sys.stderr)
     role = Role(arguments.role.upper())
     secret = _run(
         _reaching_database(_make_key(settings, role, arguments.tenant, arguments.display_name))
@@ -155,8 +156,14 @@ def _database_problem(error: Exception) -> str:
 
 def _serve(_: argparse.Namespace) -> int:
     settings = load_settings()
-    configure(settings.log_level, settings.log_format)
+    _configure(settings)
     return int(_run(serve(settings)))
+
+
+def _configure(settings: DatabaseSettings, stream: TextIO | None = None) -> None:
+    configure(settings.log_level, settings.log_format, stream)
+    for name in settings.ignored():
+        log.warning("setting.ignored", setting=name, why=SERVICE_LINK)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deployment_service import failpoints
 from deployment_service.runtime.secret_text import clean_secret
+from deployment_service.runtime.service_links import SERVICE_LINK
+from deployment_service.runtime.settings_source import EnvironmentSettings
 from deployment_service.secrets import SecretBox
 
 PREFIX = "DEPLOYMENT_SERVICE_"
@@ -35,10 +37,9 @@ def _stripped(value: object) -> object:
 SecretUrl = Annotated[SecretStr, BeforeValidator(_stripped)]
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """Where the database is: all that ``migrate`` and ``create-key`` need."""
 
-    # Nothing is taken from variables that Jenkins sets in its builds, nor from files.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, validate_default=True, extra="ignore"
     )
@@ -206,6 +207,7 @@ def _explain(error: ValidationError) -> str:
         missing = problem["type"] == "missing"
         what = "is not set" if missing else problem["msg"].removeprefix("Value error, ")
         lines.append(f"{PREFIX}{field.upper()}{' ' if missing else ': '}{what}. It is: {about}")
+    lines += [f"{name} is ignored: {SERVICE_LINK}." for name in Settings.ignored()]
     return "\n".join(lines)
 
 

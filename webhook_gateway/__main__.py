@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
+from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from webhook_gateway.app import Gateway
 from webhook_gateway.channel import connect
@@ -44,9 +45,13 @@ def main() -> None:
         for problem in error.errors(include_input=False, include_url=False):
             name = "".join(f"{part}".upper() for part in problem["loc"][:1])
             sys.stderr.write(f"webhook-gateway: {PREFIX}{name}: {problem['msg']}\n")
+        for name in Settings.ignored():
+            sys.stderr.write(f"webhook-gateway: {name} is ignored: {SERVICE_LINK}.\n")
         sys.stderr.write("See webhook-gateway --help.\n")
         sys.exit(2)
     configure(settings.log_level, settings.log_format)
+    for name in Settings.ignored():
+        log.warning("setting.ignored", setting=name, why=SERVICE_LINK)
     # Its notes on connections go to stderr, unstructured; what matters of them is logged by us.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

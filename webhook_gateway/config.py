@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from limits import RateLimitItem, parse
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deployment_service.runtime.secret_text import clean_secret
+from deployment_service.runtime.settings_source import EnvironmentSettings
 
 PREFIX = "WEBHOOK_GATEWAY_"
 
@@ -39,8 +40,8 @@ Rate = Annotated[
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class Settings(BaseSettings):
-    """How a gateway runs. Nothing is taken from variables that Jenkins sets in its builds."""
+class Settings(EnvironmentSettings):
+    """How a gateway runs."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, arbitrary_types_allowed=True, frozen=True, validate_default=True

@@ -27,6 +27,7 @@ from deployment_service.client.errors import (
     Unavailable,
 )
 from deployment_service.runtime.secret_text import clean_secret
+from deployment_service.runtime.service_links import SERVICE_LINK, ignored_settings
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 TARGET = "DEPLOYMENT_SERVICE_TARGET"
@@ -111,6 +112,9 @@ def resolve(
 ) -> Settings:
     """Options come first, then the file (and not the environment, which may mean another place)."""
     given: Mapping[str, str] = os.environ if env_file is None else _read(env_file)
+    for name in ignored_settings((TARGET, API_KEY, TENANT), given):
+        typer.echo(f"deployctl: {name} is ignored: {SERVICE_LINK}.", err=True)
+        given = {other: value for other, value in given.items() if other != name}
     return Settings(
         target=target or given.get(TARGET) or DEFAULT_TARGET,
         api_key=secret(api_key or given.get(API_KEY) or "", API_KEY),

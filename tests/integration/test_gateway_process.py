@@ -318,3 +318,17 @@ async def test_a_service_that_comes_later_is_named_and_then_ready(service: FakeS
         service.port = port
         await service.start()
         await eventually(lambda: bool(process.find("service.ready")))
+
+
+async def test_a_port_that_kubernetes_sets_is_ignored_with_a_line(service: FakeService):
+    """P10: a Service called webhook-gateway sets WEBHOOK_GATEWAY_PORT in every container."""
+    link = "tcp://10.96.0.7:8080"
+    # The default port, at an address that nothing else uses.
+    async with started(service, PORT=link, MAX_CALLS=link, HOST="127.7.0.7") as process:
+        ignored = process.find("setting.ignored")
+        assert [line["setting"] for line in ignored] == [
+            "WEBHOOK_GATEWAY_MAX_CALLS",
+            "WEBHOOK_GATEWAY_PORT",
+        ]
+        assert "Kubernetes" in ignored[0]["why"]
+        assert process.url == "http://127.7.0.7:8080"

@@ -337,6 +337,15 @@ async def test_wrong_use_is_explained(arguments, says):
     assert says in ended.err
 
 
+@pytest.mark.parametrize("link", ["tcp://10.96.0.7:50051", "udp://[fd00::7]:53"])
+async def test_a_target_that_kubernetes_sets_is_ignored_with_a_line(link):
+    ended = await deployctl(
+        None, "--timeout", "0.2", "runs", DEPLOYMENT_SERVICE_TARGET=link, DEPLOYMENT_API_KEY="k"
+    )
+    assert "DEPLOYMENT_SERVICE_TARGET is ignored" in ended.err
+    assert link not in ended.err
+
+
 async def test_an_env_file_is_believed_and_the_environment_is_not(service, tmp_path):
     path = tmp_path / "env"
     path.write_text(
