@@ -45,8 +45,14 @@ class DatabaseSettings(EnvironmentSettings):
     )
 
     database_url: SecretUrl = Field(
-        description="required; PostgreSQL 16 or newer: postgresql://user:password@host:5432/name",
+        description="required; PostgreSQL 16 or newer: postgresql://user:password@host:5432/name; "
+        "may lead through a pooler",
         min_length=1,
+    )
+    database_direct_url: SecretUrl = Field(
+        SecretStr(""),
+        description="leads to the same database without a transaction pooler, for LISTEN and for `migrate`; "
+        "the database URL if empty",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
@@ -55,14 +61,16 @@ class DatabaseSettings(EnvironmentSettings):
         "auto", description="auto is console on a terminal, else json"
     )
 
+    def direct_url(self) -> str:
+        """The URL for what needs a session of its own."""
+        return (
+            self.database_direct_url.get_secret_value() or self.database_url.get_secret_value()
+        ).strip()
+
 
 class Settings(DatabaseSettings):
     """How a replica of the service runs."""
 
-    database_listen_url: SecretUrl = Field(
-        SecretStr(""),
-        description="for LISTEN, which no transaction-mode pooler passes on; the database URL if empty",
-    )
     listen: str = Field(
         "127.0.0.1:50051", description="host:port to listen on for gRPC; port 0 takes a free one"
     )

@@ -25,7 +25,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import asyncpg
 import structlog
 
 from deployment_service.cicd.port import CicdProvider
@@ -149,17 +148,14 @@ class _Database(Database):
         await self.points.reach(f"commit.{unit}.after")
         return result
 
-    def acquire(self) -> asyncpg.pool.PoolAcquireContext:
+    def acquire(self) -> contextlib.AbstractAsyncContextManager[Connection]:
         caller = sys._getframe(1)
-        plain = super().acquire()
-        if caller.f_globals["__name__"] == Database.__module__:
-            return plain  # within a transaction, which has points of its own
         user = _name(caller.f_globals["__name__"], caller.f_code.co_qualname)
-        return cast("asyncpg.pool.PoolAcquireContext", self._with_points(plain, user))
+        return self._with_points(super().acquire(), user)
 
     @contextlib.asynccontextmanager
     async def _with_points(
-        self, plain: asyncpg.pool.PoolAcquireContext, user: str
+        self, plain: contextlib.AbstractAsyncContextManager[Connection], user: str
     ) -> AsyncIterator[Connection]:
         await self.points.reach(f"statement.{user}.before")
         async with plain as connection:

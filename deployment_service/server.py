@@ -132,7 +132,7 @@ class Service:
             ),
         )
         self._keys = Keys(api, settings.key_cache_s)
-        self._health = Health(api, SERVICE_NAMES)
+        self._health = Health((api, worker, watch), SERVICE_NAMES)
         self._server = make_server(
             api, self._keys, self._metrics, call_timeout_s=settings.call_timeout_s
         )
@@ -145,9 +145,9 @@ class Service:
         """Make a replica with its pools. A database that is away is waited for, call by call."""
         url = settings.database_url.get_secret_value()
         pools = (
-            (API_ROLE, settings.api_pool_connections),
-            (WORKER_ROLE, settings.worker_pool_connections),
-            (WORKER_ROLE, settings.watch_pool_connections),
+            ("api", API_ROLE, settings.api_pool_connections),
+            ("worker", WORKER_ROLE, settings.worker_pool_connections),
+            ("watch", WORKER_ROLE, settings.watch_pool_connections),
         )
         points = failpoints.enabled(settings.failpoints)
         database_class = points.database_class() if points else Database
@@ -157,8 +157,9 @@ class Service:
                 role=role,
                 max_connections=connections,
                 statement_timeout_s=settings.statement_timeout_s,
+                name=name,
             )
-            for role, connections in pools
+            for name, role, connections in pools
         ]
         return cls(settings, api, worker, watch, points)
 
@@ -199,12 +200,11 @@ class Service:
 
     def _make_hub(self) -> WatchHub:
         settings = self._settings
-        listen_url = settings.database_listen_url.get_secret_value()
         return WatchHub(
             EventLog(self._watch),
             DeploymentSnapshots(self._api),
             to_bytes,
-            listen_url=listen_url or settings.database_url.get_secret_value(),
+            listen_url=settings.direct_url(),
             settings=WatchSettings(streams_per_tenant=settings.max_watches_per_tenant),
         )
 

@@ -45,7 +45,7 @@ _TENANTS_AT_ONCE = 4
 # Jobs that somebody holds are waited for, in turn with everybody else, for so long in all: the gateway waits for
 # the call's answer, and the jobs that one has got already are held meanwhile.
 _WAIT_FOR_JOBS = "SET LOCAL statement_timeout = '300ms'"
-_WAIT_AS_USUAL = "SET LOCAL statement_timeout TO DEFAULT"
+_WAIT_AS_USUAL = "SELECT set_config('statement_timeout', current_setting('deployment_service.statement_timeout'), true)"
 _BUSY = ReportResult(Verdict.RETRY, message="the job is busy")
 
 

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from deployment_service.domain import errors
 from deployment_service.logs import log
-from deployment_service.storage.database import AWAY
+from deployment_service.storage.failures import Kind, OutageLog, failure_of
 
 DOMAIN = "deployment-service"
 Code = grpc.StatusCode
@@ -45,8 +45,7 @@ CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
 _MAX_MESSAGE_BYTES = 800
 _MAX_METADATA_BYTES = 200
 
-# The database could be reached but can't serve now: a standby after a failover, no memory, no disk.
-_UNABLE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError)
+_outage = OutageLog("api")
 # Somebody else changed the same things at the same time, more often than we try.
 _CONCURRENT = (
     asyncpg.DeadlockDetectedError,
@@ -70,10 +69,6 @@ def explain(error: Exception) -> errors.ServiceError:
     """Say what an error of any kind means for the caller; log what the caller isn't told."""
     if isinstance(error, errors.ServiceError):
         return error
-    # An InterfaceError that is a ValueError is a value that we should not have handed to the database.
-    if isinstance(error, (*AWAY, *_UNABLE)) and not isinstance(error, ValueError):
-        log.warning("database away", error=type(error).__name__, detail=str(error))
-        return errors.Unavailable("DATABASE_AWAY", "The database can't be reached; try again soon.")
     if isinstance(error, asyncpg.QueryCanceledError):
         return DeadlineExceeded("STATEMENT_TIMEOUT", "The database took too long; try again.")
     if isinstance(error, _CONCURRENT):
@@ -81,7 +76,11 @@ def explain(error: Exception) -> errors.ServiceError:
         return errors.Aborted(
             "CONCURRENT_CHANGE", "Something else changed the same at this moment; try again."
         )
-    return _internal(error)
+    failure = failure_of(error)
+    if failure.kind is Kind.OURS:
+        return _internal(error)
+    _outage.report(failure)
+    return errors.Unavailable("DATABASE_AWAY", "The database can't be used now; try again soon.")
 
 
 def _internal(error: Exception) -> errors.ServiceError:

@@ -13,12 +13,12 @@ from deployment_service.api.auth import Auth, Keys
 from deployment_service.api.interceptors import Errors, Metrics, RequestLog
 from deployment_service.logs import log
 from deployment_service.storage.database import Database
+from deployment_service.storage.failures import OutageLog, failure_of
 
 # More than any request may have, so that one of 1 MB too much is told so by us, in our form.
 _MAX_RECEIVE_BYTES = 8 * 2**20
 _MAX_SEND_BYTES = 64 * 2**20
-_CHECK_INTERVAL_S = 2.0
-_CHECK_TIMEOUT_S = 3.0
+_CHECK_INTERVAL_S = 1.5
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
@@ -47,14 +47,17 @@ def make_server(
 
 
 class Health:
-    """Says SERVING while the database answers, for the server and for each service."""
+    """SERVING while every pool can write to the database; NOT_SERVING within ten seconds once one cannot."""
 
-    def __init__(self, database: Database, service_names: Sequence[str]) -> None:
-        self._database = database
+    def __init__(self, databases: Sequence[Database], service_names: Sequence[str]) -> None:
+        self._databases = databases
         self._names = ("", *service_names)
         self._servicer = health.aio.HealthServicer()
         self._serving: bool | None = None
+        self._outages = {one.name: OutageLog(f"pool {one.name}") for one in databases}
         self._task: asyncio.Task[None] | None = None
+        self.usable: dict[str, bool] = {one.name: False for one in databases}
+        """Of each pool, whether it could write at the last check."""
 
     async def start(self, server: grpc.aio.Server) -> None:
         """Register with a server that isn't started yet, and begin to check."""
@@ -77,14 +80,20 @@ class Health:
             await self._set(serving=await self._check())
 
     async def _check(self) -> bool:
+        usable = await asyncio.gather(*map(self._check_pool, self._databases))
+        return all(usable)
+
+    async def _check_pool(self, database: Database) -> bool:
+        """Whether a pool can be used; on any error it cannot."""
+        outage = self._outages[database.name]
         try:
-            async with asyncio.timeout(_CHECK_TIMEOUT_S):
-                async with self._database.acquire() as connection:
-                    await connection.fetchval("SELECT 1")
+            await database.check()
         except Exception as error:
-            if self._serving is not False:
-                log.warning("not serving: the database is away", error=type(error).__name__)
+            outage.report(failure_of(error))
+            self.usable[database.name] = False
             return False
+        outage.over()
+        self.usable[database.name] = True
         return True
 
     async def _set(self, *, serving: bool) -> None:
@@ -92,6 +101,9 @@ class Health:
             return
         if serving and self._serving is False:
             log.info("serving again")
+        if not serving:
+            unusable = [name for name, usable in self.usable.items() if not usable]
+            log.warning("not serving", unusable_pools=unusable)
         self._serving = serving
         status = (
             health_pb2.HealthCheckResponse.SERVING

@@ -3,44 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import asyncpg
+import structlog
+from asyncpg.transaction import Transaction
+
+from deployment_service.storage.failures import (
+    UNAVAILABLE_ERRORS,
+    SessionMismatch,
+    failure_of,
+    is_about_the_connection,
+)
+from deployment_service.storage.sessions import (
+    BEGIN_TIMEOUT_S,
+    Connector,
+    ServiceConnection,
+)
+
+_log = structlog.get_logger(__name__)
 
 API_ROLE = "deployment_api"
 WORKER_ROLE = "deployment_worker"
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 T = TypeVar("T")
+_Begin = Callable[[ServiceConnection], Awaitable[Transaction | None]]
 
 # What a transaction may meet through no fault of its own: run again, it will go through.
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 5
 
 # The database is away, restarting or refuses more connections: the caller waits or says so.
-AWAY = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleSessionTimeoutError,
-    asyncpg.InternalClientError,
-    TimeoutError,
-)
+AWAY = UNAVAILABLE_ERRORS
+
+# A connection that was idle for longer is checked before single statements: it may have fallen silent.
+_UNCHECKED_IDLE_S = 1.0
+_RELEASE_TIMEOUT_S = 2.0
+_SILENT_AFTER_S = 3.0
+# What is wrong with one connection for these is wrong with all that lead to the same server.
+_OTHERS_TOO = (SessionMismatch, asyncpg.ReadOnlySQLTransactionError, TimeoutError)
+# Of connections that wait for an answer: those of which the server says that it waits for us.
+_SILENT = """
+    SELECT waiting.pid FROM unnest($1::int[]) AS waiting (pid) LEFT JOIN pg_stat_activity AS activity USING (pid)
+    WHERE activity.pid IS NULL
+        OR activity.state <> 'active' AND clock_timestamp() - activity.state_change > interval '2 seconds'
+"""
+_END = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS silent (pid)"
 
 
 class Database:
     """Connections under one role. ``statement_timeout_s`` bounds each statement, as does the acquire."""
 
-    def __init__(self, pool: asyncpg.Pool, acquire_timeout_s: float) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, connector: Connector, *, name: str, acquire_timeout_s: float
+    ) -> None:
         self._pool = pool
+        self._connector = connector
         self._acquire_timeout_s = acquire_timeout_s
+        self._in_use: set[ServiceConnection] = set()
+        self._valid_from = 0.0
+        self.name = name
 
     @classmethod
     async def open(
@@ -51,24 +77,25 @@ class Database:
         max_connections: int,
         statement_timeout_s: float = 20.0,
         acquire_timeout_s: float = 10.0,
+        name: str = "",
     ) -> Self:
         """Open a pool. It connects lazily: a database that is away now is fine once it is back."""
+        connector = Connector(url, role=role, statement_timeout_s=statement_timeout_s)
         pool = asyncpg.create_pool(
             url,
             min_size=0,
             max_size=max_connections,
-            init=_set_up,
-            timeout=5.0,
-            server_settings={
-                "role": role,
-                "application_name": f"deployment-service/{role.removeprefix('deployment_')}",
-                "statement_timeout": str(int(statement_timeout_s * 1000)),
-                "idle_in_transaction_session_timeout": "60000",
-                "timezone": "UTC",
-            },
+            connect=connector.connect,
+            connection_class=ServiceConnection,
+            reset=_keep,
         )
         _ = await pool  # sets up the (empty) pool, connects to nothing yet
-        return cls(pool, acquire_timeout_s)
+        return cls(
+            pool,
+            connector,
+            name=name or role.removeprefix("deployment_"),
+            acquire_timeout_s=acquire_timeout_s,
+        )
 
     async def close(self) -> None:
         """Close every connection; those still in use are cut after a few seconds."""
@@ -78,9 +105,12 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    def acquire(self) -> asyncpg.pool.PoolAcquireContext:
-        """A connection for reading: ``async with database.acquire() as connection``."""
-        return self._pool.acquire(timeout=self._acquire_timeout_s)
+    def acquire(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+        """A connection for reading: ``async with database.acquire() as connection``.
+
+        Behind a transaction pooler its statements share a transaction.
+        """
+        return self._acquired()
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, again from the start after a deadlock.
@@ -91,7 +121,7 @@ class Database:
             actions: list[Callable[[], None]] = []
             token = _AFTER_COMMIT.set(actions)
             try:
-                async with self.acquire() as connection, connection.transaction():
+                async with self._checked_out(_begin) as connection:
                     result = await work(connection)
                 for action in actions:
                     action()
@@ -102,6 +132,103 @@ class Database:
             finally:
                 _AFTER_COMMIT.reset(token)
         raise AssertionError("unreachable")
+
+    async def check(self) -> None:
+        """Prove that the pool can write, and close connections that have fallen silent.
+
+        Takes a few seconds at most. Raises what is wrong.
+        """
+        async with asyncio.timeout(2 * BEGIN_TIMEOUT_S + 2.0):
+            if self._pool.get_idle_size() or self._pool.get_size() < self._pool.get_max_size():
+                async with self._checked_out(_begin) as proxy:
+                    await self._close_silent(_raw(proxy))
+                return
+            # Every connection is busy: that is no fault, unless they are silent.
+            connection = await self._connector.connect()
+            try:
+                async with connection.transaction(isolation="read_committed"):
+                    await self._close_silent(connection)
+            finally:
+                connection.terminate()
+
+    @contextlib.asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        async with self._checked_out(_prepare_reading) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _checked_out(self, begin: _Begin) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """A connection on which ``begin`` has succeeded; one that proves unusable is not used again."""
+        proxy, transaction = await self._check_out(begin)
+        raw = _raw(proxy)
+        try:
+            yield proxy
+            if transaction is not None:
+                await transaction.commit()
+        except BaseException as error:
+            if is_about_the_connection(error):
+                self._discard(raw, error)
+            elif transaction is not None:
+                await _roll_back(raw, transaction)
+            raise
+        finally:
+            raw.used_at = _now()
+            self._in_use.discard(raw)
+            await self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S)
+
+    async def _check_out(
+        self, begin: _Begin
+    ) -> tuple[asyncpg.pool.PoolConnectionProxy, Transaction | None]:
+        """Nothing has been done on the connection yet, so the next replaces one that has become stale."""
+        deadline = _now() + self._acquire_timeout_s
+        while True:
+            proxy = await self._pool.acquire(timeout=max(deadline - _now(), 0.001))
+            raw = _raw(proxy)
+            fresh, raw.fresh = raw.fresh, False
+            self._in_use.add(raw)
+            try:
+                if raw.born < self._valid_from:
+                    raise asyncpg.ConnectionDoesNotExistError("as old as one that was unusable")
+                return proxy, await begin(raw)
+            except BaseException as error:
+                self._in_use.discard(raw)
+                self._discard(raw, error)
+                await self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S)
+                if fresh or not isinstance(error, AWAY):
+                    raise
+
+    def _discard(self, connection: ServiceConnection, error: BaseException) -> None:
+        """Close a connection; if it was silent or led to the wrong server, also all that are as old."""
+        if connection.silent or isinstance(error, _OTHERS_TOO):
+            self._valid_from = _now()
+            reason = "silent" if connection.silent else failure_of(error).what
+            _log.warning("database.connections_discarded", pool=self.name, reason=reason)
+        connection.terminate()
+
+    async def _close_silent(self, connection: ServiceConnection) -> None:
+        """Close connections that wait for an answer while the server waits for their next statement."""
+        longest = _now() - _SILENT_AFTER_S
+        waiting = {
+            one.get_server_pid(): one
+            for one in self._in_use
+            if one.waiting_since is not None and one.waiting_since < longest and not one.is_closed()
+        }
+        if not waiting:
+            return
+        if connection.pooled:
+            # The process ids are the pooler's own, so others of the same age must do as the evidence.
+            silent = [one for one in waiting.values() if one.born < self._valid_from]
+        else:
+            # The sessions are the login user's.
+            await connection.execute("SET LOCAL ROLE NONE")
+            pids = [row["pid"] for row in await connection.fetch(_SILENT, list(waiting))]
+            silent = [waiting[pid] for pid in pids]
+            # Their transactions would hold their locks.
+            await connection.execute(_END, pids)
+        if silent:
+            _log.warning("database.silent_connections_closed", pool=self.name, count=len(silent))
+        for one in silent:
+            one.terminate()
 
 
 _AFTER_COMMIT: ContextVar[list[Callable[[], None]]] = ContextVar("after_commit")
@@ -115,7 +242,36 @@ def after_commit(action: Callable[[], None]) -> None:
     _AFTER_COMMIT.get().append(action)
 
 
-async def _set_up(connection: Connection) -> None:
-    await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
-    )
+async def _begin(connection: ServiceConnection) -> Transaction | None:
+    transaction = connection.transaction(isolation="read_committed")
+    await transaction.start()
+    return transaction
+
+
+async def _prepare_reading(connection: ServiceConnection) -> Transaction | None:
+    if connection.pooled:
+        return await _begin(connection)
+    if _now() - connection.used_at > _UNCHECKED_IDLE_S:
+        await connection.ensure()
+    return None
+
+
+async def _roll_back(connection: ServiceConnection, transaction: Transaction) -> None:
+    """Leave no open transaction behind: without an answer, the connection is closed."""
+    with contextlib.suppress(Exception):
+        with connection.closed_after(BEGIN_TIMEOUT_S):
+            await transaction.rollback()
+        return
+    connection.terminate()
+
+
+async def _keep(_connection: object) -> None:
+    """No state of the session has to be reset: transactions set theirs for themselves only."""
+
+
+def _raw(proxy: asyncpg.pool.PoolConnectionProxy) -> ServiceConnection:
+    return cast("ServiceConnection", proxy._con)  # type: ignore[attr-defined]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

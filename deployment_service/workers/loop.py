@@ -8,25 +8,33 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from deployment_service.storage.database import AWAY
+from deployment_service.storage.failures import Kind, OutageLog, failure_of
 
 _log = structlog.get_logger(__name__)
 
 _PAUSE_AFTER_ERROR_S = 1.0
+# No round takes longer by itself: every statement and every request has a bound of its own.
+_ROUND_DEADLINE_S = 120.0
 
 
 class Loop:
-    """Runs ``one_round`` again and again. A database that is away is waited for; a defect is logged."""
+    """Runs ``one_round`` again and again. An unavailable database is waited for; a defect is logged."""
 
     def __init__(
-        self, name: str, one_round: Callable[[], Awaitable[None]], *, every_s: float
+        self,
+        name: str,
+        one_round: Callable[[], Awaitable[None]],
+        *,
+        every_s: float,
+        deadline_s: float | None = _ROUND_DEADLINE_S,
     ) -> None:
         self._name = name
         self._one_round = one_round
         self._every_s = every_s
+        self._deadline_s = deadline_s
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._away = False
+        self._outage = OutageLog(name)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=self._name)
@@ -52,18 +60,20 @@ class Loop:
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def _round(self) -> bool:
-        """Say whether it went well."""
+        """Return whether the round succeeded."""
+        deadline = asyncio.timeout(self._deadline_s)
         try:
-            await self._one_round()
-        except AWAY as error:
-            if not self._away:
-                _log.warning("database away", worker=self._name, error=type(error).__name__)
-            self._away = True
+            async with deadline:
+                await self._one_round()
+        except Exception as error:
+            if deadline.expired():
+                _log.error("worker.round_cut_off", worker=self._name, deadline_s=self._deadline_s)
+                return False
+            failure = failure_of(error)
+            if failure.kind is Kind.OURS:
+                _log.exception("round failed", worker=self._name)
+            else:
+                self._outage.report(failure)
             return False
-        except Exception:
-            _log.exception("round failed", worker=self._name)
-            return False
-        if self._away:
-            _log.info("database back", worker=self._name)
-        self._away = False
+        self._outage.over()
         return True

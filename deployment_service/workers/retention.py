@@ -35,6 +35,7 @@ class RetentionSettings:
     event_age_s: float = 90 * _DAY_S
     delivery_age_s: float = 7 * _DAY_S
     every_s: float = 300.0
+    round_s: float = 3600.0
     batch: int = 500
     tenants_at_once: int = 25
     pause_s: float = 0.02
@@ -50,7 +51,9 @@ class Retention:
     def __init__(self, database: Database, settings: RetentionSettings) -> None:
         self._database = database
         self._settings = settings
-        self._loop = Loop("retention", self.one_round, every_s=settings.every_s)
+        self._loop = Loop(
+            "retention", self.one_round, every_s=settings.every_s, deadline_s=settings.round_s
+        )
 
     async def start(self) -> None:
         self._loop.start()
