@@ -121,11 +121,18 @@ class TriggerSteps:
         reason: str,
         outcome: str,
         failed: bool = True,
+        http_status: int | None = None,
+        message: str = "",
     ) -> None:
-        """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING."""
+        """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING.
+
+        ``message``: what the attempt's record says, if not ``reason``.
+        """
 
         async def work(connection: Connection) -> None:
-            await dispatch.note_outcome(connection, run, outcome, message=reason)
+            await dispatch.note_outcome(
+                connection, run, outcome, http_status=http_status, message=message or reason
+            )
             await dispatch.release(
                 connection,
                 run,

@@ -1,26 +1,47 @@
 """What can go wrong when a CI/CD provider is asked something.
 
 The messages are for people: they say what to do, and hold no HTML, no secret and no internals.
-Whoever catches one decides by its class alone.
+The handler decides by the class alone; ``reason`` is for those who read about it.
 """
 
 from __future__ import annotations
+
+from deployment_service.domain.problems import ProblemReason
 
 
 class ProviderError(Exception):
     """The provider did not do, or did not answer, what it was asked."""
 
-    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        reason: ProblemReason = ProblemReason.MALFORMED_ANSWER,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.http_status = http_status
+        self.reason = reason
 
 
 class ProviderUnreachable(ProviderError):
     """Nothing is known: network, timeout, 5xx, a proxy's or a login page. Ask again later.
 
-    It never means that the thing asked for doesn't exist.
+    It never means that the thing asked for doesn't exist. ``retry_after_s``: for how long the answer asks to be left
+    alone, if it does.
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        reason: ProblemReason = ProblemReason.UNREACHABLE,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, http_status=http_status, reason=reason)
+        self.retry_after_s = retry_after_s
 
 
 class ProviderRefused(ProviderError):
@@ -35,8 +56,9 @@ class ProviderRefused(ProviderError):
         http_status: int | None = None,
         account: str | None = None,
         required_permission: str | None = None,
+        reason: ProblemReason = ProblemReason.REFUSED,
     ) -> None:
-        super().__init__(message, http_status=http_status)
+        super().__init__(message, http_status=http_status, reason=reason)
         self.account = account
         self.required_permission = required_permission
 

@@ -14,16 +14,19 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from . import jenkins_replies as replies
+from . import jenkins_trigger_replies as triggers
 from . import jenkins_views as views
 from .errors import (
     BuildsWontStop,
     ProtocolError,
     ProviderUnreachable,
 )
+from .jenkins_authors import Author, Marks, author_of
 from .jenkins_configurations import Answer, JobConfigurations
 from .jenkins_http import (
     NO_ANSWER_IN_TIME,
@@ -88,7 +91,7 @@ class JenkinsProvider(JobConfigurations):
         self._clients: list[JenkinsClient] = []
         self._exchanges: set[Exchange] = set()
         self._closed = False
-        self._mark_seen = False
+        self._marks = Marks()
         self._input_unknown_until = 0.0
 
     async def ping(self) -> ControllerInfo:
@@ -148,8 +151,8 @@ class JenkinsProvider(JobConfigurations):
         try:
             reply = await self._exchange(request, timeout_s)
         except TransportFailure as failure:
-            return replies.failed_trigger(failure)
-        return replies.trigger_reply(reply, path, self._account, knows_mark=self._mark_seen)
+            return triggers.failed_trigger(failure)
+        return triggers.trigger_reply(reply, path, self._account)
 
     async def read_queue_item(self, queue_id: str) -> QueueItemView | None:
         """See `CicdProvider`."""
@@ -182,7 +185,7 @@ class JenkinsProvider(JobConfigurations):
         reply = await self._ask(HttpRequest("POST", "queue/cancelItem", {"id": queue_id}))
         if reply.status == 204:
             return CancelOutcome.CANCELLED
-        if reply.status == 422:
+        if reply.status == 422 and author_of(reply) is not Author.FRONT:
             return CancelOutcome.REFUSED
         if self._says_missing(reply):
             return CancelOutcome.UNKNOWN
@@ -250,13 +253,15 @@ class JenkinsProvider(JobConfigurations):
             data = json.loads(reply.body)
         except (ValueError, RecursionError):
             raise replies.error_of(reply, self._account) from None
+        if not self._marks.is_from_jenkins(reply):
+            raise replies.error_of(reply, self._account)
         if not isinstance(data, dict):
             raise ProtocolError("Jenkins answered with nonsense. Check the provider's base_url.")
         return data, replies.session_of(reply)
 
     def _says_missing(self, reply: HttpReply) -> bool:
         """Say whether Jenkins itself, rather than a proxy that can't find it, answered 404."""
-        return reply.status == 404 and (replies.from_jenkins(reply) or not self._mark_seen)
+        return reply.status == 404 and author_of(reply) is not Author.FRONT
 
     async def _ask(self, request: HttpRequest, timeout_s: float | None = None) -> HttpReply:
         try:
@@ -279,8 +284,8 @@ class JenkinsProvider(JobConfigurations):
         finally:
             exchange.abort()
             self._exchanges.discard(exchange)
-        self._mark_seen = self._mark_seen or replies.from_jenkins(reply)
-        return reply
+        self._marks.note(reply)
+        return replace(reply, mark_expected=self._marks.expected)
 
     def _perform(self, request: HttpRequest, exchange: Exchange) -> HttpReply:
         """Carry out an exchange, with a new crumb if one is needed. Runs on a thread of the pool."""

@@ -12,6 +12,7 @@ from . import jenkins_replies as replies
 from . import jenkins_secrets as secrets
 from . import job_xml
 from .errors import DefinitionInvalid, FolderMissing, JobExists, ProviderRefused
+from .jenkins_authors import Author, author_of
 from .jenkins_http import HttpReply, HttpRequest
 from .names import job_path, parent_and_name
 from .port import RUN_ID_PARAMETER, WebhookEndpoint
@@ -49,6 +50,8 @@ class JobConfigurations:
                 "Create it, or grant Job/Read on it.",
                 http_status=404,
             )
+        if reply.status in (413, 414, 431):
+            raise replies.too_large(reply, full_name)
         if reply.status not in (400, 500):
             raise replies.error_of(reply, self._account)
         # Jenkins uses each for several things. The look also proves that it works: 500 is its answer to
@@ -96,7 +99,8 @@ class JobConfigurations:
         reply = await self._ask(secrets.create(secret_id, text))
         if reply.status == 409:
             reply = await self._ask(secrets.update(secret_id, text))
-        if reply.status in (403, 500) or self._says_missing(reply):
+        by_jenkins = author_of(reply) not in (Author.FRONT, Author.STARTING)
+        if (reply.status in (403, 500) and by_jenkins) or self._says_missing(reply):
             return False
         if reply.status != 200:
             raise replies.error_of(reply, self._account)

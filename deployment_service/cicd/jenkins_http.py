@@ -26,6 +26,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 NO_ANSWER_IN_TIME = "no answer in time"
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
+_TELLING = (403, 500, 503)
 
 
 class TransportFailure(Exception):
@@ -57,6 +58,8 @@ class HttpReply:
     headers: Mapping[str, str]
     """Names in any case."""
     body: bytes = b""
+    mark_expected: bool = True
+    """Whether Jenkins' own header would have arrived: false behind a proxy that takes it away."""
 
 
 class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
@@ -111,7 +114,7 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
         self.crumb = False
         asked = self.perform(HttpRequest("GET", "crumbIssuer/api/json"), exchange)
         if asked.status != 200:
-            return asked if asked.status >= 500 else None
+            return None
         try:
             crumb = json.loads(asked.body)
             self.crumb = {key: str(crumb[key]) for key in ("crumbRequestField", "crumb")}
@@ -170,13 +173,13 @@ _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 def _read_body(request: HttpRequest, response: requests.Response, exchange: Exchange) -> bytes:
-    """Read the body where it can matter: data that was asked for, and why something is forbidden.
+    """Read the body where it can matter: data that was asked for, and errors that show who sent them.
 
     Everything else is HTML for a browser, or empty.
     """
-    if not (
-        response.status_code == 403 or (response.status_code == 200 and request.method == "GET")
-    ):
+    if response.status_code in _TELLING:
+        return _read_start(response, exchange)
+    if response.status_code != 200 or request.method != "GET":
         return b""
     body = bytearray()
     for chunk in response.iter_content(_CHUNK_BYTES):
@@ -185,6 +188,20 @@ def _read_body(request: HttpRequest, response: requests.Response, exchange: Exch
         if len(body) > MAX_BODY_BYTES:
             raise TransportFailure("its answer is larger than 16 MiB", sent=True)
     exchange.remaining_s()
+    return bytes(body)
+
+
+def _read_start(response: requests.Response, exchange: Exchange) -> bytes:
+    """Read the start of an error page. That it breaks off changes nothing about the status."""
+    body = bytearray()
+    try:
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            exchange.remaining_s()
+            body += chunk
+            if len(body) >= _CHUNK_BYTES:
+                break
+    except _FAILURES:
+        pass
     return bytes(body)
 
 

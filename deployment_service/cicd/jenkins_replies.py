@@ -1,15 +1,17 @@
-"""What Jenkins' HTTP statuses mean, and how to say it to people. Pure: no I/O.
+"""What the HTTP statuses of answers mean, and how to say it to people. Pure: no I/O.
 
-The statuses are those recorded from a real Jenkins. An answer with a status of Jenkins' may still
-come from a proxy or a login page in front of it; where that would make a difference, headers
-decide.
+The statuses are those recorded from a real Jenkins. `jenkins_authors` says who answered: what a proxy or a
+login page answers says nothing about Jenkins' objects or our rights.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urljoin, urlsplit
 
+from deployment_service.domain.problems import ProblemReason
 from deployment_service.domain.queue_ids import parse_queue_id
 
 from .errors import (
@@ -20,9 +22,11 @@ from .errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from .jenkins_http import HttpReply, TransportFailure
-from .port import TriggerOutcome, TriggerReply
+from .jenkins_authors import Author, author_of, evidence_of
+from .jenkins_http import NO_ANSWER_IN_TIME, HttpReply, TransportFailure
 
+MAX_RETRY_AFTER_S = 3600.0
+"""Longer waits that an answer asks for are cut to this."""
 _QUEUE_ITEM = re.compile(r"/queue/item(?:/([^/]*))?/?$")
 _PERMISSION = re.compile(r"[\w.$-]{1,200}", re.ASCII)
 _GROUPS = {"hudson.model.Item": "Job", "hudson.model.Hudson": "Overall", "hudson.model.Run": "Run"}
@@ -69,12 +73,12 @@ def leads_to(reply: HttpReply, path: str) -> bool:
 
 def queue_id_of(reply: HttpReply) -> str | None:
     """Return the id of the queue item that the Location names; None if it names none that can be used."""
-    item = _queue_item(reply)
+    item = queue_item_in(reply)
     return parse_queue_id(unquote(item.group(1) or "")) if item else None
 
 
-def _queue_item(reply: HttpReply) -> re.Match[str] | None:
-    """Only the end counts: Jenkins builds the rest from the headers of our request."""
+def queue_item_in(reply: HttpReply) -> re.Match[str] | None:
+    """Return where the Location names a queue item. Jenkins builds all but its end from our request's headers."""
     try:
         path = urlsplit(reply.headers.get("Location", "")).path
     except ValueError:
@@ -82,42 +86,82 @@ def _queue_item(reply: HttpReply) -> re.Match[str] | None:
     return _QUEUE_ITEM.search(path)
 
 
+def retry_after_s(reply: HttpReply) -> float | None:
+    """Return for how many seconds the answer asks to be left alone (RFC 9110, 10.2.3); None if it doesn't.
+
+    A date counts from the answer's own Date, so that our clock does not matter where it is given.
+    """
+    text = reply.headers.get("Retry-After", "").strip()
+    if re.fullmatch("[0-9]{1,9}", text):
+        return min(float(text), MAX_RETRY_AFTER_S)
+    until, since = _http_date(text), _http_date(reply.headers.get("Date", ""))
+    if until is None:
+        return None
+    wait = (until - (since or datetime.now(UTC))).total_seconds()
+    return min(max(wait, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
 def error_of(reply: HttpReply, account: str) -> ProviderError:
     """Return the error that a failed call stands for. 404 is the caller's to interpret, before."""
-    status = reply.status
-    if status in (401, 403):
+    status, author = reply.status, author_of(reply)
+    if status in (401, 403) and author in (Author.JENKINS, Author.UNKNOWN):
         permission = required_permission(reply)
         return ProviderRefused(
-            refusal(status, account, permission),
+            refusal(status, account, permission, author),
             http_status=status,
             account=account,
             required_permission=permission,
+            reason=ProblemReason.REFUSED if status == 401 else ProblemReason.PERMISSION_MISSING,
         )
-    if status == 503:
-        text = "Jenkins is starting, or overloaded (HTTP 503). Wait until it is up."
-    elif status == 404:
-        text = (
-            "Something in front of Jenkins answered that it knows no such page (HTTP 404). "
-            "Check the provider's base_url and the proxy."
+    reason, text = _problem(reply, author)
+    if reason is ProblemReason.MALFORMED_ANSWER:
+        return ProtocolError(text, http_status=status, reason=reason)
+    return ProviderUnreachable(
+        text, http_status=status, reason=reason, retry_after_s=retry_after_s(reply)
+    )
+
+
+def _problem(reply: HttpReply, author: Author) -> tuple[ProblemReason, str]:
+    status, who = reply.status, described_author(reply)
+    if author is Author.STARTING:
+        return ProblemReason.STARTING, f"{who}. Wait until it is up."
+    if status == 200:
+        return ProblemReason.NOT_JENKINS, not_data()
+    if status in (429, 503):
+        return ProblemReason.OVERLOADED, f"{who}: it is overloaded, or not up. Wait."
+    if 300 <= status < 400:
+        return ProblemReason.NOT_JENKINS, (
+            f"{who}: the address redirects elsewhere. Check the provider's base_url, and that no login page stands in "
+            "front of its API."
         )
-    elif status >= 500:
-        text = f"Jenkins, or a proxy in front of it, failed (HTTP {status}). Look into its log."
-    elif 300 <= status < 400:
-        text = (
-            f"Jenkins' address redirects elsewhere (HTTP {status}). Check the provider's base_url, "
-            "and that no login page stands in front of its API."
+    if author is Author.FRONT:
+        return ProblemReason.NOT_JENKINS, (
+            f"{who}. That says nothing about Jenkins' jobs or the account's rights. "
+            "Check the provider's base_url, the proxy and the firewall."
         )
-    elif status in (408, 429):
-        text = f"Jenkins, or a proxy in front of it, is overloaded (HTTP {status}). Wait."
-    elif status == 200:
-        text = not_data()
-    else:
-        return ProtocolError(
-            f"Jenkins answered in a way that it isn't known to (HTTP {status}). "
-            "Check the provider's base_url.",
-            http_status=status,
-        )
-    return ProviderUnreachable(text, http_status=status)
+    if status == 404:
+        return ProblemReason.NOT_JENKINS, f"{who}: no such page. Check the provider's base_url."
+    if status >= 500:
+        return ProblemReason.SERVER_ERROR, f"{who}: an internal failure. Look into its log."
+    return (
+        ProblemReason.MALFORMED_ANSWER,
+        f"{who}, which it isn't known to do here. Check the provider's base_url.",
+    )
+
+
+def described_author(reply: HttpReply) -> str:
+    """Say who answered with which status, and how that is known."""
+    evidence = evidence_of(reply)
+    known = f" ({evidence})" if evidence else ""
+    return f"{author_of(reply).value} answered with HTTP {reply.status}{known}"
 
 
 def creation_error(reply: HttpReply, full_name: str) -> ProviderError:
@@ -132,6 +176,15 @@ def creation_error(reply: HttpReply, full_name: str) -> ProviderError:
     return (DefinitionInvalid if explained else CreationFailed)(text, http_status=reply.status)
 
 
+def too_large(reply: HttpReply, full_name: str) -> DefinitionInvalid:
+    """Return the error for a definition that something on the way does not take: a 4xx proves that nothing was made."""
+    return DefinitionInvalid(
+        f"{described_author(reply)}: the definition of the job {full_name!r} is too large. Shorten it, or raise the "
+        "limit there (nginx: client_max_body_size).",
+        http_status=reply.status,
+    )
+
+
 def not_data() -> str:
     """Return what to say about a page where data was expected."""
     return (
@@ -142,103 +195,29 @@ def not_data() -> str:
 
 def unreachable(failure: TransportFailure) -> ProviderUnreachable:
     """Return the error that stands for having got no answer."""
-    return ProviderUnreachable(f"Jenkins can't be reached ({failure.reason}).")
+    slow = failure.reason == NO_ANSWER_IN_TIME
+    return ProviderUnreachable(
+        f"Jenkins can't be reached ({failure.reason}).",
+        reason=ProblemReason.SLOW if slow else ProblemReason.UNREACHABLE,
+    )
 
 
-def refusal(status: int, account: str, permission: str | None) -> str:
-    """Say what a 401 or 403 means and who can mend it."""
+def refusal(status: int, account: str, permission: str | None, author: Author) -> str:
+    """Say what a 401 or 403 of ``author`` means and who can change it."""
+    who = author.value
     if status == 401:
         return (
-            f"Jenkins doesn't accept the credentials of the account {account!r} (HTTP 401). "
+            f"{who} doesn't accept the credentials of the account {account!r} (HTTP 401). "
             "Give the provider a valid API token."
         )
     if permission is None:
         return (
-            f"Jenkins refuses the account {account!r} (HTTP 403). Check its permissions and that "
+            f"{who} refuses the account {account!r} (HTTP 403). Check its permissions and that "
             "the provider has its API token."
         )
     group, _, name = permission.rpartition(".")
     shown = f"{_GROUPS[group]}/{name}" if group in _GROUPS else permission
     return (
-        f"Jenkins refuses the account {account!r} (HTTP 403): it lacks the permission {shown}. "
+        f"{who} refuses the account {account!r} (HTTP 403): it lacks the permission {shown}. "
         "Grant it in Jenkins."
     )
-
-
-def trigger_reply(
-    reply: HttpReply, job_path: str, account: str, *, knows_mark: bool
-) -> TriggerReply:
-    """Read the answer to a trigger.
-
-    `knows_mark` says whether this Jenkins is known to put its own header on a 404.
-    """
-    status = reply.status
-    outcome = _outcome(reply, job_path, knows_mark)
-    permission = required_permission(reply) if outcome is TriggerOutcome.PROVIDER_FAULT else None
-    return TriggerReply(
-        outcome=outcome,
-        http_status=status,
-        queue_id=queue_id_of(reply) if outcome is TriggerOutcome.ACCEPTED else None,
-        message=_trigger_message(outcome, status, account, permission),
-        required_permission=permission,
-        session=session_of(reply),
-    )
-
-
-def failed_trigger(failure: TransportFailure) -> TriggerReply:
-    """Say what having got no answer to a trigger means."""
-    if not failure.sent:
-        return TriggerReply(
-            TriggerOutcome.NOT_SENT, message=f"Jenkins can't be reached ({failure.reason})."
-        )
-    return TriggerReply(
-        TriggerOutcome.UNCLEAR,
-        message=f"Jenkins was asked to start the job, but its answer was lost ({failure.reason}).",
-    )
-
-
-def _outcome(reply: HttpReply, job_path: str, knows_mark: bool) -> TriggerOutcome:
-    status = reply.status
-    has_item = _queue_item(reply) is not None
-    if status == 201 or (status == 303 and has_item):
-        return TriggerOutcome.ACCEPTED
-    if status == 302 and leads_to(reply, job_path):
-        return TriggerOutcome.REFUSED
-    if status in (400, 409) or (status == 404 and (from_jenkins(reply) or not knows_mark)):
-        return TriggerOutcome.REJECTED
-    if status in (401, 403):
-        return TriggerOutcome.PROVIDER_FAULT
-    return TriggerOutcome.SERVER_ERROR if status == 500 else TriggerOutcome.UNCLEAR
-
-
-_REJECTIONS = {
-    400: "the job defines parameters now, or none any more. Run it again",
-    404: "there is no such job, or the provider's account can't see it. Restore it, then run again",
-    409: "it is disabled. Enable it, then run again",
-}
-
-
-def _trigger_message(
-    outcome: TriggerOutcome, status: int, account: str, permission: str | None
-) -> str:
-    match outcome:
-        case TriggerOutcome.ACCEPTED:
-            return ""
-        case TriggerOutcome.REFUSED:
-            return (
-                "Jenkins refused to queue the job: one of its plugins or settings forbids it now. "
-                "Look into Jenkins, then run again."
-            )
-        case TriggerOutcome.REJECTED:
-            return f"Jenkins refused to start the job: {_REJECTIONS[status]}."
-        case TriggerOutcome.PROVIDER_FAULT:
-            return refusal(status, account, permission)
-        case TriggerOutcome.SERVER_ERROR:
-            return (
-                "Jenkins failed to start the job (HTTP 500). Often a parameter is at fault: a value "
-                "that isn't among the choices, or a job that defines no parameters any more."
-            )
-        case _:
-            return (
-                f"Jenkins was asked to start the job, but HTTP {status} doesn't say whether it did."
-            )

@@ -26,10 +26,13 @@ class TriggerOutcome(Enum):
     REFUSED = "REFUSED"
     """302 back to the job: a decision handler of Jenkins doesn't want it. Nothing was queued."""
     REJECTED = "REJECTED"
-    """400, 404, 409: no such job, disabled, or not parameterised as we thought. Nothing was queued.
+    """Another 4xx: no such job, disabled, too large. Nothing was queued, and the same request would be refused again.
     """
     PROVIDER_FAULT = "PROVIDER_FAULT"
     """401, 403: our account may not. Nothing was queued; an administrator must act."""
+    NOT_DONE = "NOT_DONE"
+    """Nothing was queued, and the same request may be taken later: a Jenkins that is starting, a limit of requests,
+    or a refusal by something in front of Jenkins. `retry_after_s` says when, if the answer does."""
     SERVER_ERROR = "SERVER_ERROR"
     """500: permanent (bad parameters) or a passing failure; the status alone doesn't tell."""
     UNCLEAR = "UNCLEAR"
@@ -62,6 +65,7 @@ class TriggerReply:
     required_permission: str | None = None
     """The permission that our account lacks, as Jenkins names it: `hudson.model.Item.Build`."""
     session: str | None = None
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ _CLAIM = """
         SELECT tenant_id, run_id, attempt, $1 FROM claimed
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
+        (SELECT message FROM run_attempts AS a
+         WHERE a.tenant_id = c.tenant_id AND a.run_id = c.run_id AND a.message <> ''
+             AND a.outcome IN ('NOT_SENT', 'NOT_DONE', 'UNCLEAR', 'SERVER_ERROR', 'NOT_LOOKED')
+         ORDER BY a.attempt DESC LIMIT 1) AS last_answer,
         c.failures, c.first_build_number, c.look_count, c.look_time, c.look_session,
         c.trigger_deadline < now() AS overdue, now() AS claim_time,
         c.cancel_request_time IS NOT NULL AS cancel_requested,
@@ -45,7 +49,7 @@ _CLAIM = """
 """
 _BEGIN_SEND = """
     UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
-        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL, failures = 0,
+        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
         first_build_number = least(first_build_number, $6)
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND cancel_request_time IS NULL
         AND trigger_state = 'WAITING' AND end_time IS NULL AND trigger_deadline > now()
@@ -62,7 +66,10 @@ _NOTE_OUTCOME = """
 _RELEASE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
         failures = CASE WHEN $8 THEN failures + 1 ELSE 0 END,
-        next_try_time = greatest(now() + $5::interval, CASE WHEN $6 = 'SENDING' THEN unclear_until END),
+        -- The deadline ends a wait, however long an answer asks for it.
+        next_try_time = CASE WHEN $6 = 'SENDING' THEN greatest(now() + $5::interval, unclear_until)
+            ELSE least(now() + $5::interval,
+                CASE WHEN trigger_deadline > now() THEN trigger_deadline + interval '10 ms' END) END,
         trigger_state = $6, waiting_reason = $7
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
         AND trigger_state IN ('WAITING', 'SENDING')
@@ -109,6 +116,7 @@ class Claimed:
     trigger_state: str
     parameters: Mapping[str, str]
     failures: int
+    last_answer: str | None
     first_build_number: int | None
     look_count: int
     look_time: datetime | None

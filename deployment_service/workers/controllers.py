@@ -21,8 +21,12 @@ import structlog
 
 from deployment_service.cicd.errors import ProviderError, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
+from deployment_service.domain.problems import ProblemReason
 
 _log = structlog.get_logger(__name__)
+
+# A Jenkins that asks for longer is asked again then: nothing would become known of its runs meanwhile.
+_LONGEST_PAUSE_S = 300.0
 
 
 class ProviderAccess(Protocol):
@@ -66,9 +70,15 @@ ClientFactory = Callable[[ControllerAddress], CicdProvider]
 class ControllerUnavailable(ProviderUnreachable):
     """Nothing was sent: the controller has been failing, or is as busy as we allow."""
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float,
+        reason: ProblemReason = ProblemReason.UNREACHABLE,
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.wait_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +164,16 @@ class Controller:
         self._in_use = 0
         self._retired = False
         self._last_used = time.monotonic()
+        self._paused_until = self._triggers_paused_until = 0.0
+        self._last_failure: ProviderUnreachable | None = None
 
     def available(self) -> bool:
         """Whether a call has a chance now. A hint: `slot` decides."""
-        return not self._retired and self.breaker.retry_in_s() == 0
+        return not self._retired and self._wait_s(for_trigger=False) == 0
+
+    def pause_triggers(self, seconds: float) -> None:
+        """Send no trigger for so long: the answer to one asked for that. Reading goes on."""
+        self._triggers_paused_until = time.monotonic() + seconds
 
     def answered(self) -> None:
         """Say that a call which doesn't raise, such as ``trigger``, was answered by Jenkins."""
@@ -176,7 +192,7 @@ class Controller:
         Raises ControllerUnavailable, before anything is sent, if the breaker is open, no slot gets
         free within ``wait_s``, or the provider's credentials have changed meanwhile.
         """
-        self._check()
+        self._check(for_trigger)
         async with contextlib.AsyncExitStack() as held:
             held.push_async_callback(self._close_if_unused)
             try:
@@ -186,9 +202,11 @@ class Controller:
                     await held.enter_async_context(self._bulkhead)
             except TimeoutError:
                 raise ControllerUnavailable(
-                    "Jenkins is busy with other calls of ours", retry_after_s=1.0
+                    "Jenkins is busy with other calls of ours.",
+                    retry_after_s=1.0,
+                    reason=ProblemReason.SLOW,
                 ) from None
-            self._check()
+            self._check(for_trigger)
             self._in_use += 1
             try:
                 async with self._watched():
@@ -206,12 +224,23 @@ class Controller:
         """For how long nobody has used it."""
         return 0.0 if self._in_use else time.monotonic() - self._last_used
 
-    def _check(self) -> None:
+    def _check(self, for_trigger: bool) -> None:
         if self._retired:
             raise ControllerUnavailable("The provider has just been changed", retry_after_s=0.0)
-        wait = self.breaker.retry_in_s()
+        wait = self._wait_s(for_trigger=for_trigger)
         if wait > 0:
-            raise ControllerUnavailable("Jenkins has not been answering", retry_after_s=wait)
+            failure = self._last_failure
+            raise ControllerUnavailable(
+                failure.message if failure else "Jenkins has not been answering.",
+                retry_after_s=wait,
+                reason=failure.reason if failure else ProblemReason.UNREACHABLE,
+            )
+
+    def _wait_s(self, *, for_trigger: bool) -> float:
+        now, until = time.monotonic(), self._paused_until
+        if for_trigger:
+            until = max(until, self._triggers_paused_until)
+        return max(self.breaker.retry_in_s(), until - now, 0.0)
 
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
@@ -219,8 +248,12 @@ class Controller:
         failures_before = self.breaker.failures_seen
         try:
             yield
-        except ProviderUnreachable:
+        except ProviderUnreachable as error:
             self.failed()
+            self._last_failure = error
+            if error.retry_after_s:
+                pause_s = min(error.retry_after_s, _LONGEST_PAUSE_S)
+                self._paused_until = time.monotonic() + pause_s
             raise
         except ProviderError:
             self.answered()

@@ -34,7 +34,7 @@ from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.loop import Loop
-from deployment_service.workers.trigger_checks import lacks, undefined, why_not
+from deployment_service.workers.trigger_checks import lacks, last_answer, undefined, why_not
 
 _log = structlog.get_logger(__name__)
 
@@ -172,12 +172,11 @@ class Dispatcher:
             await self._steps.no_build(run, *_CANCELLED, certain=True)
             return
         if run.overdue and run.trigger_state == "WAITING":
-            await self._steps.no_build(
-                run,
-                FailureCause.TRIGGER_DEADLINE,
-                "Jenkins could not be reached before the trigger deadline. Nothing was started; run it again.",
-                certain=True,
+            message = (
+                "Jenkins did not take it before the trigger deadline. Nothing was started; run it again."
+                + last_answer(run.last_answer)
             )
+            await self._steps.no_build(run, FailureCause.TRIGGER_DEADLINE, message, certain=True)
             return
         controller = await self._find_controller(run.tenant_id, run.provider_id)
         async with controller.slot(self._settings.slot_wait_s, for_trigger=True) as client:
@@ -221,6 +220,8 @@ class Dispatcher:
         )
         if reply.outcome in (TriggerOutcome.UNCLEAR, TriggerOutcome.NOT_SENT):
             controller.failed()
+        if reply.retry_after_s is not None:
+            controller.pause_triggers(reply.retry_after_s)
         await self._settle(run, reply, named=named)
 
     async def _settle(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
@@ -231,8 +232,8 @@ class Dispatcher:
                 await self._steps.no_build(run, *_UNTRACEABLE, certain=False, reply=reply)
             case TriggerOutcome.ACCEPTED:
                 await self._steps.accepted(run, reply, named=named)
-            case TriggerOutcome.NOT_SENT:
-                await self._not_sent(run, reply.message)
+            case TriggerOutcome.NOT_SENT | TriggerOutcome.NOT_DONE:
+                await self._not_sent(run, reply.message, reply)
             case TriggerOutcome.REFUSED | TriggerOutcome.REJECTED | TriggerOutcome.PROVIDER_FAULT:
                 await self._steps.no_build(
                     run, FailureCause.TRIGGER_REJECTED, reply.message, certain=True, reply=reply
@@ -264,7 +265,10 @@ class Dispatcher:
             await self._conclude(run, builds)
         elif run.overdue or (builds is None and not first_look):
             # Jenkins can't be looked through: the job is gone, or isn't shown to us.
-            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+            cause, message = _UNKNOWN
+            await self._steps.no_build(
+                run, cause, message + last_answer(run.last_answer), certain=False
+            )
         else:
             await self._steps.note_look(
                 run, session=session, next_in_s=self._settings.between_looks_s
@@ -299,23 +303,29 @@ class Dispatcher:
             )
             self._loop.wake()
         elif proven:
-            await self._steps.no_build(
-                run,
-                FailureCause.TRIGGER_DEADLINE,
-                "Requests to Jenkins were lost until the trigger deadline. Nothing was started; run it again.",
-                certain=True,
+            message = (
+                "Requests to Jenkins were lost until the trigger deadline. Nothing was started; run it again."
+                + last_answer(run.last_answer)
             )
+            await self._steps.no_build(run, FailureCause.TRIGGER_DEADLINE, message, certain=True)
         else:
-            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+            cause, message = _UNKNOWN
+            await self._steps.no_build(
+                run, cause, message + last_answer(run.last_answer), certain=False
+            )
 
-    async def _not_sent(self, run: Claimed, why: str) -> None:
-        delay_s = self._retry_in_s(run)
+    async def _not_sent(self, run: Claimed, why: str, reply: TriggerReply | None = None) -> None:
+        """Nothing is in Jenkins: the request waits, as long as the answer asks for if there was one."""
+        delay_s = self._retry_in_s(run, refused=reply is not None and bool(reply.http_status))
+        delay_s = max(delay_s, (reply and reply.retry_after_s) or 0.0)
         await self._steps.give_back(
             run,
             state="WAITING",
             retry_in_s=delay_s,
             reason=f"{why} Next try in {delay_s:.0f} s.",
-            outcome="NOT_SENT",
+            outcome=(reply.outcome if reply else TriggerOutcome.NOT_SENT).value,
+            http_status=reply.http_status if reply else None,
+            message=why,
         )
 
     async def _refused(self, run: Claimed, error: ProviderError) -> None:
@@ -328,26 +338,36 @@ class Dispatcher:
     async def _wait(self, run: Claimed, error: ProviderError) -> None:
         """Nothing was sent in this step. After the deadline a search that can't be made ends the run."""
         if run.overdue and run.trigger_state == "SENDING":
-            await self._steps.no_build(run, *_UNKNOWN, certain=False)
+            cause, message = _UNKNOWN
+            await self._steps.no_build(run, cause, message + last_answer(str(error)), certain=False)
             return
         delay_s = self._retry_in_s(run)
+        outcome = "NOT_SENT" if run.trigger_state == "WAITING" else "NOT_LOOKED"
         if isinstance(error, ControllerUnavailable):
-            delay_s = max(error.retry_after_s, 0.2) * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
+            delay_s, outcome = max(error.wait_s, 0.2) * random.uniform(1.0, 1.5), "PAUSED"  # noqa: S311 - jitter
+        elif isinstance(error, ProviderUnreachable):
+            delay_s = max(delay_s, error.retry_after_s or 0.0)
         await self._steps.give_back(
             run,
             state=run.trigger_state,
             retry_in_s=delay_s,
             reason=f"{error} Next try in {delay_s:.0f} s.",
-            outcome="NOT_SENT" if run.trigger_state == "WAITING" else "NOT_LOOKED",
+            outcome=outcome,
+            message=str(error),
         )
 
-    def _retry_in_s(self, run: Claimed) -> float:
-        """Exponential, with jitter, so that waiting runs don't come back all at once."""
+    def _retry_in_s(self, run: Claimed, *, refused: bool = False) -> float:
+        """Exponential, with jitter, so that waiting runs don't come back all at once.
+
+        ``refused``: an answer came, so Jenkins or its proxy works and gains nothing from quick requests.
+        """
         settings = self._settings
-        longest = min(settings.longest_retry_s, settings.first_retry_s * 2 ** min(run.failures, 10))
+        limit = settings.longest_retry_s * (_REFUSED_FACTOR if refused else 1)
+        longest = min(limit, settings.first_retry_s * 2 ** min(run.failures, 10))
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
+_REFUSED_FACTOR = 6
 _CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
 _UNTRACEABLE = (
     FailureCause.TRIGGER_OUTCOME_UNKNOWN,

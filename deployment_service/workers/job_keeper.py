@@ -185,7 +185,7 @@ class JobKeeper:
             ):
                 return await keep_job.work_on(task, client, webhook, limits)
         except ControllerUnavailable as error:
-            return later(0, error.message, at_least_s=error.retry_after_s)
+            return later(0, error.message, at_least_s=error.wait_s)
         except ProviderError as error:
             return keep_job.outcome_of(task, error)
         except TimeoutError:

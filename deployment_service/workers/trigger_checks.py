@@ -84,3 +84,8 @@ async def _missing_build(
                 "account can't see it.",
             )
     return None
+
+
+def last_answer(text: str | None) -> str:
+    """Return the sentence that ends a failure's message with the last answer to the run's requests."""
+    return f" The last answer: {text}" if text else ""

@@ -12,6 +12,7 @@ from jenkins_simulator.config import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of
 from tests.integration.runs_harness import Runs, runs_of
+from tests.support.front_proxy import FrontProxy, front_proxy
 
 
 @pytest_asyncio.fixture
@@ -30,6 +31,20 @@ async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator
 async def runs(jobs: Jobs) -> AsyncIterator[Runs]:
     async with runs_of(jobs) as process:
         yield process
+
+
+@pytest_asyncio.fixture
+async def proxy(jenkins: JenkinsSimulator) -> AsyncIterator[FrontProxy]:
+    """Something in front of Jenkins."""
+    async with front_proxy(jenkins.url) as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def behind(databases: Databases, proxy: FrontProxy) -> AsyncIterator[Runs]:
+    """A process that reaches Jenkins through the proxy."""
+    async with jobs_of(databases, proxy.url, webhook_base_url="") as jobs, runs_of(jobs) as runs:
+        yield runs
 
 
 @pytest_asyncio.fixture

@@ -303,7 +303,7 @@ class TestRefusedReads:
         jenkins.faults.add(RequestFault(status=404))
         with pytest.raises(ProviderUnreachable):
             await provider.read_job("app")
-        assert (await trigger(provider)).outcome is TriggerOutcome.UNCLEAR
+        assert (await trigger(provider)).outcome is TriggerOutcome.NOT_DONE
 
     async def test_a_folder_is_no_job_that_builds(self, jenkins, provider):
         jenkins.create_job("fold", FOLDER)

@@ -282,7 +282,7 @@ class TestReads:
                 await provider.list_queue()
 
     async def test_a_long_page_with_a_trigger_is_not_read(self):
-        page = b"HTTP/1.1 409 Conflict\r\nContent-Length: 99999999999\r\n\r\n<html>"
+        page = b"HTTP/1.1 409 Conflict\r\nX-Jenkins: 2.440\r\nContent-Length: 99999999999\r\n\r\n<html>"
         async with wire(answering(page)) as server, connected(server.url) as provider:
             assert (await trigger(provider)).outcome is TriggerOutcome.REJECTED
 

@@ -56,7 +56,7 @@ async def test_a_lost_answer_runs_nothing_twice(
 
 async def test_two_internal_errors_are_a_refusal(runs: Runs, jenkins: JenkinsSimulator) -> None:
     """P3: none only together with a DEPLOYMENT_RUN_FAILURE that says why."""
-    jenkins.faults.add(RequestFault("POST", TRIGGER, status=500))
+    jenkins.faults.add(RequestFault("POST", TRIGGER, oops=True))
     started = await runs.start("web", remaining_s=0.1)
     row = await runs.until(started.run_id, status="FAILED")
     assert row["failure_cause"] == "TRIGGER_REJECTED"

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from jenkins_simulator import JenkinsSimulator
-from tests.fixtures_stack import Databases
-from tests.integration.jobs_harness import adopt, eventually, jobs_of, shell
-from tests.integration.runs_harness import Runs, plugin, runs_of
-from tests.support.front_proxy import FrontProxy, Passing, front_proxy, with_queue_ids
+from tests.integration.jobs_harness import adopt, eventually, shell
+from tests.integration.runs_harness import Runs, plugin
+from tests.support.front_proxy import FrontProxy, Passing, with_queue_ids
 
 LONG = 7213489120345678901
-
-
-@pytest_asyncio.fixture
-async def proxy(jenkins: JenkinsSimulator) -> AsyncIterator[FrontProxy]:
-    async with front_proxy(jenkins.url) as proxy:
-        yield proxy
-
-
-@pytest_asyncio.fixture
-async def behind(databases: Databases, proxy: FrontProxy) -> AsyncIterator[Runs]:
-    """A service that reaches Jenkins through the proxy."""
-    async with jobs_of(databases, proxy.url, webhook_base_url="") as jobs, runs_of(jobs) as runs:
-        yield runs
 
 
 IDS = [
