@@ -159,7 +159,7 @@ def _artifacts(build: Build, _: Any) -> list[Shown]:
     ]
 
 
-_IN_PROGRESS = P("inProgress", lambda b, c: b.in_progress)
+_IN_PROGRESS = P("inProgress", lambda b, c: b.flow_runs if b.job.is_pipeline else b.in_progress)
 _RUN = (
     P("actions", _build_actions),
     P("artifacts", _artifacts, expected="hudson.model.Run$Artifact"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .controller import Controller
 
 HOLD_MARK = "simulator: hold"
+# Between the end of a Pipeline's script and `building: false`.
+_FLOW_ENDS_S = 0.008
 
 
 async def run_build(controller: Controller, build: Build) -> None:
@@ -28,7 +30,7 @@ async def run_build(controller: Controller, build: Build) -> None:
     # The plugin computes QUEUED's time from the wait in the queue, to a few ms the build's start.
     await notify(controller, build, "QUEUED", controller.clock.now_ms())
     await notify(controller, build, "STARTED", build.timestamp_ms)
-    result = await _execute(controller, build)
+    result = await _run_and_stop(controller, build)
     build.worsen(result)
     build.duration_ms = max(1, controller.clock.now_ms() - build.timestamp_ms)
     await controller.until_up()
@@ -40,14 +42,36 @@ async def run_build(controller: Controller, build: Build) -> None:
     await notify(controller, build, "COMPLETED", ended_ms)
     assert build.result is not None
     build.console.line(f"Finished: {build.result.name}")
-    if controller.config.finalize_delay_s:
-        await controller.clock.sleep(controller.config.finalize_delay_s)
+    await controller.clock.sleep_until(_earliest_final(controller, build))
     build.in_progress = False
     controller.ledger.build_ended(build, controller.clock.now())
     _discard_at(controller, build, "FINALIZED")
+    # Jenkins discards old builds before it reports the end of the new one.
+    controller.rotate(build.job)
     await notify(controller, build, "FINALIZED", controller.clock.now_ms())
     controller.build_left_executor(build)
     _retry(controller, build)
+
+
+async def _run_and_stop(controller: Controller, build: Build) -> Result:
+    """Run the script; what is stopped ends a moment after the stop."""
+    build.flow_runs = True
+    result = await _execute(controller, build)
+    pipeline, config = build.job.is_pipeline, controller.config
+    if build.stopped_at is not None:
+        takes_s = config.stop_pipeline_s if pipeline else config.stop_freestyle_s
+        await controller.clock.sleep_until(build.stopped_at + takes_s)
+    build.flow_runs = False
+    if pipeline:
+        await controller.clock.sleep(_FLOW_ENDS_S)
+    return result
+
+
+def _earliest_final(controller: Controller, build: Build) -> float:
+    at = controller.clock.now() + controller.config.finalize_delay_s
+    if build.is_first:
+        at = max(at, build.started_at + controller.config.first_build_s)
+    return at
 
 
 def _discard_at(controller: Controller, build: Build, phase: str) -> None:

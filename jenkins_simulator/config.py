@@ -48,8 +48,17 @@ class SimulatorConfig:
     anonymous_permissions: frozenset[Permission] = frozenset()
     credentials: Mapping[str, str] = field(default_factory=dict)
     credentials_plugin: bool = True
-    finalize_delay_s: float = 0.0
-    """Time between COMPLETED and FINALIZED; a real one shows up to half a second."""
+    finalize_delay_s: float = 0.01
+    """Time between COMPLETED and FINALIZED."""
+    first_build_s: float = 0.0
+    """The first build of a job is not FINALIZED earlier than this after its start; 0.5 was recorded."""
+    leave_queue_s: float = 0.0
+    """How long an item that has left the queue shows no executable; 1 to 19 ms were recorded."""
+    queue_round_s: float = 0.0
+    """Items whose quiet period is over leave in the queue's next round, or at once (0); 5 was recorded."""
+    stop_freestyle_s: float = 0.01
+    stop_pipeline_s: float = 0.35
+    """Time between a stop and the end of the build."""
     queue_saved_every_s: float = 60.0
     """A hard kill loses the queue items that are younger than this."""
     start_up_s: float = 0.0

@@ -51,6 +51,8 @@ class Controller:
             self._start_build,
             lambda: self.quieting_down,
             lambda: self.conditions.first_queue_id,
+            config.leave_queue_s,
+            config.queue_round_s,
         )
         self._running: set[Build] = set()
 
@@ -168,6 +170,7 @@ class Controller:
         if build.building and not build.abort.is_set():
             build.interruption = None if user is None else Interruption.by(user)
             build.abort.set()
+            build.stopped_at = self.clock.now()
             self.ledger.build_stopped(build, user)
 
     @staticmethod
@@ -212,7 +215,7 @@ class Controller:
             job,
             job.next_build_number,
             item.id,
-            item.parameters,
+            _still_defined(job, item.parameters),
             item.causes,
             entered_queue_at=item.entered_at,
             started_at=self.clock.now(),
@@ -226,7 +229,7 @@ class Controller:
         job.next_build_number += 1
         job.builds[build.number] = item.build = build
         self._running.add(build)
-        self.ledger.build_started(build)
+        self.ledger.build_started(build, item)
         build.task = asyncio.get_running_loop().create_task(run_build(self, build))
 
     def build_left_executor(self, build: Build) -> None:
@@ -234,7 +237,6 @@ class Controller:
         self._running.discard(build)
         build.on_executor = False
         self.executors.release(build)
-        self.rotate(build.job)
         self.queue.maintain()
 
     # --- life
@@ -335,6 +337,16 @@ async def _until_ended(builds: list[Build]) -> None:
     """Wait for cancelled builds, so that their processes are gone too."""
     tasks = [build.task for build in builds if build.task is not None]
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _still_defined(
+    job: Job, parameters: tuple[ParameterValue, ...] | None
+) -> tuple[ParameterValue, ...] | None:
+    """The parameters that a build keeps: those that its job defines when it starts."""
+    if parameters is None:
+        return None
+    defined = {definition.name for definition in job.config.parameters or ()}
+    return tuple(value for value in parameters if value.name in defined)
 
 
 def _new_session() -> str:

@@ -78,14 +78,14 @@ class Ledger:
         if id(item) in self._of_item:
             self._of_item[id(item)].cancelled = True
 
-    def build_started(self, build: Build) -> None:
-        """A build began."""
+    def build_started(self, build: Build, item: QueueItem) -> None:
+        """A build began: `parameters` are those of its trigger, even if the job has dropped some."""
         user = next((cause.user for cause in build.causes if cause.user), None)
         entry = LedgerBuild(
             build.job.full_name,
             build.number,
             build.queue_id,
-            _texts(build),
+            _texts(item),
             user,
             build.started_at,
             origin=build.origin.value,
@@ -121,7 +121,7 @@ class Ledger:
         }
 
 
-def _texts(source: QueueItem | Build) -> dict[str, str]:
+def _texts(source: QueueItem) -> dict[str, str]:
     return {p.name: p.text for p in source.parameters or () if not p.is_sensitive}
 
 

@@ -277,6 +277,8 @@ class Build:
     result: Result | None = None
     building: bool = True
     in_progress: bool = True
+    flow_runs: bool = False
+    """Whether a Pipeline's script runs: what Jenkins shows as `inProgress` of it."""
     on_executor: bool = True
     """A Pipeline that has ended still occupies its executor for a moment."""
     duration_ms: int = 0
@@ -285,6 +287,7 @@ class Build:
     estimated_ms: int = -1
     """How long it was expected to take when it began."""
     interruption: Interruption | None = None
+    stopped_at: float | None = None
     waiting_for_input: PendingInput | None = None
     asked_for_input: bool = False
     approvers: list[str] = field(default_factory=list)
@@ -307,6 +310,11 @@ class Build:
     def url(self) -> str:
         """Relative to the root: `job/J/7/`."""
         return f"{self.job.url}{self.number}/"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first build of its job."""
+        return self.number == 1
 
     @property
     def timestamp_ms(self) -> int:

@@ -33,9 +33,9 @@ class Executors:
         """Free whatever this build occupies."""
         self.slots = [None if occupant is build else occupant for occupant in self.slots]
 
-    def has_free(self) -> bool:
-        """Whether a freestyle build could start now."""
-        return None in self.slots
+    def free(self) -> int:
+        """The number of free slots."""
+        return self.slots.count(None)
 
 
 class BuildQueue:
@@ -49,6 +49,8 @@ class BuildQueue:
         start: Callable[[QueueItem], None],
         is_quieting_down: Callable[[], bool],
         first_id: Callable[[], int],
+        leave_s: float = 0.0,
+        round_s: float = 0.0,
     ) -> None:
         self._clock = clock
         self._executors = executors
@@ -59,6 +61,11 @@ class BuildQueue:
         self._left: dict[int, QueueItem] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
         self._first_id = first_id
+        self._leave_s = leave_s
+        self._round_s = round_s
+        self._first_round_at = clock.now()
+        # Items that have left the queue and whose build does not exist yet.
+        self._starting: dict[int, QueueItem] = {}
         self._last_id = 0
         # Ids by the time they were given out: a hard kill takes the younger ones back.
         self._given_out: list[tuple[float, int]] = []
@@ -143,26 +150,32 @@ class BuildQueue:
             if item.state is ItemState.WAITING and item.due_at > self._clock.now():
                 continue
             blocked_by = self._blocking_build(item)
-            if blocked_by is not None:
+            if blocked_by is not None or self._starts_already(item.job):
                 self._enter(item, ItemState.BLOCKED)
                 item.blocked_by = blocked_by
                 continue
             self._enter(item, ItemState.BUILDABLE)
             if self._is_quieting_down() and item.placeholder_of is None:
                 item.why = "Jenkins is about to shut down"
-            elif self._is_flyweight(item) or self._executors.has_free():
+            elif _is_flyweight(item) or self._has_free_executor():
                 self._dispatch(item)
             else:
                 item.why = "Waiting for next available executor"
 
-    @staticmethod
-    def _is_flyweight(item: QueueItem) -> bool:
-        return item.job.is_pipeline and item.placeholder_of is None
+    def _has_free_executor(self) -> bool:
+        starting = sum(1 for item in self._starting.values() if not _is_flyweight(item))
+        return self._executors.free() > starting
+
+    def _starts_already(self, job: Job) -> bool:
+        """Whether a build of a job that allows one at a time is about to start."""
+        return not job.config.concurrent and any(i.job is job for i in self._starting.values())
 
     def why(self, item: QueueItem) -> str | None:
         """Why the item is not running, as a sentence; nothing once it has left."""
         if item.state is ItemState.WAITING:
-            left_s = max(0.0, item.due_at - self._clock.now())
+            left_s = item.due_at - self._clock.now()
+            if left_s <= 0:
+                return "Finished waiting"
             return f"In the quiet period. Expires in {time_span(left_s)}"
         if item.state is ItemState.BLOCKED and item.blocked_by is not None:
             eta = self._eta(item.blocked_by)
@@ -201,6 +214,8 @@ class BuildQueue:
         `saved_before` marks a hard kill: what is younger was not saved, and its ids are given out again.
         """
         self._left.clear()
+        # What has left the queue is not saved with it: without a build it is lost.
+        self._starting.clear()
         kept = [item for item in self._live.values() if not item.placeholder_of]
         placeholders = [item for item in self._live.values() if item.placeholder_of]
         if saved_before is not None:
@@ -220,6 +235,9 @@ class BuildQueue:
 
     async def _when_due(self, item: QueueItem) -> None:
         await self._clock.sleep_until(item.due_at)
+        if self._round_s and item.due_at > item.entered_at:
+            rounds = (self._clock.now() - self._first_round_at) // self._round_s + 1
+            await self._clock.sleep_until(self._first_round_at + rounds * self._round_s)
         self._timers.pop(item.id, None)
         self.maintain()
 
@@ -241,7 +259,19 @@ class BuildQueue:
 
     def _dispatch(self, item: QueueItem) -> None:
         self._leave(item)
-        self._start(item)
+        if not self._leave_s or item.placeholder_of is not None:
+            self._start(item)
+            return
+        self._starting[item.id] = item
+        self._timers[item.id] = asyncio.get_running_loop().create_task(self._start_later(item))
+
+    async def _start_later(self, item: QueueItem) -> None:
+        await self._clock.sleep(self._leave_s)
+        self._timers.pop(item.id, None)
+        self._starting.pop(item.id, None)
+        if not item.job.deleted:
+            self._start(item)
+        self.maintain()
 
     def _leave(self, item: QueueItem) -> None:
         self._stop_timer(item.id)
@@ -250,6 +280,11 @@ class BuildQueue:
         for oldest in list(itertools.takewhile(self._is_forgotten, self._left.values())):
             del self._left[oldest.id]
         self._left[item.id] = item
+
+
+def _is_flyweight(item: QueueItem) -> bool:
+    """Whether the item needs no heavyweight executor."""
+    return item.job.is_pipeline and item.placeholder_of is None
 
 
 def _is_same(one: Sequence[ParameterValue] | None, other: Sequence[ParameterValue] | None) -> bool:
