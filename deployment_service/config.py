@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deployment_service import failpoints
+from deployment_service.client import webhook_paths
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.runtime.settings_source import EnvironmentSettings
@@ -80,7 +81,7 @@ class Settings(DatabaseSettings):
         min_length=1,
     )
     webhook_locale: str = Field(
-        "en", description="the locale in webhook URLs", pattern="^[A-Za-z]{2}(-[A-Za-z0-9]{2,8})?$"
+        "en", description=f"the locale in webhook URLs: {webhook_paths.LOCALE_RULE}"
     )
     allow_config_xml: bool = Field(
         False,
@@ -162,6 +163,11 @@ class Settings(DatabaseSettings):
         if value:
             host_port(value)
         return value
+
+    @field_validator("webhook_locale")
+    @classmethod
+    def _known_to_the_gateway(cls, value: str) -> str:
+        return webhook_paths.check_locale(value.strip())
 
     @field_validator("failpoints")
     @classmethod

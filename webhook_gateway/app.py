@@ -9,30 +9,26 @@ from typing import TYPE_CHECKING
 
 import prometheus_client
 from aiohttp import web
-from limits import parse
 
+from deployment_service.client import webhook_paths
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway import payloads, signatures
+from webhook_gateway import payloads, signatures, unmatched
 from webhook_gateway.channel import ServiceCalls
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
-from webhook_gateway.limits import BodyMemory, Line, RateLimit, client_address
+from webhook_gateway.limits import BodyMemory, Line, RateLimit
 from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
 from webhook_gateway.metrics import Metrics
 from webhook_gateway.readiness import Readiness
-from webhook_gateway.verify import KeyCache, Proof, Verifier, basic_password
+from webhook_gateway.senders import Senders
+from webhook_gateway.verify import KeyCache, Proof
 
 if TYPE_CHECKING:
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
-PATH = (
-    r"/{locale:[a-z]{2}(?:-(?:[A-Za-z]{2}|[0-9]{3}))?}"
-    r"/{tenant:[A-Za-z0-9][A-Za-z0-9._-]{0,62}}/deployment/webhooks/jenkins"
-)
+PATH = f"/{{locale:{webhook_paths.LOCALE}}}/{{tenant:{webhook_paths.TENANT}}}/{webhook_paths.TAIL}"
 _JSON_TYPES = ("application/json", "text/json")
-# For tenants that aren't known yet, by one address with too many failed proofs.
-_ASKS_OF_BLOCKED = parse("10/second")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,15 +47,14 @@ class Gateway:
             stale_for=settings.stale_keys,
             timeout=settings.answer_timeout,
         )
-        self._verifier = Verifier(self._keys)
-        self._failed_proofs = RateLimit(settings.failed_proofs)
-        self._asks_of_blocked = RateLimit(_ASKS_OF_BLOCKED)
+        self._senders = Senders(self._keys, settings)
         self._ceiling = RateLimit(settings.tenant_ceiling)
         self._crowded = Line()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
         self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
         self._refusals = Throttle(20)
+        self._unmatched_lines = Throttle(5)
         self.readiness = Readiness(self.forwarder.reachable)
         self._in_hand = 0
         self._no_request = asyncio.Event()
@@ -97,17 +92,10 @@ class Gateway:
         self._no_request.clear()
         reason = ""
         try:
-            response = await handler(request)
+            response = await self._route(request, handler)
         except RefusedError as refusal:
             reason = refusal.reason
             response = problem(refusal)
-        except web.HTTPMethodNotAllowed as error:
-            reason = Reason.METHOD_NOT_ALLOWED
-            response = problem(RefusedError(reason))
-            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        except web.HTTPException:
-            reason = Reason.NO_SUCH_PATH
-            response = problem(RefusedError(reason))
         except Exception as error:
             # Not the text: it may quote the request.
             log.error(
@@ -125,6 +113,17 @@ class Gateway:
         self.metrics.requests.labels(str(response.status), reason).inc()
         return response
 
+    async def _route(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            refusal = RefusedError(Reason.METHOD_NOT_ALLOWED)
+            refusal.allow = ", ".join(sorted(error.allowed_methods))
+        except web.HTTPException:
+            refusal = RefusedError(Reason.NO_SUCH_PATH)
+        await self._refresh_unmatched(request, refusal.reason)
+        raise refusal
+
     # -- webhooks
 
     async def _webhook(self, request: web.Request) -> web.Response:
@@ -134,7 +133,7 @@ class Gateway:
             start = time.monotonic()
             return await self._take(request, await self._prove(request, start), start, None)
         # What is signed must be read before it is known who sends it: little, and out of a share of its own.
-        with self._unproven.lease(self._address(request)) as lease:
+        with self._unproven.lease(self._senders.address(request)) as lease:
             try:
                 body = await self._read_body(request, lease.grow, signatures.MAX_BODY)
             except RefusedError as refusal:
@@ -164,6 +163,23 @@ class Gateway:
         self.metrics.seconds.observe(time.monotonic() - start)
         return _answer_result(result)
 
+    async def _refresh_unmatched(self, request: web.Request, reason: Reason) -> None:
+        """Log a request that no route takes; have the job read whose valid token it brings."""
+        proof = await self._senders.prove_unmatched(request)
+        if proof is not None:
+            self._poke(proof, reason)
+        if (more := self._unmatched_lines.allow()) is not None:
+            log.warning(
+                FAILED.format(why=reason),
+                method=request.method,
+                path=unmatched.shown_path(request),
+                tenant=proof.tenant if proof else None,
+                job=proof.job_id if proof else None,
+                address=self._senders.address(request),
+                refresh_requested=proof is not None,
+                **more,
+            )
+
     async def _try_url(self, request: web.Request) -> web.Response:
         proof = await self._prove(request, time.monotonic())
         return web.json_response(
@@ -178,45 +194,11 @@ class Gateway:
     async def _prove(
         self, request: web.Request, start: float, signed_body: bytes | None = None
     ) -> Proof:
-        """Return who sent the request: proven by its signature if it has one, else by its token.
-
-        An address with too many failed proofs is still let in with a token that the keys confirm, though
-        it may ask but seldom for tenants that aren't known yet: others may stand behind the same address,
-        and a refused report is a lost one.
-        """
-        address = self._address(request)
-        blocked = not self._failed_proofs.allows(address)
-
-        def may_ask() -> bool:
-            return not blocked or self._asks_of_blocked.hit(address)
-
-        tenant = request.match_info["tenant"]
         try:
-            deadline = start + self._settings.answer_timeout
-            if signed_body is None:
-                return await self._verifier.verify(
-                    tenant, _tokens(request), may_ask=may_ask, deadline=deadline
-                )
-            signed = signatures.parse(request)
-            if signed is None:
-                raise RefusedError(Reason.UNAUTHENTICATED)
-            return await self._verifier.verify_signed(
-                tenant, signed, signed_body, may_ask=may_ask, deadline=deadline
-            )
-        except RefusedError as failure:
-            refusal = failure
-            # Also what made us ask in vain for a tenant that may be invented: it costs more than a wrong token.
-            if failure.reason is Reason.UNAUTHENTICATED or not self._keys.knows(tenant):
-                self._failed_proofs.hit(address)
-            if blocked:
-                refusal = RefusedError(
-                    Reason.TOO_MANY_FAILED_PROOFS,
-                    retry_after=self._failed_proofs.retry_after(address),
-                )
-            rest = start + self._settings.failed_proof_delay - time.monotonic()
-            await asyncio.sleep(max(0.0, rest))
+            return await self._senders.prove(request, start, signed_body)
+        except RefusedError as refusal:
             self._log_refusal(refusal, request, None)
-            raise refusal from None
+            raise
 
     async def _read_report(
         self, request: web.Request, proof: Proof, body: bytes | None
@@ -268,10 +250,6 @@ class Gateway:
     def _poke(self, proof: Proof, reason: Reason) -> None:
         self.forwarder.poke(proof.tenant_name, proof.job_id, f"refused: {reason}")
 
-    def _address(self, request: web.Request) -> str:
-        forwarded = request.headers.getall("X-Forwarded-For", [])
-        return client_address(request.remote, forwarded, self._settings.trusted_proxies)
-
     def _log_refusal(
         self, refusal: RefusedError, request: web.Request, proof: Proof | None
     ) -> None:
@@ -281,7 +259,7 @@ class Gateway:
                 detail=refusal.detail,
                 tenant=request.match_info["tenant"],
                 job=proof.job_id if proof else None,
-                address=self._address(request),
+                address=self._senders.address(request),
                 **more,
             )
 
@@ -300,14 +278,6 @@ class Gateway:
         return web.Response(
             body=page, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
         )
-
-
-def _tokens(request: web.Request) -> list[str]:
-    """Return what might be the proof: the query's token, the path's, the Basic password."""
-    texts = request.query.getall("token", [])[:1]
-    texts.append(request.match_info.get("token", ""))
-    texts.append(basic_password(request.headers.get("Authorization")) or "")
-    return [text for text in texts if text]
 
 
 def _check_headers(request: web.Request, max_body: int) -> None:

@@ -99,7 +99,8 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.NO_SUCH_PATH: Answer(
         404,
         "There is nothing at this path.",
-        "The path is /{locale}/{tenant}/deployment/webhooks/jenkins, locale as in `en` or `pt-BR`.",
+        "The path is /{locale}/{tenant}/deployment/webhooks/jenkins, locale as in `en` or `pt-BR`. "
+        "If there is a valid token in the URL, its job will be read from Jenkins.",
     ),
     Reason.NO_MAPPING: Answer(
         404,
@@ -177,6 +178,7 @@ class RefusedError(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.verdict = verdict
+        self.allow = ""
 
 
 # What a verdict means over HTTP. AMBIGUOUS and POKED are 202: understood, but nothing was stored and what became
@@ -221,6 +223,8 @@ def problem(refusal: RefusedError) -> web.Response:
     )
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+    if refusal.allow:
+        response.headers["Allow"] = refusal.allow
     if refusal.reason is Reason.UNAUTHENTICATED:
         response.headers["WWW-Authenticate"] = 'Basic realm="webhook", charset="UTF-8"'
     return response

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
-from deployment_service.client import webhook_signatures, webhook_tokens
+from deployment_service.client import webhook_paths, webhook_signatures, webhook_tokens
 from deployment_service.secrets import SecretBox
 from deployment_service.storage import tenants
 from deployment_service.storage import webhook_keys as store
@@ -87,7 +86,7 @@ def job_webhook(
     """Return what one job needs to report, made with this key."""
     token = webhook_tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
     secret = webhook_signatures.job_secret(str(tenant_id), str(job_id), key.secret)
-    path = f"{quote(locale)}/{quote(tenant)}/deployment/webhooks/jenkins"
+    path = webhook_paths.webhook_path(locale, tenant)
     return JobWebhook(
         f"{base_url.rstrip('/')}/{path}?token={token}",
         webhook_signatures.as_text(secret),

@@ -282,7 +282,7 @@ async def test_refusals_are_poked_once_for_each_job(gateway: Running):
     assert {poke.reason for poke in gateway.service.pokes} == {"refused: MALFORMED_BODY"}
 
 
-@pytest.mark.parametrize("locale", ["en", "pt-BR", "es-419"])
+@pytest.mark.parametrize("locale", ["en", "pt-BR", "es-419", "zh-Hans", "zh-Hant-TW"])
 async def test_locales(gateway: Running, locale: str):
     """P1: every locale is the same door."""
     assert (await gateway.post(url=gateway.hook(locale=locale)))[0] == 200
