@@ -30,7 +30,7 @@ class Row:
     title: str
     status: pb.DeploymentStatus = pb.DEPLOYMENT_STATUS_PENDING
     build: int = 0
-    confirmed: bool = False
+    settled: bool = False
     note: str = ""
     started: float | None = None
     ended: float | None = None
@@ -42,7 +42,7 @@ class Row:
         self.note = (
             cause_word(event.failure_cause) or event.message or _EVENT_WORDS.get(event.type, "")
         )
-        self.confirmed = event.confirmed
+        self.settled = event.certainty in (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
         if not event.run:
             return
         self.status = event.status

@@ -17,7 +17,8 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
-from deployment_service.domain.runs import TriggerState, end_without_build
+from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.runs import TriggerState
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import cancel, events, reports
 from deployment_service.storage.database import Connection, Database
@@ -86,7 +87,7 @@ class RunCanceller:
         run = ledger.run(run_id)
         if run is None:
             raise NotFound("run", str(name))
-        if run.end_time is not None and run.confirmed:
+        if run.settled:
             raise FailedPrecondition(
                 "RUN_ENDED",
                 f"'{name}' has ended: it is {run.status}.",

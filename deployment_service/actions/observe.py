@@ -22,6 +22,7 @@ from deployment_service.domain.attribution import (
 )
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
+from deployment_service.domain.run_transitions import give_up_build, observe, without_build
 from deployment_service.domain.runs import (
     Build,
     Claim,
@@ -31,9 +32,6 @@ from deployment_service.domain.runs import (
     TriggerState,
     WaitingFor,
     current_run,
-    give_up_build,
-    observe,
-    without_build,
 )
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events, reports, runs
@@ -167,13 +165,15 @@ class Ledger:
 
     def free(self, run: Run) -> Run:
         """Take its build from a run of ours; return the run as it then is."""
-        self._forced.add(run.run_id)
         freed, transitions = without_build(run)
         self.move(freed, transitions)
         return freed
 
     def move(self, run: Run, transitions: Sequence[Transition]) -> None:
         """Take over a run that a rule has changed, with its transitions."""
+        before = self._runs.get(run.run_id)
+        if before is not None and run.known < before.known:
+            self._forced.add(run.run_id)  # an end was withdrawn
         self._runs[run.run_id] = run
         self._changed.add(run.run_id)
         deployment = self._deployments[run.deployment_id]
@@ -193,7 +193,7 @@ class Ledger:
         changed = [self._runs[run_id] for run_id in sorted(self._changed - self._new)]
         # Runs that gave their build away are written first: a build has one owner at any time.
         gave_up = [run for run in changed if run.run_id in self._gave_up]
-        await runs.update(at, tenant, gave_up)
+        await runs.update(at, tenant, gave_up, self._forced)
         await runs.update(
             at, tenant, [r for r in changed if r.run_id not in self._gave_up], self._forced
         )
@@ -279,8 +279,11 @@ class Ledger:
     def _refresh(self, deployment: DeploymentState) -> None:
         own = [r for r in self._runs.values() if r.deployment_id == deployment.deployment_id]
         current = current_run(own)
-        completed = current_run(r for r in own if r.status is DeploymentStatus.COMPLETED)
-        assert current is not None
+        completed = current_run(
+            r for r in own if r.settled and r.status is DeploymentStatus.COMPLETED
+        )
+        if current is None:
+            return
         deployment.current_run_id, deployment.status = current.run_id, current.status
         deployment.last_completed_run_id = completed.run_id if completed else None
 
@@ -313,7 +316,7 @@ class Ledger:
                 run_number=run.number,
                 job_id=run.job_id,
                 build_number=run.build.number if run.build else None,
-                confirmed=transition.confirmed,
+                certainty=transition.certainty,
                 correction=transition.correction,
                 failure_cause=transition.failure_cause,
                 message=transition.message,
@@ -354,11 +357,15 @@ def _claim_of(seen: Observation, build: Build) -> Claim:
         seen.sighting.queue_id,
         WaitingFor.INPUT if seen.waiting_for_input else None,
         "An input step of the Pipeline waits for a person." if seen.waiting_for_input else "",
+        time=seen.read_time,
+        read=seen.sighting.read,
+        building=seen.building,
+        unsaved_result=seen.unsaved_result,
     )
 
 
 def _claim_of_kept(kept: Kept, build: Build) -> Claim:
-    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id)
+    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id, time=kept.create_time)
 
 
 def _verdict(before: object, after: object, seen: Observation) -> Verdict:
@@ -372,7 +379,7 @@ def _stays(run: Run) -> Transition:
         EventType.DEPLOYMENT_STATUS_UPDATE,
         run.status,
         run.status,
-        confirmed=run.confirmed,
+        certainty=run.certainty,
         failure_cause=run.failure_cause,
         message="This run is the deployment's current one now.",
     )

@@ -9,7 +9,8 @@ from datetime import datetime
 from deployment_service.actions.observe import Ledger, jobs_to_poke, observe_builds
 from deployment_service.domain.attribution import Observation, Outcome
 from deployment_service.domain.events import EventSource
-from deployment_service.domain.runs import Run, RunSource, WaitingFor, end_without_build
+from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import reconcile, reports
 from deployment_service.storage.database import Connection, Database
@@ -178,7 +179,13 @@ class ReconcileSteps:
                 return None
             highest = ledger.highest_build(stored.deployment_id)
             moved, transitions = end_without_build(
-                stored, cause, message, certain=certain, highest=highest, now=ledger.now
+                stored,
+                cause,
+                message,
+                certain=certain,
+                highest=highest,
+                now=ledger.now,
+                time=job.asked_time,
             )
             if moved is stored:
                 return None

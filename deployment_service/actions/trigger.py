@@ -17,7 +17,11 @@ from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, Tri
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.jobs import Correlation
-from deployment_service.domain.runs import ACCEPTED_BY_JENKINS, end_without_build, observe
+from deployment_service.domain.run_transitions import (
+    ACCEPTED_BY_JENKINS,
+    end_without_build,
+    observe,
+)
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
 from deployment_service.storage import dispatch, reconcile, reports
 from deployment_service.storage.database import Connection, Database
@@ -234,7 +238,15 @@ class TriggerSteps:
             timestamp_ms=build.timestamp_ms,
         )
         known = from_read(finished=build.finished, result=build.result)
-        seen = Observation(run.job_id, sighting, known, build.result or "", build.timestamp_ms)
+        seen = Observation(
+            run.job_id,
+            sighting,
+            known,
+            build.result or "",
+            build.timestamp_ms,
+            read_time=run.claim_time,
+            building=build.building,
+        )
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])

@@ -75,11 +75,15 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
         end_time=timestamp(row.end_time),
         last_observed_time=timestamp(row.last_observed_time),
         cancel_request_time=timestamp(row.cancel_request_time),
-        confirmed=row.confirmed,
+        settle_time=timestamp(row.settle_time),
         failure_message=row.failure_message,
     )
     if row.build_number and row.job_full_name:
         message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
+    if row.certainty:
+        message.certainty = value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row.certainty)
+    if row.reported_status:
+        message.reported_status = _status(row.reported_status)
     if row.waiting_for:
         message.waiting_for = value_of(pb.WAITING_FOR_UNSPECIFIED, pb.WaitingFor, row.waiting_for)
     if row.failure_cause:

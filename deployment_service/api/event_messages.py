@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import Event, EventSource, EventType
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.status import DeploymentStatus, FailureCause
@@ -23,6 +24,9 @@ _SOURCES = {
 _STATUSES = {
     one: cast("pb.DeploymentStatus", pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{one.value}"))
     for one in DeploymentStatus
+}
+_CERTAINTIES = {
+    one: cast("pb.Certainty", pb.Certainty.Value(f"CERTAINTY_{one.value}")) for one in Certainty
 }
 _CAUSES = {
     one: cast("pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}"))
@@ -44,7 +48,9 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         status=_STATUSES.get(event.status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
         deployment_status=_STATUSES.get(event.deployment_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
         source=_SOURCES.get(event.source, pb.EVENT_SOURCE_UNSPECIFIED),
-        confirmed=event.confirmed,
+        certainty=_CERTAINTIES.get(event.certainty, pb.CERTAINTY_UNSPECIFIED)
+        if event.certainty
+        else pb.CERTAINTY_UNSPECIFIED,
         correction=event.correction,
         message=event.message,
     )

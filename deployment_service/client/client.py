@@ -203,10 +203,10 @@ class DeploymentClient:
         allow_concurrent: bool = False,
         request_id: str | None = None,
     ) -> pb.Run:
-        """Run a deployment and return its run once that has ended for certain.
+        """Run a deployment and return its run once that is settled.
 
-        A run that FAILED or was CANCELLED is returned as well: look at ``status``. One whose end couldn't be
-        confirmed within a minute, as Jenkins has lost its build, is not ``confirmed``. Once the run is
+        A run that FAILED or was CANCELLED is returned as well: look at ``status``. If Jenkins can't be read for a
+        minute after the end was reported, ``certainty`` is still REPORTED. Once the run is
         accepted, restarts and outages of the service are waited out. Raises RunNotFinished after
         ``timeout_s``; the run goes on. Whatever is raised after the run was started has its
         ``run_name``, for ``wait_for_run``.
@@ -302,7 +302,7 @@ class DeploymentClient:
         reconnects and resumes by itself, and raises WatchGapError rather than miss an event, HistoryLost if
         what follows the token isn't kept any more. ``on_disconnect`` is told why, and the seconds until the
         next try. It has no end, unless ``until_final``: then it ends once all named deployments have come to a
-        confirmed end, or one that wasn't confirmed within a minute.
+        settled end.
 
         ::
 

@@ -15,10 +15,10 @@ from deployment_service.client.errors import (
 from deployment_service.client.watch import WatchMessages
 from deployment_service.v1 import deployment_service_pb2 as pb
 
-# A final status that isn't confirmed yet may be confirmed without an event: then ask.
+# While a final status is only reported.
 _ASK_EVERY_S = 0.3
-# Longer than the service takes to confirm an end while Jenkins answers: no better word is to be expected then.
-_CONFIRMED_WITHIN_S = 60.0
+# Longer than the service takes to settle an end while Jenkins answers.
+_SETTLED_WITHIN_S = 60.0
 # Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
 _ASK_ANYWAY_S = 15.0
 # While the service is away; each question is repeated for a while by itself.
@@ -34,6 +34,8 @@ FINAL = frozenset(
     }
 )
 
+SETTLED = frozenset({pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE})
+
 
 class Reader(Protocol):
     """What waiting needs of the client."""
@@ -48,7 +50,7 @@ class Reader(Protocol):
 async def wait_for_run(
     reader: Reader, name: str, timeout_s: float | None, resume_token: str
 ) -> pb.Run:
-    """Return the run ``name`` once it is final and confirmed, or has been final for a minute.
+    """Return the run ``name`` once it is settled, or has been final for a minute.
 
     What it raises carries that name.
     """
@@ -58,7 +60,7 @@ async def wait_for_run(
     listener = asyncio.create_task(_listen(watch, name, heard))
     try:
         async with asyncio.timeout(timeout_s):
-            return await _until_confirmed(reader, name, heard, listener)
+            return await _until_settled(reader, name, heard, listener)
     except TimeoutError:
         failure = RunNotFinished(f"{name} has not ended within {timeout_s:g} s")
         failure.run_name = name
@@ -85,7 +87,7 @@ async def _listen(watch: WatchMessages, name: str, heard: asyncio.Event) -> None
             await asyncio.sleep(_ASK_UNTOLD_S)
 
 
-async def _until_confirmed(
+async def _until_settled(
     reader: Reader, name: str, heard: asyncio.Event, listener: asyncio.Task[None]
 ) -> pb.Run:
     clock = asyncio.get_running_loop().time
@@ -101,7 +103,7 @@ async def _until_confirmed(
             final = run.status in FINAL
             final_since = (final_since or clock()) if final else None
             if final_since is not None and (
-                run.confirmed or clock() - final_since >= _CONFIRMED_WITHIN_S
+                run.certainty in SETTLED or clock() - final_since >= _SETTLED_WITHIN_S
             ):
                 return run
             patience = _ASK_EVERY_S if final else _ASK_ANYWAY_S

@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
@@ -272,7 +273,11 @@ def _keep(why: str) -> Owner:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A claim about one build of one job, from a webhook or from reading."""
+    """A claim about one build of one job, from a webhook or from reading.
+
+    ``read_time``: when the read began, by the database's clock. ``building``: the read showed ``building:true``.
+    ``unsaved_result``: the result of a build that ended and is not saved yet.
+    """
 
     job_id: uuid.UUID
     sighting: Sighting
@@ -281,6 +286,9 @@ class Observation:
     timestamp_ms: int | None = None
     waiting_for_input: bool = False
     job_path: str = ""
+    read_time: datetime | None = None
+    building: bool = False
+    unsaved_result: str = ""
 
 
 @dataclass(frozen=True, slots=True)

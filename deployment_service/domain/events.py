@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 
 
@@ -18,6 +19,7 @@ class EventType(StrEnum):
     DEPLOYMENT_UPDATED = "DEPLOYMENT_UPDATED"
     DEPLOYMENT_DELETED = "DEPLOYMENT_DELETED"
     DEPLOYMENT_JOB_UPDATE = "DEPLOYMENT_JOB_UPDATE"
+    DEPLOYMENT_RUN_SETTLED = "DEPLOYMENT_RUN_SETTLED"
 
 
 class EventSource(StrEnum):
@@ -46,7 +48,7 @@ class NewEvent:
     run_number: int | None = None
     job_id: uuid.UUID | None = None
     build_number: int | None = None
-    confirmed: bool = False
+    certainty: Certainty | None = None
     correction: bool = False
     failure_cause: FailureCause | None = None
     message: str = ""
@@ -68,5 +70,5 @@ class End:
     sequence: int
     over: bool
     """Its current run has ended, or it was deleted."""
-    confirmed: bool
-    """And nothing can change that any more."""
+    settled: bool
+    """And the end of its current run is settled."""

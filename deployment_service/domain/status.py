@@ -107,11 +107,6 @@ class Knowledge:
     def final(self) -> bool:
         return self.stage is Stage.FINAL
 
-    @property
-    def confirmed(self) -> bool:
-        """Whether no better source needs to be asked."""
-        return self.authority >= Authority.PLUGIN_FINALIZED
-
 
 NOTHING = Knowledge(Stage.UNKNOWN)
 QUEUED = Knowledge(Stage.QUEUED)

@@ -30,7 +30,8 @@ _FIND = """
 """
 # Those that somebody may be about to write. All are deleted, but to lock a long history would take as long.
 _LOCK_LIVELY_RUNS = """
-    SELECT FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND NOT confirmed
+    SELECT FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2
+        AND (settle_time IS NULL OR certainty = 'UNVERIFIABLE')
     ORDER BY run_id FOR NO KEY UPDATE
 """
 # Stronger than elsewhere, because it is going to be deleted: a run that is being added is waited for.

@@ -59,10 +59,10 @@ _UPDATE = """
 """
 
 _SELECT_RUN = """
-    SELECT r.run_id, d.slug AS deployment_slug, r.number, r.source, r.parameters, r.status, r.confirmed,
-        r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason, r.queue_id, r.build_number,
-        r.create_time, r.start_time, r.end_time, r.last_observed_time, r.cancel_request_time,
-        j.full_name AS job_full_name, p.base_url
+    SELECT r.run_id, d.slug AS deployment_slug, r.number, r.source, r.parameters, r.status, r.certainty,
+        r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
+        r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
+        r.cancel_request_time, j.full_name AS job_full_name, p.base_url
     FROM deployment_runs AS r
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
     JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
@@ -134,7 +134,9 @@ class RunRecord:
     source: str
     parameters: Mapping[str, str]
     status: str
-    confirmed: bool
+    certainty: str | None
+    settle_time: datetime | None
+    reported_status: str | None
     failure_cause: str | None
     failure_message: str
     waiting_for: str | None

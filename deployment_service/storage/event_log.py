@@ -63,13 +63,12 @@ _PAGE = """
     ) AS event ON true
     ORDER BY event.sequence
 """
-# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted. What
-# is not confirmed within a minute may never be, as Jenkins has lost it: then that is the answer.
+# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted.
 _ENDS = """
     WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
     SELECT store.epoch, asked.tenant_id, asked.slug, coalesce(head.sequence, 0) AS sequence,
         run.end_time IS NOT NULL OR coalesce(gone.is_gone, false) AS over,
-        coalesce(run.confirmed OR run.end_time < now() - interval '1 minute', gone.is_gone, false) AS confirmed
+        coalesce(run.settle_time IS NOT NULL, false) OR coalesce(gone.is_gone, false) AS settled
     FROM store LEFT JOIN (
         unnest($1::uuid[], $2::text[]) AS asked (tenant_id, slug)
         LEFT JOIN LATERAL (
@@ -139,7 +138,7 @@ class EventLog:
         tenant_ids, slugs = [name[0] for name in names], [name[1] for name in names]
         rows = await self._fetch(_ENDS, tenant_ids, slugs)
         ends = {
-            (row["tenant_id"], row["slug"]): End(row["sequence"], row["over"], row["confirmed"])
+            (row["tenant_id"], row["slug"]): End(row["sequence"], row["over"], row["settled"])
             for row in rows
             if row["tenant_id"] is not None
         }

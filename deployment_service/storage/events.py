@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 import asyncpg
 
 from deployment_service import transition_log
+from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.storage.database import Connection, after_commit
@@ -22,16 +23,16 @@ Word = TypeVar("Word", bound=StrEnum)
 _LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 _APPEND = """
     INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
-        job_id, build_number, old_status, status, deployment_status, source, confirmed, correction, failure_cause,
+        job_id, build_number, old_status, status, deployment_status, source, certainty, correction, failure_cause,
         message)
     SELECT $1, head.sequence + new.place, new.deployment_id, new.deployment_slug, new.revision, new.type,
         new.run_number, new.job_id, new.build_number, new.old_status, new.status, new.deployment_status, new.source,
-        new.confirmed, new.correction, new.failure_cause, new.message
+        new.certainty, new.correction, new.failure_cause, new.message
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
         unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::uuid[], $8::int[], $9::text[],
-            $10::text[], $11::text[], $12::text[], $13::bool[], $14::bool[], $15::text[], $16::text[])
+            $10::text[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::text[], $16::text[])
         WITH ORDINALITY AS new (deployment_id, deployment_slug, revision, type, run_number, job_id, build_number,
-            old_status, status, deployment_status, source, confirmed, correction, failure_cause, message, place)
+            old_status, status, deployment_status, source, certainty, correction, failure_cause, message, place)
     RETURNING sequence
 """
 _FIELDS = (
@@ -46,7 +47,7 @@ _FIELDS = (
     "status",
     "deployment_status",
     "source",
-    "confirmed",
+    "certainty",
     "correction",
     "failure_cause",
     "message",
@@ -85,7 +86,7 @@ def from_row(row: asyncpg.Record) -> Event:
         run_number=row["run_number"],
         job_id=row["job_id"],
         build_number=row["build_number"],
-        confirmed=row["confirmed"],
+        certainty=_word(Certainty, row["certainty"]) if row["certainty"] else None,
         correction=row["correction"],
         failure_cause=_word(FailureCause, cause) if cause else None,
         message=row["message"],

@@ -54,8 +54,7 @@ _WORK_COLUMNS = """
     CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
         ELSE p.reporting = 'POLLING' END AS polled
 """
-# What has ended without Jenkins' word is asked about during a day; in vain, more seldom the longer ago it ended: a
-# build that we presumed lost would have shown up.
+# An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
 _UNCONFIRMED = f"""
     SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
         r.cancel_request_time IS NOT NULL
@@ -64,7 +63,8 @@ _UNCONFIRMED = f"""
     FROM deployment_runs AS r
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
-    WHERE p.controller_key = $1 AND NOT r.confirmed AND r.trigger_state IN ('ACCEPTED', 'ENDED')
+    WHERE p.controller_key = $1 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
+        AND r.trigger_state IN ('ACCEPTED', 'ENDED')
         AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day' AND (
             r.look_time IS NULL OR r.look_time < r.last_observed_time
             OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
@@ -106,7 +106,7 @@ _NOTE_NUMBER = """
         $3 < coalesce(next_build_number, 0) OR EXISTS (
             SELECT FROM deployment_runs AS r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id
                 AND r.generation = j.generation AND r.build_number >= $3 AND r.last_observed_time < $5
-                AND (r.build_timestamp_ms IS NOT NULL OR r.source = 'SERVICE' AND r.confirmed)))::int
+                AND (r.build_timestamp_ms IS NOT NULL OR r.source = 'SERVICE' AND r.certainty = 'CONFIRMED')))::int
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $4 AND next_build_number IS DISTINCT FROM $3
         AND (number_time IS NULL OR number_time <= $5)
 """

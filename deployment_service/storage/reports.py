@@ -57,7 +57,7 @@ _A_DEPLOYMENT = """
     WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
 """
 _KEPT = """
-    SELECT delivery_id, job_id, build_number, rank, status, queue_id FROM webhook_deliveries
+    SELECT delivery_id, job_id, build_number, rank, status, queue_id, create_time FROM webhook_deliveries
     WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'KEPT'
     ORDER BY delivery_id
 """
@@ -115,6 +115,7 @@ class Kept:
     known: Knowledge
     word: str
     queue_id: str | None
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ async def read_kept(
             Knowledge.from_rank(row["rank"]),
             row["status"],
             row["queue_id"],
+            row["create_time"],
         )
         for row in rows
     ]

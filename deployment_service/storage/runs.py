@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import asyncpg
 
 from deployment_service.domain.attribution import DeploymentOfJob
+from deployment_service.domain.certainty import Certainty, ReportedEnd
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState, WaitingFor
 from deployment_service.domain.status import (
     DeploymentStatus,
@@ -20,9 +21,13 @@ from deployment_service.domain.status import (
 )
 from deployment_service.storage.database import Connection
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 RUN_COLUMNS = """
-    run_id, deployment_id, number, job_id, source, trigger_state, rank, status, result, confirmed, failure_cause,
-    failure_message, waiting_for, waiting_reason, generation, build_number, build_timestamp_ms, queue_id,
+    run_id, deployment_id, number, job_id, source, trigger_state, rank, status, result, certainty,
+    settle_time, reported_status, reported_ends, building_time, absent_time, unsaved_result, confirm_due_time,
+    failure_cause,
+    failure_message, waiting_for, waiting_reason, generation, build_number, build_timestamp_ms, shown, queue_id,
     first_build_number, after_generation, after_build_number, start_time, end_time, last_observed_time, parameters
 """
 
@@ -42,7 +47,7 @@ _LOCK_RUNS = """
 """
 _READ_RUNS = f"SELECT {RUN_COLUMNS} FROM deployment_runs WHERE tenant_id = $1 AND run_id = ANY($2)"
 
-# Of each deployment the highest run in order and the highest COMPLETED one, apart from those already at hand.
+# Of each deployment the highest run in order and the highest settled COMPLETED one, apart from those already at hand.
 _HIGHEST_OTHERS = f"""
     SELECT top.* FROM unnest($2::uuid[]) AS d (id)
     CROSS JOIN LATERAL (
@@ -51,7 +56,8 @@ _HIGHEST_OTHERS = f"""
          ORDER BY order_generation DESC, order_position DESC, number DESC LIMIT 1)
         UNION ALL
         (SELECT {RUN_COLUMNS} FROM deployment_runs
-         WHERE tenant_id = $1 AND deployment_id = d.id AND status = 'COMPLETED' AND run_id <> ALL($3)
+         WHERE tenant_id = $1 AND deployment_id = d.id AND status = 'COMPLETED' AND settle_time IS NOT NULL
+            AND run_id <> ALL($3)
          ORDER BY order_generation DESC, order_position DESC, number DESC LIMIT 1)
     ) AS top
 """
@@ -68,7 +74,14 @@ _WRITTEN = {
     "rank": "smallint",
     "status": "text",
     "result": "text",
-    "confirmed": "bool",
+    "certainty": "text",
+    "settle_time": "timestamptz",
+    "reported_status": "text",
+    "reported_ends": "jsonb",
+    "building_time": "timestamptz",
+    "absent_time": "timestamptz",
+    "unsaved_result": "text",
+    "confirm_due_time": "timestamptz",
     "failure_cause": "text",
     "failure_message": "text",
     "waiting_for": "text",
@@ -76,6 +89,7 @@ _WRITTEN = {
     "generation": "int",
     "build_number": "int",
     "build_timestamp_ms": "bigint",
+    "shown": "bool",
     "queue_id": "text",
     "first_build_number": "int",
     "after_generation": "int",
@@ -139,7 +153,7 @@ async def read_highest_others(
     deployment_ids: Sequence[uuid.UUID],
     at_hand: Sequence[uuid.UUID],
 ) -> list[Run]:
-    """Of each deployment, the highest run and the highest COMPLETED run that isn't ``at_hand``."""
+    """Of each deployment, the highest run and the highest settled COMPLETED run that isn't ``at_hand``."""
     rows = await connection.fetch(_HIGHEST_OTHERS, tenant_id, deployment_ids, at_hand)
     return [from_row(row) for row in rows]
 
@@ -286,13 +300,21 @@ def from_row(row: asyncpg.Record) -> Run:
         known=Knowledge.from_rank(row["rank"]),
         status=DeploymentStatus(row["status"]),
         result=row["result"],
-        confirmed=row["confirmed"],
+        certainty=Certainty(row["certainty"]) if row["certainty"] else None,
+        settle_time=row["settle_time"],
+        reported_status=_status(row["reported_status"]),
+        reports=_reported_ends(row["reported_ends"]),
+        building_time=row["building_time"],
+        absent_time=row["absent_time"],
+        unsaved_result=row["unsaved_result"],
+        confirm_due_time=row["confirm_due_time"],
         failure_cause=_cause(row["failure_cause"]),
         failure_message=row["failure_message"],
         waiting_for=WaitingFor(waiting_for) if waiting_for else None,
         waiting_reason=row["waiting_reason"],
         build=Build(row["generation"], number) if number is not None else None,
         build_timestamp_ms=row["build_timestamp_ms"],
+        shown=row["shown"],
         queue_id=row["queue_id"],
         first_build_number=row["first_build_number"],
         after=Build(row["after_generation"], row["after_build_number"]),
@@ -311,6 +333,27 @@ def _cause(word: str | None) -> FailureCause | None:
         return cast(FailureCause, word)
 
 
+def _status(word: str | None) -> DeploymentStatus | None:
+    return DeploymentStatus(word) if word else None
+
+
+def _reported_ends(stored: Mapping[str, list[Any]]) -> tuple[ReportedEnd, ...]:
+    return tuple(
+        ReportedEnd(
+            Knowledge.from_rank(int(rank)), _EPOCH + timedelta(microseconds=microseconds), text
+        )
+        for rank, (microseconds, text) in sorted(stored.items(), reverse=True)
+    )
+
+
+def _stored_ends(reports: Iterable[ReportedEnd]) -> dict[str, list[Any]]:
+    """``rank -> [time in microseconds since 1970, status text]``."""
+    return {
+        str(end.known.rank): [(end.time - _EPOCH) // timedelta(microseconds=1), end.status_text]
+        for end in reports
+    }
+
+
 def _columns(runs: Sequence[Run]) -> list[list[Any]]:
     """The values of the columns in _WRITTEN, column by column."""
     written = [_written(run) for run in runs]
@@ -321,6 +364,7 @@ def _written(run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in _WRITTEN if hasattr(run, name)}
     return values | {
         "rank": run.known.rank,
+        "reported_ends": _stored_ends(run.reports),
         "generation": run.build.generation if run.build else None,
         "build_number": run.build.number if run.build else None,
         "after_generation": run.after.generation,

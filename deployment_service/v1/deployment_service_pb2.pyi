@@ -65,6 +65,13 @@ class FailureCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CAUSE_JOB_MISSING: _ClassVar[FailureCause]
     FAILURE_CAUSE_CANCELLED: _ClassVar[FailureCause]
 
+class Certainty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CERTAINTY_UNSPECIFIED: _ClassVar[Certainty]
+    CERTAINTY_REPORTED: _ClassVar[Certainty]
+    CERTAINTY_CONFIRMED: _ClassVar[Certainty]
+    CERTAINTY_UNVERIFIABLE: _ClassVar[Certainty]
+
 class EventSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     EVENT_SOURCE_UNSPECIFIED: _ClassVar[EventSource]
@@ -107,6 +114,10 @@ FAILURE_CAUSE_NOT_BUILT: FailureCause
 FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: FailureCause
 FAILURE_CAUSE_JOB_MISSING: FailureCause
 FAILURE_CAUSE_CANCELLED: FailureCause
+CERTAINTY_UNSPECIFIED: Certainty
+CERTAINTY_REPORTED: Certainty
+CERTAINTY_CONFIRMED: Certainty
+CERTAINTY_UNVERIFIABLE: Certainty
 EVENT_SOURCE_UNSPECIFIED: EventSource
 EVENT_SOURCE_API: EventSource
 EVENT_SOURCE_DISPATCHER: EventSource
@@ -233,7 +244,7 @@ class CicdJob(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "confirmed", "failure_cause", "failure_message", "uid", "cancel_request_time")
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -254,11 +265,13 @@ class Run(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
-    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTY_FIELD_NUMBER: _ClassVar[int]
     FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
     FAILURE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_STATUS_FIELD_NUMBER: _ClassVar[int]
     name: str
     status: DeploymentStatus
     source: RunSource
@@ -272,15 +285,17 @@ class Run(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     last_observed_time: _timestamp_pb2.Timestamp
-    confirmed: bool
+    certainty: Certainty
     failure_cause: FailureCause
     failure_message: str
     uid: str
     cancel_request_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., confirmed: bool = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    settle_time: _timestamp_pb2.Timestamp
+    reported_status: DeploymentStatus
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
-    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "confirmed", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
@@ -291,6 +306,7 @@ class DeploymentEvent(_message.Message):
         DEPLOYMENT_UPDATED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_DELETED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_JOB_UPDATE: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_RUN_SETTLED: _ClassVar[DeploymentEvent.Type]
     TYPE_UNSPECIFIED: DeploymentEvent.Type
     DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_START: DeploymentEvent.Type
@@ -299,6 +315,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_UPDATED: DeploymentEvent.Type
     DEPLOYMENT_DELETED: DeploymentEvent.Type
     DEPLOYMENT_JOB_UPDATE: DeploymentEvent.Type
+    DEPLOYMENT_RUN_SETTLED: DeploymentEvent.Type
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -309,7 +326,7 @@ class DeploymentEvent(_message.Message):
     OLD_STATUS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
-    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTY_FIELD_NUMBER: _ClassVar[int]
     CORRECTION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -326,14 +343,14 @@ class DeploymentEvent(_message.Message):
     old_status: DeploymentStatus
     status: DeploymentStatus
     source: EventSource
-    confirmed: bool
+    certainty: Certainty
     correction: bool
     message: str
     create_time: _timestamp_pb2.Timestamp
     deployment_uid: str
     deployment_status: DeploymentStatus
     failure_cause: FailureCause
-    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., confirmed: bool = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("parent", "deployment_id", "deployment", "request_id")

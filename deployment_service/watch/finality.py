@@ -1,8 +1,8 @@
-"""When the deployments that a stream waits for have come to a confirmed end.
+"""When the deployments that a stream waits for have come to a settled end.
 
-That an end is confirmed is no transition, so there is no event of it. Streams with ``until_final`` have it looked up,
+Streams with ``until_final`` have it looked up,
 in one statement for all of a replica's: when an event of theirs has passed, and every poll interval while all they wait
-for is over but not confirmed. While something still runs only an event can change that, so they cost nothing.
+for is over but not settled. While something still runs only an event can change that, so they cost nothing.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Finality:
         now = asyncio.get_running_loop().time()
         for one in due:
             found = [ends[one.tenant_id, slug] for slug in one.slugs]
-            if all(end.confirmed for end in found):
+            if all(end.settled for end in found):
                 one.final = epoch, max(end.sequence for end in found)
                 one.stream.set()
                 # What led there may not have been heard of yet.

@@ -129,7 +129,7 @@ class WatchHub:
         """The messages of one watcher, each a serialised WatchDeploymentsResponse.
 
         ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Without end, unless
-        ``until_final``: then until all ``slugs`` have come to a confirmed end. Raises InvalidArgument,
+        ``until_final``: then until all ``slugs`` have come to a settled end. Raises InvalidArgument,
         ResourceExhausted and Unavailable. Close the generator (``aclosing``) when done.
         """
         token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None

@@ -63,7 +63,7 @@ class Inquiry:
             elif is_reused_number(item.run, build):
                 await self._made_again(item, build)
             else:
-                seen = observation(item.job.job_id, build)
+                seen = observation(item.job, build)
                 outcomes = await self._steps.observe(item.job.tenant_id, [seen])
                 if item.run.build is None and outcomes[0].run_id != item.run.run_id:
                     # It looks like the run's build and is another run's: its item was folded into that one's.

@@ -89,8 +89,11 @@ def is_items_run(queued: QueueItemView, item: Unconfirmed) -> bool:
     )
 
 
-def observation(job_id: uuid.UUID, build: BuildView) -> Observation:
-    """What Jenkins' own answer says of a build."""
+def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) -> Observation:
+    """What Jenkins' own answer says of a build.
+
+    ``by_executor``: it is the list of executors, where a build stands until it is saved: ``building`` proves nothing.
+    """
     sighting = Sighting(
         build.number,
         run_id_of(build),
@@ -102,8 +105,17 @@ def observation(job_id: uuid.UUID, build: BuildView) -> Observation:
     )
     known = from_read(finished=build.finished, result=build.result)
     word = (build.result or "FINISHED") if build.finished else "RUNNING"
+    unsaved = not build.building and not build.finished
     return Observation(
-        job_id, sighting, known, word, build.timestamp_ms, waiting_for_input=build.waiting_for_input
+        job.job_id,
+        sighting,
+        known,
+        word,
+        build.timestamp_ms,
+        waiting_for_input=build.waiting_for_input,
+        read_time=job.asked_time,
+        building=build.building and not by_executor,
+        unsaved_result=(build.result or "") if unsaved and not by_executor else "",
     )
 
 

@@ -235,7 +235,10 @@ class Reconciler:
         restarted = self._restart_time(turn, session)
         await self._write_going_on(found)
         await self._write_seen(
-            [(job.tenant_id, observation(job.job_id, build)) for job, build in found.started]
+            [
+                (job.tenant_id, observation(job, build, by_executor=True))
+                for job, build in found.started
+            ]
         )
         await self._write_strangers(turn, found.strangers)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
@@ -275,7 +278,7 @@ class Reconciler:
                 connection, turn.controller_key, {build.job_full_name for build in strangers}
             )
         await self._write_seen(
-            (job.tenant_id, observation(job.job_id, build))
+            (job.tenant_id, observation(job, build, by_executor=True))
             for job in jobs
             for build in strangers
             if build.job_full_name == job.full_name
@@ -319,7 +322,7 @@ class Reconciler:
         if builds is None:
             # Gone, or not ours to see any more: the next run says so.
             builds = JobBuilds(job.full_name, job.next_build_number or 1, ())
-        seen = [observation(job.job_id, build) for build in reversed(builds.builds)]
+        seen = [observation(job, build) for build in reversed(builds.builds)]
         await self._steps.job_read(
             job,
             builds.next_build_number,

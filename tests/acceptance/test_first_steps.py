@@ -124,7 +124,7 @@ async def test_run_and_wait_survives_a_restart_of_the_service(
     await stack.kill_service()
     await stack.start_service()
     done = await waiting
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
     assert stack.simulator is not None
     assert len(stack.simulator.ledger.builds(run_id=done.uid)) == 1
 
@@ -148,7 +148,7 @@ async def test_a_crashed_database_costs_a_watcher_nothing(
     sequences = [event.sequence for event in seen]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
     done = await client.wait_for_run(answer.run.name, timeout_s=60)
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
 
 
 async def test_without_any_webhook_the_end_is_known(stack: DevStack, client: DeploymentClient):
@@ -156,7 +156,7 @@ async def test_without_any_webhook_the_end_is_known(stack: DevStack, client: Dep
     await create(client, "web", "true")
     await stack.kill_gateway()
     done = await client.run_and_wait("web", timeout_s=60)
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
 
 
 async def test_the_example_and_deployctl_do_what_the_readme_says(stack, client, tmp_path):
@@ -211,7 +211,7 @@ async def test_the_readmes_client_runs_as_it_stands(stack: DevStack, client: Dep
     env = {"DEPLOYMENT_SERVICE_TARGET": stack.target, "DEPLOYMENT_API_KEY": stack.api_key}
     async with running("-c", code, env=env) as program:
         assert await program.ends() == 0, program.text
-    assert program.text == "build 1 confirmed: True"
+    assert program.text == "build 1 CERTAINTY_CONFIRMED"
 
 
 def test_the_readme_leads_to_files_and_tests_that_exist():

@@ -130,6 +130,6 @@ async def _send(url: str, bodies: list[dict[str, Any]]) -> list[tuple[int, dict[
 
 async def _ended(client: DeploymentClient, slug: str) -> pb.Run:
     async with asyncio.timeout(20):
-        while not (run := await client.get_run(f"{slug}/runs/1")).confirmed:  # noqa: ASYNC110
+        while not (run := await client.get_run(f"{slug}/runs/1")).HasField("settle_time"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return run

@@ -52,7 +52,8 @@ _EVENTS = (
 # What Jenkins has lost is never confirmed.
 _UNSETTLED = """
     SELECT count(*) FROM deployment_runs WHERE end_time IS NULL OR (
-        NOT confirmed AND run_id::text <> ALL($1) AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
+        certainty IS DISTINCT FROM 'CONFIRMED' AND run_id::text <> ALL($1)
+        AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
         AND failure_cause IS DISTINCT FROM 'TRIGGER_OUTCOME_UNKNOWN')
 """
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from deployment_service.__main__ import main
 from deployment_service.actions import observe as actions_observe
-from deployment_service.domain.runs import Claim, Run, Transition, observe
+from deployment_service.domain.run_transitions import observe
+from deployment_service.domain.runs import Claim, Run, Transition
 from deployment_service.domain.status import NOTHING, DeploymentStatus, UnstablePolicy
 from deployment_service.storage import runs
 from deployment_service.workers.dispatcher import Dispatcher
@@ -27,7 +28,7 @@ async def send_again(self: Any, run: Any, _client: object) -> None:
 
 
 def last_word(
-    run: Run, claim: Claim, policy: UnstablePolicy, now: datetime
+    run: Run, claim: Claim, policy: UnstablePolicy, now: datetime, **_: object
 ) -> tuple[Run, list[Transition]]:
     """As if nothing had been known before."""
     blank = replace(
@@ -35,7 +36,10 @@ def last_word(
         known=NOTHING,
         status=DeploymentStatus.PENDING,
         result="",
-        confirmed=False,
+        certainty=None,
+        settle_time=None,
+        reports=(),
+        confirm_due_time=None,
         failure_cause=None,
         failure_message="",
         end_time=None,

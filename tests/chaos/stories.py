@@ -47,7 +47,7 @@ async def from_creation_to_deletion(w: World) -> list[Told]:
     uid = await w.run(parameters={"VERSION": "1.4.2"})
     await w.until_run(uid, build_number=1)
     w.jenkins.release(JOB, 1)
-    await w.until_run(uid, status="COMPLETED", confirmed=True)
+    await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
     await w.stop_gracefully()
     told = Told(uid)
     await check(w, told)
@@ -66,7 +66,7 @@ async def too_quick_to_be_seen(w: World) -> list[Told]:
     await w.until("the new job has been read", lambda: w.sql(_NOT_TO_SWEEP))
     w.jenkins.faults.add(RequestFault("GET", "^/computer/", count=3, status=502))
     uid = await w.run()
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -80,7 +80,7 @@ async def the_answer_is_lost(w: World) -> list[Told]:
     uid = await w.run()
     await w.until_run(uid, build_number=1)
     w.jenkins.release(JOB, 1, Result.UNSTABLE)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid, 1, "FAILED", "BUILD_UNSTABLE")]
 
 
@@ -89,7 +89,7 @@ async def the_request_is_lost(w: World) -> list[Told]:
     await w.create()
     w.jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, reset=True))
     uid = await w.run()
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -97,7 +97,7 @@ async def jenkins_refuses(w: World) -> list[Told]:
     await w.create()
     configure(w, disabled=True)
     uid = await w.run()
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid, 0, "FAILED", "TRIGGER_REJECTED")]
 
 
@@ -107,7 +107,7 @@ async def jenkins_is_away(w: World) -> list[Told]:
     await w.create()
     w.jenkins.faults.add(RequestFault("GET", f"/job/{JOB}/api/json", count=2, status=502))
     uid = await w.run()
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -119,7 +119,7 @@ async def jenkins_is_slow(w: World) -> list[Told]:
     uid = await w.run()
     await w.until_run(uid, build_number=1)
     w.jenkins.release(JOB, 1)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -135,7 +135,7 @@ async def the_store_is_restored(w: World) -> list[Told]:
     w.jenkins.faults.requests.remove(away)
     await w.until_run(uid, build_number=1)
     w.jenkins.release(JOB, 1)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -196,7 +196,7 @@ async def webhooks_come(w: World) -> list[Told]:
     async def read() -> bool:
         return not await w.sql("SELECT FROM cicd_jobs WHERE poke_time IS NOT NULL")
 
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     await w.until("the poked job is read", read)
     return [Told(uid, 1, "FAILED", "BUILD_FAILED")]
 
@@ -213,7 +213,7 @@ async def a_wrong_number_is_told(w: World) -> list[Told]:
     w.jenkins.release(JOB, 1)
     await w.until_run(uid, build_number=2)
     w.jenkins.release(JOB, 2)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -231,8 +231,8 @@ async def somebody_builds_too(w: World) -> list[Told]:
 
     (stranger,) = await w.until("the stranger is a run", found)
     w.jenkins.release(JOB)
-    await w.until_run(str(stranger["run_id"]), status="COMPLETED", confirmed=True)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(str(stranger["run_id"]), status="COMPLETED", certainty="CONFIRMED")
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 
@@ -249,9 +249,9 @@ async def our_account_builds_it_again(w: World) -> list[Told]:
         return await w.sql("SELECT * FROM deployment_runs WHERE source = 'EXTERNAL'")
 
     (second,) = await w.until("the second build is a run", found)
-    await w.until_run(str(second["run_id"]), status="CANCELLED", confirmed=True)
+    await w.until_run(str(second["run_id"]), status="CANCELLED", certainty="CONFIRMED")
     w.jenkins.release(JOB, 1)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid, 2)]
 
 
@@ -261,7 +261,7 @@ async def cancelled_while_it_builds(w: World) -> list[Told]:
     uid = await w.run()
     await w.until_run(uid, build_number=1)
     await cancel(w, 1)
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid, 1, "CANCELLED", "CANCELLED_IN_JENKINS")]
 
 
@@ -274,9 +274,9 @@ async def cancelled_in_the_queue(w: World) -> list[Told]:
     second = await w.run(allow_concurrent=True)
     await w.until_run(second, waiting_for="QUEUE")
     await cancel(w, 2)
-    await w.until_run(second, confirmed=True)
+    await w.until_run(second, certainty="CONFIRMED")
     w.jenkins.release(JOB, 1)
-    await w.until_run(first, confirmed=True)
+    await w.until_run(first, certainty="CONFIRMED")
     return [Told(first), Told(second, 0, "CANCELLED", "CANCELLED_IN_JENKINS")]
 
 
@@ -315,7 +315,7 @@ async def deleted_and_made_again(w: World) -> list[Told]:
 
     await w.until("it is created again", created)
     uid = await w.run()
-    await w.until_run(uid, confirmed=True)
+    await w.until_run(uid, certainty="CONFIRMED")
     return [Told(uid)]
 
 

@@ -46,7 +46,7 @@ async def test_a_replica_stalled_past_its_lease_does_not_send(database_url: str)
             assert replica.pid is not None
             uid = await stalled_run(w, replica.pid, point)
             await w.restart()
-            await w.until_run(uid, status="COMPLETED", confirmed=True)
+            await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
             assert w.jenkins.requests.count("POST", "buildWithParameters") == 1
             os.kill(replica.pid, signal.SIGCONT)
             await sends_nothing_more(w)
@@ -77,7 +77,7 @@ async def test_a_request_that_arrives_after_everything_is_stopped_and_recorded(
         (second,) = await w.sql("SELECT * FROM deployment_runs WHERE source = 'EXTERNAL'")
         await w.until_run(str(second["run_id"]), status="CANCELLED", build_number=2)
         w.jenkins.release(JOB, 1)
-        await w.until_run(uid, status="COMPLETED", build_number=1, confirmed=True)
+        await w.until_run(uid, status="COMPLETED", build_number=1, certainty="CONFIRMED")
         messages = [row["message"] for row in await w.sql("SELECT message FROM deployment_events")]
         assert [m for m in messages if m.startswith("A second build of run 1, which has #1")]
 
@@ -98,7 +98,7 @@ async def test_a_persons_rebuild_is_not_stopped(database_url: str) -> None:
 
         (rebuild,) = await w.until("the rebuild is a run", found)
         w.jenkins.release(JOB, 1)
-        await w.until_run(uid, status="COMPLETED", confirmed=True)
+        await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
         w.jenkins.release(JOB, 2, Result.FAILURE)
         row = await w.until_run(str(rebuild["run_id"]), status="FAILED", source="EXTERNAL")
         assert row["cancel_request_time"] is None
@@ -113,7 +113,7 @@ async def test_two_replicas_one_of_which_is_killed(database_url: str) -> None:
         uids = [await w.run(f"d{n % 4}", allow_concurrent=True) for n in range(24)]
         await replica.kill()
         for uid in uids:
-            await w.until_run(uid, status="COMPLETED", confirmed=True)
+            await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
             assert w.builds(uid) == 1
         attempts = await w.sql("SELECT DISTINCT owner FROM run_attempts WHERE send_by IS NOT NULL")
         assert len(attempts) == 2
@@ -132,16 +132,16 @@ async def test_runs_of_a_restored_dump_are_not_built_again(
         dump = await program(postgres, "pg_dump", "--format=custom", database_url)
         await w.restart()
         for uid in uids:
-            await w.until_run(uid, status="COMPLETED", confirmed=True)
+            await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
         await w.stop()
         async with fresh_database(postgres, template="template0") as restored:
             await program(postgres, "pg_restore", f"--dbname={restored}", stdin=dump)
             await run_sql(restored, "UPDATE store_epoch SET marker = gen_random_uuid()")
             await w.restart(database_url=restored)
             for uid in uids:
-                await w.until_run(uid, status="COMPLETED", confirmed=True)
+                await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
             last = await w.run("d0")
-            await w.until_run(last, status="COMPLETED", confirmed=True)
+            await w.until_run(last, status="COMPLETED", certainty="CONFIRMED")
             assert [w.builds(uid) for uid in (*uids, last)] == [1] * 51
             assert len(w.jenkins.ledger.builds()) == 51
             await w.stop()
@@ -165,7 +165,7 @@ async def program(
 async def sends_nothing_more(w: World) -> None:
     """The replica that woke up has found out that it is too late, and goes on with other work."""
     uid = await w.run()
-    await w.until_run(uid, status="COMPLETED", confirmed=True)
+    await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
     (attempt,) = await w.sql(
         "SELECT count(*) FROM run_attempts WHERE outcome = 'ACCEPTED' AND run_id <> $1",
         uuid.UUID(uid),

@@ -110,7 +110,7 @@ def _wrong_end(row: Row, build: LedgerBuild) -> str:
         return "" if lost or row["status"] == result else "its build was lost"
     if row["status"] != result:
         return f"its build ended as {build.result}"
-    return "" if row["confirmed"] else "not confirmed"
+    return "" if row["certainty"] == "CONFIRMED" else "not confirmed"
 
 
 def _wrong_without_build(row: Row, *, queued: bool, gaps: bool) -> str:

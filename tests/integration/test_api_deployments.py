@@ -254,9 +254,9 @@ async def test_runs_are_listed_newest_first_of_one_and_of_all(api):
         await connection.execute(
             """
             INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status,
-                rank, failure_cause, confirmed, generation, build_number, end_time, create_time)
-            SELECT tenant_id, deployment_id, n, job_id, 'EXTERNAL', 'ENDED', 'FAILED', 353, 'BUILD_FAILED', true, 1,
-                n + 100, now(), now() + n * interval '1 second'
+                rank, failure_cause, certainty, settle_time, shown, generation, build_number, end_time, create_time)
+            SELECT tenant_id, deployment_id, n, job_id, 'EXTERNAL', 'ENDED', 'FAILED', 353, 'BUILD_FAILED',
+                'CONFIRMED', now(), true, 1, n + 100, now(), now() + n * interval '1 second'
             FROM deployment_runs, generate_series(2, 6) AS n WHERE deployment_id = $1
             """,
             uid,

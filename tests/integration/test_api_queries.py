@@ -22,8 +22,9 @@ FILL = """
         SELECT d.tenant_id, d.deployment_id, j.job_id FROM d JOIN j ON j.full_name = d.slug
         RETURNING tenant_id, deployment_id, job_id)
     INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status, rank,
-        confirmed, generation, build_number, end_time, create_time)
-    SELECT tenant_id, deployment_id, n, job_id, 'EXTERNAL', 'ENDED', 'COMPLETED', 351, true, 1, n, now(),
+        certainty, settle_time, shown, generation, build_number, end_time, create_time)
+    SELECT tenant_id, deployment_id, n, job_id, 'EXTERNAL', 'ENDED', 'COMPLETED', 351, 'CONFIRMED', now(), true, 1, n,
+        now(),
         now() - n * interval '1 minute'
     FROM m, generate_series(1, 10) AS n
 """

@@ -89,7 +89,7 @@ async def add_deployment(connection: asyncpg.Connection) -> tuple[uuid.UUID, uui
 
 RUN = """
     INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status, rank,
-        generation, build_number, end_time, failure_cause, confirmed)
+        generation, build_number, end_time, failure_cause, certainty)
     VALUES ($1, $2, $3, $4, 'EXTERNAL', 'ENDED', $5, $6, 1, $7, $8::timestamptz, $9, $10)
 """
 
@@ -98,25 +98,25 @@ async def test_a_build_has_one_owner(connection: asyncpg.Connection):
     """P3: two runs can't have the same build."""
     tenant, _, deployment = await add_deployment(connection)
     job = uuid.uuid4()
-    rest = ("RUNNING", 200, 7, None, None, False)
+    rest = ("RUNNING", 200, 7, None, None, None)
     await connection.execute(RUN, tenant, deployment, 1, job, *rest)
     with pytest.raises(asyncpg.UniqueViolationError):
         await connection.execute(RUN, tenant, deployment, 2, job, *rest)
 
 
 @pytest.mark.parametrize(
-    ("status", "rank", "cause", "confirmed"),
+    ("status", "rank", "cause", "certainty"),
     [
-        ("RUNNING", 355, None, False),
-        ("RUNNING", 200, None, True),
-        ("RUNNING", 200, "BUILD_FAILED", False),
-        ("SUCCESS", 200, None, False),
+        ("RUNNING", 355, None, None),
+        ("RUNNING", 200, None, "REPORTED"),
+        ("RUNNING", 200, "BUILD_FAILED", None),
+        ("SUCCESS", 200, None, None),
     ],
 )
-async def test_a_run_can_not_contradict_itself(connection, status, rank, cause, confirmed):
+async def test_a_run_can_not_contradict_itself(connection, status, rank, cause, certainty):
     """P2: status, rank, cause and confirmation speak of the same point in the order."""
     tenant, _, deployment = await add_deployment(connection)
-    rest = (status, rank, 7, None, cause, confirmed)
+    rest = (status, rank, 7, None, cause, certainty)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(RUN, tenant, deployment, 1, uuid.uuid4(), *rest)
 

@@ -25,7 +25,7 @@ async def test_a_building_run_is_stopped(runs: Runs, jenkins: JenkinsSimulator) 
     started = await runs.start("web")
     await runs.until(started.run_id, build_number=1)
     await runs.cancel()
-    row = await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+    row = await runs.until(started.run_id, status="CANCELLED", certainty="CONFIRMED")
     assert row["failure_cause"] == "CANCELLED_IN_JENKINS"
     (build,) = jenkins.ledger.builds()
     assert build.result == "ABORTED"
@@ -41,7 +41,7 @@ async def test_a_queued_run_is_taken_out_of_the_queue(
     await runs.cancel(number=2)
     await runs.until(second.run_id, status="CANCELLED")
     jenkins.release("demo.web")
-    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+    await runs.until(first.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert jenkins.ledger.builds(run_id=str(second.run_id)) == []
 
 
@@ -53,10 +53,10 @@ async def test_a_run_that_was_never_sent_is_cancelled_without_jenkins(
         started = await runs.start("web", remaining_s=0.1)
         await runs.cancel()
         row = await runs.run(started.run_id)
-        assert (row["status"], row["failure_cause"], row["confirmed"]) == (
+        assert (row["status"], row["failure_cause"], row["certainty"]) == (
             "CANCELLED",
             "CANCELLED",
-            True,
+            "CONFIRMED",
         )
         assert (await runs.history())[-1] == ("RUN_FAILURE", "PENDING", "CANCELLED")
         await jenkins.start(port=jenkins.port)
@@ -75,7 +75,7 @@ async def test_the_wish_is_kept_while_jenkins_is_away(
     await runs.cancel(remaining_s=0.2)
     assert (await runs.run(started.run_id))["status"] == "RUNNING"
     jenkins.faults.clear()
-    await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+    await runs.until(started.run_id, status="CANCELLED", certainty="CONFIRMED")
 
 
 async def test_a_build_that_shows_up_for_a_cancelled_run_is_stopped(
@@ -93,7 +93,7 @@ async def test_a_build_that_shows_up_for_a_cancelled_run_is_stopped(
 
     await eventually(sending, "the request was announced")
     await runs.cancel(remaining_s=0.1)
-    await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+    await runs.until(started.run_id, status="CANCELLED", certainty="CONFIRMED")
     (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
     assert build.result == "ABORTED"
 
@@ -128,7 +128,7 @@ async def test_a_build_that_finishes_first_stays_what_it_became(
         ours = {"run_id": str(started.run_id), "parameters_known": True}
         await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS", **ours))
     async with runs_of(jobs, dispatch=False) as runs:
-        row = await runs.until(started.run_id, confirmed=True)
+        row = await runs.until(started.run_id, certainty="CONFIRMED")
         assert row["status"] == "COMPLETED"
         with pytest.raises(FailedPrecondition) as refusal:
             await runs.cancel()
@@ -156,14 +156,14 @@ async def test_a_pipeline_at_an_input_step_waits_for_a_person_and_can_be_cancell
     started = await runs.start("ask")
     await runs.until(started.run_id, status="RUNNING", waiting_for="INPUT")
     await runs.cancel("ask")
-    await runs.until(started.run_id, status="CANCELLED", confirmed=True)
+    await runs.until(started.run_id, status="CANCELLED", certainty="CONFIRMED")
 
 
 async def test_the_trail_of_a_run(runs: Runs, jenkins: JenkinsSimulator) -> None:
     """P8: attempts, reports and events of a run can be read in one call."""
     jenkins.faults.add(RequestFault("POST", "/buildWithParameters", count=1, reset=True))
     started = await runs.start("web", remaining_s=0.1)
-    await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     job_id = (await runs.jobs.row())["job_id"]
     await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS"))
     async with runs.jobs.databases.api.acquire() as connection:

@@ -136,7 +136,9 @@ async def all_have(runs: Runs, condition: str) -> bool:
 
 
 async def confirmed(runs: Runs, count: int) -> bool:
-    (row,) = await runs.jobs.sql("SELECT count(*) FROM deployment_runs WHERE confirmed")
+    (row,) = await runs.jobs.sql(
+        "SELECT count(*) FROM deployment_runs WHERE certainty = 'CONFIRMED'"
+    )
     return bool(row["count"] == count)
 
 
@@ -145,5 +147,7 @@ async def detection(runs: Runs, jenkins: JenkinsSimulator) -> list[float]:
     ends = {
         build.parameters["DEPLOYMENT_RUN_ID"]: build.ended_at for build in jenkins.ledger.builds()
     }
-    rows = await runs.jobs.sql("SELECT run_id, end_time FROM deployment_runs WHERE confirmed")
+    rows = await runs.jobs.sql(
+        "SELECT run_id, end_time FROM deployment_runs WHERE certainty = 'CONFIRMED'"
+    )
     return sorted(row["end_time"].timestamp() - (ends[str(row["run_id"])] or 0) for row in rows)

@@ -45,7 +45,7 @@ async def test_a_lost_answer_runs_nothing_twice(
     """P3, P4: the answer to a trigger is lost, or what is asked later fails for a while."""
     jenkins.faults.add(fault)
     started = await runs.start("web", remaining_s=0.1)
-    await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
     assert [kind for kind, _, _ in await runs.history()] == [
         "STATUS_UPDATE",
@@ -73,7 +73,7 @@ async def test_an_unclear_request_is_not_repeated_if_numbers_are_missing(
     await runs.until_announced(started.run_id)
     job.next_build_number += 1
     row = await runs.until(started.run_id, status="FAILED")
-    assert (row["failure_cause"], row["confirmed"]) == ("TRIGGER_OUTCOME_UNKNOWN", False)
+    assert (row["failure_cause"], row["certainty"]) == ("TRIGGER_OUTCOME_UNKNOWN", "UNVERIFIABLE")
     assert jenkins.ledger.builds() == []
 
 
@@ -96,7 +96,7 @@ async def test_a_job_that_can_not_name_runs_is_tied_by_its_queue_item(
     jenkins.create_job("plain", "<project><builders/></project>")
     await runs.jobs.create("plain", adopt("plain"))
     started = await runs.start("plain")
-    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    row = await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert (row["build_number"], row["queue_id"]) == (1, "1")
 
 

@@ -25,7 +25,7 @@ async def test_a_run_that_succeeds(runs: Runs, jenkins: JenkinsSimulator) -> Non
     """P3, P4: one build, and its end is known without any webhook."""
     await runs.jobs.create("web", shell())
     started = await runs.start("web")
-    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    row = await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert row["build_number"] == 1
     assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
     assert await runs.history() == [
@@ -44,7 +44,7 @@ async def test_the_result_decides(runs: Runs, script: str, status: str, cause: s
     """P4"""
     await runs.jobs.create("web", JobDefinition(JobKind.FREESTYLE_SHELL, text=script))
     started = await runs.start("web")
-    row = await runs.until(started.run_id, status=status, confirmed=True)
+    row = await runs.until(started.run_id, status=status, certainty="CONFIRMED")
     assert row["failure_cause"] == cause
 
 
@@ -64,7 +64,7 @@ async def test_a_parameter_that_an_adopted_job_does_not_define_is_refused(
     jenkins.create_job("plain", "<project><builders/></project>")
     await runs.jobs.create("web", adopt("plain"))
     started = await runs.start("web", parameters={"UNKNOWN": "x"})
-    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    row = await runs.until(started.run_id, status="FAILED", certainty="CONFIRMED")
     assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
     assert "UNKNOWN" in row["failure_message"]
     assert await runs.history() == [REQUESTED, ("RUN_FAILURE", "PENDING", "FAILED")]
@@ -97,7 +97,7 @@ async def test_a_value_that_jenkins_would_change_is_refused_before_anything_is_s
     jenkins.create_job("typed", DEFINED)
     await runs.jobs.create("web", adopt("typed"))
     started = await runs.start("web", parameters=parameters)
-    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    row = await runs.until(started.run_id, status="FAILED", certainty="CONFIRMED")
     assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
     assert said in row["failure_message"]
     assert jenkins.ledger.builds() == []
@@ -120,7 +120,7 @@ async def test_a_value_that_its_definition_would_trim_is_refused_before_anything
     jenkins.create_job("trims", TRIMS)
     await runs.jobs.create("web", adopt("trims"))
     started = await runs.start("web", parameters={"CUT": value})
-    row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+    row = await runs.until(started.run_id, status="FAILED", certainty="CONFIRMED")
     assert row["failure_cause"] == "JOB_PARAMETERS_MISMATCH"
     assert repr(value) in row["failure_message"]
     kept = await runs.start("web", parameters={"CUT": "x", "KEPT": value})
@@ -146,7 +146,7 @@ async def test_a_job_of_ours_learns_the_parameters_of_its_runs(
     """Jenkins drops undeclared ones silently: those of a run, or of an updated deployment, are declared first."""
     await runs.jobs.create("web", shell())
     started = await runs.start("web", parameters={"VERSION": "1.4.2"})
-    await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
     assert build.parameters["VERSION"] == "1.4.2"
 
@@ -198,10 +198,10 @@ async def test_a_webhook_is_faster_and_reading_confirms(
         )
         (result,) = await runs.tell(guide(job_id, 1, "success"))
         assert (result.old_status, result.status) == ("RUNNING", "COMPLETED")
-        assert not (await runs.run(started.run_id))["confirmed"]
+        assert (await runs.run(started.run_id))["certainty"] == "REPORTED"
         (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "FAILURE"))
         assert (result.old_status, result.status) == ("COMPLETED", "FAILED")
-        assert (await runs.run(started.run_id))["confirmed"]
+        assert (await runs.run(started.run_id))["certainty"] == "REPORTED", "no report is certain"
         (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "FAILURE"))
         assert result.verdict is Verdict.DUPLICATE
         (result,) = await runs.tell(plugin(job_id, 1, "STARTED"))
@@ -254,7 +254,7 @@ async def test_adopted_jobs_shared_by_two_deployments(
     await runs.jobs.create("north", adopt("shared", PLACE="north"))
     await runs.jobs.create("south", adopt("shared", PLACE="south"))
     started = await runs.start("north")
-    row = await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+    row = await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert row["build_number"] == 1
     assert (await runs.deployment("south"))["status"] == "PENDING"
     job_id = (await runs.jobs.row())["job_id"]

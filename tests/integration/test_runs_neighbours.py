@@ -82,7 +82,7 @@ async def test_many_runs_that_wait_for_a_slow_jenkins_hold_up_no_other(
         await eventually(under_way, "the slow one has all that it gets")
         begun = time.monotonic()
         started = await runs.start("theirs")
-        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+        await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
         assert time.monotonic() - begun < 3.0
 
 
@@ -101,5 +101,5 @@ async def test_runs_that_wait_to_be_sent_leave_room_to_read_how_others_end(
         runs.dispatcher.wake()
         jenkins.release("demo.web", 1)
         begun = time.monotonic()
-        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+        await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
         assert time.monotonic() - begun < 3.0

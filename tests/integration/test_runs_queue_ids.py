@@ -34,7 +34,7 @@ async def test_a_run_is_followed_by_whatever_id_its_queue_item_has(
     row = await behind.until(started.run_id, build_number=1)
     assert row["queue_id"] == str(shown(1))
     jenkins.release("demo.web" if named else "legacy")
-    await behind.until(started.run_id, status="COMPLETED", confirmed=True)
+    await behind.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert [run["source"] for run in await behind.runs()] == ["SERVICE"]
 
 
@@ -51,7 +51,7 @@ async def test_a_queued_run_is_cancelled_by_whatever_id_its_item_has(
     second = await behind.start("web", allow_concurrent=True)
     await behind.until(second.run_id, waiting_for="QUEUE")
     await behind.cancel("web", 2)
-    await behind.until(second.run_id, status="CANCELLED", confirmed=True)
+    await behind.until(second.run_id, status="CANCELLED", certainty="CONFIRMED")
     assert len(jenkins.ledger.builds()) == 1
 
 
@@ -103,7 +103,7 @@ async def test_an_acceptance_without_a_usable_id_is_found_by_the_runs_id(
     proxy.rewrite_answer.append(without_item(location))
     await behind.jobs.create("web", shell())
     started = await behind.start("web")
-    await behind.until(started.run_id, status="COMPLETED", confirmed=True)
+    await behind.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert proxy.count("POST", "/buildWithParameters") == 1
     assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
 
@@ -117,7 +117,7 @@ async def test_an_acceptance_that_nothing_ties_to_a_run_ends_unknown(
     jenkins.create_job("legacy", "<project><builders/></project>")
     await behind.jobs.create("web", adopt("legacy"))
     started = await behind.start("web", remaining_s=0.1)
-    row = await behind.until(started.run_id, status="FAILED", confirmed=False)
+    row = await behind.until(started.run_id, status="FAILED", certainty="UNVERIFIABLE")
     assert row["failure_cause"] == "TRIGGER_OUTCOME_UNKNOWN"
     assert "accepted" in row["failure_message"]
     assert "external run" in row["failure_message"]

@@ -24,7 +24,7 @@ async def test_a_run_without_webhooks_logs_the_transitions_of_each_source(runs: 
     await runs.jobs.create("web", shell())
     with capture_logs() as lines:
         started = await runs.start("web")
-        await runs.until(started.run_id, status="COMPLETED", confirmed=True)
+        await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     deployment = await runs.deployment()
     uid = deployment["deployment_id"]
     logged = transitions(lines)
@@ -43,11 +43,11 @@ async def test_a_run_without_webhooks_logs_the_transitions_of_each_source(runs: 
 async def test_a_second_run_logs_that_the_deployment_is_pending_again(runs: Runs) -> None:
     await runs.jobs.create("web", shell())
     first = await runs.start("web")
-    await runs.until(first.run_id, status="COMPLETED", confirmed=True)
+    await runs.until(first.run_id, status="COMPLETED", certainty="CONFIRMED")
     uid = (await runs.deployment())["deployment_id"]
     with capture_logs() as lines:
         second = await runs.start("web")
-        await runs.until(second.run_id, status="COMPLETED", confirmed=True)
+        await runs.until(second.run_id, status="COMPLETED", certainty="CONFIRMED")
     events = [line["event"] for line in transitions(lines)]
     assert events[0] == f"[@api] Updating deployment status: {uid} -> pending"
     assert events[-1].endswith(f"{uid} -> completed")

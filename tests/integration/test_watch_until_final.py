@@ -45,7 +45,8 @@ _RUN = """
 """
 _CURRENT = "UPDATE deployments SET current_run_id = $3 WHERE tenant_id = $1 AND deployment_id = $2"
 _COMPLETE = """
-    UPDATE deployment_runs SET status = 'COMPLETED', rank = 320, confirmed = $3, end_time = now()
+    UPDATE deployment_runs SET status = 'COMPLETED', end_time = now(), rank = CASE WHEN $3 THEN 351 ELSE 331 END,
+        certainty = CASE WHEN $3 THEN 'CONFIRMED' ELSE 'REPORTED' END, settle_time = CASE WHEN $3 THEN now() END
     WHERE tenant_id = $1 AND run_id = $2
 """
 _DELETE = "DELETE FROM deployments WHERE tenant_id = $1 AND deployment_id = $2"
@@ -96,7 +97,7 @@ class Deployments:
         """As if the run had ended a minute ago."""
         async with self.database.acquire() as connection:
             await connection.execute(
-                "UPDATE deployment_runs SET end_time = now() - interval '61 s' WHERE run_id = $1",
+                "UPDATE deployment_runs SET settle_time = now(), certainty = 'UNVERIFIABLE' WHERE run_id = $1",
                 self.runs[slug],
             )
 

@@ -181,8 +181,9 @@ async def seed_deployment(api: Api, tenant: str, slug: str = "web", **columns: A
         await connection.execute(
             """
             INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status,
-                rank, result, confirmed, generation, build_number, end_time)
-            VALUES ($1, $2, 1, $3, 'SERVICE', 'ENDED', 'COMPLETED', 351, 'SUCCESS', true, 1, 7, now())
+                rank, result, certainty, settle_time, shown, generation, build_number, end_time)
+            VALUES ($1, $2, 1, $3, 'SERVICE', 'ENDED', 'COMPLETED', 351, 'SUCCESS', 'CONFIRMED', now(), true,
+                1, 7, now())
             """,
             owner.tenant_id,
             deployment_id,

@@ -198,9 +198,11 @@ def answers(service: ScriptedService, *runs: pb.Run) -> None:
     service.will("GetRun", *(pb.GetRunResponse(run=one) for one in runs))
 
 
-async def test_run_and_wait_returns_the_run_once_it_is_confirmed(service, client):
-    early = run(status=COMPLETED, confirmed=False)
-    answers(service, run(status=RUNNING), early, run(status=COMPLETED, confirmed=True))
+async def test_run_and_wait_returns_the_run_once_it_is_settled(service, client):
+    early = run(status=COMPLETED, certainty=pb.CERTAINTY_REPORTED)
+    answers(
+        service, run(status=RUNNING), early, run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED)
+    )
     stream = Stream(position=4)
     name = "tenants/demo/deployments/web/runs/1"
     service.will(
@@ -208,32 +210,36 @@ async def test_run_and_wait_returns_the_run_once_it_is_confirmed(service, client
         [stream.start(), stream.event(run=name), stream.event(run=name), Hang],
     )
     done = await client.run_and_wait("web", timeout_s=20)
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
     (watch,) = service.requests["WatchDeployments"]
     assert watch.resume_token == "at-4", "the watch begins at our own write: no event is missed"
 
 
-async def test_run_and_wait_waits_no_longer_for_what_can_not_be_confirmed(
+async def test_run_and_wait_waits_no_longer_for_what_can_not_be_settled(
     service, client, monkeypatch
 ):
     """P4: Jenkins has lost the build; nothing better will ever be known."""
-    monkeypatch.setattr("deployment_service.client.waiting._CONFIRMED_WITHIN_S", 0.5)
-    answers(service, run(status=RUNNING), *[run(status=pb.DEPLOYMENT_STATUS_FAILED)] * 10)
+    monkeypatch.setattr("deployment_service.client.waiting._SETTLED_WITHIN_S", 0.5)
+    answers(
+        service,
+        run(status=RUNNING),
+        *[run(status=pb.DEPLOYMENT_STATUS_FAILED, certainty=pb.CERTAINTY_REPORTED)] * 10,
+    )
     service.will("WatchDeployments", [Stream(position=4).start(), Hang])
     monkeypatch.setattr("deployment_service.client.waiting._ASK_ANYWAY_S", 0.1)
     done = await client.run_and_wait("web", timeout_s=20)
-    assert (done.status, done.confirmed) == (pb.DEPLOYMENT_STATUS_FAILED, False)
+    assert (done.status, done.certainty) == (pb.DEPLOYMENT_STATUS_FAILED, pb.CERTAINTY_REPORTED)
 
 
 @pytest.mark.parametrize("default", [None, "demo", "other"])
 async def test_run_and_wait_takes_a_full_name_of_any_tenant(service, default):
     """The watch is of the run's tenant: it would be refused once the run was started."""
-    answers(service, run(status=RUNNING), run(status=COMPLETED, confirmed=True))
+    answers(service, run(status=RUNNING), run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED))
     stream = Stream(position=4)
     service.will("WatchDeployments", [stream.start(), stream.event(run=run().name), Hang])
     async with DeploymentClient(service.target, api_key="k", tenant=default) as client:
         done = await client.run_and_wait("tenants/demo/deployments/web", timeout_s=20)
-    assert done.confirmed
+    assert done.certainty == pb.CERTAINTY_CONFIRMED
     (watch,) = service.requests["WatchDeployments"]
     assert watch.parent == "tenants/demo"
     assert list(watch.names) == ["tenants/demo/deployments/web"]
@@ -243,7 +249,7 @@ async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_ta
     """P4: the run goes on without us, and its end is known when the service is back."""
     away = [AWAY] * 12
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-4"))
-    end = pb.GetRunResponse(run=run(status=COMPLETED, confirmed=True))
+    end = pb.GetRunResponse(run=run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED))
     service.will("GetRun", pb.GetRunResponse(run=run(status=RUNNING)), *away, end)
     stream = Stream(position=4)
     ended = [stream.start(), stream.event(run=run().name), Hang]
@@ -253,7 +259,7 @@ async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_ta
         service.target, api_key="key", tenant="demo", timeout_s=0.2, backoff=backoff
     ) as impatient:
         done = await impatient.run_and_wait("web", timeout_s=50)
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
     assert len(service.requests["RunDeployment"]) == 1
 
 
@@ -284,9 +290,9 @@ async def test_what_fails_before_a_run_is_started_names_none(service, client):
 
 async def test_run_and_wait_needs_no_watch(service, client):
     """P4: where a tenant has all the watches it may have, the run is asked for."""
-    answers(service, run(status=RUNNING), run(status=COMPLETED, confirmed=True))
+    answers(service, run(status=RUNNING), run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED))
     limit = Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="TOO_MANY_WATCHES")
     service.will("WatchDeployments", limit)
     done = await client.run_and_wait("web", timeout_s=10)
-    assert (done.status, done.confirmed) == (COMPLETED, True)
+    assert (done.status, done.certainty) == (COMPLETED, pb.CERTAINTY_CONFIRMED)
     assert len(service.requests["WatchDeployments"]) == 1

@@ -125,7 +125,9 @@ async def test_create_says_how_to_run_it(service):
 )
 async def test_run_and_wait_ends_as_the_run_does(service, status, code, word):
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-1"))
-    done = run(status=status, confirmed=True, build_number=7, failure_message="It broke.")
+    done = run(
+        status=status, certainty=pb.CERTAINTY_CONFIRMED, build_number=7, failure_message="It broke."
+    )
     service.will("GetRun", pb.GetRunResponse(run=done))
     service.will("WatchDeployments", [Stream().start(), Hang])
     ended = await deployctl(service, "run", "web", "--wait", "--param", "VERSION=2")
@@ -137,7 +139,9 @@ async def test_run_and_wait_ends_as_the_run_does(service, status, code, word):
 @pytest.mark.parametrize("default", ["", "other"])
 async def test_run_and_wait_takes_a_full_name(service, default):
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-1"))
-    service.will("GetRun", pb.GetRunResponse(run=run(status=COMPLETED, confirmed=True)))
+    service.will(
+        "GetRun", pb.GetRunResponse(run=run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED))
+    )
     service.will("WatchDeployments", [Stream().start(), Hang])
     name = "tenants/demo/deployments/web"
     ended = await deployctl(service, "run", name, "--wait", DEPLOYMENT_TENANT=default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployment_service.domain.run_transitions import end_without_build, observe
 from deployment_service.domain.runs import (
     Build,
     Claim,
@@ -19,8 +21,6 @@ from deployment_service.domain.runs import (
     Transition,
     TriggerState,
     current_run,
-    end_without_build,
-    observe,
     order_key,
 )
 from deployment_service.domain.status import (
@@ -65,6 +65,11 @@ def a_run(
     return Run(UUID(int=number), UUID(int=99), number, UUID(int=98), source, state, build=build)
 
 
+def a_settled_run(number: int, build: Build, source: RunSource = RunSource.SERVICE) -> Run:
+    """A run whose build Jenkins has shown."""
+    return replace(a_run(source, number, build), shown=True, settle_time=NOW)
+
+
 def told(run: Run, heard: list[Claim], policy: UnstablePolicy) -> tuple[Run, list[Transition]]:
     history = []
     for claim in heard:
@@ -87,10 +92,10 @@ def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> No
     random.shuffle(shuffled)
     one, _ = told(a_run(source), heard, policy)
     other, _ = told(a_run(source), shuffled, policy)
-    assert (one.known, one.status, one.confirmed, one.failure_cause) == (
+    assert (one.known, one.status, one.certainty, one.failure_cause) == (
         other.known,
         other.status,
-        other.confirmed,
+        other.certainty,
         other.failure_cause,
     )
     assert one.known == reduce(max, (claim.known for claim in heard), NOTHING)
@@ -100,13 +105,15 @@ def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> No
 def test_the_history_leads_to_the_status(heard, source, policy) -> None:
     """P8: each transition starts where the one before ended and tells news; the last one is what is stored."""
     run, history = told(a_run(source), heard, policy)
-    at: tuple[DeploymentStatus, FailureCause | None] = (DeploymentStatus.PENDING, None)
+    at: tuple[object, ...] = (DeploymentStatus.PENDING, None, None)
     for step in history:
         assert step.old_status == at[0]
-        assert (step.status, step.failure_cause) != at
-        assert step.correction == at[0].final
-        at = (step.status, step.failure_cause)
-    assert at == (run.status, run.failure_cause)
+        assert (step.status, step.failure_cause, step.certainty) != at
+        settles = step.type == "DEPLOYMENT_RUN_SETTLED"
+        assert step.correction == (at[2] is not None and not settles)
+        assert not settles or at[2] == "REPORTED"
+        at = (step.status, step.failure_cause, step.certainty)
+    assert at == (run.status, run.failure_cause, run.certainty)
 
 
 @given(st.sampled_from(EVERYTHING), st.text(max_size=12))
@@ -150,8 +157,6 @@ def test_a_finalized_word_beats_a_completed_one_and_reading_beats_both() -> None
     completed = from_phase("COMPLETED", "SUCCESS")
     finalized = from_phase("FINALIZED", "FAILURE")
     assert completed < finalized < from_read(finished=True, result="SUCCESS")
-    assert not completed.confirmed
-    assert finalized.confirmed
     assert from_read(finished=False, result="UNSTABLE") == RUNNING
 
 
@@ -169,7 +174,7 @@ def test_a_presumption_is_corrected_by_a_build_that_shows_up() -> None:
         highest=Build(1, 3),
         now=NOW,
     )
-    assert (failure.type, lost.confirmed) == ("DEPLOYMENT_RUN_FAILURE", False)
+    assert (failure.type, lost.certainty) == ("DEPLOYMENT_RUN_FAILURE", "UNVERIFIABLE")
     found, (correction,) = observe(
         lost,
         Claim(from_read(finished=True, result="SUCCESS"), "SUCCESS", Build(1, 4)),
@@ -192,16 +197,16 @@ runs_of_a_deployment = st.lists(
 def test_current_run_does_not_depend_on_the_order_of_hearing(pairs, random) -> None:
     """P2: nor does it change because of a finished run of another, lower build."""
     runs = [
-        a_run(source, number, build)
+        a_settled_run(number, build, source) if build else a_run(source, number)
         for number, (source, build) in enumerate(pairs, 1)
         if build is not None or source is RunSource.SERVICE
     ]
     shuffled = list(runs)
     random.shuffle(shuffled)
     assert current_run(runs) == current_run(shuffled)
-    unresolved = [run for run in runs if run.unresolved]
-    if unresolved:
-        assert current_run(runs) == unresolved[-1]
+    unsettled = [run for run in runs if run.source is RunSource.SERVICE and not run.settled]
+    if unsettled:
+        assert current_run(runs) == unsettled[-1]
 
 
 def test_a_run_without_a_build_ranks_just_above_what_was_known_when_it_ended() -> None:
@@ -213,5 +218,5 @@ def test_a_run_without_a_build_ranks_just_above_what_was_known_when_it_ended() -
         highest=Build(1, 3),
         now=NOW,
     )
-    before, after = a_run(number=1, build=Build(1, 3)), a_run(number=3, build=Build(1, 4))
+    before, after = a_settled_run(1, Build(1, 3)), a_settled_run(3, Build(1, 4))
     assert order_key(before) < order_key(refused) < order_key(after)

@@ -1,0 +1,321 @@
+"""How claims and conclusions move a run: the only functions that change what a run is. Pure.
+
+Each returns the run as it then is and the transitions that the caller commits as events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from deployment_service.domain.certainty import (
+    Certainty,
+    add_absence,
+    add_read,
+    add_report,
+    certainty_of,
+)
+from deployment_service.domain.events import EventType
+from deployment_service.domain.runs import (
+    Build,
+    Claim,
+    Run,
+    RunSource,
+    Transition,
+    TriggerState,
+    WaitingFor,
+)
+from deployment_service.domain.status import (
+    QUEUED,
+    Authority,
+    DeploymentStatus,
+    FailureCause,
+    Severity,
+    Stage,
+    UnstablePolicy,
+    deployment_status,
+    failure_cause,
+    presumed,
+)
+
+_CANCELLATIONS = (FailureCause.CANCELLED, FailureCause.CANCELLED_IN_JENKINS)
+ACCEPTED_BY_JENKINS = Claim(QUEUED, waiting_for=WaitingFor.QUEUE)
+
+
+def observe(
+    run: Run,
+    claim: Claim,
+    policy: UnstablePolicy,
+    now: datetime,
+    *,
+    read_at_completed: bool = True,
+) -> tuple[Run, list[Transition]]:
+    """Merge a claim about the run's build into the run; return the transitions that follow.
+
+    ``read_at_completed``: Jenkins may discard the build right after COMPLETED (see ``confirm_due``).
+    """
+    time = claim.time or now
+    if claim.read:
+        evidence = add_read(run.evidence, claim.known, time, building=claim.building)
+    else:
+        evidence = add_report(run.evidence, claim.known, time, claim.word)
+    known = evidence.known
+    accepted = run.source is RunSource.SERVICE and claim.known.stage > Stage.UNKNOWN
+    moved = replace(
+        run,
+        known=known,
+        reports=evidence.reports,
+        building_time=evidence.building_time,
+        absent_time=evidence.absent_time,
+        unsaved_result=claim.unsaved_result or run.unsaved_result,
+        build=run.build or claim.build,
+        build_timestamp_ms=run.build_timestamp_ms or claim.build_timestamp_ms,
+        shown=run.shown or claim.build is not None,
+        queue_id=run.queue_id or claim.queue_id,
+        trigger_state=TriggerState.ACCEPTED if accepted else run.trigger_state,
+        last_observed_time=now,
+    )
+    transitions: list[Transition] = []
+    if known.stage > Stage.UNKNOWN and run.status is DeploymentStatus.PENDING:
+        moved = replace(moved, status=DeploymentStatus.RUNNING, start_time=now)
+        transitions.append(_started(run))
+    if known.final:
+        moved = _waiting(moved, None, "")
+        moved, ended = _end(moved, run, claim, policy, now)
+        transitions += ended
+    elif run.status.final:
+        moved = _reopened(moved)
+        transitions.append(_correction(run, DeploymentStatus.RUNNING, "Jenkins shows its build."))
+    elif claim.known == known:
+        moved = _waiting(moved, claim.waiting_for, claim.waiting_reason)
+    due = confirm_due(moved, claim, time, read_at_completed=read_at_completed)
+    return replace(moved, confirm_due_time=due), transitions
+
+
+_FINALIZED_COMES_WITHIN = timedelta(seconds=1)
+
+
+def confirm_due(
+    run: Run, claim: Claim, time: datetime, *, read_at_completed: bool
+) -> datetime | None:
+    """When the reported end of a run is to be read; None: there is none, or it is settled.
+
+    FINALIZED: at once. Before it the build may not be saved yet, so other reports wait for it a second, unless
+    Jenkins may discard the build by then (``read_at_completed``).
+    """
+    if run.certainty is not Certainty.REPORTED:
+        return None
+    if claim.read or not claim.known.final:
+        return run.confirm_due_time
+    at_once = claim.known.authority is Authority.PLUGIN_FINALIZED or (
+        read_at_completed and claim.known.authority is Authority.PLUGIN_COMPLETED
+    )
+    due = time if at_once else time + _FINALIZED_COMES_WITHIN
+    return min(due, run.confirm_due_time or due)
+
+
+def end_without_build(
+    run: Run,
+    cause: FailureCause,
+    message: str,
+    *,
+    certain: bool,
+    highest: Build,
+    now: datetime,
+    time: datetime | None = None,
+) -> tuple[Run, list[Transition]]:
+    """End a run that got no build, or whose build is lost, by our own conclusion.
+
+    ``certain``: nothing of it is in Jenkins, which settles it as CONFIRMED. Otherwise it is UNVERIFIABLE, and keeps
+    an end that was reported. ``time``: when the read began that shows it; by default ``now``.
+    ``highest`` is the highest build of the job that is known now: a run without a build ranks just above it.
+    """
+    known = presumed(Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE)
+    if run.known.authority >= Authority.READ or (
+        run.known.authority is Authority.PRESUMPTION and run.known >= known
+    ):
+        return run, []
+    before = replace(run.evidence, reports=()) if certain else run.evidence
+    evidence = add_absence(before, known, time or now)
+    if evidence == run.evidence:
+        return run, []
+    reported = evidence.reported
+    ended = replace(
+        _waiting(run, None, ""),
+        known=evidence.known,
+        reports=evidence.reports,
+        absent_time=evidence.absent_time,
+        reported_status=run.reported_status if reported else None,
+        trigger_state=TriggerState.ENDED,
+        certainty=Certainty.CONFIRMED if certain else Certainty.UNVERIFIABLE,
+        settle_time=now,
+        confirm_due_time=None,
+        after=highest,
+        last_observed_time=run.last_observed_time or now,
+        end_time=run.end_time or now,
+    )
+    if reported:
+        kind, message = EventType.DEPLOYMENT_RUN_SETTLED, f"{message} {_UNVERIFIABLE}"
+        return ended, [_settled(kind, run.status, ended, message)]
+    ended = replace(
+        ended,
+        status=deployment_status(known, UnstablePolicy.FAILED),
+        failure_cause=cause,
+        failure_message=message,
+    )
+    own = run.source is RunSource.SERVICE and run.build is None
+    kind = EventType.DEPLOYMENT_RUN_FAILURE if own else EventType.DEPLOYMENT_STATUS_UPDATE
+    return ended, [replace(_settled(kind, run.status, ended, message), correction=run.status.final)]
+
+
+_UNVERIFIABLE = "What webhooks reported of it stays its status; it cannot be verified any more."
+
+
+def without_build(run: Run) -> tuple[Run, list[Transition]]:
+    """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own."""
+    freed = replace(
+        _reopened(run),
+        known=QUEUED,
+        status=DeploymentStatus.RUNNING,
+        reports=(),
+        building_time=None,
+        absent_time=None,
+        unsaved_result="",
+        build=None,
+        build_timestamp_ms=None,
+        shown=False,
+        queue_id=None,
+    )
+    if run.status is freed.status:
+        return freed, []
+    return freed, [_correction(run, freed.status, "The run's own build is another one.")]
+
+
+def _reopened(run: Run) -> Run:
+    """Take its end from a run: the end was withdrawn."""
+    return replace(
+        run,
+        status=DeploymentStatus.RUNNING,
+        result="",
+        certainty=None,
+        settle_time=None,
+        reported_status=None,
+        confirm_due_time=None,
+        failure_cause=None,
+        failure_message="",
+        end_time=None,
+    )
+
+
+def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
+    """Take its number from an external run: it is another run's, or Jenkins has not issued it yet.
+
+    How the run has ended stays; if it goes on it ends as lost. It then ranks below all others.
+    """
+    ended, transitions = end_without_build(
+        run,
+        FailureCause.BUILD_LOST,
+        f"Jenkins has no such build: number {run.build.number if run.build else 0} is another one.",
+        certain=False,
+        highest=Build(0, 0),
+        now=now,
+    )
+    if not ended.settled:
+        ended = replace(ended, certainty=Certainty.UNVERIFIABLE, settle_time=now)
+    return replace(
+        ended, build=None, shown=False, after=Build(0, 0), confirm_due_time=None
+    ), transitions
+
+
+def _started(run: Run) -> Transition:
+    own = run.source is RunSource.SERVICE
+    return Transition(
+        EventType.DEPLOYMENT_RUN_START if own else EventType.DEPLOYMENT_STATUS_UPDATE,
+        run.status,
+        DeploymentStatus.RUNNING,
+        message="Jenkins accepted the run." if own else "A build was started in Jenkins.",
+    )
+
+
+def _end(
+    run: Run, before: Run, claim: Claim, policy: UnstablePolicy, now: datetime
+) -> tuple[Run, list[Transition]]:
+    """Give a run, whose ``known`` is final, the status and the certainty that follow from its evidence."""
+    if run.known.authority is Authority.PRESUMPTION and run.known == before.known:
+        return run, []
+    status = deployment_status(run.known, policy)
+    cause = _cause(run, policy)
+    reported = run.evidence.reported
+    certainty = certainty_of(run.evidence)
+    unchanged = certainty is before.certainty and status is before.status
+    settle_time = (before.settle_time if unchanged else None) or now
+    message = _message(run, cause)
+    ended = replace(
+        run,
+        status=status,
+        result=_result(run, before, claim),
+        certainty=certainty,
+        settle_time=settle_time if certainty and certainty.settled else None,
+        reported_status=deployment_status(reported.known, policy) if reported else None,
+        failure_cause=cause,
+        failure_message=message,
+        end_time=run.end_time or now,
+    )
+    changed = (status, cause) != (run.status, run.failure_cause)
+    if not changed and certainty is before.certainty:
+        return ended, []
+    settles = not changed and certainty is not Certainty.REPORTED
+    kind = EventType.DEPLOYMENT_RUN_SETTLED if settles else EventType.DEPLOYMENT_STATUS_UPDATE
+    step = _settled(kind, run.status, ended, message)
+    return ended, [replace(step, correction=run.status.final and not settles)]
+
+
+def _result(run: Run, before: Run, claim: Claim) -> str:
+    """The status text of the end that is shown."""
+    if run.known.authority >= Authority.READ:
+        return claim.word if run.known > before.known else before.result
+    reported = run.evidence.reported
+    return reported.status_text if reported else ""
+
+
+def _settled(kind: EventType, old_status: DeploymentStatus, ended: Run, message: str) -> Transition:
+    return Transition(
+        kind,
+        old_status,
+        ended.status,
+        certainty=ended.certainty,
+        failure_cause=ended.failure_cause,
+        message=message,
+    )
+
+
+def _correction(run: Run, status: DeploymentStatus, message: str) -> Transition:
+    """A transition that withdraws an end."""
+    kind = EventType.DEPLOYMENT_STATUS_UPDATE
+    return Transition(kind, run.status, status, correction=True, message=message)
+
+
+def _waiting(run: Run, what: WaitingFor | None, why: str) -> Run:
+    return replace(run, waiting_for=what, waiting_reason=why)
+
+
+_MESSAGES = {
+    FailureCause.BUILD_FAILED: "The build failed: see its console output.",
+    FailureCause.BUILD_UNSTABLE: "The build is unstable, which counts as a failure here: see its test results.",
+    FailureCause.NOT_BUILT: "Jenkins did not build it: an earlier stage or a condition of the job prevented it.",
+    FailureCause.CANCELLED_IN_JENKINS: "The build was aborted in Jenkins.",
+}
+
+
+def _cause(run: Run, policy: UnstablePolicy) -> FailureCause | None:
+    if run.known.authority is Authority.PRESUMPTION:
+        return run.failure_cause or FailureCause.BUILD_LOST
+    return failure_cause(run.known, policy)
+
+
+def _message(run: Run, cause: FailureCause | None) -> str:
+    if cause is None:
+        return ""
+    if run.known.authority is Authority.PRESUMPTION:
+        return run.failure_message
+    return _MESSAGES[cause]
