@@ -145,7 +145,7 @@ class Demo:
             display_name=planned.title,
             provider=self._stack.provider,
             job=planned.job,
-            parameters={"VERSION": "1.4.2"},
+            parameter_definitions=[pb.ParameterDefinition(name="VERSION", default_value="1.4.2")],
         )
         made = await self._client.create_deployment(planned.slug, definition)
         job = made.deployment.cicd_job

@@ -29,7 +29,7 @@ from deployment_service.domain.errors import (
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
-from deployment_service.domain.parameters import check_parameters
+from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
 from deployment_service.storage import definitions, events, jobs
 from deployment_service.storage.database import Connection, Database
@@ -51,7 +51,7 @@ class CreateDeployment:
     provider_id: str
     job: JobDefinition
     display_name: str = ""
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameter_definitions: tuple[DeclaredParameter, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
     caller_is_admin: bool = False
@@ -175,7 +175,11 @@ class DeploymentCreator:
 
 def _in_normal_form(command: CreateDeployment) -> NewDeployment:
     check_id(command.deployment_id, field="deployment_id")
-    parameters = check_parameters(command.parameters, field="deployment.parameters", declared=True)
+    definitions = check_definitions(
+        command.parameter_definitions,
+        field="deployment.parameter_definitions",
+        declares=command.job.kind is not JobKind.EXISTING,
+    )
     new = NewDeployment(
         tenant_id=command.tenant.tenant_id,
         deployment_id=uuid.uuid4(),
@@ -183,15 +187,15 @@ def _in_normal_form(command: CreateDeployment) -> NewDeployment:
         display_name=definition.check_display_name(
             command.display_name, field="deployment.display_name"
         ),
-        parameters=parameters,
+        parameter_definitions=definitions,
         labels=definition.check_labels(command.labels, field="deployment.labels"),
         unstable_policy=command.unstable_policy,
-        job=definition.check_job(command.job, parameters),
+        job=definition.check_job(command.job, definitions),
     )
     if new.job.kind is not JobKind.EXISTING:
         # What can't become a job is better said now than by the keeper.
         try:
-            render(new.job, owner=new.deployment_id, parameters=parameters, webhook=None)
+            render(new.job, owner=new.deployment_id, parameters=definitions, webhook=None)
         except DefinitionInvalid as error:
             raise InvalidArgument("deployment.job", error.message) from None
     return new

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -41,6 +42,7 @@ from deployment_service.domain.jobs import (
     JobOrigin,
     JobState,
 )
+from deployment_service.domain.parameter_definitions import DeclaredParameter
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.storage import events, jobs, runs
 from deployment_service.storage.database import Connection, Database
@@ -147,7 +149,7 @@ def render(
     definition: JobDefinition,
     *,
     owner: uuid.UUID,
-    parameters: dict[str, str],
+    parameters: Sequence[DeclaredParameter],
     webhook: WebhookEndpoint | None,
 ) -> str:
     """The config.xml of a job that we create. Raises DefinitionInvalid."""
@@ -228,7 +230,7 @@ async def _create(
     xml = render(
         task.definition,
         owner=task.owner_deployment_id,
-        parameters=dict(task.parameters),
+        parameters=task.parameters,
         webhook=endpoint,
     )
     created = True

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
-from deployment_service.domain.parameters import check_parameters, parameters_of_run
+from deployment_service.domain.parameter_definitions import values_of_run
+from deployment_service.domain.parameters import check_parameters
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import deployments, events, intents
 from deployment_service.storage.database import Connection, Database
@@ -91,8 +93,12 @@ class RunStarter:
         if not runnable:
             raise NotFound("deployment", str(name))
         _check_may_run(name, runnable, allow_concurrent=command.allow_concurrent)
-        parameters = parameters_of_run(
-            runnable.parameters, runnable.fixed_parameters, command.parameters, field="parameters"
+        parameters = values_of_run(
+            runnable.parameter_definitions,
+            runnable.fixed_parameters,
+            command.parameters,
+            field="parameters",
+            owner_declares=runnable.job_kind in (JobKind.EXISTING, JobKind.CONFIG_XML),
         )
         run_id = uuid.uuid4()
         await intents.insert(

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import JobKind
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName
-from deployment_service.domain.parameters import check_parameters
+from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
 from deployment_service.storage import deployments, events
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.deployments import DeploymentRecord
 
-CHANGEABLE = frozenset({"display_name", "parameters", "labels", "unstable_policy"})
+CHANGEABLE = frozenset({"display_name", "parameter_definitions", "labels", "unstable_policy"})
 """The fields of a deployment that an update may name."""
 
 
@@ -32,7 +33,7 @@ class UpdateDeployment:
     deployment_id: str
     paths: frozenset[str]
     display_name: str = ""
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameter_definitions: tuple[DeclaredParameter, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
     etag: str = ""
@@ -49,12 +50,9 @@ class Updated:
 
 async def update_deployment(database: Database, command: UpdateDeployment) -> Updated:
     """Change a deployment and append the event that says so."""
-    checked = {
+    checked: dict[str, Any] = {
         "display_name": definition.check_display_name(
             command.display_name, field="deployment.display_name"
-        ),
-        "parameters": check_parameters(
-            command.parameters, field="deployment.parameters", declared=True
         ),
         "labels": definition.check_labels(command.labels, field="deployment.labels"),
         "unstable_policy": command.unstable_policy,
@@ -68,11 +66,17 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
         record = await _lock(connection, command)
         name = str(DeploymentName(command.tenant.slug, record.slug))
         check_etag(command.etag, record.deployment_id, record.version, name=name)
+        if "parameter_definitions" in command.paths:
+            checked["parameter_definitions"] = check_definitions(
+                command.parameter_definitions,
+                field="deployment.parameter_definitions",
+                declares=record.job_kind != JobKind.EXISTING,
+            )
         values: dict[str, Any] = {
             path: checked[path] if path in command.paths else getattr(record, path)
             for path in sorted(CHANGEABLE)
         }
-        _check_fixed(values["parameters"], record.fixed_parameters)
+        _check_fixed(values["parameter_definitions"], record.fixed_parameters)
         await deployments.update(
             connection, command.tenant.tenant_id, record.deployment_id, **values
         )
@@ -95,11 +99,11 @@ async def _lock(connection: Connection, command: UpdateDeployment) -> Deployment
     return record
 
 
-def _check_fixed(parameters: Mapping[str, str], fixed: Mapping[str, str]) -> None:
-    both = sorted(parameters.keys() & fixed.keys())
+def _check_fixed(definitions: Iterable[DeclaredParameter], fixed: Mapping[str, str]) -> None:
+    both = sorted(fixed.keys() & {one.name for one in definitions})
     if both:
         raise InvalidArgument(
-            f"deployment.parameters[{both[0]}]",
+            f"deployment.parameter_definitions[{both[0]}]",
             "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
             reason="PARAMETER_FIXED",
         )

@@ -11,6 +11,7 @@ from deployment_service.domain.definition import JobDefinition, JobKind, Pipelin
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
 from deployment_service.domain.names import DeploymentName, ProviderName, RunName
+from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.status import UnstablePolicy
 from deployment_service.storage.deployments import DeploymentRecord, RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -27,7 +28,7 @@ def deployment_message(
         display_name=row.display_name,
         provider=str(ProviderName(tenant.slug, row.provider_slug)),
         status=_status(row.status),
-        parameters=row.parameters,
+        parameter_definitions=map(_definition_message, row.parameter_definitions),
         labels=row.labels,
         job=_job_definition(row),
         cicd_job=_cicd_job(row, webhook),
@@ -128,6 +129,36 @@ def job_definition(message: pb.DeploymentJob) -> JobDefinition:
             raise InvalidArgument(
                 "deployment.job", "is required: set one kind of job", reason="REQUIRED_FIELD"
             )
+
+
+def parameter_definitions(message: pb.Deployment) -> tuple[DeclaredParameter, ...]:
+    """The parameters that a caller defines."""
+    return tuple(
+        DeclaredParameter(
+            name=one.name,
+            kind=ParameterKind(
+                pb.ParameterKind.Name(one.kind or pb.PARAMETER_KIND_STRING).removeprefix(
+                    "PARAMETER_KIND_"
+                )
+            ),
+            default_value=one.default_value,
+            choices=tuple(one.choices),
+            required=one.required,
+            description=one.description,
+        )
+        for one in message.parameter_definitions
+    )
+
+
+def _definition_message(one: DeclaredParameter) -> pb.ParameterDefinition:
+    return pb.ParameterDefinition(
+        name=one.name,
+        kind=value_of(pb.PARAMETER_KIND_UNSPECIFIED, pb.ParameterKind, one.kind),
+        default_value=one.default_value,
+        choices=one.choices,
+        required=one.required,
+        description=one.description,
+    )
 
 
 def unstable_policy(message: pb.Deployment) -> UnstablePolicy:

@@ -32,7 +32,8 @@ _MAX_CHARS = {
     "Tenant.display_name": definition.MAX_DISPLAY_NAME_CHARS,
     "Provider.display_name": definition.MAX_DISPLAY_NAME_CHARS,
     "ApiKey.display_name": definition.MAX_DISPLAY_NAME_CHARS,
-    "Deployment.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
+    "ParameterDefinition.default_value": parameters.MAX_PARAMETER_VALUE_BYTES,
+    "ParameterDefinition.choices": parameters.MAX_PARAMETER_VALUE_BYTES,
     "RunDeploymentRequest.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
     "ExistingJob.fixed_parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
     "BuildReport.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
@@ -46,7 +47,8 @@ _MAX_CHARS = {
 }
 _SEVERAL_LINES = frozenset(
     {
-        "Deployment.parameters",
+        "ParameterDefinition.default_value",
+        "ParameterDefinition.description",
         "RunDeploymentRequest.parameters",
         "ExistingJob.fixed_parameters",
         "BuildReport.parameters",

@@ -5,8 +5,10 @@ The part of ``JenkinsProvider`` that needs rights beyond building; see ``CicdPro
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from deployment_service.domain.parameter_definitions import DeclaredParameter
 
 from . import jenkins_replies as replies
 from . import jenkins_secrets as secrets
@@ -15,7 +17,7 @@ from .errors import DefinitionInvalid, FolderMissing, JobExists, ProviderRefused
 from .jenkins_authors import Author, author_of
 from .jenkins_http import HttpReply, HttpRequest
 from .names import job_path, parent_and_name
-from .port import RUN_ID_PARAMETER, WebhookEndpoint
+from .port import WebhookEndpoint
 
 Answer = tuple[dict[str, Any], str | None]
 _XML = "application/xml; charset=utf-8"
@@ -61,10 +63,17 @@ class JobConfigurations:
             raise JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
         raise replies.creation_error(reply, full_name)
 
-    async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
+    async def declare_parameters(
+        self,
+        full_name: str,
+        owner: str,
+        parameters: Sequence[DeclaredParameter],
+        *,
+        replace: bool,
+    ) -> None:
         """See `CicdProvider`."""
         config = await self._config(full_name)
-        changed = job_xml.with_parameters(config, [RUN_ID_PARAMETER, *names])
+        changed = job_xml.with_parameters(config, owner, parameters, replace=replace)
         await self._change_config(full_name, changed)
 
     async def trimmed_parameters(self, full_name: str) -> Collection[str] | None:

@@ -41,7 +41,7 @@ QUEUE_TREE = f"items[{_ITEM}]"
 RUNNING_TREE = f"computer[oneOffExecutors[{_EXECUTOR}],executors[{_EXECUTOR}]]"
 JOB_TREE = (
     "fullName,url,buildable,nextBuildNumber,inQueue,concurrentBuild,description,lastBuild[number],"
-    "property[parameterDefinitions[name,type,choices,defaultParameterValue[value]]]"
+    "property[parameterDefinitions[name,type,description,choices,defaultParameterValue[value]]]"
 )
 
 _NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
@@ -185,6 +185,7 @@ def _definition(data: Mapping[str, Any]) -> ParameterDefinition:
         kind=kind,
         default=_value(default.get("value")) if isinstance(default, dict) else None,
         choices=tuple(str(choice) for choice in choices) if isinstance(choices, list) else (),
+        description=_text(data.get("description")) or "",
     )
 
 

@@ -8,10 +8,12 @@ provider itself said that the thing doesn't exist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+from deployment_service.domain.parameter_definitions import DeclaredParameter
 
 RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
 """The parameter by which a build, a queue item or a webhook says which run it belongs to."""
@@ -87,6 +89,7 @@ class ParameterDefinition:
     """The definition's class without its package: `StringParameterDefinition`."""
     default: str | None = None
     choices: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +232,18 @@ class CicdProvider(Protocol):
         """
         ...
 
-    async def declare_parameters(self, full_name: str, names: Collection[str]) -> None:
-        """Let a job define these string parameters as well, beside those that it has.
+    async def declare_parameters(
+        self,
+        full_name: str,
+        owner: str,
+        parameters: Sequence[DeclaredParameter],
+        *,
+        replace: bool,
+    ) -> None:
+        """Let a job of ours define our own parameter and these as well, beside those that it has.
 
-        Also raises `DefinitionInvalid`. Two changes of a job at the same time may lose one of them: read it again.
+        ``replace``: what it has of them gets this kind, default and choices. Also raises `DefinitionInvalid`.
+        Two changes of a job at the same time may lose one of them: read it again.
         """
         ...
 

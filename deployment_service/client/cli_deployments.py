@@ -9,13 +9,15 @@ import typer
 from rich.text import Text
 
 from deployment_service.client import cli_output as out
+from deployment_service.client.cli_parameters import DEFINE_HELP, definitions, described
 from deployment_service.client.cli_settings import CliError, Param, Statuses, of, pairs, statuses
 from deployment_service.client.client import DeploymentClient
 from deployment_service.v1 import deployment_service_pb2 as pb
 
-app = typer.Typer(no_args_is_help=True, help="List, create, show and delete deployments.")
+app = typer.Typer(no_args_is_help=True, help="List, create, show, change and delete deployments.")
 
 Name = Annotated[str, typer.Argument(help="The deployment: `web`, or its full name.")]
+Define = Annotated[list[str] | None, typer.Option(metavar="NAME:KIND", help=DEFINE_HELP)]
 
 
 @app.command("list")
@@ -74,7 +76,7 @@ def get_deployment(context: typer.Context, name: Name) -> None:
         ("provider", one.provider),
         ("job", f"{job.name}  {job.url}"),
         ("job state", _job_state(job)),
-        ("parameters", ", ".join(f"{k}={v}" for k, v in sorted(one.parameters.items()))),
+        ("parameters", Text(", ".join(map(described, one.parameter_definitions)))),
         ("labels", ", ".join(f"{k}={v}" for k, v in sorted(one.labels.items()))),
         ("created", out.local_time(one.create_time)),
         ("changed", out.local_time(one.update_time)),
@@ -104,6 +106,7 @@ def create_deployment(
     ] = None,
     job_name: Annotated[str, typer.Option(help="Full name of the job to make.")] = "",
     param: Param = None,
+    define: Define = None,
     fixed_param: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="With --existing: sent with every run."),
@@ -137,7 +140,7 @@ def create_deployment(
         display_name=title,
         provider=provider,
         job=job,
-        parameters=pairs(param or (), "--param"),
+        parameter_definitions=definitions(pairs(param or (), "--param"), define or ()),
         labels=pairs(label or (), "--label"),
         unstable_policy=pb.UNSTABLE_POLICY_COMPLETED
         if unstable_is_success
@@ -151,6 +154,38 @@ def create_deployment(
     one = made.deployment
     out.console().print(f"Created {one.name}; job {one.cicd_job.name}: {_job_state(one.cicd_job)}")
     out.console().print(f"Run it: deployctl run {out.last(one.name)} --wait")
+
+
+@app.command("update")
+def update_deployment(
+    context: typer.Context,
+    name: Name,
+    param: Param = None,
+    define: Define = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; may be repeated.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="For people.")] = None,
+) -> None:
+    """Change a deployment. Parameters (--param and --define) and labels replace all that it has of them."""
+    changed = pb.Deployment(name=name, display_name=title or "")
+    fields = [] if title is None else ["display_name"]
+    if param or define:
+        changed.parameter_definitions.extend(
+            definitions(pairs(param or (), "--param"), define or ())
+        )
+        fields.append("parameter_definitions")
+    if label:
+        changed.labels.update(pairs(label, "--label"))
+        fields.append("labels")
+    if not fields:
+        raise CliError("Give what is to change: --param, --define, --label or --title.")
+    settings = of(context)
+    done = settings.run(lambda client: client.update_deployment(changed, fields=fields))
+    if settings.as_json:
+        out.json_line(done)
+    else:
+        out.console().print(f"Changed {name}.", markup=False)
 
 
 @app.command("delete")

@@ -7,12 +7,13 @@ PostgreSQL need it to be.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from deployment_service.domain.parameter_definitions import DeclaredParameter
 from deployment_service.domain.parameters import UNSTORABLE, check_parameters
 
 MAX_DISPLAY_NAME_CHARS = 200
@@ -138,14 +139,17 @@ def check_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
 
 
 def check_job(
-    job: JobDefinition, parameters: Mapping[str, str], *, field: str = "deployment.job"
+    job: JobDefinition,
+    definitions: Iterable[DeclaredParameter] = (),
+    *,
+    field: str = "deployment.job",
 ) -> JobDefinition:
     """Return the job in normal form; raise InvalidArgument if no Jenkins could have it.
 
-    ``parameters`` are the deployment's own: none of them may be fixed as well.
+    ``definitions`` are the deployment's own parameters: none of them may be fixed as well.
     """
     if job.kind is JobKind.EXISTING:
-        return _check_existing(job, parameters, f"{field}.existing_job")
+        return _check_existing(job, definitions, f"{field}.existing_job")
     full_name = job.full_name
     if full_name:
         full_name = check_full_name(full_name, field=f"{field}.full_name", to_create=True)
@@ -221,13 +225,15 @@ def check_allowed(
         )
 
 
-def _check_existing(job: JobDefinition, parameters: Mapping[str, str], where: str) -> JobDefinition:
+def _check_existing(
+    job: JobDefinition, definitions: Iterable[DeclaredParameter], where: str
+) -> JobDefinition:
     fixed = check_parameters(job.fixed_parameters, field=f"{where}.fixed_parameters", declared=True)
-    both = sorted(fixed.keys() & parameters.keys())
+    both = sorted(fixed.keys() & {one.name for one in definitions})
     if both:
         raise InvalidArgument(
             f"{where}.fixed_parameters",
-            f"{both[0]} is in deployment.parameters as well. Leave it out of one of them",
+            f"{both[0]} is in deployment.parameter_definitions as well. Leave it out of one of them",
         )
     full_name = check_full_name(job.full_name, field=f"{where}.full_name", to_create=False)
     return JobDefinition(job.kind, full_name, fixed_parameters=fixed)

@@ -39,6 +39,29 @@ FORM_NAMES = frozenset(
         "token",
     }
 )
+# Variables on which programs act before, or whatever, the job's own steps do: they run code, load
+# libraries or read configuration from where the value says.
+ENVIRONMENT_NAMES = frozenset(
+    {
+        # shells
+        *("BASHOPTS", "BASH_ENV", "CDPATH", "ENV", "FPATH", "GLOBIGNORE", "HOME", "IFS", "PATH"),
+        *("PATHEXT", "COMSPEC", "PROMPT_COMMAND", "PS4", "SHELL", "SHELLOPTS", "ZDOTDIR"),
+        *("EDITOR", "PAGER", "VISUAL", "SSH_ASKPASS", "SUDO_ASKPASS", "XDG_CONFIG_HOME"),
+        # loaders and the C library
+        *("GCONV_PATH", "HOSTALIASES", "LOCPATH", "NLSPATH", "RES_OPTIONS"),
+        # git
+        *("GIT_ASKPASS", "GIT_EDITOR", "GIT_EXEC_PATH", "GIT_EXTERNAL_DIFF", "GIT_PAGER"),
+        *("GIT_PROXY_COMMAND", "GIT_SEQUENCE_EDITOR", "GIT_TEMPLATE_DIR", "GIT_ALLOW_PROTOCOL"),
+        # JVMs and their tools
+        *("CLASSPATH", "JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
+        *("ANT_ARGS", "ANT_OPTS", "GRADLE_OPTS", "MAVEN_ARGS", "MAVEN_OPTS", "SBT_OPTS"),
+        # interpreters
+        *("NODE_OPTIONS", "NODE_PATH", "PERL5DB", "PERL5LIB", "PERL5OPT", "PERLLIB"),
+        *("PYTHONHOME", "PYTHONINSPECT", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS"),
+        *("RUBYLIB", "RUBYOPT"),
+    }
+)
+ENVIRONMENT_PREFIXES = ("BASH_FUNC_", "DYLD_", "GIT_CONFIG", "GIT_SSH", "LD_")
 
 
 def check_parameters(
@@ -111,23 +134,21 @@ def check_size(parameters: Mapping[str, str], *, field: str) -> None:
         )
 
 
-def parameters_of_run(
-    deployment: Mapping[str, str], fixed: Mapping[str, str], run: Mapping[str, str], *, field: str
-) -> dict[str, str]:
-    """What a run is started with: the deployment's parameters, the run's above them, the fixed ones above all.
+def is_environment_name(name: str) -> bool:
+    """Return whether shells, loaders, JVMs or git act on a variable of that name, in any case of letters."""
+    upper = name.upper()
+    return upper in ENVIRONMENT_NAMES or upper.startswith(ENVIRONMENT_PREFIXES)
 
-    ``run`` has been checked. Raises InvalidArgument if it tries to set a fixed one to something else.
-    """
-    for name in run:
-        if fixed.get(name, run[name]) != run[name]:
-            raise InvalidArgument(
-                f"{field}[{name}]",
-                "is fixed by the deployment's existing_job.fixed_parameters. Leave it out",
-                reason="PARAMETER_FIXED",
-            )
-    merged = {**deployment, **run, **fixed}
-    check_size(merged, field=field)
-    return merged
+
+def check_environment_name(name: str, *, field: str) -> None:
+    """Raise InvalidArgument if programs act on a variable of that name whatever a job does."""
+    if is_environment_name(name):
+        raise InvalidArgument(
+            field,
+            f"'{name}' has a meaning to shells, loaders, JVMs or git, so that its value could run code. "
+            "Choose another name",
+            reason="PARAMETER_RESERVED",
+        )
 
 
 def _shown(text: str) -> str:

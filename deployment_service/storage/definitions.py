@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployment_service.domain.definition import JobDefinition, JobKind, JobRules
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_to_json,
+)
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
 from deployment_service.storage.database import Connection
 
@@ -17,8 +21,8 @@ _PROVIDER = """
 # Waits for a transaction that creates or deletes one of this name: a new row is no lock taken out of order,
 # as nobody can wait for it who holds what we wait for next.
 _INSERT = """
-    INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec, parameters,
-        labels, unstable_policy, revision)
+    INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec,
+        parameter_definitions, labels, unstable_policy, revision)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
     ON CONFLICT (tenant_id, slug) DO NOTHING
     RETURNING true
@@ -65,7 +69,7 @@ class NewDeployment:
     deployment_id: uuid.UUID
     slug: str
     display_name: str
-    parameters: Mapping[str, str]
+    parameter_definitions: tuple[DeclaredParameter, ...]
     labels: Mapping[str, str]
     unstable_policy: UnstablePolicy
     job: JobDefinition
@@ -107,7 +111,7 @@ async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.U
         provider_id,
         new.job.kind,
         new.job.to_json(),
-        dict(new.parameters),
+        definitions_to_json(new.parameter_definitions),
         dict(new.labels),
         new.unstable_policy,
     )

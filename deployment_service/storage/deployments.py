@@ -13,13 +13,18 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_from_json,
+    definitions_to_json,
+)
 from deployment_service.storage.database import Connection
 from deployment_service.storage.pages import Chunk
 
 # A deployment has exactly one job; its current and last completed runs may be missing.
 _SELECT = """
-    SELECT d.deployment_id, d.slug, d.display_name, d.job_kind, d.job_spec, d.parameters, d.labels, d.unstable_policy,
-        d.status, d.revision, d.version, d.create_time, d.update_time,
+    SELECT d.deployment_id, d.slug, d.display_name, d.job_kind, d.job_spec, d.parameter_definitions, d.labels,
+        d.unstable_policy, d.status, d.revision, d.version, d.create_time, d.update_time,
         p.slug AS provider_slug, p.base_url, p.webhook_base_url,
         m.fixed_parameters,
         j.job_id, j.full_name AS job_full_name, j.state AS job_state, j.state_message AS job_state_message,
@@ -53,7 +58,7 @@ _LOCK = """
     SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND slug = $2 FOR NO KEY UPDATE
 """
 _UPDATE = """
-    UPDATE deployments SET display_name = $3, parameters = $4, labels = $5, unstable_policy = $6,
+    UPDATE deployments SET display_name = $3, parameter_definitions = $4, labels = $5, unstable_policy = $6,
         revision = revision + 1, version = version + 1, update_time = now()
     WHERE tenant_id = $1 AND deployment_id = $2
 """
@@ -100,7 +105,7 @@ class DeploymentRecord:
     display_name: str
     job_kind: str
     job_spec: Mapping[str, Any]
-    parameters: Mapping[str, str]
+    parameter_definitions: tuple[DeclaredParameter, ...]
     labels: Mapping[str, str]
     unstable_policy: str
     status: str
@@ -217,7 +222,7 @@ async def update(
     deployment_id: uuid.UUID,
     *,
     display_name: str,
-    parameters: Mapping[str, str],
+    parameter_definitions: tuple[DeclaredParameter, ...],
     labels: Mapping[str, str],
     unstable_policy: str,
 ) -> None:
@@ -227,7 +232,7 @@ async def update(
         tenant_id,
         deployment_id,
         display_name,
-        dict(parameters),
+        definitions_to_json(parameter_definitions),
         dict(labels),
         unstable_policy,
     )
@@ -301,16 +306,21 @@ async def _chunk(
 
 
 def _size_bytes(value: object) -> int:
-    """What a text, or a map of texts, takes in UTF-8, as on the wire; other values are in the row's overhead."""
+    """What a text, or a map or list of texts, takes in UTF-8 on the wire; other values are in the row's overhead."""
     match value:
         case str():
             return len(value.encode())
         case Mapping():
             inner = (_size_bytes(key) + _size_bytes(one) for key, one in value.items())
             return sum(inner) + _ENTRY_OVERHEAD_BYTES * len(value)
+        case list():
+            return sum(map(_size_bytes, value)) + _ENTRY_OVERHEAD_BYTES * len(value)
         case _:
             return 0
 
 
 def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
-    return kind(**{name: row[name] for name in _NAMES[kind]})
+    values: dict[str, Any] = {name: row[name] for name in _NAMES[kind]}
+    if "parameter_definitions" in values:
+        values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+    return kind(**values)

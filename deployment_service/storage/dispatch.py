@@ -12,6 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_from_json,
+)
 from deployment_service.storage.database import Connection
 
 # A run whose announced request may still be on its way (SENDING) is claimed only to be looked for. Nothing new is sent
@@ -44,8 +48,10 @@ _CLAIM = """
         c.failures, c.first_build_number, c.look_count, c.look_time, c.look_session,
         c.trigger_deadline < now() AS overdue, now() AS claim_time,
         c.cancel_request_time IS NOT NULL AS cancel_requested,
-        j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation
+        j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation,
+        coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
+    LEFT JOIN deployments AS o ON o.tenant_id = j.tenant_id AND o.deployment_id = j.owner_deployment_id
 """
 _BEGIN_SEND = """
     UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
@@ -129,6 +135,10 @@ class Claimed:
     owner_deployment_id: uuid.UUID | None
     correlation: str | None
     generation: int
+    definitions: tuple[DeclaredParameter, ...]
+    """Those of the deployment that owns the job; none for an adopted job."""
+    job_kind: str
+    """What the owner made the job from; empty for an adopted job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +159,9 @@ async def claim(
 ) -> list[Claimed]:
     """Claim runs that are due, oldest first."""
     rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, list(without_providers))
-    return [Claimed(**row) for row in rows]
+    return [
+        Claimed(**{**row, "definitions": definitions_from_json(row["definitions"])}) for row in rows
+    ]
 
 
 async def begin_send(

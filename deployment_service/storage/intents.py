@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_from_json,
+)
 from deployment_service.storage.database import Connection
 
 # Read after the deployment has been locked, in a statement of its own: a joined SELECT ... FOR UPDATE would
 # show other tables as they were before the wait.
 _READ = """
-    SELECT d.deployment_id, d.slug, d.status, d.revision, d.parameters, m.job_id, m.fixed_parameters,
+    SELECT d.deployment_id, d.slug, d.status, d.revision, d.parameter_definitions, d.job_kind, m.job_id,
+        m.fixed_parameters,
         j.state AS job_state, j.state_message,
         (SELECT min(r.number) FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id AND r.end_time IS NULL AND r.source = 'SERVICE') AS active_number,
@@ -46,7 +51,8 @@ class Runnable:
     slug: str
     status: str
     revision: int
-    parameters: Mapping[str, str]
+    parameter_definitions: tuple[DeclaredParameter, ...]
+    job_kind: str
     job_id: uuid.UUID
     fixed_parameters: Mapping[str, str]
     job_state: str
@@ -60,7 +66,10 @@ async def read(
 ) -> Runnable | None:
     """Read a locked deployment."""
     row = await connection.fetchrow(_READ, tenant_id, deployment_id)
-    return Runnable(**row) if row is not None else None
+    if row is None:
+        return None
+    definitions = definitions_from_json(row["parameter_definitions"])
+    return Runnable(**{**row, "parameter_definitions": definitions})
 
 
 async def insert(

@@ -15,6 +15,10 @@ import asyncpg
 
 from deployment_service.domain.definition import JobDefinition
 from deployment_service.domain.jobs import Correlation, JobOrigin, JobState
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_from_json,
+)
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database import Connection
 
@@ -36,7 +40,7 @@ _TASK = """
     SELECT job.tenant_id, job.job_id, job.provider_id, job.attempt, job.full_name, job.origin, job.state,
         job.owner_deployment_id, job.token_exposed, job.next_build_number IS NOT NULL AS was_ready,
         extract(epoch FROM now() - job.update_time)::float8 AS state_age_s,
-        tenant.slug AS tenant_slug, owner.job_kind, owner.job_spec, owner.parameters,
+        tenant.slug AS tenant_slug, owner.job_kind, owner.job_spec, owner.parameter_definitions AS parameters,
         provider.version, provider.base_url, provider.username, provider.api_token_encrypted,
         provider.ca_certificate_pem, provider.webhook_base_url,
         provider.private_console
@@ -154,7 +158,7 @@ class JobTask:
     private_console: bool
     definition: JobDefinition | None = field(repr=False)
     """The owner's; None for adopted jobs and those whose owner is deleted."""
-    parameters: Mapping[str, str] = field(repr=False)
+    parameters: tuple[DeclaredParameter, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ async def task(connection: Connection, claimed: Claimed) -> JobTask | None:
     values: dict[str, Any] = dict(row)
     kind, spec = values.pop("job_kind"), values.pop("job_spec")
     values["definition"] = JobDefinition.from_json(kind, spec) if kind is not None else None
-    values["parameters"] = values["parameters"] or {}
+    values["parameters"] = definitions_from_json(values["parameters"] or ())
     values["origin"] = JobOrigin(values["origin"])
     values["state"] = JobState(values["state"])
     return JobTask(**values)

@@ -79,6 +79,15 @@ class EventSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_SOURCE_DISPATCHER: _ClassVar[EventSource]
     EVENT_SOURCE_WEBHOOK: _ClassVar[EventSource]
     EVENT_SOURCE_READ: _ClassVar[EventSource]
+
+class ParameterKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PARAMETER_KIND_UNSPECIFIED: _ClassVar[ParameterKind]
+    PARAMETER_KIND_STRING: _ClassVar[ParameterKind]
+    PARAMETER_KIND_TEXT: _ClassVar[ParameterKind]
+    PARAMETER_KIND_BOOLEAN: _ClassVar[ParameterKind]
+    PARAMETER_KIND_CHOICE: _ClassVar[ParameterKind]
+    PARAMETER_KIND_SECRET: _ClassVar[ParameterKind]
 DEPLOYMENT_STATUS_UNSPECIFIED: DeploymentStatus
 DEPLOYMENT_STATUS_PENDING: DeploymentStatus
 DEPLOYMENT_STATUS_RUNNING: DeploymentStatus
@@ -123,16 +132,15 @@ EVENT_SOURCE_API: EventSource
 EVENT_SOURCE_DISPATCHER: EventSource
 EVENT_SOURCE_WEBHOOK: EventSource
 EVENT_SOURCE_READ: EventSource
+PARAMETER_KIND_UNSPECIFIED: ParameterKind
+PARAMETER_KIND_STRING: ParameterKind
+PARAMETER_KIND_TEXT: ParameterKind
+PARAMETER_KIND_BOOLEAN: ParameterKind
+PARAMETER_KIND_CHOICE: ParameterKind
+PARAMETER_KIND_SECRET: ParameterKind
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameters", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy")
-    class ParametersEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -145,7 +153,7 @@ class Deployment(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
-    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETER_DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     CICD_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -161,7 +169,7 @@ class Deployment(_message.Message):
     display_name: str
     provider: str
     status: DeploymentStatus
-    parameters: _containers.ScalarMap[str, str]
+    parameter_definitions: _containers.RepeatedCompositeFieldContainer[ParameterDefinition]
     labels: _containers.ScalarMap[str, str]
     job: DeploymentJob
     cicd_job: CicdJob
@@ -172,7 +180,23 @@ class Deployment(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     etag: str
     unstable_policy: UnstablePolicy
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ...) -> None: ...
+
+class ParameterDefinition(_message.Message):
+    __slots__ = ("name", "kind", "default_value", "choices", "required", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_VALUE_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: ParameterKind
+    default_value: str
+    choices: _containers.RepeatedScalarFieldContainer[str]
+    required: bool
+    description: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ParameterKind, str]] = ..., default_value: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., required: bool = ..., description: _Optional[str] = ...) -> None: ...
 
 class DeploymentJob(_message.Message):
     __slots__ = ("existing_job", "pipeline_script", "pipeline_scm", "freestyle_shell", "config_xml", "full_name")

@@ -131,7 +131,7 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDeployment(self, request, context):
-        """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
+        """Changes display name, parameter definitions, labels or the reading of UNSTABLE. Needs role definer.
 
         Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
         `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.

@@ -361,7 +361,7 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     """Lists a tenant's deployments, ordered by id. Needs role viewer."""
 
     UpdateDeployment: _DeploymentServiceUpdateDeploymentType
-    """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
+    """Changes display name, parameter definitions, labels or the reading of UNSTABLE. Needs role definer.
 
     Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
     `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.
@@ -519,7 +519,7 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.deployment_service_pb2.UpdateDeploymentRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.UpdateDeploymentResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.UpdateDeploymentResponse]]:
-        """Changes display name, parameters, labels or the reading of UNSTABLE. Needs role definer.
+        """Changes display name, parameter definitions, labels or the reading of UNSTABLE. Needs role definer.
 
         Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
         `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.

@@ -27,6 +27,7 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
+from deployment_service.domain.definition import JobKind
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import dispatch, restore
@@ -34,7 +35,7 @@ from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.loop import Loop
-from deployment_service.workers.trigger_checks import lacks, last_answer, undefined, why_not
+from deployment_service.workers.trigger_checks import lacks, last_answer, why_not
 
 _log = structlog.get_logger(__name__)
 
@@ -189,7 +190,13 @@ class Dispatcher:
         job = await client.read_job(run.full_name)
         if job is not None and job.owner == str(run.owner_deployment_id) and lacks(run, job):
             # A job of ours: its deployment got parameters that it doesn't define yet, or its script took them away.
-            await client.declare_parameters(run.full_name, undefined(run, job))
+            # Never those of the run: what a job defines is for callers with role definer to decide.
+            await client.declare_parameters(
+                run.full_name,
+                job.owner,
+                run.definitions,
+                replace=run.job_kind != JobKind.CONFIG_XML,
+            )
             job = await client.read_job(run.full_name)
         trouble = await why_not(run, job, client)
         if trouble is not None or job is None:

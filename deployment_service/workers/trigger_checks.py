@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.cicd.port import CicdProvider, JobView
+from deployment_service.domain.definition import JobKind
 from deployment_service.domain.job_parameters import (
     mismatch,
     referenced_builds,
@@ -11,18 +12,20 @@ from deployment_service.domain.job_parameters import (
     with_outer_blanks,
 )
 from deployment_service.domain.jobs import Correlation
+from deployment_service.domain.parameter_definitions import is_defined
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.dispatch import Claimed
 
 
-def undefined(run: Claimed, job: JobView) -> list[str]:
-    """Return the names of the run's parameters that the job doesn't define."""
-    return sorted(set(run.parameters) - {parameter.name for parameter in job.parameters})
-
-
 def lacks(run: Claimed, job: JobView) -> bool:
-    """Return whether the job lacks a parameter that the run needs, our own included."""
-    return bool(undefined(run, job)) or correlation_of(job) is not Correlation.RUN_ID
+    """Return whether the job lacks a parameter that its deployment defines, or our own."""
+    if correlation_of(job) is not Correlation.RUN_ID:
+        return True
+    if run.job_kind == JobKind.CONFIG_XML:
+        # What a given config.xml declares keeps its kind.
+        names = {parameter.name for parameter in job.parameters}
+        return any(one.name not in names for one in run.definitions)
+    return not all(is_defined(one, job.parameters) for one in run.definitions)
 
 
 async def why_not(

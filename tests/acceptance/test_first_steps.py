@@ -31,7 +31,14 @@ async def client(stack: DevStack) -> AsyncIterator[DeploymentClient]:
 
 async def create(client: DeploymentClient, slug: str, shell: str, **parameters: str) -> None:
     job = pb.DeploymentJob(freestyle_shell=shell)
-    definition = pb.Deployment(provider="main", job=job, parameters=parameters)
+    definition = pb.Deployment(
+        provider="main",
+        job=job,
+        parameter_definitions=[
+            pb.ParameterDefinition(name=name, default_value=value)
+            for name, value in parameters.items()
+        ],
+    )
     await client.create_deployment(slug, definition)
 
 

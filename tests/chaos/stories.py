@@ -44,6 +44,8 @@ async def from_creation_to_deletion(w: World) -> list[Told]:
     """The main path, with a parameter that the job must learn, and a graceful stop."""
     w.jenkins.hold(JOB)
     await w.create()
+    version = pb.ParameterDefinition(name="VERSION", default_value="1.4.1")
+    await w.client.update_deployment(pb.Deployment(name="web", parameter_definitions=[version]))
     uid = await w.run(parameters={"VERSION": "1.4.2"})
     await w.until_run(uid, build_number=1)
     w.jenkins.release(JOB, 1)

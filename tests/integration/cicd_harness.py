@@ -8,6 +8,7 @@ import pytest
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
 from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
+from tests.support.parameters import strings
 
 WHO = b'{"name": "deployer"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Jenkins: 2.440\r\nContent-Length: %d\r\n\r\n%s" % (len(WHO), WHO)
@@ -33,7 +34,7 @@ NAMES = [
 
 def our_xml(**parameters):
     spec = JobSpec(JobKind.FREESTYLE_SHELL, freestyle_shell="true")
-    return render_job_xml(spec, owner="ours", parameters=parameters, webhook=None)
+    return render_job_xml(spec, owner="ours", parameters=strings(**parameters), webhook=None)
 
 
 @asynccontextmanager

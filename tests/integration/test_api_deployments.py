@@ -53,7 +53,7 @@ async def create(api, slug="web", provider=f"{DEMO}/providers/main", **fields):
         deployment=pb.Deployment(
             provider=provider,
             job=pb.DeploymentJob(freestyle_shell='echo "$GREETING"'),
-            parameters={"GREETING": "hello"},
+            parameter_definitions=[pb.ParameterDefinition(name="GREETING", default_value="hello")],
             labels={"team": "payments"},
         ),
         request_id=fields.pop("request_id", request_id()),

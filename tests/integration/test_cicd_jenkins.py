@@ -39,6 +39,7 @@ from tests.integration.cicd_harness import (
     until,
     wire,
 )
+from tests.support.parameters import strings
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ class TestCreating:
         xml = render_job_xml(
             JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { echo 'é' }"),
             owner="6f1c-9",
-            parameters={"ENV": "prod\nline"},
+            parameters=strings(ENV="prod\nline"),
             webhook=WebhookEndpoint("j", "k1", "http://127.0.0.1:9/hook?t=1&u=2"),
         )
         await provider.create_job("pipe", xml)
@@ -313,7 +314,7 @@ class TestRefusedReads:
 
 async def test_a_pipeline_that_waits_for_input_says_so(jenkins, provider):
     spec = JobSpec(JobKind.PIPELINE_SCRIPT, pipeline_script="node { input 'go on?' }")
-    await provider.create_job("pipe", render_job_xml(spec, owner="o", parameters={}, webhook=None))
+    await provider.create_job("pipe", render_job_xml(spec, owner="o", parameters=(), webhook=None))
     await trigger(provider, "pipe")
     build = await until(
         lambda: provider.read_build("pipe", 1),

@@ -11,6 +11,7 @@ from deployment_service.domain.errors import AlreadyExists, InvalidArgument, Not
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, jobs_of, shell
+from tests.support.parameters import strings
 
 PLAIN = "<project><builders/></project>"
 WITH_RUN_ID = (
@@ -134,4 +135,6 @@ async def test_a_lookup_that_failed_is_tried_again_for_the_next_deployment(
 
 async def test_a_parameter_cant_be_fixed_and_free_at_once(jobs: Jobs) -> None:
     with pytest.raises(InvalidArgument):
-        await jobs.create("web", adopt("web", STAGE="prod"), parameters={"STAGE": "test"})
+        await jobs.create(
+            "web", adopt("web", STAGE="prod"), parameter_definitions=strings(STAGE="test")
+        )

@@ -26,6 +26,7 @@ from jenkins_simulator.jobxml import JobKind as SimulatedKind
 from jenkins_simulator.permissions import ALL_PERMISSIONS, Permission
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of, shell
+from tests.support.parameters import strings
 
 CONFIG_XML = (
     "<project><description>Kept by hand</description>"
@@ -65,7 +66,10 @@ async def test_every_variant_is_created_with_parameters_run_id_mark_and_endpoint
     kinds = [str(kind) for kind in JobKind]
     async with jobs_of(databases, jenkins.url, allowed_job_kinds=kinds) as jobs:
         created = await jobs.create(
-            "web", VARIANTS[kind], parameters={"ENVIRONMENT": "prod ä"}, caller_is_admin=True
+            "web",
+            VARIANTS[kind],
+            parameter_definitions=strings(ENVIRONMENT="prod ä"),
+            caller_is_admin=True,
         )
         row = await jobs.row()
         job = jenkins.job("demo.web")

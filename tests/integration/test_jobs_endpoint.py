@@ -15,6 +15,7 @@ from jenkins_simulator import (
 from jenkins_simulator.permissions import ALL_PERMISSIONS
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
+from tests.support.parameters import strings
 
 NAME = "demo.web"
 STORE = {
@@ -131,7 +132,7 @@ async def test_a_new_key_reaches_a_secret_endpoint(jobs: Jobs, jenkins: JenkinsS
 async def test_a_new_key_reaches_a_public_endpoint(jobs: Jobs, jenkins: JenkinsSimulator) -> None:
     """P7: in the job itself; other endpoints and parameters stay."""
     jenkins.set_permissions("admin", PERMISSIONS)
-    await jobs.create("web", shell(), parameters={"A": "1"})
+    await jobs.create("web", shell(), parameter_definitions=strings(A="1"))
     before = jenkins.job(NAME).config
     await add_key(jobs)
     await rewritten(jobs)

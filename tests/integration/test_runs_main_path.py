@@ -7,15 +7,18 @@ import uuid
 
 import pytest
 
+from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
+from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.status import UnstablePolicy
 from jenkins_simulator import JenkinsSimulator
 from jenkins_simulator.config import DEFAULT_API_TOKEN
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
+from tests.support.parameters import strings
 
 STARTED = ("RUN_START", "PENDING", "RUNNING")
 REQUESTED = ("STATUS_UPDATE", "PENDING", "PENDING")
@@ -49,7 +52,7 @@ async def test_the_result_decides(runs: Runs, script: str, status: str, cause: s
 
 
 async def test_parameters_reach_the_build(runs: Runs, jenkins: JenkinsSimulator) -> None:
-    await runs.jobs.create("web", shell(), parameters={"VERSION": "1", "PLACE": "here"})
+    await runs.jobs.create("web", shell(), parameter_definitions=strings(VERSION="1", PLACE="here"))
     started = await runs.start("web", parameters={"VERSION": "2 & ü"})
     await runs.until(started.run_id, status="COMPLETED")
     (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
@@ -140,15 +143,64 @@ async def test_a_value_that_a_typed_parameter_takes_reaches_the_build(
     assert (build.parameters["FLAG"], build.parameters["WHERE"]) == ("true", "")
 
 
-async def test_a_job_of_ours_learns_the_parameters_of_its_runs(
+async def update(runs: Runs, *definitions: DeclaredParameter) -> None:
+    await update_deployment(
+        runs.jobs.databases.api,
+        UpdateDeployment(
+            runs.jobs.tenant,
+            "web",
+            frozenset({"parameter_definitions"}),
+            parameter_definitions=definitions,
+        ),
+    )
+
+
+async def test_a_job_of_ours_learns_what_its_deployment_defines(
     runs: Runs, jenkins: JenkinsSimulator
 ) -> None:
-    """Jenkins drops undeclared ones silently: those of a run, or of an updated deployment, are declared first."""
-    await runs.jobs.create("web", shell())
+    """Jenkins drops undeclared parameters silently: those of an updated deployment are declared first."""
+    await runs.jobs.create("web", shell(), parameter_definitions=strings(OLD="1"))
+    flag = DeclaredParameter("FLAG", ParameterKind.BOOLEAN, "true")
+    where = DeclaredParameter("OLD", ParameterKind.CHOICE, " b ", ("a", " b "))
+    await update(runs, flag, where, *strings(VERSION="1.4.1"))
     started = await runs.start("web", parameters={"VERSION": "1.4.2"})
     await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     (build,) = jenkins.ledger.builds(run_id=str(started.run_id))
     assert build.parameters["VERSION"] == "1.4.2"
+    assert (build.parameters["FLAG"], build.parameters["OLD"]) == ("true", " b ")
+    declared = jenkins.job("demo.web").config.parameters or ()
+    assert {one.name: one.kind.name for one in declared} == {
+        "DEPLOYMENT_RUN_ID": "STRING",
+        "FLAG": "BOOLEAN",
+        "OLD": "CHOICE",
+        "VERSION": "STRING",
+    }
+
+
+@pytest.mark.parametrize("name", ["PS4", "UNKNOWN", "LD_PRELOAD"])
+async def test_a_run_adds_no_parameter_to_the_job(
+    runs: Runs, jenkins: JenkinsSimulator, name: str
+) -> None:
+    """P7: a deployer could otherwise have the build's shell evaluate a text."""
+    await runs.jobs.create("web", shell(), parameter_definitions=strings(VERSION="1"))
+    with pytest.raises(InvalidArgument) as refused:
+        await runs.start("web", parameters={name: "$(id)"})
+    assert refused.value.reason == "PARAMETER_NOT_DEFINED"
+    assert await runs.runs() == []
+    names = [one.name for one in jenkins.job("demo.web").config.parameters or ()]
+    assert names == ["DEPLOYMENT_RUN_ID", "VERSION"]
+
+
+async def test_what_the_owner_of_an_adopted_job_declares_may_be_given(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """Whatever its name: the owner decides what the job acts on."""
+    jenkins.create_job("owned", TRIMS.replace("KEPT", "ENV"))
+    await runs.jobs.create("web", adopt("owned"))
+    started = await runs.start("web", parameters={"ENV": "prod"})
+    await runs.until(started.run_id, status="COMPLETED")
+    (build,) = jenkins.ledger.builds()
+    assert build.parameters["ENV"] == "prod"
 
 
 async def test_a_second_run_is_refused_while_one_is_active(

@@ -18,7 +18,11 @@ def test_lines_are_allowed_where_texts_have_them():
     job = pb.DeploymentJob(pipeline_script="node {\n\techo 'ü💥'\r\n}")
     validation.check(
         pb.CreateDeploymentRequest(
-            parent="tenants/demo", deployment=pb.Deployment(job=job, parameters={"A": "1\n2"})
+            parent="tenants/demo",
+            deployment=pb.Deployment(
+                job=job,
+                parameter_definitions=[pb.ParameterDefinition(name="A", default_value="1\n2")],
+            ),
         )
     )
 

@@ -20,6 +20,7 @@ from deployment_service.cicd.job_xml import (
     with_webhook,
 )
 from deployment_service.cicd.port import WebhookEndpoint
+from tests.support.parameters import strings
 
 JOB = "7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11"
 OWNER = "6f1c3f9e-0d7b-4f0e-9a53-2f4f0d9b8a11"
@@ -51,7 +52,9 @@ def render(
     owner=OWNER,
 ):
     webhook = WebhookEndpoint(JOB, "k1", url) if url else None
-    text = render_job_xml(spec, owner=owner, parameters=parameters or {}, webhook=webhook)
+    text = render_job_xml(
+        spec, owner=owner, parameters=strings(**(parameters or {})), webhook=webhook
+    )
     return ET.fromstring(text.encode())
 
 
@@ -141,7 +144,7 @@ def test_an_impossible_definition_is_refused_by_field(spec, field):
 
 
 def test_a_parameter_is_refused_if_xml_cannot_hold_it_or_its_name_is_ours():
-    with pytest.raises(DefinitionInvalid, match=r"parameters\[P\].*U\+FFFF"):
+    with pytest.raises(DefinitionInvalid, match=r"parameter_definitions\[P\].*U\+FFFF"):
         render(SHELL, {"P": "\uffff"})
     with pytest.raises(DefinitionInvalid, match=r"U\+D800"):
         render(SHELL, {"P": "\ud800"})
@@ -192,13 +195,13 @@ class TestGivenConfigXml:
         once = render_job_xml(
             SHELL,
             owner=OWNER,
-            parameters={"A": "1"},
+            parameters=strings(A="1"),
             webhook=WebhookEndpoint(JOB, "k1", f"http://h?token=v1.{JOB}.k1.x"),
         )
         again = render_job_xml(
             given_xml(once),
             owner=OWNER,
-            parameters={"A": "1"},
+            parameters=strings(A="1"),
             webhook=WebhookEndpoint(JOB, "k1", f"http://h?token=v1.{JOB}.k1.x"),
         )
         assert again == once
@@ -251,7 +254,7 @@ class TestWebhooks:
     SECRET = WebhookEndpoint(JOB, "k2", f"http://h?token=v1.{JOB}.k2.x", secret_id_of(JOB))
 
     def test_a_secret_endpoint_names_the_credential_and_nothing_of_the_url(self):
-        text = render_job_xml(SHELL, owner=OWNER, parameters={}, webhook=self.SECRET)
+        text = render_job_xml(SHELL, owner=OWNER, parameters=(), webhook=self.SECRET)
         info = ET.fromstring(text.encode()).find(f"{ENDPOINT}/urlInfo")
         assert info is not None
         assert (info.findtext("urlOrId"), info.findtext("urlType")) == (secret_id_of(JOB), "SECRET")
@@ -262,9 +265,9 @@ class TestWebhooks:
     @pytest.mark.parametrize("new", [PUBLIC, SECRET])
     def test_our_endpoint_is_rewritten_and_others_stay(self, new):
         other = WebhookEndpoint("o", "k1", "http://other")
-        text = render_job_xml(SHELL, owner=OWNER, parameters={}, webhook=other)
+        text = render_job_xml(SHELL, owner=OWNER, parameters=(), webhook=other)
         assert with_webhook(text, new) is None
-        text = render_job_xml(given_xml(text), owner=OWNER, parameters={}, webhook=self.PUBLIC)
+        text = render_job_xml(given_xml(text), owner=OWNER, parameters=(), webhook=self.PUBLIC)
         changed = with_webhook(text, new)
         assert changed is not None
         urls = [

@@ -110,14 +110,41 @@ async def test_create_says_how_to_run_it(service):
     )
     service.will("CreateDeployment", pb.CreateDeploymentResponse(deployment=made))
     ended = await deployctl(
-        service, "deployments", "create", "web", "--shell", "make deploy", "-p", "A=b=c"
+        service,
+        *("deployments", "create", "web", "--shell", "make deploy", "-p", "A=b=c"),
+        *(
+            "--define",
+            "VERSION:string!",
+            "--define",
+            "REGION:choice=eu|us|",
+            "--define",
+            "T:secret",
+        ),
     )
     assert ended.code == 0
     assert "deployctl run web --wait" in ended.out
     (request,) = service.requests["CreateDeployment"]
     assert request.deployment.job.freestyle_shell == "make deploy"
     assert request.deployment.provider == "tenants/demo/providers/main"
-    assert dict(request.deployment.parameters) == {"A": "b=c"}
+    kinds = pb.ParameterKind
+    assert [
+        (one.name, one.kind, one.default_value, one.required, list(one.choices))
+        for one in request.deployment.parameter_definitions
+    ] == [
+        ("A", kinds.PARAMETER_KIND_STRING, "b=c", False, []),
+        ("VERSION", kinds.PARAMETER_KIND_STRING, "", True, []),
+        ("REGION", kinds.PARAMETER_KIND_CHOICE, "eu", False, ["eu", "us", ""]),
+        ("T", kinds.PARAMETER_KIND_SECRET, "", False, []),
+    ]
+
+
+async def test_an_update_changes_what_is_given_and_nothing_else(service):
+    service.will("UpdateDeployment", pb.UpdateDeploymentResponse())
+    ended = await deployctl(service, "deployments", "update", "web", "--define", "DRY:boolean=true")
+    assert (ended.code, ended.err) == (0, "")
+    (request,) = service.requests["UpdateDeployment"]
+    assert list(request.update_mask.paths) == ["parameter_definitions"]
+    assert [one.default_value for one in request.deployment.parameter_definitions] == ["true"]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +359,9 @@ async def test_a_service_that_is_away_is_named():
         (("deployments", "create", "x"), "exactly one of --shell"),
         (("deployments", "list", "--status", "odd"), "pending, running, completed"),
         (("run", "x", "--param", "novalue"), "KEY=value"),
+        (("deployments", "update", "x", "--define", "A:file"), "expected NAME:KIND"),
+        (("deployments", "update", "x", "--define", "A"), "expected NAME:KIND"),
+        (("deployments", "update", "x"), "what is to change"),
         (("keys", "create", "--role", "viewer"), "--all-tenants"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployment_service.cicd import job_xml, port
+from deployment_service.cicd import config_xml, job_xml, port
 from deployment_service.domain import definition, parameters
 from deployment_service.domain.definition import (
     JobDefinition,
@@ -30,7 +30,13 @@ from deployment_service.domain.errors import (
     PermissionDenied,
     ServiceError,
 )
-from deployment_service.domain.parameters import check_parameters, parameters_of_run
+from deployment_service.domain.parameter_definitions import (
+    check_definitions,
+    definitions_to_json,
+    values_of_run,
+)
+from deployment_service.domain.parameters import check_parameters
+from tests.support.parameters import strings
 
 
 def _short(text: str) -> str:
@@ -43,7 +49,7 @@ SCM = PipelineScm("ssh://git@git.internal/shop/web.git")
 def test_the_provider_port_means_the_same_parameter_and_kinds() -> None:
     assert parameters.RUN_ID_PARAMETER == port.RUN_ID_PARAMETER
     assert {kind.value for kind in job_xml.JobKind} == set(JobKind) - {JobKind.EXISTING}
-    assert definition.MAX_CONFIG_XML_CHARS <= job_xml.MAX_CONFIG_XML_CHARS
+    assert definition.MAX_CONFIG_XML_CHARS <= config_xml.MAX_CONFIG_XML_CHARS
 
 
 @pytest.mark.parametrize("name", ["", "Web shop, production", "Größe 🚀", "x" * 200])
@@ -129,7 +135,8 @@ def test_parameters_that_no_environment_of_a_build_holds(parameters: dict[str, s
     _refused(lambda: check_parameters(parameters, field="f"))
     half = dict(list(parameters.items())[:8])
     rest = dict(list(parameters.items())[8:])
-    _refused(lambda: parameters_of_run(half, {}, rest, field="f"))
+    defined = strings(**dict.fromkeys(rest, ""), **half)
+    _refused(lambda: values_of_run(defined, {}, rest, field="f", owner_declares=False))
     check_parameters(half, field="f")
 
 
@@ -217,16 +224,7 @@ def test_what_git_or_jenkins_could_misread_is_refused(changes: dict[str, str]) -
 
 def test_a_fixed_parameter_isnt_also_a_free_one() -> None:
     job = JobDefinition(JobKind.EXISTING, "web", fixed_parameters={"E": "prod"})
-    _refused(lambda: check_job(job, {"E": "test"}))
-
-
-def test_what_a_run_is_started_with() -> None:
-    merged = parameters_of_run(
-        {"A": "1", "B": "1"}, {"F": "1"}, {"B": "2", "C": "2", "F": "1"}, field="p"
-    )
-    assert merged == {"A": "1", "B": "2", "C": "2", "F": "1"}
-    error = _refused(lambda: parameters_of_run({}, {"F": "1"}, {"F": "2"}, field="parameters"))
-    assert error.reason == "PARAMETER_FIXED"
+    _refused(lambda: check_job(job, strings(E="test")))
 
 
 def test_default_names() -> None:
@@ -291,13 +289,13 @@ def test_whatever_is_accepted_can_be_rendered_and_stored(
 ) -> None:
     job = JobDefinition(JobKind.FREESTYLE_SHELL, name, text=script)
     try:
-        parameters = check_parameters({"P": value}, field="parameters")
+        parameters = check_definitions(strings(P=value), field="parameters", declares=True)
         job = check_job(job, parameters)
     except InvalidArgument:
         return
     spec = job_xml.JobSpec(job_xml.JobKind.FREESTYLE_SHELL, freestyle_shell=job.text)
     job_xml.render_job_xml(spec, owner="x", parameters=parameters, webhook=None)
-    assert "\\u0000" not in json.dumps([job.to_json(), parameters])
+    assert "\\u0000" not in json.dumps([job.to_json(), definitions_to_json(parameters)])
 
 
 def _refused(call: Any) -> InvalidArgument:

@@ -100,10 +100,14 @@ async def test_the_service_reads_what_was_migrated(first_schema_url: str) -> Non
             admin_pb.ListApiKeysRequest(page_size=100), metadata=api.as_admin
         )
         assert len(keys.api_keys) == before.counts["api_keys"] + 1  # ours
-        await api.deployments.GetDeployment(
+        web = await api.deployments.GetDeployment(
             pb.GetDeploymentRequest(name="tenants/demo/deployments/web"),
             metadata=bearer(VIEWER_KEY),
         )
+        version = pb.ParameterDefinition(
+            name="VERSION", kind=pb.PARAMETER_KIND_STRING, default_value="1.0"
+        )
+        assert list(web.deployment.parameter_definitions) == [version]
 
 
 async def read_tenant(api: Api, tenant: str, before: Facts) -> dict[object, str]:
