@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, TextIO
-
-import asyncpg
 
 from deployment_service.actions import api_keys, tenants
 from deployment_service.config import (
@@ -26,18 +25,16 @@ from deployment_service.domain.names import TenantName
 from deployment_service.logs import configure, log
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.secrets import generate_key
-from deployment_service.storage.database import API_ROLE, AWAY, Database
-from deployment_service.storage.schema import SchemaTooOld, check_schema
+from deployment_service.storage.database import API_ROLE, Database
+from deployment_service.storage.failures import UNKNOWN_HOST, Kind, OutageLog, failure_of
+from deployment_service.storage.schema import SchemaProblem, check_schema
 
 _SETTINGS_HELP = f"""Settings come from the environment [defaults in brackets]:
 
 {describe()}"""
 _RETRY_S = 1.0
-# Waiting doesn't mend these: the settings are wrong.
-_WRONG_SETTINGS = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
+# A host that is not known may be about to be: in a cluster names appear with the servers that they are of.
+_UNKNOWN_HOST_GRACE_S = 5.0
 
 
 class CommandError(Exception):
@@ -144,14 +141,13 @@ async def _make_key(
 async def _reaching_database(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await work
-    except (SchemaTooOld, ServiceError) as error:
+    except (SchemaProblem, ServiceError) as error:
         raise CommandError(str(error)) from None
-    except (*AWAY, *_WRONG_SETTINGS, ValueError) as error:
-        raise CommandError(_database_problem(error)) from None
-
-
-def _database_problem(error: Exception) -> str:
-    return f"The database can't be used: {error or type(error).__name__}. See DEPLOYMENT_SERVICE_DATABASE_URL."
+    except Exception as error:
+        failure = failure_of(error)
+        if failure.kind is Kind.OURS:
+            raise
+        raise CommandError(str(failure)) from None
 
 
 def _serve(_: argparse.Namespace) -> int:
@@ -207,25 +203,27 @@ async def serve(settings: Settings) -> int:
 
 
 async def _wait_for_schema(settings: Settings, stop: asyncio.Event) -> bool:
-    """Wait until the database is there; False if told to stop meanwhile. Raises CommandError."""
-    waiting = False
+    """Wait until the database can be used; False if told to stop meanwhile. Raises CommandError."""
+    outage = OutageLog("start")
+    patience = asyncio.get_running_loop().time() + _UNKNOWN_HOST_GRACE_S
     while not stop.is_set():
         try:
             await check_schema(settings.database_url.get_secret_value())
-        except SchemaTooOld as error:
+        except SchemaProblem as error:
             raise CommandError(str(error)) from None
-        except (*_WRONG_SETTINGS, ValueError) as error:
-            raise CommandError(_database_problem(error)) from None
-        except AWAY as error:
-            if not waiting:
-                log.warning("waiting for the database", error=str(error) or type(error).__name__)
-            waiting = True
-            try:
+        except Exception as error:
+            failure = failure_of(error)
+            if failure.kind is Kind.OURS:
+                raise
+            may_appear = failure == UNKNOWN_HOST and asyncio.get_running_loop().time() < patience
+            if failure.kind is not Kind.UNAVAILABLE and not may_appear:
+                raise CommandError(str(failure)) from None
+            outage.report(failure)
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_S):
                     await stop.wait()
-            except TimeoutError:
-                continue
         else:
+            outage.over()
             return True
     return False
 

@@ -13,6 +13,7 @@ from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.runtime.settings_source import EnvironmentSettings
 from deployment_service.secrets import SecretBox
+from deployment_service.storage.database_url import check_database_url
 
 PREFIX = "DEPLOYMENT_SERVICE_"
 
@@ -61,6 +62,13 @@ class DatabaseSettings(EnvironmentSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal, else json"
     )
+
+    @field_validator("database_url", "database_direct_url")
+    @classmethod
+    def _readable_url(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            check_database_url(value.get_secret_value())
+        return value
 
     def direct_url(self) -> str:
         """The URL for what needs a session of its own."""

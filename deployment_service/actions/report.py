@@ -36,8 +36,10 @@ from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import reports as store
 from deployment_service.storage import tenants
 from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.failures import OutageLog
 
 _log = structlog.get_logger(__name__)
+_OUTAGE = OutageLog("reports")
 
 # Long enough for any transaction of ours, short enough to answer within the gateway's patience.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
@@ -136,7 +138,7 @@ class ReportBuilds:
             # As it is, not in a group: it says whether the database is away.
             raise next(iter(failures.values()))
         for slug, error in failures.items():
-            _log.error("a tenant's reports failed", tenant=slug, exc_info=error)
+            _OUTAGE.report_error(error, "a tenant's reports failed", tenant=slug)
         return [result or ReportResult(Verdict.RETRY) for result in results]
 
 

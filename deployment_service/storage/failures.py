@@ -24,6 +24,10 @@ class SessionMismatch(Exception):
     """A session is not what the service needs; the message says in what. The connection is discarded."""
 
 
+class BadDatabaseUrl(Exception):
+    """The database URL, or a file that it names, is not usable."""
+
+
 class Kind(StrEnum):
     """What an error means for the one who meets it."""
 
@@ -90,14 +94,19 @@ _FILE = _settings(
     f"Correct sslrootcert, sslcert or sslkey in {_URL}, or the permissions of the file",
 )
 _NO_TLS = _settings("The server does not offer TLS", f"Correct sslmode in {_URL} or the server")
-_CLIENT_CONFIGURATION = asyncpg.exceptions.ClientConfigurationError
-_BAD_URL = _settings("The database URL, or a file that it names, is not usable", f"Correct {_URL}")
+UNKNOWN_HOST = _settings(
+    "The host of the database is not known", f"Correct the host in {_URL}, or the DNS"
+)
 _ROLE = Failure(
     Kind.MISSING_PRIVILEGE, "The login user may not act in a role of the service", _MIGRATE
 )
 
 # The first row that fits counts.
 _TABLE = (
+    _Row(
+        (BadDatabaseUrl,),
+        _settings("The database URL, or a file that it names, is not usable", f"Correct {_URL}"),
+    ),
     _Row(
         (SessionMismatch,),
         _unavailable(
@@ -183,12 +192,8 @@ _TABLE = (
     ),
     _Row((ssl.SSLError,), _FILE, r"^\[(X509|PEM|CRYPTO)|PEM|no certificate"),
     _Row((ssl.SSLError,), _unavailable("TLS with the database failed"), on_connection=True),
-    _Row(
-        (socket.gaierror,),
-        _settings(
-            "The host of the database is not known", f"Correct the host in {_URL}, or the DNS"
-        ),
-    ),
+    _Row((socket.gaierror,), _unavailable("The DNS does not answer"), "Errno -3"),
+    _Row((socket.gaierror,), UNKNOWN_HOST),
     _Row((ConnectionError,), _NO_TLS, "rejected SSL upgrade"),
     _Row((ConnectionRefusedError,), _unavailable("The database refuses connections")),
     _Row(
@@ -203,6 +208,7 @@ _OURS = Failure(Kind.OURS, "An error of the service itself")
 # Errors that a caller waits out or reports, by class. Everything else is a defect.
 UNAVAILABLE_ERRORS = (
     SessionMismatch,
+    BadDatabaseUrl,
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -224,8 +230,9 @@ UNAVAILABLE_ERRORS = (
 
 def failure_of(error: BaseException) -> Failure:
     """Return what an error from the database or from connecting to it means."""
-    if isinstance(error, _CLIENT_CONFIGURATION):
-        return _BAD_URL
+    if isinstance(error, BaseExceptionGroup):
+        failures = [failure_of(one) for one in error.exceptions]
+        return next((one for one in failures if one.kind is Kind.OURS), failures[0])
     # The library refuses a value of ours.
     if isinstance(error, asyncpg.InterfaceError) and ValueError in type(error).__mro__:
         return _OURS
@@ -262,6 +269,14 @@ class OutageLog:
             )
             self._logged_at = now
         self._failure = failure
+
+    def report_error(self, error: BaseException, event: str, **facts: object) -> None:
+        """Log an error: a defect with its traceback, an expected failure in a line now and then."""
+        failure = failure_of(error)
+        if failure.kind is Kind.OURS:
+            _log.error(event, exc_info=error, **facts)
+        else:
+            self.report(failure)
 
     def over(self) -> None:
         """Call it after a success."""

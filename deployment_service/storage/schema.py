@@ -9,33 +9,62 @@ from pathlib import Path
 
 import asyncpg
 
+from deployment_service.storage.database import API_ROLE, WORKER_ROLE
+from deployment_service.storage.sessions import CONNECT_TIMEOUT_S, connect
+
 _REVISION = "SELECT version_num FROM alembic_version"
+_FOREIGN_ROLES = """
+    SELECT name, current_user AS login FROM unnest($1::text[]) AS name LEFT JOIN pg_roles AS role ON rolname = name
+    WHERE role.oid IS NULL OR NOT pg_has_role(role.oid, 'SET')
+"""
+# The schema as the login user finds it, then read as the service reads.
+_ACT = """
+    SELECT set_config('search_path', array_to_string(
+        ARRAY(SELECT quote_ident(name) FROM unnest(current_schemas(false)) AS name), ', '), true);
+    SET LOCAL ROLE deployment_api
+"""
 
 
 class MigrationsMissing(RuntimeError):
     """The installation lacks the migration scripts."""
 
 
-class SchemaTooOld(Exception):
-    """The schema has to be migrated first; the message says how."""
+class SchemaProblem(Exception):
+    """The database is not prepared for the service; the message says what to do."""
 
 
 async def check_schema(url: str) -> None:
-    """Raise SchemaTooOld unless the schema is the one we know or a newer one."""
-    connection = await asyncpg.connect(url, timeout=5)
+    """Raise SchemaProblem unless the schema is the one we know or a newer one, and its roles are ours to take."""
+    connection = await connect(url, application="start", command_timeout_s=CONNECT_TIMEOUT_S)
     try:
-        revision = await connection.fetchval(_REVISION)
-    except asyncpg.UndefinedTableError:
-        revision = None
+        # In a transaction: a pooler keeps it on one server.
+        async with connection.transaction():
+            foreign = await connection.fetch(_FOREIGN_ROLES, [API_ROLE, WORKER_ROLE])
+            if not foreign:
+                await connection.execute(_ACT)
+            revision = await connection.fetchval(_REVISION)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        revision, foreign = None, []
     finally:
-        await connection.close()
+        connection.terminate()
     *older, head = revisions()
     # A revision that we don't know is newer: a schema stays usable for the version before it.
     if revision is None or revision in older:
-        raise SchemaTooOld(
+        raise SchemaProblem(
             f"The database's schema is {'missing' if revision is None else f'at {revision}'}, "
             f"this version needs {head}. Run: deployment-service migrate"
         )
+    if foreign:
+        roles = ", ".join(row["name"] for row in foreign)
+        raise SchemaProblem(
+            f"The login user may not act in the roles of the service. A DBA has to run:\n"
+            f"  GRANT {roles} TO {quoted(foreign[0]['login'])};"
+        )
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def revisions() -> list[str]:

@@ -14,12 +14,12 @@ import json
 import socket
 from collections.abc import Iterator
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import structlog
 
-from deployment_service.storage.failures import SessionMismatch
+from deployment_service.storage.database_url import target_session_attrs
+from deployment_service.storage.failures import BadDatabaseUrl, SessionMismatch
 
 _log = structlog.get_logger(__name__)
 
@@ -141,20 +141,14 @@ class Connector:
         return connection
 
     async def _connect(self, **kwargs: Any) -> ServiceConnection:
-        arguments: dict[str, Any] = kwargs | {"connection_class": ServiceConnection}
-        made: asyncpg.Connection = await asyncpg.connect(
+        made = await connect(
             self._url,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=self._statement_timeout_s + _CLIENT_MARGIN_S,
-            statement_cache_size=self._statement_cache,
-            # Only what poolers pass on: everything else is set by the transactions themselves.
-            server_settings={"application_name": f"deployment-service/{self._name}"},
-            target_session_attrs=target_session_attrs(self._url),
-            **arguments,
+            application=self._name,
+            command_timeout_s=self._statement_timeout_s + _CLIENT_MARGIN_S,
+            statement_cache=self._statement_cache,
+            **kwargs | {"connection_class": ServiceConnection},
         )
-        connection = cast("ServiceConnection", made)
-        keep_alive(connection)
-        return connection
+        return cast("ServiceConnection", made)
 
     @property
     def _name(self) -> str:
@@ -228,6 +222,33 @@ class Connector:
         self._described = found
 
 
+async def connect(
+    url: str,
+    *,
+    application: str,
+    command_timeout_s: float,
+    statement_cache: int = 0,
+    **kwargs: Any,
+) -> asyncpg.Connection:
+    """Connect as the login user, with nothing set. Raises BadDatabaseUrl without quoting the URL."""
+    attributes: Any = target_session_attrs(url)
+    try:
+        connection: asyncpg.Connection = await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=command_timeout_s,
+            statement_cache_size=statement_cache,
+            # Only what poolers pass on: everything else is set by the transactions themselves.
+            server_settings={"application_name": f"deployment-service/{application}"},
+            target_session_attrs=attributes,
+            **kwargs,
+        )
+    except ValueError as error:
+        raise BadDatabaseUrl(type(error).__name__) from None
+    keep_alive(connection)
+    return connection
+
+
 async def _is_prepared_by_pooler(connection: ServiceConnection) -> bool:
     """Whether the pooler takes care of prepared statements: then the server has them under other names."""
     statement = await connection.prepare("SELECT 1", name="deployment_service_probe")
@@ -247,12 +268,6 @@ def _set_all(settings: dict[str, str], *, local: bool) -> str:
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def target_session_attrs(url: str) -> Any:
-    """What the URL asks for, by default a server that takes writes: an address may lead to a standby for a while."""
-    asked = parse_qs(urlsplit(url).query).get("target_session_attrs")
-    return asked[-1] if asked else "read-write"
 
 
 def keep_alive(connection: asyncpg.Connection) -> None:

@@ -97,7 +97,7 @@ class Finality:
                 failing = False
             except Exception as error:
                 if not failing:
-                    _log.warning("watch.finality_unreadable", error=repr(error))
+                    _log.warning("watch.finality_unreadable", error=type(error).__name__)
                 failing = True
                 await asyncio.sleep(self._settings.poll_interval_s)
             # However many events pass, there are only so many looks.

@@ -108,7 +108,7 @@ class Follower:
                 await self._round()
             except Exception as error:
                 if not away:
-                    _log.warning("watch.store_away", error=repr(error))
+                    _log.warning("watch.store_away", error=type(error).__name__)
                 away += 1
                 # What was read in vain is found again by comparing all heads.
                 self._poll_at = 0.0

@@ -100,7 +100,7 @@ class History:
                         )
             except Exception as error:
                 if attempt == _TRIES:
-                    _log.warning("watch.history_unreadable", error=repr(error))
+                    _log.warning("watch.history_unreadable", error=type(error).__name__)
                 await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
                 continue
             if epoch != ring.epoch:

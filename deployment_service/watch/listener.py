@@ -57,7 +57,9 @@ class Listener:
                 await self._listen()
             except Exception as error:
                 if not self._failing:
-                    _log.warning("watch.listener_lost", error=repr(error), effect="polling only")
+                    # A library's own text may quote the URL.
+                    reason = str(error) if isinstance(error, _Deaf) else type(error).__name__
+                    _log.warning("watch.listener_lost", reason=reason, effect="polling only")
                 self._failing = True
             finally:
                 self.hears.clear()

@@ -73,5 +73,5 @@ class Notifier:
             self._failing = False
         except Exception as error:
             if not self._failing:
-                _log.warning("watch.notify_failed", error=repr(error))
+                _log.warning("watch.notify_failed", error=type(error).__name__)
             self._failing = True

@@ -25,11 +25,14 @@ from deployment_service.cicd.errors import ProviderError
 from deployment_service.domain.jobs import JobState
 from deployment_service.storage import jobs
 from deployment_service.storage.database import AWAY, Database
+from deployment_service.storage.failures import OutageLog
 from deployment_service.storage.jobs import Claimed, JobTask
 
 from .controllers import Controllers, ControllerUnavailable
 
 _log = structlog.get_logger(__name__)
+
+_CLAIM_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class JobKeeper:
         # Of this start of this process: its predecessor's leases are not its own.
         self._owner = uuid.uuid4()
         self._wake = asyncio.Event()
+        self._outage = OutageLog("job-keeper")
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], uuid.UUID] = {}
@@ -98,19 +102,15 @@ class JobKeeper:
         self._loop_task = None
 
     async def _run(self) -> None:
-        away = False
         while not self._stopping:
             self._wake.clear()
             claimed: list[Claimed] = []
             try:
-                claimed = await self._claim()
-                away = False
-            except AWAY as error:
-                if not away:
-                    _log.warning("job_keeper_waits_for_database", error=type(error).__name__)
-                away = True
-            except Exception:
-                _log.exception("job_keeper_could_not_claim")
+                async with asyncio.timeout(_CLAIM_DEADLINE_S):
+                    claimed = await self._claim()
+                self._outage.over()
+            except Exception as error:
+                self._outage.report_error(error, "job_keeper_could_not_claim")
             for one in claimed:
                 self._begin(one)
             if not claimed:

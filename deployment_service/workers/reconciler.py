@@ -30,6 +30,7 @@ from deployment_service.cicd.port import (
 from deployment_service.domain.attribution import Observation
 from deployment_service.storage import reconcile
 from deployment_service.storage.database import AWAY, Database
+from deployment_service.storage.failures import OutageLog, failure_of
 from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.detection import TICK_S, Detection
@@ -103,6 +104,7 @@ class Reconciler:
         self._owner = uuid.uuid4()
         self._under_way: set[asyncio.Task[None]] = set()
         self._announced = False
+        self._outage = OutageLog("reconciler")
         self._loop = Loop(
             "reconciler", self._claim, every_s=min(TICK_S, settings.polling_interval_s)
         )
@@ -149,7 +151,7 @@ class Reconciler:
         except (TimeoutError, ProviderError) as error:
             _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
         except AWAY as error:
-            _log.warning("database away", worker="reconciler", error=type(error).__name__)
+            self._outage.report(failure_of(error))
             return
         except Exception:
             _log.exception("cycle failed", controller=turn.controller_key)
