@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,6 +44,23 @@ def target_session_attrs(url: str) -> str:
     """What the URL asks for, by default a server that takes writes: an address may lead to a standby for a while."""
     asked = parse_qs(urlsplit(url).query).get("target_session_attrs")
     return asked[-1] if asked else "read-write"
+
+
+class UnreadableFile(Exception):
+    """A file that the URL or the environment names for TLS cannot be read; the message is the parameter."""
+
+
+def check_files(url: str) -> None:
+    """Raise UnreadableFile unless the files for TLS can be read: libraries do not say which one they miss."""
+    fields = parse_qs(urlsplit(url).query)
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        path = fields.get(name, [os.environ.get(f"PG{name.upper()}", "")])[-1]
+        if path:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError:
+                raise UnreadableFile(name) from None
 
 
 def _is_splittable(url: str) -> bool:

@@ -16,6 +16,8 @@ from enum import StrEnum
 import asyncpg
 import structlog
 
+from deployment_service.storage.database_url import UnreadableFile
+
 _log = structlog.get_logger(__name__)
 _REPEAT_S = 60.0
 
@@ -190,6 +192,7 @@ _TABLE = (
             f"Correct sslrootcert or the host name in {_URL}, or the certificate of the server",
         ),
     ),
+    _Row((UnreadableFile,), _FILE),
     _Row((ssl.SSLError,), _FILE, r"^\[(X509|PEM|CRYPTO)|PEM|no certificate"),
     _Row((ssl.SSLError,), _unavailable("TLS with the database failed"), on_connection=True),
     _Row((socket.gaierror,), _unavailable("The DNS does not answer"), "Errno -3"),
@@ -209,6 +212,7 @@ _OURS = Failure(Kind.OURS, "An error of the service itself")
 UNAVAILABLE_ERRORS = (
     SessionMismatch,
     BadDatabaseUrl,
+    UnreadableFile,
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -236,9 +240,6 @@ def failure_of(error: BaseException) -> Failure:
     # The library refuses a value of ours.
     if isinstance(error, asyncpg.InterfaceError) and ValueError in type(error).__mro__:
         return _OURS
-    # A file of the URL; a socket that is not there has no file name.
-    if isinstance(error, OSError) and error.filename and not isinstance(error, ssl.SSLError):
-        return _FILE
     row = _row(error)
     return row.failure if row is not None else _OURS
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from deployment_service.storage.schema import scripts
+from deployment_service.storage.sessions import connect
 
 # Any number nobody else uses: advisory locks of a database share one space of numbers.
 _LOCK = 0x64657031
@@ -30,7 +31,7 @@ async def downgrade(url: str, revision: str) -> None:
 
 
 async def _alone(url: str, work: Callable[[Config], None]) -> None:
-    guard = await asyncpg.connect(url, timeout=10)
+    guard = await connect(url, application="migrate", command_timeout_s=10)
     try:
         # Tried again and again, not waited for in the database: a waiting statement holds a snapshot, which
         # CREATE INDEX CONCURRENTLY in the migration that runs meanwhile would wait for, for ever.
@@ -42,8 +43,10 @@ async def _alone(url: str, work: Callable[[Config], None]) -> None:
 
 
 async def _run(url: str, work: Callable[[Config], None]) -> None:
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(url, timeout=10)
+    async def open_connection() -> asyncpg.Connection:
+        return await connect(
+            url, application="migrate", command_timeout_s=None, statement_cache=100
+        )
 
     def run(connection: Connection) -> None:
         config = Config()
@@ -52,7 +55,9 @@ async def _run(url: str, work: Callable[[Config], None]) -> None:
         work(config)
 
     # The connection is made by asyncpg itself, so that a URL means here what it means to the service.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

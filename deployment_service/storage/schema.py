@@ -13,6 +13,7 @@ from deployment_service.storage.database import API_ROLE, WORKER_ROLE
 from deployment_service.storage.sessions import CONNECT_TIMEOUT_S, connect
 
 _REVISION = "SELECT version_num FROM alembic_version"
+_EXISTS = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _FOREIGN_ROLES = """
     SELECT name, current_user AS login FROM unnest($1::text[]) AS name LEFT JOIN pg_roles AS role ON rolname = name
     WHERE role.oid IS NULL OR NOT pg_has_role(role.oid, 'SET')
@@ -33,6 +34,16 @@ class SchemaProblem(Exception):
     """The database is not prepared for the service; the message says what to do."""
 
 
+class RolesMissing(SchemaProblem):
+    """The login user is not a member of the service's roles."""
+
+    def __init__(self, roles: list[str], login: str) -> None:
+        super().__init__(
+            "The login user may not act in the roles of the service. A DBA has to run:\n"
+            f"  GRANT {', '.join(roles)} TO {quoted(login)};"
+        )
+
+
 async def check_schema(url: str) -> None:
     """Raise SchemaProblem unless the schema is the one we know or a newer one, and its roles are ours to take."""
     connection = await connect(url, application="start", command_timeout_s=CONNECT_TIMEOUT_S)
@@ -40,11 +51,13 @@ async def check_schema(url: str) -> None:
         # In a transaction: a pooler keeps it on one server.
         async with connection.transaction():
             foreign = await connection.fetch(_FOREIGN_ROLES, [API_ROLE, WORKER_ROLE])
+            if foreign and await connection.fetchval(_EXISTS):
+                raise RolesMissing([row["name"] for row in foreign], foreign[0]["login"])
             if not foreign:
                 await connection.execute(_ACT)
             revision = await connection.fetchval(_REVISION)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        revision, foreign = None, []
+        revision = None
     finally:
         connection.terminate()
     *older, head = revisions()
@@ -53,12 +66,6 @@ async def check_schema(url: str) -> None:
         raise SchemaProblem(
             f"The database's schema is {'missing' if revision is None else f'at {revision}'}, "
             f"this version needs {head}. Run: deployment-service migrate"
-        )
-    if foreign:
-        roles = ", ".join(row["name"] for row in foreign)
-        raise SchemaProblem(
-            f"The login user may not act in the roles of the service. A DBA has to run:\n"
-            f"  GRANT {roles} TO {quoted(foreign[0]['login'])};"
         )
 
 

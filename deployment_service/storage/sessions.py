@@ -18,7 +18,7 @@ from typing import Any, cast
 import asyncpg
 import structlog
 
-from deployment_service.storage.database_url import target_session_attrs
+from deployment_service.storage.database_url import check_files, target_session_attrs
 from deployment_service.storage.failures import BadDatabaseUrl, SessionMismatch
 
 _log = structlog.get_logger(__name__)
@@ -226,12 +226,13 @@ async def connect(
     url: str,
     *,
     application: str,
-    command_timeout_s: float,
+    command_timeout_s: float | None,
     statement_cache: int = 0,
     **kwargs: Any,
 ) -> asyncpg.Connection:
     """Connect as the login user, with nothing set. Raises BadDatabaseUrl without quoting the URL."""
     attributes: Any = target_session_attrs(url)
+    check_files(url)
     try:
         connection: asyncpg.Connection = await asyncpg.connect(
             url,

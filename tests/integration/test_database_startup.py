@@ -148,7 +148,7 @@ async def test_a_rotated_password_costs_unavailable_and_a_few_lines(
                         await api.deployments.ListDeployments(request, metadata=api.as_admin)
                     if refusals[0].reason != "DATABASE_AWAY":
                         break
-            assert refusals[0].reason == "NOT_FOUND"
+            assert refusals[0].reason == "TENANT_NOT_FOUND"
 
 
 @pytest.mark.parametrize(

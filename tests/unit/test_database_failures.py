@@ -10,7 +10,11 @@ import asyncpg
 import pytest
 
 from deployment_service.config import SettingsError, load_database_settings
-from deployment_service.storage.database_url import check_database_url, target_session_attrs
+from deployment_service.storage.database_url import (
+    UnreadableFile,
+    check_database_url,
+    target_session_attrs,
+)
 from deployment_service.storage.failures import (
     BadDatabaseUrl,
     Kind,
@@ -47,8 +51,8 @@ def certificate_error() -> ssl.SSLCertVerificationError:
         (asyncpg.UndefinedTableError(SECRET), Kind.WRONG_SETTINGS, "migrate"),
         (socket.gaierror(-2, SECRET), Kind.WRONG_SETTINGS, "DNS"),
         (socket.gaierror(-3, SECRET), Kind.UNAVAILABLE, "again"),
-        (FileNotFoundError(errno.ENOENT, "no", SECRET), Kind.WRONG_SETTINGS, "sslrootcert"),
-        (PermissionError(errno.EACCES, "no", SECRET), Kind.WRONG_SETTINGS, "permissions"),
+        (FileNotFoundError(errno.ENOENT, "no socket"), Kind.UNAVAILABLE, "again"),
+        (UnreadableFile("sslrootcert"), Kind.WRONG_SETTINGS, "permissions"),
         (ssl.SSLError(SECRET, "[X509] PEM lib"), Kind.WRONG_SETTINGS, "sslcert"),
         (certificate_error(), Kind.WRONG_SETTINGS, "certificate"),
         (ConnectionError(f"server at {SECRET} rejected SSL upgrade"), Kind.WRONG_SETTINGS, "ssl"),
