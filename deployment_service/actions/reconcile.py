@@ -149,11 +149,11 @@ class ReconcileSteps:
 
         await self._database.transaction(work)
 
-    async def missing(self, item: Unconfirmed, session: str) -> None:
+    async def missing(self, item: Unconfirmed) -> None:
         """The run was looked for and not found."""
 
         async def work(connection: Connection) -> None:
-            await reconcile.note_missing(connection, item.job.tenant_id, item.run.run_id, session)
+            await reconcile.note_missing(connection, item.job.tenant_id, item.run.run_id)
 
         await self._database.transaction(work)
 

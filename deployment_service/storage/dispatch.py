@@ -91,14 +91,19 @@ _FENCE = """
         AND trigger_state IN ('WAITING', 'SENDING')
     RETURNING run_id
 """
-# In one session of Jenkins a queue id means one item. After a crash they are given again; if it isn't known whose
-# session it was, a run that still waits for its build has the item.
+# In one session of Jenkins a queue id means one item; after a crash ids are given out again. Where replicas answer by
+# turns, or the session isn't known, a run that still waits for its build has the item.
 _QUEUE_ITEM_OWNER = """
     SELECT number FROM deployment_runs AS r
     WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4 AND source = 'SERVICE'
         AND coalesce(
-            (SELECT bool_or(theirs.jenkins_session = ours.jenkins_session) FROM run_attempts AS theirs
+            (SELECT bool_or(theirs.jenkins_session = ours.jenkins_session
+                 OR CASE WHEN c.sessions_alternate THEN NULL ELSE false END)
+             FROM run_attempts AS theirs
              JOIN run_attempts AS ours ON ours.tenant_id = $1 AND ours.run_id = $4 AND ours.attempt = $5
+             JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
+             JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+             LEFT JOIN cicd_controllers AS c ON c.controller_key = p.controller_key
              WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id),
             build_number IS NULL AND end_time IS NULL)
 """

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from deployment_service.domain.runs import Run
+from deployment_service.domain.sessions import SessionSeen, alternate
 from deployment_service.storage.database import Connection
 from deployment_service.storage.runs import RUN_COLUMNS, from_row
 
@@ -31,9 +32,8 @@ _CLAIM = """
         ORDER BY next_cycle_time LIMIT $3 FOR UPDATE SKIP LOCKED
     ) AS due
     WHERE c.controller_key = due.controller_key
-    RETURNING c.controller_key, c.session, c.session_time
+    RETURNING c.controller_key, c.sessions, now()
 """
-# The first session that is seen tells of no restart.
 _RENEW = """
     UPDATE cicd_controllers SET lease_until = now() + $3::interval WHERE controller_key = $1 AND lease_owner = $2
 """
@@ -42,9 +42,7 @@ _GIVE_BACK_ALL = (
 )
 _END_CYCLE = """
     UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
-        next_poked_cycle_time = now() + interval '0.5 s',
-        session = CASE WHEN $4 = '' THEN session ELSE $4 END,
-        session_time = CASE WHEN $4 IN ('', session) OR session = '' THEN session_time ELSE now() END
+        next_poked_cycle_time = now() + interval '0.5 s', sessions = $4, sessions_alternate = $5
     WHERE controller_key = $1 AND lease_owner = $2
 """
 _WORK_COLUMNS = """
@@ -56,7 +54,7 @@ _WORK_COLUMNS = """
 """
 # An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
 _UNCONFIRMED = f"""
-    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.look_session,
+    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time,
         r.cancel_request_time IS NOT NULL
             AND (r.cancel_sent_time IS NULL OR r.cancel_sent_time < now() - interval '10 s') AS to_cancel,
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
@@ -129,8 +127,8 @@ _NOTE_SEEN = """
     WHERE r.tenant_id = $1 AND r.run_id = n.run_id AND r.end_time IS NULL
 """
 _NOTE_MISSING = """
-    UPDATE deployment_runs SET look_count = CASE WHEN look_session = $3 THEN look_count + 1 ELSE 1 END,
-        look_time = CASE WHEN look_session = $3 AND look_count > 0 THEN look_time ELSE now() END, look_session = $3
+    UPDATE deployment_runs SET look_count = look_count + 1,
+        look_time = CASE WHEN look_count > 0 THEN look_time ELSE now() END
     WHERE tenant_id = $1 AND run_id = $2
 """
 _NOTE_ASKED = "UPDATE deployment_runs SET look_time = now() WHERE tenant_id = $1 AND run_id = $2"
@@ -141,11 +139,11 @@ _NOTE_CANCEL_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A controller whose cycle is ours. ``session_time``: when its last restart was noticed."""
+    """A controller whose cycle is ours. ``now``: when it was claimed, by the database's clock."""
 
     controller_key: str
-    session: str
-    session_time: datetime | None
+    sessions: tuple[SessionSeen, ...]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,6 @@ class Unconfirmed:
     job: ReadJob
     look_count: int
     look_time: datetime | None
-    look_session: str | None
     to_cancel: bool = False
     """Jenkins is to be asked to cancel it, and hasn't been for a while."""
 
@@ -182,7 +179,10 @@ async def claim_turns(
     """Claim controllers whose cycle is due."""
     await connection.execute(_ENROL)
     rows = await connection.fetch(_CLAIM, owner, timedelta(seconds=lease_s), limit)
-    return [Turn(**row) for row in rows]
+    return [
+        Turn(row["controller_key"], tuple(map(_session, row["sessions"])), row["now"])
+        for row in rows
+    ]
 
 
 async def renew(connection: Connection, turn: Turn, owner: uuid.UUID, *, lease_s: float) -> None:
@@ -196,11 +196,21 @@ async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
 
 
 async def end_cycle(
-    connection: Connection, turn: Turn, owner: uuid.UUID, *, next_in_s: float, session: str
+    connection: Connection,
+    turn: Turn,
+    owner: uuid.UUID,
+    *,
+    next_in_s: float,
+    sessions: Sequence[SessionSeen],
 ) -> None:
-    """Give the controller back until its next cycle. ``session``: as read, empty if it didn't answer."""
+    """Give the controller back until its next cycle. ``sessions``: those known by now."""
+    shown = [
+        {"session": s.session, "first": s.first.isoformat(), "last": s.last.isoformat()}
+        for s in sessions
+    ]
     interval = timedelta(seconds=next_in_s)
-    await connection.execute(_END_CYCLE, turn.controller_key, owner, interval, session)
+    key = (turn.controller_key, owner)
+    await connection.execute(_END_CYCLE, *key, interval, shown, alternate(sessions))
 
 
 async def unconfirmed(connection: Connection, controller_key: str) -> list[Unconfirmed]:
@@ -212,7 +222,6 @@ async def unconfirmed(connection: Connection, controller_key: str) -> list[Uncon
             _job(row),
             row["look_count"],
             row["look_time"],
-            row["look_session"],
             row["to_cancel"],
         )
         for row in rows
@@ -324,11 +333,14 @@ async def note_cancel_sent(connection: Connection, tenant_id: uuid.UUID, run_id:
     await connection.execute(_NOTE_CANCEL_SENT, tenant_id, run_id)
 
 
-async def note_missing(
-    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID, session: str
-) -> None:
+async def note_missing(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     """A run was in neither list."""
-    await connection.execute(_NOTE_MISSING, tenant_id, run_id, session)
+    await connection.execute(_NOTE_MISSING, tenant_id, run_id)
+
+
+def _session(row: dict[str, str]) -> SessionSeen:
+    times = (datetime.fromisoformat(row[name]) for name in ("first", "last"))
+    return SessionSeen(row["session"], *times)
 
 
 def _job(row: asyncpg.Record) -> ReadJob:

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -266,9 +267,8 @@ class Dispatcher:
         found = [b for b in shown if b.parameters.get(RUN_ID_PARAMETER) == run_id]
         if found and await self._steps.found_build(run, min(found, key=lambda b: b.number)):
             return
-        session = queue.session or ""
-        first_look = run.look_count == 0 or run.look_session != session
-        if builds is not None and not found and not first_look and builds.session == queue.session:
+        first_look = not self._is_second_probe(run)
+        if builds is not None and not found and not first_look:
             await self._conclude(run, builds)
         elif run.overdue or (builds is None and not first_look):
             # Jenkins can't be looked through: the job is gone, or isn't shown to us.
@@ -278,8 +278,16 @@ class Dispatcher:
             )
         else:
             await self._steps.note_look(
-                run, session=session, next_in_s=self._settings.between_looks_s
+                run, session=queue.session or "", next_in_s=self._settings.between_looks_s
             )
+
+    def _is_second_probe(self, run: Claimed) -> bool:
+        """Return whether this probe began long enough after another one that found nothing.
+
+        Time alone counts: the replicas of a highly available controller answer by turns, each in a session of its own.
+        """
+        between = timedelta(seconds=self._settings.between_looks_s)
+        return run.look_time is not None and run.claim_time - run.look_time >= between
 
     async def _conclude(self, run: Claimed, builds: JobBuilds) -> None:
         """Two looks have found nothing. Send again only if it is proven that nothing came of it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.port import BuildView, CicdProvider
@@ -39,7 +39,7 @@ class Inquiry:
         self._between_looks_s = between_looks_s
 
     async def ask(
-        self, item: Unconfirmed, controller: Controller, session: str, restarted: datetime | None
+        self, item: Unconfirmed, controller: Controller, restarted: datetime | None
     ) -> None:
         """Ask about one run that is neither queued nor building as it was."""
         async with controller.slot() as client:
@@ -59,7 +59,7 @@ class Inquiry:
                 if job is not None and _was_never_issued(item.run, job.next_build_number):
                     await self._steps.not_its_build(item)
                 else:
-                    await self._not_found(item, session, restarted, job_is_shown=job is not None)
+                    await self._not_found(item, restarted, job_is_shown=job is not None)
             elif is_reused_number(item.run, build):
                 await self._made_again(item, build)
             else:
@@ -67,7 +67,7 @@ class Inquiry:
                 outcomes = await self._steps.observe(item.job.tenant_id, [seen])
                 if item.run.build is None and outcomes[0].run_id != item.run.run_id:
                     # It looks like the run's build and is another run's: its item was folded into that one's.
-                    await self._not_found(item, session, restarted, job_is_shown=True)
+                    await self._not_found(item, restarted, job_is_shown=True)
                     return
                 applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
                 if applied and seen.known.final and item.run.active and not item.job.polled:
@@ -105,37 +105,45 @@ class Inquiry:
             await self._steps.asked(item)
 
     async def _not_found(
-        self, item: Unconfirmed, session: str, restarted: datetime | None, *, job_is_shown: bool
+        self, item: Unconfirmed, restarted: datetime | None, *, job_is_shown: bool
     ) -> None:
+        """Conclude that the run is lost, once two probes some time apart have not found it."""
         run = item.run
         if run.end_time is not None:
             await self._steps.asked(item)
             return
-        now = datetime.now(UTC)
+        await self._steps.missing(item)
+        if item.look_count == 0 or item.look_time is None:
+            return
+        asked = item.job.asked_time
+        if asked - item.look_time < timedelta(seconds=self._between_looks_s):
+            return
         crashed = (
             restarted is not None and run.start_time is not None and restarted >= run.start_time
         )
-        if run.build is not None and crashed and job_is_shown:
-            await self._lost(item, "Jenkins crashed or was killed while it was building.")
-            return
-        first_look = item.look_count == 0 or item.look_session != session or not item.look_time
-        await self._steps.missing(item, session)
-        unseen = now - (run.last_observed_time or run.start_time or now)
-        # A job that isn't shown may be one whose permission was taken away by mistake: its builds go on.
-        lost_after_s = self._lost_after_s * (1 if job_is_shown else _PATIENCE_WITH_HIDDEN_JOBS)
-        if first_look or unseen < timedelta(seconds=lost_after_s):
-            return
-        if item.look_time and now - item.look_time < timedelta(seconds=self._between_looks_s):
+        unseen = asked - (run.last_observed_time or run.start_time or asked)
+        if unseen < self._patience(job_is_shown=job_is_shown, crashed=crashed):
             return
         if not job_is_shown:
             why = (
                 "Jenkins no longer shows its job to our account: it was deleted, renamed or hidden."
             )
+        elif run.build and crashed:
+            why = "Jenkins was restarted while it was building, and no longer has the build."
         elif run.build:
             why = "Jenkins no longer has the build: it was deleted there."
         else:
             why = "Jenkins had queued it, but neither the queue nor the builds show it any more."
         await self._lost(item, why)
+
+    def _patience(self, *, job_is_shown: bool, crashed: bool) -> timedelta:
+        """How long a run must have been missing. A restart explains it at once.
+
+        A job that isn't shown may be one whose permission was taken away by mistake: its builds go on.
+        """
+        if not job_is_shown:
+            return timedelta(seconds=self._lost_after_s * _PATIENCE_WITH_HIDDEN_JOBS)
+        return timedelta(seconds=0 if crashed else self._lost_after_s)
 
     async def _lost(self, item: Unconfirmed, why: str) -> None:
         await self._steps.end(

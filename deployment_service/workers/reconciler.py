@@ -14,7 +14,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -28,6 +28,7 @@ from deployment_service.cicd.port import (
     QueueItemView,
 )
 from deployment_service.domain.attribution import Observation
+from deployment_service.domain.sessions import SessionSeen, note_sessions, restart_time
 from deployment_service.storage import reconcile
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.failures import OutageLog, failure_of
@@ -70,9 +71,12 @@ class ReconcilerSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a cycle has found of its controller: its session, whether any job is polled, and when its runs were read."""
+    """What a cycle has found of its controller.
 
-    session: str
+    Its sessions, whether any job is polled, and when its runs were read.
+    """
+
+    sessions: Sequence[SessionSeen]
     polled: bool
     at: float
 
@@ -144,7 +148,7 @@ class Reconciler:
             task.add_done_callback(self._under_way.discard)
 
     async def _take_turn(self, turn: Turn) -> None:
-        read, clock = _Read("", True, math.inf), asyncio.get_running_loop().time
+        read, clock = _Read(turn.sessions, True, math.inf), asyncio.get_running_loop().time
         try:
             async with asyncio.timeout(self._settings.longest_cycle_s), self._renewing(turn):
                 read = await self._cycle(turn)
@@ -166,7 +170,7 @@ class Reconciler:
                     turn,
                     self._owner,
                     next_in_s=max(0.0, next_in_s),
-                    session=read.session,
+                    sessions=read.sessions,
                 )
         except AWAY as error:
             # The lease runs out by itself.
@@ -207,13 +211,13 @@ class Reconciler:
         for provider, items in by_provider.items():
             async with self._alone(turn):
                 by_controller[await self._find_controller(*provider)] += items
-        session = ""
+        sessions: Sequence[SessionSeen] = turn.sessions
         for controller, items in by_controller.items():
             async with self._alone(turn):
-                session = await self._read_runs(turn, controller, items) or session
+                sessions = await self._read_runs(turn, controller, items)
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
-        read = _Read(session, polled, asyncio.get_running_loop().time())
+        read = _Read(sessions, polled, asyncio.get_running_loop().time())
         await self._read_jobs(jobs)
         return read
 
@@ -227,14 +231,14 @@ class Reconciler:
 
     async def _read_runs(
         self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
-    ) -> str:
+    ) -> Sequence[SessionSeen]:
         async with controller.slot() as client:
             # The queue first: what leaves it in between is seen by the executors.
             queue = await client.list_queue()
             running = await client.list_running()
-        session = queue.session or ""
         found = sort_out(items, queue, running)
-        restarted = self._restart_time(turn, session)
+        sessions = note_sessions(turn.sessions, {queue.session, running.session}, turn.now)
+        restarted = restart_time(sessions, turn.now)
         await self._write_going_on(found)
         await self._write_seen(
             [
@@ -244,17 +248,9 @@ class Reconciler:
         )
         await self._write_strangers(turn, found.strangers)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
-        await self._each(
-            found.changed, lambda item: self._inquiry.ask(item, controller, session, restarted)
-        )
+        await self._each(found.changed, lambda item: self._inquiry.ask(item, controller, restarted))
         await self._repeats.stop_ours(items, controller)
-        return session
-
-    def _restart_time(self, turn: Turn, session: str) -> datetime | None:
-        """When Jenkins was last seen to have restarted."""
-        if turn.session and session and turn.session != session:
-            return datetime.now(UTC)
-        return turn.session_time if turn.session else None
+        return sessions
 
     async def _write_going_on(self, found: Findings) -> None:
         by_tenant = defaultdict(list)

@@ -208,7 +208,7 @@ async def _as_read(runs: Runs, claimed: Claimed) -> Unconfirmed:
         "tenants/demo/providers/main",
         True,
     )
-    return Unconfirmed(run, job, 0, None, None)
+    return Unconfirmed(run, job, 0, None)
 
 
 async def _tolerating_lost(work: Awaitable[None]) -> None:
