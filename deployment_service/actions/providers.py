@@ -12,6 +12,7 @@ from cryptography import x509
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import check_display_name, check_full_name
+from deployment_service.domain.egress import check_http_url, check_visible, origin_of
 from deployment_service.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -25,8 +26,6 @@ from deployment_service.storage import providers
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.providers import Provider, ProviderFields
-
-MAX_URL_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +121,17 @@ async def update_provider(
         check_etag(etag, provider_id, provider.version, name=str(ProviderName(tenant.slug, slug)))
         changes = {path: getattr(given, path) for path in paths}
         merged = _checked(replace(_as_input(provider), **changes))
+        _check_bound(provider, merged)
         await providers.update(
             connection,
             tenant.tenant_id,
             provider_id,
-            _fields(merged, box, stored_token=provider.api_token_encrypted),
+            # Without an account a token is of no use, and must not wait for another one.
+            _fields(
+                merged,
+                box,
+                stored_token=provider.api_token_encrypted if merged.username else None,
+            ),
         )
         await remember(connection, key, provider_id)
         return await _find(connection, tenant, slug)
@@ -178,43 +183,55 @@ def _fields(given: ProviderInput, box: SecretBox, *, stored_token: bytes | None)
     return ProviderFields(**values, api_token_encrypted=token)
 
 
+def _check_bound(stored: Provider, merged: ProviderInput) -> None:
+    """Raise FailedPrecondition if the stored token would go elsewhere than where it was meant for.
+
+    Else a caller who can't read the token could have it sent to an address of their own.
+    """
+    if stored.api_token_encrypted is None or merged.api_token or not merged.username:
+        return
+    moved = [
+        name
+        for name in ("username", "ca_certificate_pem")
+        if getattr(stored, name) != getattr(merged, name)
+    ]
+    if _place(stored.base_url) != _place(merged.base_url):
+        moved.insert(0, "base_url")
+    if moved:
+        raise FailedPrecondition(
+            "CREDENTIAL_REQUIRED",
+            f"The stored API token is for the {', '.join(moved)} that the provider has. To change that, give "
+            "api_token in the same call (and name it in update_mask, if there is one).",
+            metadata={"fields": ",".join(moved)},
+        )
+
+
+def _place(base_url: str) -> tuple[str, str]:
+    return origin_of(base_url), urlsplit(base_url).path.rstrip("/")
+
+
 def _checked(given: ProviderInput) -> ProviderInput:
     """The provider in normal form; raises InvalidArgument."""
     if ":" in given.username:
         raise InvalidArgument("provider.username", "must not contain ':'")
+    check_visible(given.username, field="provider.username")
+    if given.api_token and not given.username:
+        raise InvalidArgument("provider.username", "is required with api_token: whose token is it?")
     webhook_base_url = given.webhook_base_url
     if webhook_base_url:
-        webhook_base_url = _url(webhook_base_url, "provider.webhook_base_url").rstrip("/")
+        webhook_base_url = check_http_url(
+            webhook_base_url, field="provider.webhook_base_url"
+        ).rstrip("/")
     _check_pem(given.ca_certificate_pem)
     return replace(
         given,
-        base_url=_url(given.base_url, "provider.base_url"),
+        base_url=check_http_url(given.base_url, field="provider.base_url"),
         display_name=check_display_name(given.display_name, field="provider.display_name"),
         webhook_base_url=webhook_base_url,
         job_folder=_folder(given.job_folder, "provider.job_folder"),
         allowed_folders=_each(given.allowed_folders, _folder, "provider.allowed_folders"),
         allowed_job_kinds=tuple(dict.fromkeys(given.allowed_job_kinds)),
     )
-
-
-def _url(text: str, where: str) -> str:
-    """An http or https URL, maybe with a path, that ends with '/'."""
-    text = text.strip()
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if not text:
-        raise InvalidArgument(where, "is required", reason="REQUIRED_FIELD")
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in text):
-        raise InvalidArgument(where, "must be a URL such as https://jenkins.internal/")
-    # Credentials would show wherever the URL does.
-    if parts.username is not None or parts.password is not None:
-        raise InvalidArgument(where, "must not contain a user or password")
-    if "?" in text or "#" in text or len(text) > MAX_URL_CHARS:
-        raise InvalidArgument(where, "must have neither query nor fragment, and be shorter")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
 
 
 def _folder(text: str, where: str) -> str:

@@ -7,11 +7,12 @@ from deployment_service.api.masks import timestamp
 from deployment_service.api.words import value_of
 from deployment_service.cicd.names import job_path
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
+from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
 from deployment_service.domain.names import DeploymentName, ProviderName, RunName
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
+from deployment_service.domain.scm import PipelineScm
 from deployment_service.domain.status import UnstablePolicy
 from deployment_service.storage.deployments import DeploymentRecord, RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb

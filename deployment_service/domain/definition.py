@@ -7,14 +7,16 @@ PostgreSQL need it to be.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from deployment_service.domain.egress import check_visible
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from deployment_service.domain.parameter_definitions import DeclaredParameter
 from deployment_service.domain.parameters import UNSTORABLE, check_parameters
+from deployment_service.domain.scm import PipelineScm, check_scm
 
 MAX_DISPLAY_NAME_CHARS = 200
 MAX_LABELS = 64
@@ -25,7 +27,6 @@ MAX_CONFIG_XML_CHARS = 1_000_000
 MAX_FULL_NAME_BYTES = 800
 # A folder or job is a directory in Jenkins' home.
 MAX_SEGMENT_BYTES = 200
-_MAX_SCM_TEXT_CHARS = 1000
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 # Jenkins refuses names with these.
@@ -48,16 +49,6 @@ _TEXT_FIELDS = {
     JobKind.FREESTYLE_SHELL: "freestyle_shell",
     JobKind.CONFIG_XML: "config_xml",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineScm:
-    """A Pipeline whose Jenkinsfile is in a Git repository. Empty fields stand for the defaults."""
-
-    url: str
-    branch: str = ""
-    script_path: str = ""
-    credentials_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +134,12 @@ def check_job(
     definitions: Iterable[DeclaredParameter] = (),
     *,
     field: str = "deployment.job",
+    allowed_origins: Collection[str] | None = None,
 ) -> JobDefinition:
     """Return the job in normal form; raise InvalidArgument if no Jenkins could have it.
 
-    ``definitions`` are the deployment's own parameters: none of them may be fixed as well.
+    ``definitions`` are the deployment's own parameters: none of them may be fixed as well. ``allowed_origins``:
+    those of repositories in private ranges; None: any.
     """
     if job.kind is JobKind.EXISTING:
         return _check_existing(job, definitions, f"{field}.existing_job")
@@ -154,7 +147,11 @@ def check_job(
     if full_name:
         full_name = check_full_name(full_name, field=f"{field}.full_name", to_create=True)
     if job.kind is JobKind.PIPELINE_SCM:
-        scm = _check_scm(job.scm or PipelineScm(""), f"{field}.pipeline_scm")
+        scm = check_scm(
+            job.scm or PipelineScm(""),
+            field=f"{field}.pipeline_scm",
+            allowed_origins=allowed_origins,
+        )
         return JobDefinition(job.kind, full_name, scm=scm)
     where = f"{field}.{_TEXT_FIELDS[job.kind]}"
     limit = MAX_CONFIG_XML_CHARS if job.kind is JobKind.CONFIG_XML else MAX_SCRIPT_CHARS
@@ -182,7 +179,9 @@ def check_full_name(full_name: str, *, field: str, to_create: bool) -> str:
             raise InvalidArgument(
                 field, "must be names joined with single '/', none of them '.' or '..'"
             )
-        _printable(segment, field)
+        check_visible(segment, field=field)
+        if segment.startswith("-"):
+            raise InvalidArgument(field, "no name in it may start with '-'")
         if len(segment.encode()) > MAX_SEGMENT_BYTES:
             raise InvalidArgument(field, f"has a name longer than {MAX_SEGMENT_BYTES} bytes")
         if to_create:
@@ -237,26 +236,6 @@ def _check_existing(
         )
     full_name = check_full_name(job.full_name, field=f"{where}.full_name", to_create=False)
     return JobDefinition(job.kind, full_name, fixed_parameters=fixed)
-
-
-def _check_scm(scm: PipelineScm, where: str) -> PipelineScm:
-    if not scm.url.strip():
-        raise InvalidArgument(f"{where}.url", "is empty", reason="REQUIRED_FIELD")
-    for name in ("url", "branch", "script_path", "credentials_id"):
-        text = getattr(scm, name)
-        if len(text) > _MAX_SCM_TEXT_CHARS:
-            raise InvalidArgument(
-                f"{where}.{name}", f"has more than {_MAX_SCM_TEXT_CHARS} characters"
-            )
-        _printable(text, f"{where}.{name}")
-        # git would take it for an option.
-        if text.startswith("-"):
-            raise InvalidArgument(f"{where}.{name}", "must not start with '-'")
-    if scm.script_path.startswith("/") or ".." in scm.script_path.split("/"):
-        raise InvalidArgument(f"{where}.script_path", "must be a path inside the repository")
-    return PipelineScm(
-        scm.url.strip(), scm.branch.strip(), scm.script_path.strip(), scm.credentials_id.strip()
-    )
 
 
 def _check_new_name(segment: str, field: str) -> None:

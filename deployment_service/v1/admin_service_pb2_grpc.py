@@ -192,7 +192,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProvider(self, request, context):
-        """Changes a provider. Its URL may move: jobs are stored by full name.
+        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -435,7 +435,7 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     """Lists a tenant's providers, ordered by id."""
 
     UpdateProvider: _AdminServiceUpdateProviderType
-    """Changes a provider. Its URL may move: jobs are stored by full name."""
+    """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it."""
 
     DeleteProvider: _AdminServiceDeleteProviderType
     """Deletes a provider. Errors: `FAILED_PRECONDITION` (`PROVIDER_IN_USE`) while deployments or jobs use it."""
@@ -609,7 +609,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.UpdateProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.UpdateProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.UpdateProviderResponse]]:
-        """Changes a provider. Its URL may move: jobs are stored by full name."""
+        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it."""
 
     @abc.abstractmethod
     def DeleteProvider(

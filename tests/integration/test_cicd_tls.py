@@ -1,18 +1,14 @@
 """The provider and TLS. Defends P3 and P7: nothing is sent to a server that can't prove its name."""
 
-import datetime
 import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import TriggerOutcome
 from tests.integration.cicd_harness import ANSWER, CREATED, answering, silence, wire
+from tests.support.certificates import self_signed
 
 
 @asynccontextmanager
@@ -30,34 +26,12 @@ async def trigger(provider, timeout_s=10.0):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jenkins")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    pem, key = self_signed("localhost")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + pem
-    )
+    path.write_text(key + pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
-    return context, pem.decode()
+    return context, pem
 
 
 class TestPrivateCa:

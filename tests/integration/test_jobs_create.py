@@ -12,7 +12,7 @@ import pytest_asyncio
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.job_xml import parse_owner
 from deployment_service.client import webhook_tokens
-from deployment_service.domain.definition import JobDefinition, JobKind, PipelineScm
+from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -21,6 +21,7 @@ from deployment_service.domain.errors import (
     PermissionDenied,
     ServiceError,
 )
+from deployment_service.domain.scm import PipelineScm
 from jenkins_simulator import JenkinsSimulator, RequestFault, SimulatorConfig
 from jenkins_simulator.jobxml import JobKind as SimulatedKind
 from jenkins_simulator.permissions import ALL_PERMISSIONS, Permission

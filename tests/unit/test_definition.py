@@ -16,7 +16,6 @@ from deployment_service.domain.definition import (
     JobDefinition,
     JobKind,
     JobRules,
-    PipelineScm,
     check_allowed,
     check_display_name,
     check_full_name,
@@ -36,6 +35,7 @@ from deployment_service.domain.parameter_definitions import (
     values_of_run,
 )
 from deployment_service.domain.parameters import check_parameters
+from deployment_service.domain.scm import PipelineScm
 from tests.support.parameters import strings
 
 
@@ -156,7 +156,8 @@ def test_full_names_that_can_be_created(name: str) -> None:
 
 
 SEGMENTS = ["", "/", "/a", "a/", "a//b", ".", "a/..", "../a"]
-TEXTS = ["a\x00", "a\nb", "\ud800", "é" * 101, "a/" * 400 + "a", "x" * 10**6]
+HIDDEN = ["a\u202eb", "a\u200bb", "\ufeffa", "a\u2066b", "a\u3164", "-a", "b/-a"]
+TEXTS = ["a\x00", "a\nb", "\ud800", "é" * 101, "a/" * 400 + "a", "x" * 10**6, *HIDDEN]
 
 
 @pytest.mark.parametrize("name", [*SEGMENTS, *TEXTS], ids=_short)
@@ -177,7 +178,7 @@ JOBS = [
     JobDefinition(JobKind.FREESTYLE_SHELL, "shop/web", text="exit 0"),
     JobDefinition(JobKind.CONFIG_XML, text="<project/>"),
     JobDefinition(JobKind.PIPELINE_SCM, scm=SCM),
-    JobDefinition(JobKind.PIPELINE_SCM, scm=PipelineScm("u", "b", "ci/Jenkinsfile", "key")),
+    JobDefinition(JobKind.PIPELINE_SCM, scm=PipelineScm("git@h:u", "b", "ci/Jenkinsfile", "key")),
 ]
 
 
@@ -214,11 +215,11 @@ def test_jobs_that_arent_name_the_field(job: JobDefinition, field: str) -> None:
         {"script_path": "../../etc/passwd"},
         {"script_path": "/etc/passwd"},
         {"credentials_id": "a\nb"},
-        {"url": "x" * 1001},
+        {"url": "https://git.example/" + "x" * 2000},
     ],
 )
 def test_what_git_or_jenkins_could_misread_is_refused(changes: dict[str, str]) -> None:
-    values: dict[str, Any] = {"url": "u", **changes}
+    values: dict[str, Any] = {"url": "https://git.example/u", **changes}
     _refused(lambda: check_job(JobDefinition(JobKind.PIPELINE_SCM, scm=PipelineScm(**values)), {}))
 
 
