@@ -62,6 +62,10 @@ chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same ro
 		&& echo "make chaos: everything passed." \
 		|| { status=$$?; echo "make chaos: FAILED, see above."; exit $$status; }
 
+.PHONY: model
+model: .venv/ok ## check the models of docs/models/ exhaustively with spin, installed where allowed
+	@tools/model.sh $(BIN)/python $(ARGS)
+
 .PHONY: soak
 soak: .venv/ok ## watching in full size: replicas killed under 50 watchers and 20,000 events, a thousand watchers at once
 	@$(BIN)/python -m pytest -m full -s tests/acceptance tests/integration $(ARGS) \
