@@ -118,6 +118,31 @@ def container_error(status: int, message: str, *, new_session: bool = False) -> 
     return Refusal(Answer(status, body.encode(), headers, needs_session=new_session))
 
 
+def bare(status: int) -> Refusal:
+    """A refusal with neither body nor any of Jenkins' headers."""
+    return Refusal(nothing(status))
+
+
+def bad_message(status: int, reason: str) -> Refusal:
+    """What the servlet container answers to a request that it cannot read."""
+    body = f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>"
+    headers = [("Content-Type", "text/html;charset=iso-8859-1")]
+    return Refusal(Answer(status, body.encode(), headers))
+
+
+def no_crumb(*, new_session: bool = False) -> Refusal:
+    """403 for a POST without a crumb, and from a Jenkins that starts."""
+    message = "No valid crumb was included in the request"
+    return container_error(403, message, new_session=new_session)
+
+
+def crumbs_missing() -> Answer:
+    """500 to a POST in the first moments of a start, when the crumb issuer is not there yet."""
+    body = b"<html><body>Status Code: 500 Exception: class hudson.security.csrf.DefaultCrumbIssuer"
+    body += b" is missing its descriptor</body></html>"
+    return Answer(500, body, [("Content-Type", "text/html;charset=utf-8")])
+
+
 def unauthorized() -> Refusal:
     """401: a wrong password or token."""
     refusal = container_error(401, "Unauthorized")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 
 from aiohttp import web
 
 from . import answers, control, security, web_root
 from .answers import Answer
-from .call import Call, path_tokens, read_parameters
+from .call import Call, path_tokens, read_files, read_parameters
 from .controller import Controller
 from .faults import RequestFault
 from .permissions import Permission
 from .requests_log import RequestLog
 from .security import CRUMB_FIELD, Sessions
+from .start_up import StartUp
 
 _LONGEST_URI = 8192
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _CONTROL = "/_simulator/"
 _NO_ANSWER = 499
 
@@ -31,7 +34,7 @@ class Application:
         self._requests = requests
         self._control = control_api
         self.sessions = Sessions()
-        self.starting = False
+        self.start_up: StartUp | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; what the control path is asked is no part of Jenkins."""
@@ -76,12 +79,11 @@ class Application:
 
     async def _work(self, request: web.BaseRequest) -> tuple[Answer, str | None]:
         """What Jenkins does and answers, and the session that this began."""
-        if self.starting:
-            return answers.starting_up(), None
         call: Call | None = None
         try:
-            if len(request.raw_path) > _LONGEST_URI:
-                raise answers.container_error(414, "URI Too Long")
+            _check_readable(request)
+            if self.start_up is not None:
+                return await self.start_up.answer(request.method), None
             call = await self._call(request)
             answer = await web_root.dispatch(call, path_tokens(request.raw_path))
         except answers.Refusal as refusal:
@@ -104,7 +106,8 @@ class Application:
         caller = security.authenticate(request, controller.users, controller.anonymous_permissions)
         body = await request.read()
         parameters = read_parameters(request, body)
-        call = Call(request, controller, self.sessions, caller, body, parameters)
+        files = read_files(request, body)
+        call = Call(request, controller, self.sessions, caller, body, parameters, files)
         crumb = request.headers.get(CRUMB_FIELD) or call.parameter(CRUMB_FIELD)
         security.check_crumb(request, self.sessions, caller, crumb)
         return call
@@ -120,6 +123,17 @@ class Application:
             session=controller.session_of_next_answer(),
             new_cookie=session,
         )
+
+
+def _check_readable(request: web.BaseRequest) -> None:
+    """Refuse what the servlet container refuses before Jenkins sees it."""
+    path = request.raw_path.partition("?")[0]
+    if _BAD_ESCAPE.search(path) or ".." in path.split("/"):
+        raise answers.bad_message(400, "Bad Request")
+    if len(request.raw_path) > _LONGEST_URI:
+        raise answers.bad_message(414, "URI Too Long")
+    if any(len(value) > _LONGEST_URI for value in request.headers.values()):
+        raise answers.bad_message(431, "Request Header Fields Too Large")
 
 
 def _proxy_page(fault: RequestFault) -> web.Response:

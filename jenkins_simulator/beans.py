@@ -16,6 +16,8 @@ from .beans_shared import (
     PARAMETERS_BEAN,
     PROPERTY_BEAN,
     REMOTE_CAUSE_BEAN,
+    TIMER_CAUSE_BEAN,
+    UPSTREAM_CAUSE_BEAN,
     USER_CAUSE_BEAN,
     VALUE_BEANS,
     Causes,
@@ -53,5 +55,13 @@ def find_bean(value: object) -> Bean | None:
     if isinstance(value, ParameterDefinition):
         return DEFINITION_BEANS[value.kind]
     if isinstance(value, Cause):
-        return USER_CAUSE_BEAN if value.remote_address is None else REMOTE_CAUSE_BEAN
+        return _cause_bean(value)
     return _FIXED.get(type(value))
+
+
+def _cause_bean(cause: Cause) -> Bean:
+    if cause.by_timer:
+        return TIMER_CAUSE_BEAN
+    if cause.upstream is not None:
+        return UPSTREAM_CAUSE_BEAN
+    return USER_CAUSE_BEAN if cause.remote_address is None else REMOTE_CAUSE_BEAN

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .beans_shared import Causes, P, Parameters, Shown
+from .config import DECLARATIVE, DISPLAY_URL, SHARED_LIBRARIES
 from .exported import Bean, Unexported
 from .model import INPUT_PACKAGE, Build, Interruption, Job, PendingInput, Result
 
@@ -35,13 +36,17 @@ def estimated_duration_ms(job: Job) -> int:
 
 
 def _build_actions(build: Build, ctx: Any) -> list[object]:
-    actions: list[object] = []
+    actions: list[object] = [Causes(build.causes)]
     if build.parameters is not None:
-        actions.append(Parameters(build.parameters))
-    actions.append(Causes(build.causes))
+        given = Parameters(build.parameters)
+        # The `build` step of a Pipeline adds its cause, and a link to itself, first.
+        step = any(cause.by_build_step for cause in build.causes)
+        actions = [*actions, Unexported(), given] if step else [given, *actions]
     pipeline = build.job.is_pipeline
-    if pipeline:
+    if pipeline and SHARED_LIBRARIES in ctx.plugins:
         actions.append(Shown("org.jenkinsci.plugins.workflow.libs.LibrariesAction"))
+    if build.read_environment:
+        actions.append(Shown("org.jenkinsci.plugins.workflow.cps.EnvActionImpl"))
     if build.asked_for_input:
         actions.append(_input_action(build.waiting_for_input))
     approval = INPUT_PACKAGE + "ApproverAction"
@@ -49,9 +54,10 @@ def _build_actions(build: Build, ctx: Any) -> list[object]:
     # A Pipeline notes at once who stops it, a freestyle build at its end.
     if build.interruption is not None and (pipeline or not build.building):
         actions.append(_interruption(build.interruption, ctx))
-    actions += [Unexported(), _display_action(build, ctx)]
+    if DISPLAY_URL in ctx.plugins:
+        actions += [Unexported(), _display_action(build, ctx)]
     if pipeline:
-        actions += _flow_actions(building=build.building)
+        actions += _flow_actions(ctx, building=build.building)
     return actions
 
 
@@ -106,18 +112,17 @@ def _display_action(build: Build, ctx: Any) -> Shown:
     )
 
 
-def _flow_actions(*, building: bool) -> list[object]:
+def _flow_actions(ctx: Any, *, building: bool) -> list[object]:
     restart = (
         "org.jenkinsci.plugins.pipeline.modeldefinition.actions.RestartDeclarativePipelineAction"
     )
     graph = "org.jenkinsci.plugins.workflow.job.views.FlowGraphAction"
-    between = 3 if building else 1
-    return [
-        Shown(restart, {"restartEnabled": False, "restartableStages": []}),
-        *[Unexported() for _ in range(between)],
-        Shown(graph, {"nodes": []}),
-        *[Unexported() for _ in range(3)],
-    ]
+    actions: list[object] = []
+    if DECLARATIVE in ctx.plugins:
+        actions.append(Shown(restart, {"restartEnabled": False, "restartableStages": []}))
+    actions += [Unexported() for _ in range(3 if building else 1)]
+    actions.append(Shown(graph, {"nodes": []}))
+    return [*actions, *[Unexported() for _ in range(3)]]
 
 
 def _executor_of(build: Build, _: Any) -> object:

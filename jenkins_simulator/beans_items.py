@@ -8,6 +8,7 @@ from typing import Any
 
 from .beans_builds import DISPLAY_ACTION
 from .beans_shared import P, ParametersProperty, Shown
+from .config import DISPLAY_URL
 from .exported import Bean, Property, Unexported
 from .jobxml import NOTIFICATION_PROPERTY, JobKind
 from .model import Build, Folder, Job, Result
@@ -99,8 +100,9 @@ def _job_actions(job: Job, ctx: Any) -> list[object]:
     if job.config.parameters is not None:
         actions.append(ParametersProperty(job.config.parameters))
     actions += [Unexported(), Unexported()]
-    url = ctx.absolute(job.url)
-    actions.append(Shown(DISPLAY_ACTION + "JobDisplayAction", {"displayUrl": url}))
+    if DISPLAY_URL in ctx.plugins:
+        url = ctx.absolute(job.url)
+        actions.append(Shown(DISPLAY_ACTION + "JobDisplayAction", {"displayUrl": url}))
     actions.append(_credentials_action())
     return actions
 

@@ -80,7 +80,7 @@ def shown_bean(shown: Shown) -> Bean:
 _NAME = P("name", lambda v, c: v.name, 3)
 _VALUE = P("value", lambda v, c: v.value, 4)
 _DEFINITION = (
-    P("defaultParameterValue", lambda d, c: d.default_value(), 3),
+    P("defaultParameterValue", lambda d, c: c.default_of(d), 3),
     P("description", lambda d, c: d.description, 3),
     P("name", lambda d, c: d.name, 3),
     P("type", lambda d, c: d.kind.value[0], 3),
@@ -104,6 +104,20 @@ USER_CAUSE_BEAN = Bean(
         P("userName", lambda cause, c: cause.user, 3),
     ),
 )
+TIMER_CAUSE_BEAN = Bean("hudson.triggers.TimerTrigger$TimerTriggerCause", (_SHORT,))
+UPSTREAM_CAUSE_BEAN = Bean(
+    lambda cause: (
+        "org.jenkinsci.plugins.workflow.support.steps.build.BuildUpstreamCause"
+        if cause.by_build_step
+        else "hudson.model.Cause$UpstreamCause"
+    ),
+    (
+        _SHORT,
+        P("upstreamBuild", lambda cause, c: cause.upstream.number, 3),
+        P("upstreamProject", lambda cause, c: cause.upstream.project, 3),
+        P("upstreamUrl", lambda cause, c: cause.upstream.url, 3),
+    ),
+)
 REMOTE_CAUSE_BEAN = Bean(
     "hudson.model.Cause$RemoteCause",
     (
@@ -113,13 +127,17 @@ REMOTE_CAUSE_BEAN = Bean(
     ),
 )
 VALUE_BEANS = {
-    kind: Bean(kind.value_class, (_NAME,) if kind is ParameterKind.PASSWORD else (_NAME, _VALUE))
+    kind: Bean(kind.value_class, (_NAME, _VALUE) if kind.shows_value else (_NAME,))
     for kind in ParameterKind
 }
+_MORE_OF_DEFINITION = {
+    ParameterKind.CHOICE: (_CHOICES,),
+    ParameterKind.RUN: (
+        P("filter", lambda d, c: "ALL", 3),
+        P("projectName", lambda d, c: d.project, 3),
+    ),
+}
 DEFINITION_BEANS = {
-    kind: Bean(
-        kind.definition_class,
-        (*_DEFINITION, _CHOICES) if kind is ParameterKind.CHOICE else _DEFINITION,
-    )
+    kind: Bean(kind.definition_class, (*_DEFINITION, *_MORE_OF_DEFINITION.get(kind, ())))
     for kind in ParameterKind
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .model import Build, Origin, Result
+from .model import Build, Cause, Origin, Result
 from .notifications import notify
+from .parameters import ParameterKind
 from .pipeline import run_pipeline
 from .publishers import publish
 from .shell import describe
+from .variables import environment_of
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -23,8 +26,7 @@ _FLOW_ENDS_S = 0.008
 
 async def run_build(controller: Controller, build: Build) -> None:
     """The whole life of a build; cancelled only when the controller dies."""
-    for cause in build.causes:
-        build.console.started_by(cause.text, cause.user)
+    _log_causes(build, build.causes)
     if not build.job.is_pipeline:
         build.console.line("Running as SYSTEM")
     # The plugin computes QUEUED's time from the wait in the queue, to a few ms the build's start.
@@ -40,6 +42,7 @@ async def run_build(controller: Controller, build: Build) -> None:
     _discard_at(controller, build, "COMPLETED")
     ended_ms = build.timestamp_ms + build.duration_ms
     await notify(controller, build, "COMPLETED", ended_ms)
+    controller.start_downstream(build)
     assert build.result is not None
     build.console.line(f"Finished: {build.result.name}")
     await controller.clock.sleep_until(_earliest_final(controller, build))
@@ -51,6 +54,14 @@ async def run_build(controller: Controller, build: Build) -> None:
     await notify(controller, build, "FINALIZED", controller.clock.now_ms())
     controller.build_left_executor(build)
     _retry(controller, build)
+
+
+def _log_causes(build: Build, causes: Sequence[Cause], indent: str = "") -> None:
+    for cause in causes:
+        build.console.started_by(indent + cause.text, cause.user)
+        if cause.upstream is not None and cause.upstream.causes:
+            build.console.line(f"{indent}originally caused by:")
+            _log_causes(build, cause.upstream.causes, indent + " ")
 
 
 async def _run_and_stop(controller: Controller, build: Build) -> Result:
@@ -132,26 +143,76 @@ async def _hold(build: Build) -> Result:
     if build.released.done():
         return build.released.result()
     log_abort(build)
-    return Result.ABORTED
+    return Result.ABORTED if build.interruption is None else build.interruption.result
+
+
+_START_FRAMES = (
+    "java.base/java.lang.ProcessImpl.forkAndExec(Native Method)",
+    "java.base/java.lang.ProcessImpl.<init>(ProcessImpl.java:314)",
+    "java.base/java.lang.ProcessImpl.start(ProcessImpl.java:244)",
+    "java.base/java.lang.ProcessBuilder.start(ProcessBuilder.java:1110)",
+)
+_STEP_FRAMES = (
+    "java.base/java.lang.ProcessBuilder.start(ProcessBuilder.java:1143)",
+    "java.base/java.lang.ProcessBuilder.start(ProcessBuilder.java:1073)",
+    "hudson.Proc$LocalProc.<init>(Proc.java:252)",
+    "hudson.Proc$LocalProc.<init>(Proc.java:221)",
+    "hudson.Launcher$LocalLauncher.launch(Launcher.java:994)",
+    "hudson.Launcher$ProcStarter.start(Launcher.java:506)",
+    "hudson.tasks.CommandInterpreter.perform(CommandInterpreter.java:144)",
+    "hudson.tasks.CommandInterpreter.perform(CommandInterpreter.java:92)",
+    "hudson.tasks.BuildStepMonitor$1.perform(BuildStepMonitor.java:20)",
+    "hudson.model.AbstractBuild$AbstractBuildExecution.perform(AbstractBuild.java:818)",
+    "hudson.model.Build$BuildExecution.build(Build.java:199)",
+    "hudson.model.Build$BuildExecution.doRun(Build.java:164)",
+    "hudson.model.AbstractBuild$AbstractBuildExecution.run(AbstractBuild.java:526)",
+    "hudson.model.Run.execute(Run.java:1895)",
+    "hudson.model.FreeStyleBuild.run(FreeStyleBuild.java:44)",
+    "hudson.model.ResourceController.execute(ResourceController.java:101)",
+    "hudson.model.Executor.run(Executor.java:442)",
+)
+
+
+def _log_failed_start(build: Build, workspace: Path, error: OSError) -> None:
+    """The stack trace of a process that could not be started, for example with too long an environment."""
+    why = f"error={error.errno}, {error.strerror}"
+    where = f'Cannot run program "/bin/sh" (in directory "{workspace}")'
+    lines = ["FATAL: command execution failed", f"java.io.IOException: {why}"]
+    lines += [f"\tat {frame}" for frame in _START_FRAMES]
+    lines.append(f"Caused: java.io.IOException: {where}: {why}")
+    lines += [f"\tat {frame}" for frame in _STEP_FRAMES]
+    build.console.line("\n".join(lines))
 
 
 def log_abort(build: Build) -> None:
     """The console's last words on a stopped build."""
     if not build.job.is_pipeline:
         build.console.line("Build was aborted")
-    if build.interruption is not None:
-        build.console.line(build.interruption.text)
+    why = build.interruption
+    if why is not None and not why.is_announced:
+        build.console.line(why.text)
 
 
 async def _run_freestyle(controller: Controller, build: Build) -> Result:
     job, console = build.job, build.console
     workspace = controller.workspaces.path(job.full_name)
     console.line(f"Building in workspace {workspace}")
-    environment = controller.environment_of(build)
+    environment = environment_of(controller, build)
+    for value in build.parameters or ():
+        if value.kind is ParameterKind.FILE:
+            (workspace / value.name).write_bytes(value.content)
     result = Result.SUCCESS
     for builder in job.config.builders:
         console.line(f"[{job.name}] $ {describe(builder.command)}")
-        code = await controller.workspaces.run(build, builder.command, environment)
+        try:
+            code = await controller.workspaces.run(build, builder.command, environment)
+        except OSError as error:
+            _log_failed_start(build, workspace, error)
+            code = -1
+        except ValueError as error:
+            # A parameter that holds NUL cannot be an environment variable.
+            console.line(f"FATAL: command execution failed\njava.io.IOException: {error}")
+            code = -1
         if build.abort.is_set():
             result = Result.ABORTED
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from .beans import find_bean
 from .controller import Controller
 from .exported import Exporter
 from .model import Folder, Item, Job, QueueItem
+from .parameters import ParameterDefinition, ParameterValue, Submitted
 from .permissions import Permission
 from .security import Caller, Sessions
 
@@ -29,6 +30,7 @@ class Call:
     caller: Caller
     body: bytes
     parameters: dict[str, list[str]]
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     new_session: str | None = None
 
     def begin_session(self) -> str:
@@ -70,6 +72,10 @@ class Call:
         values = self.parameters.get(name)
         return values[0] if values else None
 
+    def submitted(self) -> Submitted:
+        """The build parameters that this request brings."""
+        return Submitted(self.parameters, self.files, self.controller.newest_build)
+
     def require(self, permission: Permission) -> None:
         """Refuse the call unless the caller has this permission."""
         self.caller.require(permission)
@@ -87,6 +93,7 @@ class ApiContext:
         self._queue = call.controller.queue
         self._root_url = call.controller.root_url or call.base + "/"
         self.notification_plugin = call.controller.config.notification_plugin
+        self.plugins = call.controller.config.plugins
 
     def absolute(self, url: str) -> str:
         """The absolute form of a URL relative to the root."""
@@ -103,6 +110,10 @@ class ApiContext:
     def why(self, item: QueueItem) -> str | None:
         """Why an item waits."""
         return self._queue.why(item)
+
+    def default_of(self, definition: ParameterDefinition) -> ParameterValue | None:
+        """The default value of a parameter."""
+        return self._call.submitted().default_of(definition)
 
     def visible(self, folder: Folder) -> list[Item]:
         """The children that the caller may know of."""
@@ -122,11 +133,26 @@ def read_parameters(request: web.BaseRequest, body: bytes) -> dict[str, list[str
     content_type = request.headers.get("Content-Type", "")
     kind = content_type.lower()
     if kind.startswith("application/x-www-form-urlencoded"):
-        form = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
+        charset = request.charset or "utf-8"
+        form = parse_qs(body.decode(errors="replace"), keep_blank_values=True, encoding=charset)
         _add(found, form.items())
     elif kind.startswith("multipart/form-data"):
-        _add(found, [(name, [value]) for name, value in _multipart(content_type, body)])
+        for name, file_name, content in _multipart(content_type, body):
+            if file_name is None:
+                _add(found, [(name, [content.decode(errors="replace")])])
     return found
+
+
+def read_files(request: web.BaseRequest, body: bytes) -> dict[str, tuple[str, bytes]]:
+    """The files of a multipart form, as name and content, by the names of their fields."""
+    content_type = request.headers.get("Content-Type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        return {}
+    return {
+        name: (file_name, content)
+        for name, file_name, content in _multipart(content_type, body)
+        if file_name is not None
+    }
 
 
 def _add(found: dict[str, list[str]], more: Iterable[tuple[str, list[str]]]) -> None:
@@ -134,13 +160,13 @@ def _add(found: dict[str, list[str]], more: Iterable[tuple[str, list[str]]]) -> 
         found.setdefault(name, []).extend(values)
 
 
-def _multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
-    """The text fields of a multipart form, read as the mail message that it is."""
+def _multipart(content_type: str, body: bytes) -> list[tuple[str, str | None, bytes]]:
+    """The fields of a multipart form (name, file name, content), read as the mail message that it is."""
     message = email.message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
     fields = []
     for part in message.walk():
         name = part.get_param("name", header="Content-Disposition")
         payload = part.get_payload(decode=True)
-        if isinstance(name, str) and part.get_filename() is None and isinstance(payload, bytes):
-            fields.append((name, payload.decode(errors="replace")))
+        if isinstance(name, str) and isinstance(payload, bytes):
+            fields.append((name, part.get_filename(), payload))
     return fields

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from .conditions import Conditions
 from .permissions import ALL_PERMISSIONS, Permission
 
+DISPLAY_URL = "display-url-api"
+DECLARATIVE = "pipeline-model-definition"
+SHARED_LIBRARIES = "pipeline-groovy-lib"
 DEFAULT_API_TOKEN = "11" + "5e" * 16
 DEFAULT_PASSWORD = "admin-password"
 
@@ -39,6 +42,8 @@ class SimulatorConfig:
     host: str = "127.0.0.1"
     port: int = 0
     version: str = "2.440"
+    plugins: frozenset[str] = frozenset({DISPLAY_URL, DECLARATIVE, SHARED_LIBRARIES})
+    """Plugins that only show in the `actions` of builds and jobs; a bare Jenkins has none of them."""
     root_url: str | None = "http://{host}:{port}/"
     quiet_period_s: float = 5.0
     left_item_ttl_s: float = 300.0
@@ -63,6 +68,8 @@ class SimulatorConfig:
     """A hard kill loses the queue items that are younger than this."""
     start_up_s: float = 0.0
     """How long everything is answered 503 after a restart."""
+    stop_saves_builds: bool = True
+    """Whether a freestyle build that a graceful restart aborts is kept; both were recorded."""
     fault_seed: int = 0
     conditions: Conditions = field(default_factory=Conditions)
     """Retry plugin, seed jobs, replicas and the like; `set_conditions` changes them later."""

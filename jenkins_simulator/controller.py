@@ -15,8 +15,20 @@ from .config import SimulatorConfig
 from .console import Console
 from .faults import Faults
 from .ledger import Ledger
-from .model import Build, Cause, Folder, Interruption, Item, Job, Origin, QueueItem, Result
-from .parameters import ParameterValue
+from .model import (
+    Build,
+    Cause,
+    Folder,
+    Interruption,
+    Item,
+    Job,
+    Origin,
+    QueueItem,
+    Result,
+    SecretTexts,
+    Upstream,
+)
+from .parameters import ParameterValue, default_values
 from .scheduler import BuildQueue, Executors
 from .seed_jobs import keep_writing
 from .shell import Workspaces
@@ -29,7 +41,7 @@ class Controller:
         self.config = config
         self.clock = clock
         self.users = dict(config.users)
-        self.credentials = dict(config.credentials)
+        self.credentials = SecretTexts(config.credentials)
         self.anonymous_permissions = config.anonymous_permissions
         self.ledger = Ledger()
         self.faults = Faults(config.fault_seed)
@@ -71,6 +83,21 @@ class Controller:
         if not isinstance(item, Job):
             raise KeyError(full_name)
         return item
+
+    def newest_build(self, full_name: str) -> int | None:
+        """The number of a job's newest build."""
+        job = self.find(full_name)
+        newest = job.last_build() if isinstance(job, Job) else None
+        return None if newest is None else newest.number
+
+    def secret_of(self, job: Job, credential_id: str) -> str | None:
+        """The secret text of that id that a job finds: its folders' stores come first."""
+        folder = job.parent
+        while folder is not None:
+            if credential_id in folder.credentials:
+                return folder.credentials[credential_id]
+            folder = folder.parent
+        return self.credentials.get(credential_id)
 
     def delete(self, item: Item) -> None:
         """Delete a job or folder: queued items are cancelled, running builds aborted."""
@@ -167,11 +194,33 @@ class Controller:
 
     def stop(self, build: Build, user: str | None) -> None:
         """Interrupt a build, and note by whom if that is given; one that has ended is left alone."""
-        if build.building and not build.abort.is_set():
-            build.interruption = None if user is None else Interruption.by(user)
-            build.abort.set()
-            build.stopped_at = self.clock.now()
+        if self._interrupt(build, None if user is None else Interruption.by(user)):
             self.ledger.build_stopped(build, user)
+
+    def _interrupt(self, build: Build, why: Interruption | None) -> bool:
+        if not build.building or build.abort.is_set():
+            return False
+        build.interruption = why
+        build.stopped_at = self.clock.now()
+        build.abort.set()
+        return True
+
+    def _supersede(self, job: Job, newest: Build) -> None:
+        """Interrupt the older builds of a job that keeps only the newest."""
+        for build in job.builds.values():
+            why = Interruption.superseded(newest.display_name)
+            if build is not newest and self._interrupt(build, why):
+                build.console.line(why.text)
+
+    def start_downstream(self, build: Build) -> None:
+        """Queue the jobs that a successful build starts."""
+        if build.result is not Result.SUCCESS:
+            return
+        cause = Cause(upstream=Upstream.of(build, by_build_step=False))
+        for name in build.job.config.downstream:
+            job = self.find(name)
+            if isinstance(job, Job) and job.is_buildable:
+                self.schedule(job, default_values(job.config.parameters, self.newest_build), cause)
 
     @staticmethod
     def kill(build: Build) -> None:
@@ -183,27 +232,6 @@ class Controller:
     def running_builds(self) -> list[Build]:
         """Builds on executors of either kind."""
         return sorted(self._running, key=lambda build: build.started_at)
-
-    def environment_of(self, build: Build) -> dict[str, str]:
-        """The variables that a build sees."""
-        job, root_url = build.job, self.root_url
-        environment = {
-            "BUILD_NUMBER": str(build.number),
-            "BUILD_ID": str(build.number),
-            "BUILD_DISPLAY_NAME": build.display_name,
-            "BUILD_TAG": f"jenkins-{job.full_name.replace('/', '-')}-{build.number}",
-            "JOB_NAME": job.full_name,
-            "JOB_BASE_NAME": job.name,
-            "EXECUTOR_NUMBER": str(build.executor_number),
-            "NODE_NAME": "built-in",
-            "NODE_LABELS": "built-in",
-        }
-        if job.branch is not None:
-            environment["BRANCH_NAME"] = job.branch
-        if root_url is not None:
-            environment |= {"JENKINS_URL": root_url, "HUDSON_URL": root_url}
-            environment |= {"BUILD_URL": root_url + build.url, "JOB_URL": root_url + job.url}
-        return environment | {value.name: value.text for value in build.parameters or ()}
 
     def _start_build(self, item: QueueItem) -> None:
         if item.placeholder_of is not None:
@@ -228,7 +256,10 @@ class Controller:
             build.executor_number = self.executors.acquire(build) or 0
         job.next_build_number += 1
         job.builds[build.number] = item.build = build
+        item.has_build.set()
         self._running.add(build)
+        if job.config.abort_previous:
+            self._supersede(job, build)
         self.ledger.build_started(build, item)
         build.task = asyncio.get_running_loop().create_task(run_build(self, build))
 
@@ -297,12 +328,14 @@ class Controller:
         was_building = build.building
         build.building = build.in_progress = False
         build.duration_ms = max(1, self.clock.now_ms() - build.timestamp_ms)
-        if hard:
+        lost = hard or not self.config.stop_saves_builds
+        if lost:
             build.job.builds.pop(build.number, None)
         elif was_building:
             build.worsen(Result.ABORTED)
+            build.console.line("Build was aborted")
             build.console.line("Finished: ABORTED")
-        self.ledger.build_ended(build, self.clock.now(), lost=hard)
+        self.ledger.build_ended(build, self.clock.now(), lost=lost)
 
     def restore(self, *, hard: bool) -> None:
         """What a new start forgets and restores."""
@@ -313,11 +346,14 @@ class Controller:
         saved_before = self.clock.now() - self.config.queue_saved_every_s if hard else None
         self.queue.restore(saved_before=saved_before)
         if self.conditions.resume_with_new_queue_id:
-            for build in self.running_builds():
+            for build in reversed(self.running_builds()):
                 build.queue_id = self.queue.next_id()
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(self.clock.now()))
         for build in self.running_builds():
             build.console.line(f"Resuming build at {when} after Jenkins restart")
+            if build.sleeps_until is not None:
+                left_s = max(0, round(build.sleeps_until - self.clock.now()))
+                build.console.line(f"Sleeping for {left_s} sec")
             build.console.line(f"Ready to run at {when}")
 
     async def close(self) -> None:

@@ -99,7 +99,9 @@ async def _post(
         return
     build = pipeline.build
     if failure is not None:
-        build.worsen(Result.ABORTED if pipeline.is_interruption(failure) else Result.FAILURE)
+        why = build.interruption
+        stopped = Result.ABORTED if why is None else why.result
+        build.worsen(stopped if pipeline.is_interruption(failure) else Result.FAILURE)
     result = (build.result or Result.SUCCESS).name.lower()
     conditions = {"always", "cleanup", "changed", "completed", result}
     if result != "success":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Iterator, Sequence
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 USER_AGENT = "Java/17.0.15"
@@ -13,6 +14,26 @@ _MOST_REDIRECTS = 20
 
 class DeliveryError(Exception):
     """The connection was refused, dropped or timed out; the text is Java's."""
+
+
+def hash_order(keys: Sequence[str]) -> list[str]:
+    """Return keys in the order in which a Java HashMap lists them."""
+    size = 16
+    while len(keys) > size * 3 // 4:
+        size *= 2
+
+    def bucket(key: str) -> int:
+        hashed = 0
+        for unit in _utf16(key):
+            hashed = (31 * hashed + unit) & 0xFFFFFFFF
+        return (hashed ^ hashed >> 16) & size - 1
+
+    return sorted(keys, key=bucket)
+
+
+def _utf16(text: str) -> Iterator[int]:
+    raw = text.encode("utf-16-be", "surrogatepass")
+    return (raw[at] << 8 | raw[at + 1] for at in range(0, len(raw), 2))
 
 
 async def post(url: str, body: bytes, content_type: str, timeout_s: float | None) -> int:

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from .parameters import ParameterDefinition, ParameterKind
+from .saved_xml import decrypt
 
 NOTIFICATION_PROPERTY = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
 _ENDPOINT = "com.tikal.hudson.plugins.notification.Endpoint"
@@ -64,6 +65,9 @@ class JobConfig:
     display_name: str | None = None
     disabled: bool = False
     concurrent: bool = False
+    abort_previous: bool = False
+    """A newer build interrupts the older ones, and does not wait for them."""
+    downstream: tuple[str, ...] = ()
     quiet_period_s: float | None = None
     auth_token: str | None = None
     parameters: tuple[ParameterDefinition, ...] | None = None
@@ -123,8 +127,10 @@ def parse_config(root: Element) -> JobConfig:
     found = [] if properties is None else list(properties)
     definition = root.find("definition")
     quiet_period = _number(root, "quietPeriod")
+    one_at_a_time = [p for p in found if p.tag.endswith("DisableConcurrentBuildsJobProperty")]
+    abort_previous = any(p.findtext("abortPrevious") == "true" for p in one_at_a_time)
     concurrent = (
-        not any(p.tag.endswith("DisableConcurrentBuildsJobProperty") for p in found)
+        not one_at_a_time
         if kind is JobKind.PIPELINE
         else root.findtext("concurrentBuild") == "true"
     )
@@ -134,6 +140,8 @@ def parse_config(root: Element) -> JobConfig:
         display_name=root.findtext("displayName") or None,
         disabled=root.findtext("disabled") == "true",
         concurrent=concurrent,
+        abort_previous=abort_previous,
+        downstream=_downstream(root),
         quiet_period_s=None if quiet_period is None else float(quiet_period),
         auth_token=root.findtext("authToken") or None,
         parameters=_parameters(found),
@@ -171,6 +179,12 @@ def _builders(root: Element) -> list[Builder]:
     ]
 
 
+def _downstream(root: Element) -> tuple[str, ...]:
+    """The jobs that a freestyle job starts when it has succeeded."""
+    names = root.findtext("publishers/hudson.tasks.BuildTrigger/childProjects") or ""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
 def _parameters(properties: list[Element]) -> tuple[ParameterDefinition, ...] | None:
     for found in properties:
         if found.tag == _PARAMETERS_PROPERTY:
@@ -188,12 +202,18 @@ def _definition(element: Element) -> ParameterDefinition | None:
             return ParameterDefinition(
                 kind,
                 name=element.findtext("name") or "",
-                default=element.findtext("defaultValue") or "",
+                default=_default(kind, element),
                 description=element.findtext("description"),
                 choices=tuple(choice.text or "" for choice in listed),
                 trim=element.findtext("trim") == "true",
+                project=element.findtext("projectName") or "",
             )
     return None
+
+
+def _default(kind: ParameterKind, element: Element) -> str:
+    default = element.findtext("defaultValue") or ""
+    return decrypt(default) if kind is ParameterKind.PASSWORD else default
 
 
 def _endpoints(properties: list[Element]) -> tuple[Endpoint, ...] | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
+from .causes import Cause as Cause
+from .causes import Upstream as Upstream
 from .jobxml import JobConfig, JobKind, parse_config, parse_xml
 from .parameters import ParameterValue
+from .saved_xml import rewrite
 
 if TYPE_CHECKING:
     from .console import Console
@@ -31,6 +34,14 @@ class Result(Enum):
         return self if other is None or self.value >= other.value else other
 
 
+class SecretTexts(dict[str, str]):
+    """A store of secret texts by id, with their descriptions beside them."""
+
+    def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
+        super().__init__(secrets or {})
+        self.descriptions: dict[str, str] = {}
+
+
 def encode_segment(name: str) -> str:
     """Percent-encode one path segment as Jenkins does in the URLs that it shows."""
     return quote(name, safe="!$&'()*+,=@").replace("~", "%7E")
@@ -44,6 +55,8 @@ class Item:
     parent: Folder | None
     xml: Element
     xml_version: str = "1.1"
+    is_written_by_jenkins: bool = False
+    """Whether Jenkins has written config.xml anew since it was posted."""
     config: JobConfig = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +66,13 @@ class Item:
         """Take a new config.xml; refused configurations never get here."""
         self.config = parse_config(xml)
         self.xml, self.xml_version = xml, xml_version
+        self.is_written_by_jenkins = False
+
+    def save(self) -> None:
+        """Write config.xml anew as Jenkins does when anything but a posted file changes an item."""
+        self.xml = rewrite(self.xml)
+        self.config = parse_config(self.xml)
+        self.is_written_by_jenkins = True
 
     @property
     def full_name(self) -> str:
@@ -84,6 +104,8 @@ class Folder(Item):
     """A folder, a multibranch project (a folder that makes its own jobs), or the root."""
 
     items: dict[str, Item] = field(default_factory=dict)
+    credentials: SecretTexts = field(default_factory=SecretTexts)
+    """The folder's own store: jobs below it find these."""
 
     @classmethod
     def root(cls) -> Folder:
@@ -163,23 +185,6 @@ def add_item(parent: Folder, name: str, xml: str) -> Item:
     return item
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Why something is in the queue."""
-
-    user: str | None = None
-    remote_address: str | None = None
-    note: str | None = None
-
-    @property
-    def text(self) -> str:
-        """As the first lines of the console show it."""
-        if self.remote_address is not None:
-            by_host = f"Started by remote host {self.remote_address}"
-            return f"{by_host} with note: {self.note}" if self.note else by_host
-        return f"Started by user {self.user}"
-
-
 class ItemState(Enum):
     """Where a queue item is; the value is Jenkins' class name."""
 
@@ -217,8 +222,15 @@ class QueueItem:
     placeholder_of: Build | None = None
     """Set on the extra items that a Pipeline's `node` step puts in the queue."""
     granted: asyncio.Event = field(default_factory=asyncio.Event)
+    has_build: asyncio.Event = field(default_factory=asyncio.Event)
     origin: Origin = Origin.TRIGGER
     retry_of: Build | None = None
+
+    async def started(self) -> Build:
+        """Wait for the build that comes of this item."""
+        await self.has_build.wait()
+        assert self.build is not None
+        return self.build
 
 
 INPUT_PACKAGE = "org.jenkinsci.plugins.workflow.support.steps.input."
@@ -231,6 +243,19 @@ class Interruption:
     text: str
     java_class: str
     details: tuple[tuple[str, object], ...] = ()
+    result: Result = Result.ABORTED
+    is_announced: bool = False
+    """Whether the console has shown it already."""
+
+    @classmethod
+    def superseded(cls, by: str) -> Interruption:
+        """Return the interruption by a newer build of a job that keeps only the newest."""
+        java_class = (
+            "org.jenkinsci.plugins.workflow.job.properties."
+            "DisableConcurrentBuildsJobProperty$CancelledCause"
+        )
+        text = f"Superseded by {by}"
+        return cls(text, java_class, result=Result.NOT_BUILT, is_announced=True)
 
     @classmethod
     def by(cls, user: str) -> Interruption:
@@ -290,6 +315,9 @@ class Build:
     stopped_at: float | None = None
     waiting_for_input: PendingInput | None = None
     asked_for_input: bool = False
+    read_environment: bool = False
+    """Whether a Pipeline's script has looked at `env`, which leaves an action."""
+    sleeps_until: float | None = None
     approvers: list[str] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     test_summary: dict[str, object] | None = None

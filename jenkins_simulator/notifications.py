@@ -12,6 +12,8 @@ from xml.sax.saxutils import escape
 from . import java_http
 from .jobxml import Endpoint
 from .model import Build, Result
+from .parameters import ParameterValue
+from .variables import environment_of, texts_of
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -133,7 +135,7 @@ class _Delivery:
 
         The failed flag is never cleared: one failure makes all remaining tries be sent too.
         """
-        environment = self._controller.environment_of(self._build)
+        environment = environment_of(self._controller, self._build)
         if self._lacks_credential():
             return await self._repeat(self._fail_for_lack_of_a_url)
         url, shown = self._target(environment)
@@ -164,15 +166,16 @@ class _Delivery:
 
     def _lacks_credential(self) -> bool:
         endpoint = self._endpoint
-        return (
-            endpoint.url_type == "SECRET" and endpoint.url_or_id not in self._controller.credentials
-        )
+        return endpoint.url_type == "SECRET" and self._secret() is None
+
+    def _secret(self) -> str | None:
+        return self._controller.secret_of(self._build.job, self._endpoint.url_or_id)
 
     def _shown_id(self) -> str:
         """What the console shows of the endpoint: a credential's id, or the URL."""
         if self._endpoint.url_type == "SECRET":
             return f"credentials id '{self._endpoint.url_or_id}'"
-        environment = self._controller.environment_of(self._build)
+        environment = environment_of(self._controller, self._build)
         return f"url '{expand(self._endpoint.url_or_id, environment)}'"
 
     def _target(self, environment: Mapping[str, str]) -> tuple[str | None, str]:
@@ -180,7 +183,7 @@ class _Delivery:
         endpoint, shown = self._endpoint, self._shown_id()
         text = endpoint.url_or_id
         if endpoint.url_type == "SECRET":
-            text = self._controller.credentials[endpoint.url_or_id]
+            text = self._secret() or ""
         url = expand(text, environment)
         if "$" in url:
             self._log(f"Ignoring sending notification due to unresolved variable: {shown}")
@@ -222,8 +225,7 @@ class _Delivery:
         return [*(_FIRE_STARTED if self._phase == "STARTED" else _FIRE_COMPLETED), *run]
 
     def _is_older_than_1_17(self) -> bool:
-        version = self._controller.config.notification_plugin or ""
-        return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (1, 17)
+        return version_of(self._controller.config.notification_plugin) < (1, 17)
 
     def _branch_matches(self, branch_name: str | None) -> bool:
         wanted = self._endpoint.branch
@@ -277,12 +279,11 @@ def job_state(
         state["status"] = build.result.name
     state |= {"url": build.url, "scm": {"changes": [], "culprits": []}}
     if build.parameters is not None:
-        shown = {p.name: p.text for p in build.parameters if not p.is_sensitive}
-        state["parameters"] = {name: shown[name] for name in sorted(shown, key=str.lower)}
+        state["parameters"] = _shown_parameters(controller, build.parameters)
     state["log"] = _log_lines(build, endpoint.loglines)
     if endpoint.notes is not None:
         on_workspace = phase not in ("QUEUED", "STARTED")
-        environment = controller.environment_of(build)
+        environment = environment_of(controller, build)
         state["notes"] = expand(endpoint.notes, environment) if on_workspace else endpoint.notes
     if build.test_summary is not None:
         state["test_summary"] = build.test_summary
@@ -290,6 +291,22 @@ def job_state(
         path: {"archive": f"{root_url}{build.url}artifact/{path}"} for path in build.artifacts
     }
     return {"name": job.name, "display_name": job.display_name, "url": job.url, "build": state}
+
+
+def _shown_parameters(controller: Controller, values: Sequence[ParameterValue]) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for value in values:
+        if value.is_posted:
+            shown |= texts_of(controller, value)
+    # Version 1.17 keeps them in a hash map, the others in a sorted one.
+    is_hashed = version_of(controller.config.notification_plugin) == (1, 17)
+    names = java_http.hash_order(list(shown)) if is_hashed else sorted(shown, key=str.lower)
+    return {name: shown[name] for name in names}
+
+
+def version_of(plugin: str | None) -> tuple[int, ...]:
+    """Major and minor number of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", plugin or "")[:2])
 
 
 def _log_lines(build: Build, count: int) -> str:

@@ -36,6 +36,7 @@ class Permission(Enum):
     ITEM_CANCEL = ("hudson.model.Item.Cancel", _implied("Update", "Write"))
     RUN_DELETE = ("hudson.model.Run.Delete", _implied("Delete", "Write"))
     RUN_UPDATE = ("hudson.model.Run.Update", _implied("Update", "Write"))
+    CREDENTIALS_VIEW = (_CREDENTIALS + "View", _implied("Read"))
     CREDENTIALS_CREATE = (_CREDENTIALS + "Create", _implied("Create", "Write"))
     CREDENTIALS_UPDATE = (_CREDENTIALS + "Update", _implied("Update", "Write"))
     CREDENTIALS_DELETE = (_CREDENTIALS + "Delete", _implied("Delete", "Write"))

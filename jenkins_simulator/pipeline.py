@@ -15,8 +15,9 @@ from .groovy_tokens import GroovyError
 from .interpreter import Closure, Evaluator, ScriptFailure, to_text
 from .jobxml import replace_parameters
 from .model import Build, Result
-from .parameters import ParameterDefinition, ParameterKind
+from .parameters import ParameterDefinition, ParameterKind, ParameterValue
 from .pipeline_steps import INTERRUPTED, Interrupted, Steps
+from .variables import environment_of
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -60,7 +61,7 @@ async def run_pipeline(controller: Controller, build: Build) -> Result:
             build.interruption = failure.why
             console.line(failure.why.text)
         console.line(f"org.jenkinsci.plugins.workflow.actions.ErrorAction$ErrorId: {uuid.uuid4()}")
-        return Result.ABORTED
+        return Result.ABORTED if build.interruption is None else build.interruption.result
     # Java's exceptions come with their class, the `error` step's with a word of the console's.
     by_class = re.match(r"[\w.]+\.\w+(Exception|Error)\b", str(failure))
     console.line(str(failure) if by_class else f"ERROR: {failure}")
@@ -103,7 +104,7 @@ class PipelineRun:
     def __init__(self, controller: Controller, build: Build) -> None:
         self.controller = controller
         self.build = build
-        self.environment = controller.environment_of(build)
+        self.environment = environment_of(controller, build)
         self._values: dict[str, Any] = {
             "params": {p.name: p.value for p in build.parameters or ()},
             "env": self.environment,
@@ -119,9 +120,12 @@ class PipelineRun:
         }
 
     def _look_up(self, name: str) -> Any:
+        if name == "env":
+            self.build.read_environment = True
         if name in self._values:
             return self._values[name]
         if name in self.environment:
+            self.build.read_environment = True
             return self.environment[name]
         if name in ("any", "none"):
             return name
@@ -162,16 +166,17 @@ class PipelineRun:
             if step is not None:
                 value = await step(arguments, named)
             else:
-                value = await self.body(body) if body else None
+                label = to_text(arguments[0]) if name == "stage" and len(arguments) > 1 else None
+                value = await self.body(body, label) if body else None
         finally:
             if body is not None:
                 self.build.console.line(f"[Pipeline] // {name}")
         await self.controller.until_up()
         return value
 
-    async def body(self, closure: Closure) -> Any:
-        """Run the body of a block step."""
-        self.build.console.line("[Pipeline] {")
+    async def body(self, closure: Closure, label: str | None = None) -> Any:
+        """Run the body of a block step; stages and branches have a label."""
+        self.build.console.line("[Pipeline] {" + (f" ({label})" if label is not None else ""))
         try:
             return await self.evaluator.call(closure)
         finally:
@@ -180,8 +185,9 @@ class PipelineRun:
     def check_interrupt(self) -> None:
         """Raise if the build has been stopped."""
         if self.build.abort.is_set():
-            if self.build.interruption is not None:
-                self.build.console.line(self.build.interruption.text)
+            why = self.build.interruption
+            if why is not None and not why.is_announced:
+                self.build.console.line(why.text)
             raise Interrupted(INTERRUPTED)
 
     async def until(self, waiting: Awaitable[Any]) -> Any:
@@ -231,11 +237,16 @@ class PipelineRun:
             if definition.name not in names and definition.name not in formerly
         ]
         replace_parameters(job.xml, (*declared, *(foreign if keep_foreign else ())))
-        job.update(job.xml, job.xml_version)
+        job.save()
         job.declared_parameters = frozenset(names)
 
 
-def _definition(kind: ParameterKind, named: dict[str, Any]) -> ParameterDefinition:
+def _definition(kind: ParameterKind, named: dict[str, Any]) -> ParameterDefinition | ParameterValue:
+    """A parameter that a Jenkinsfile declares, or a value that it gives to the `build` step."""
+    if "value" in named:
+        value = named["value"]
+        given = value if kind is ParameterKind.BOOLEAN else to_text(value)
+        return ParameterValue(kind, to_text(named.get("name") or ""), given)
     choices = named.get("choices") or ()
     listed = choices.split("\n") if isinstance(choices, str) else [to_text(one) for one in choices]
     default = named.get("defaultValue")

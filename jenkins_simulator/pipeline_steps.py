@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 from . import notifications
 from .console import Console
 from .interpreter import Closure, ScriptFailure, to_text
-from .model import Decision, Interruption, PendingInput, Result
-from .parameters import ParameterDefinition
+from .model import (
+    Cause,
+    Decision,
+    Interruption,
+    Job,
+    PendingInput,
+    QueueItem,
+    Result,
+    Upstream,
+)
+from .parameters import ParameterDefinition, default_values
 
 if TYPE_CHECKING:
     from .pipeline import PipelineRun
@@ -83,16 +92,21 @@ class Steps:
         return captured.raw if captured else None
 
     def _interrupting(self) -> None:
-        console = self._run.build.console
+        console, why = self._run.build.console, self._run.build.interruption
         console.line("Sending interrupt signal to process")
-        if self._run.build.interruption is not None:
-            console.line(self._run.build.interruption.text)
+        if why is not None and not why.is_announced:
+            console.line(why.text)
 
     async def step_sleep(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`sleep 5`, `sleep time: 1, unit: 'MINUTES'`."""
         seconds = _seconds(arguments, named, default_unit="SECONDS")
         self._run.build.console.line(f"Sleeping for {seconds:g} sec")
-        await self._run.until(self._run.controller.clock.sleep(seconds))
+        clock, build = self._run.controller.clock, self._run.build
+        build.sleeps_until = clock.now() + seconds
+        try:
+            await self._run.until(clock.sleep(seconds))
+        finally:
+            build.sleeps_until = None
 
     async def step_input(self, arguments: list[Any], named: dict[str, Any]) -> None:
         """`input 'Proceed?'`: waits until somebody decides."""
@@ -204,7 +218,9 @@ class Steps:
         """`parallel a: { … }, b: { … }`; it fails when all branches are done."""
         branches = {**(arguments[0] if arguments else {}), **named}
         bodies = [
-            self._run.body(closure) for closure in branches.values() if isinstance(closure, Closure)
+            self._run.body(closure, f"Branch: {to_text(name)}")
+            for name, closure in branches.items()
+            if isinstance(closure, Closure)
         ]
         for outcome in await asyncio.gather(*bodies, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -217,6 +233,35 @@ class Steps:
         if declared:
             self._run.declare(
                 declared, keep_foreign=self._run.build.job.declared_parameters is None
+            )
+
+    async def step_build(self, arguments: list[Any], named: dict[str, Any]) -> None:
+        """`build job: 'x', parameters: […], wait: true`: starts another job."""
+        controller, build = self._run.controller, self._run.build
+        name = to_text(_first(arguments, named, "job"))
+        build.console.line(f"Scheduling project: {name}")
+        job = controller.find(name)
+        if not isinstance(job, Job):
+            raise ScriptFailure(f"No item named {name} found")
+        values = default_values(job.config.parameters, controller.newest_build)
+        given = {one.name: one for one in named.get("parameters") or ()}
+        if values is not None:
+            values = tuple(given.get(value.name, value) for value in values)
+        cause = Cause(upstream=Upstream.of(build, by_build_step=True))
+        item, _ = controller.schedule(job, values, cause, 0.0)
+        if named.get("wait", True):
+            await self._until_built(item, propagate=bool(named.get("propagate", True)))
+
+    async def _until_built(self, item: QueueItem, *, propagate: bool) -> None:
+        started = await self._run.until(item.started())
+        self._run.build.console.line(f"Starting building: {started.job.name} #{started.number}")
+        if started.task is not None:
+            await self._run.until(asyncio.shield(started.task))
+        if propagate and started.result is not Result.SUCCESS:
+            shown = f"{started.job.full_name} #{started.number}"
+            status = started.result.name if started.result else "UNKNOWN"
+            raise ScriptFailure(
+                f"{shown} completed with status {status} (propagate: false to ignore)"
             )
 
     async def step_notifyEndpoints(self, arguments: list[Any], named: dict[str, Any]) -> None:  # noqa: N802

@@ -168,7 +168,7 @@ class BuildQueue:
 
     def _starts_already(self, job: Job) -> bool:
         """Whether a build of a job that allows one at a time is about to start."""
-        return not job.config.concurrent and any(i.job is job for i in self._starting.values())
+        return not _may_overlap(job) and any(i.job is job for i in self._starting.values())
 
     def why(self, item: QueueItem) -> str | None:
         """Why the item is not running, as a sentence; nothing once it has left."""
@@ -253,7 +253,7 @@ class BuildQueue:
             item.state = state
 
     def _blocking_build(self, item: QueueItem) -> Build | None:
-        if item.job.config.concurrent or item.placeholder_of is not None:
+        if _may_overlap(item.job) or item.placeholder_of is not None:
             return None
         return next((b for b in item.job.builds_newest_first() if b.in_progress), None)
 
@@ -280,6 +280,10 @@ class BuildQueue:
         for oldest in list(itertools.takewhile(self._is_forgotten, self._left.values())):
             del self._left[oldest.id]
         self._left[item.id] = item
+
+
+def _may_overlap(job: Job) -> bool:
+    return job.config.concurrent or job.config.abort_previous
 
 
 def _is_flyweight(item: QueueItem) -> bool:

@@ -108,9 +108,7 @@ def check_crumb(
         return
     # Looking a crumb up starts a session; there is nothing to look up without one.
     new_session = submitted is not None
-    raise answers.container_error(
-        403, "No valid crumb was included in the request", new_session=new_session
-    )
+    raise answers.no_crumb(new_session=new_session)
 
 
 SYSTEM = Caller("SYSTEM", ALL_PERMISSIONS)

@@ -19,9 +19,11 @@ from .controller import Controller
 from .faults import Faults
 from .jobxml import JobKind
 from .ledger import Ledger
-from .model import Build, Folder, Item, Job, Origin, Result, add_item, encode_segment
+from .model import Build, Cause, Folder, Item, Job, Origin, Result, add_item, encode_segment
+from .parameters import default_values
 from .permissions import Permission
 from .requests_log import RequestLog
+from .start_up import StartUp
 
 _LONGEST_LINE = 1 << 20
 _LARGEST_BODY = 64 << 20
@@ -72,11 +74,13 @@ class JenkinsSimulator:
             await self.clock.sleep(down_s)
         self._app.sessions.forget_all()
         self.controller.restore(hard=hard)
-        self._app.starting = self.config.start_up_s > 0
+        takes_s = self.config.start_up_s
+        if takes_s > 0:
+            self._app.start_up = StartUp(self.clock, takes_s, self.clock.now())
         await self._listen()
-        if self._app.starting:
-            await self.clock.sleep(self.config.start_up_s)
-            self._app.starting = False
+        if takes_s > 0:
+            await self.clock.sleep(takes_s)
+            self._app.start_up = None
         self.controller.come_up()
 
     async def __aenter__(self) -> JenkinsSimulator:
@@ -93,7 +97,10 @@ class JenkinsSimulator:
 
     async def _listen(self) -> None:
         server = web.Server(
-            self._app.handle, max_line_size=_LONGEST_LINE, request_factory=_make_request
+            self._app.handle,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+            request_factory=_make_request,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -133,8 +140,8 @@ class JenkinsSimulator:
 
     @property
     def is_starting(self) -> bool:
-        """Whether everything is answered 503."""
-        return self._app.starting
+        """Whether it starts and does no work yet."""
+        return self._app.start_up is not None
 
     def set_user(self, name: str, user: SimulatedUser) -> None:
         """Add or replace a user, for example with other permissions."""
@@ -213,6 +220,12 @@ class JenkinsSimulator:
         """Start a build again with its parameters and causes, or by another user."""
         build = self.controller.job(full_name).builds[number]
         self.controller.start_again(build, Origin.REBUILD, user=user)
+
+    def start_by_timer(self, full_name: str) -> None:
+        """Start a build as the timer of its job does."""
+        job, controller = self.controller.job(full_name), self.controller
+        values = default_values(job.config.parameters, controller.newest_build)
+        controller.schedule(job, values, Cause(by_timer=True))
 
     def discard_build(self, full_name: str, number: int) -> None:
         """Delete the record of a build, running or not, as a clean-up script does."""

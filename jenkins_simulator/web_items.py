@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from . import answers, web_api, web_builds, web_triggers
+from . import answers, web_api, web_builds, web_credentials, web_triggers
 from .answers import Answer
 from .beans_items import AllView
 from .call import Call
 from .jobxml import BadXml, JobKind, parse_xml, set_text, write_xml
 from .model import Folder, Item, Job, add_item, encode_segment
 from .permissions import Permission
+from .saved_xml import write
 
 _NO_NAME = "No name is specified"
 _LONGEST_NAME_BYTES = 255
@@ -34,7 +35,7 @@ async def dispatch(call: Call, folder: Folder, rest: list[str]) -> Answer:
     """Answer a request below `job/` of a folder: names lead downwards, the rest is an action."""
     item = folder.find(rest[0]) if rest else None
     if item is None:
-        raise answers.not_found()
+        raise answers.not_found() if call.method != "DELETE" else answers.bare(404)
     if not call.caller.may(Permission.ITEM_READ):
         if call.caller.may(Permission.ITEM_DISCOVER):
             raise answers.hidden(anonymous=call.caller.is_anonymous)
@@ -61,6 +62,8 @@ async def dispatch_folder(call: Call, folder: Folder, rest: list[str]) -> Answer
         return create_item(call, folder)
     if rest == ["checkJobName"]:
         return check_job_name(call, folder)
+    if rest[:1] == ["credentials"]:
+        return web_credentials.dispatch(call, folder, rest[1:])
     return _common(call, folder, rest)
 
 
@@ -89,6 +92,10 @@ def _common(call: Call, item: Item, rest: list[str]) -> Answer:
             _delete(call, item)
             return answers.nothing(204)
         return call.index(item.full_display_name)
+    if rest == ["move", "move"]:
+        if call.method != "POST":
+            raise answers.post_required()
+        return _move(call, item)
     action = rest[0] if len(rest) == 1 else ""
     if action == "config.xml":
         return _config_xml(call, item)
@@ -215,10 +222,11 @@ def check_job_name(call: Call, parent: Folder) -> Answer:
 def _config_xml(call: Call, item: Item) -> Answer:
     if call.method in ("GET", "HEAD"):
         call.require(Permission.ITEM_EXTENDED_READ)
-        xml = write_xml(item.xml, item.xml_version)
+        written = item.is_written_by_jenkins
+        xml = write(item.xml) if written else write_xml(item.xml, item.xml_version)
         return Answer(200, xml.encode(), [("Content-Type", "application/xml")])
     if call.method != "POST":
-        raise answers.container_error(400, "Bad Request")
+        raise answers.bare(400)
     call.require(Permission.ITEM_CONFIGURE)
     _refuse_for_branch(call, item)
     try:
@@ -275,6 +283,22 @@ def _rename(call: Call, item: Item) -> Answer:
     return answers.nothing(302, f"{call.base}/{item.parent.url}job/{encode_segment(new_name)}")
 
 
+def _move(call: Call, item: Item) -> Answer:
+    """Move to another folder, which builds that run do not prevent."""
+    call.require(Permission.ITEM_CONFIGURE)
+    destination = (call.parameter("destination") or "").strip("/")
+    folder = call.controller.find(destination) if destination else call.controller.root
+    if not isinstance(folder, Folder):
+        raise answers.failure(f"No such folder: {destination}")
+    if folder.find(item.name) is not None:
+        raise answers.failure(f"The name “{item.name}” is already in use.")
+    assert item.parent is not None
+    del item.parent.items[item.name]
+    item.parent = folder
+    folder.items[item.name] = item
+    return answers.nothing(302, f"{call.base}/{item.url}")
+
+
 def _describe(call: Call, item: Item) -> Answer:
     call.require(Permission.ITEM_CONFIGURE)
     _set_description(item, call.parameter("description") or "")
@@ -295,7 +319,7 @@ def _description(call: Call, item: Item) -> Answer:
 
 def _set_description(item: Item, text: str) -> None:
     set_text(item.xml, "description", text)
-    item.update(item.xml, item.xml_version)
+    item.save()
     _saved(item)
 
 
@@ -306,7 +330,7 @@ def _set_disabled(disabled: bool) -> Callable[[Call, Job], Answer]:
         if job.config.disabled is not disabled:
             # Asking for what is so already saves nothing.
             _saved(job)
-        job.update(job.xml, job.xml_version)
+        job.save()
         if disabled:
             queued = call.controller.queue.of_job(job)
             if queued is not None:

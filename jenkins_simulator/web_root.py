@@ -46,7 +46,7 @@ async def dispatch(call: Call, path: list[str]) -> Answer:
     if head == "queue":
         return _queue(call, rest)
     if head == "credentials":
-        return web_credentials.dispatch(call, rest)
+        return web_credentials.dispatch(call, call.controller.root, rest)
     if head == "crumbIssuer" and rest[:1] == ["api"]:
         return _crumb(call, rest[1:])
     if head == "user" and len(rest) >= 2 and rest[1] == "api" and rest[0] in call.controller.users:
@@ -69,6 +69,9 @@ def _action(call: Call, path: list[str]) -> Answer:
         return web_items.create_item(call, root)
     if path == ["checkJobName"]:
         return web_items.check_job_name(call, root)
+    if path == ["scriptText"]:
+        # The script console itself is not simulated: an administrator gets a 404.
+        call.require(Permission.ADMINISTER)
     if path in (["quietDown"], ["cancelQuietDown"]):
         return _quiet_down(call, quiet=path == ["quietDown"])
     if path in (["me"], ["manage"], ["computer"], ["whoAmI"]):

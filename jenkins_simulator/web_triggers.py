@@ -64,7 +64,7 @@ def build_with_parameters(call: Call, job: Job) -> Answer:
     if job.config.parameters is None:
         raise answers.oops(f"{job.full_name} is not parameterized")
     try:
-        values = values_from_request(job.config.parameters, call.parameters)
+        values = values_from_request(job.config.parameters, call.submitted())
     except BadParameter as error:
         raise answers.oops(str(error)) from error
     item, created = call.controller.schedule(job, values, _cause(call, by_token), quiet_period_s)
