@@ -156,6 +156,11 @@ class Settings(DatabaseSettings):
         description="how long webhook deliveries are kept; those still to be attributed: at least a day",
     )
 
+    deleted_retention_days: Days = Field(
+        30.0,
+        description="how long a deleted deployment and its runs can be read before they are purged",
+    )
+
     metrics_listen: str = Field("", description="host:port for Prometheus; empty: no metrics")
     drain_grace_s: Seconds = Field(
         10.0, description="how long calls under way may take to finish on shutdown"

@@ -233,6 +233,7 @@ class Service:
             wake_keeper=self._keeper.wake,
             locale=settings.webhook_locale,
             wait_s=settings.trigger_wait_s,
+            keep_deleted_s=settings.deleted_retention_days * _DAY_S,
             allow_config_xml=settings.allow_config_xml,
         )
         reports = ReportBuilds(

@@ -1,19 +1,27 @@
-"""Deleting a deployment: its row, runs and mapping at once, its job in Jenkins in the background."""
+"""Deleting a deployment: its name is free at once, its job in Jenkins is deleted in the background.
+
+The row and its runs stay readable until the purge time. Active runs end in the same transaction, before the
+DELETED event, so that a watcher sees the end of each run.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobFault, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName
-from deployment_service.storage import definitions, events, jobs
+from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.runs import Run, TriggerState
+from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.storage import cancel, definitions, events, jobs
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.definitions import DeploymentToDelete
 from deployment_service.storage.jobs import JobRow
@@ -21,17 +29,24 @@ from deployment_service.storage.jobs import JobRow
 
 @dataclass(frozen=True, slots=True)
 class DeleteDeployment:
-    """What is asked for. ``etag``: what the caller has seen of it; empty: anything."""
+    """What is asked for. ``etag``: what the caller has seen of it; empty: anything.
+
+    ``cancel_builds``: Jenkins is asked to stop the builds of active runs.
+    """
 
     tenant: TenantRef
     deployment_id: str
     force: bool = False
+    cancel_builds: bool = False
     etag: str = ""
     request: RequestKey | None = None
 
 
 class DeploymentRemover:
-    """Deletes deployments. ``committed(tenant_id)`` is told of new events, ``wake_keeper`` of work on jobs."""
+    """Deletes deployments. ``committed(tenant_id)`` follows new events, ``wake_keeper`` work on jobs.
+
+    ``keep_s``: how long a deleted deployment can be read.
+    """
 
     def __init__(
         self,
@@ -39,20 +54,25 @@ class DeploymentRemover:
         *,
         committed: Callable[[uuid.UUID], None],
         wake_keeper: Callable[[], None],
+        keep_s: float,
     ) -> None:
         self._database = database
         self._committed = committed
         self._wake_keeper = wake_keeper
+        self._keep_s = keep_s
 
     async def delete(self, command: DeleteDeployment) -> int:
-        """Delete, and return the sequence of the event that says so."""
-        sequence = await self._database.transaction(lambda c: _delete(c, command))
+        """Delete; return the sequence of the DELETED event.
+
+        Raises NotFound, Aborted (ETAG_MISMATCH) and FailedPrecondition (RUN_ACTIVE).
+        """
+        sequence = await self._database.transaction(lambda c: _delete(c, command, self._keep_s))
         self._committed(command.tenant.tenant_id)
         self._wake_keeper()
         return sequence
 
 
-async def _delete(connection: Connection, command: DeleteDeployment) -> int:
+async def _delete(connection: Connection, command: DeleteDeployment, keep_s: float) -> int:
     known = await claim(connection, command.request)
     if known is not None:
         return known.sequence
@@ -74,9 +94,41 @@ async def _delete(connection: Connection, command: DeleteDeployment) -> int:
             f"The deployment '{name}' has an active run. Wait for its end, or set force.",
             metadata={"name": name},
         )
-    sequence = await remove(connection, tenant_id, deployment_uid, deployment, job)
+    unsettled = await definitions.unsettled_runs(connection, tenant_id, deployment_uid)
+    ledger = await Ledger.open(
+        connection, tenant_id, [job_id], source=EventSource.API, run_ids=unsettled
+    )
+    in_jenkins = [run.run_id for run in _settle_runs(ledger, unsettled)]
+    if command.cancel_builds:
+        await cancel.request_stops(connection, tenant_id, in_jenkins)
+    await definitions.soft_delete(connection, tenant_id, deployment_uid, keep_s=keep_s)
+    await _release_job(connection, tenant_id, job)
+    state = ledger.deployment(deployment_uid)
+    ledger.append(_deleted(deployment_uid, state.slug, state.status, state.revision, job_id))
+    sequence = await ledger.write()
+    assert sequence is not None
     await remember(connection, command.request, deployment_uid, sequence)
     return sequence
+
+
+def _settle_runs(ledger: Ledger, run_ids: Iterable[uuid.UUID]) -> list[Run]:
+    """End the runs of a deployment that is deleted; return those of which something may be in Jenkins."""
+    in_jenkins = []
+    for run in filter(None, map(ledger.run, run_ids)):
+        never_sent = run.trigger_state is TriggerState.WAITING
+        if not never_sent:
+            in_jenkins.append(run)
+        what = "before the run was sent to Jenkins" if never_sent else "during the run"
+        ended, transitions = end_without_build(
+            run,
+            FailureCause.DEPLOYMENT_DELETED,
+            f"The deployment was deleted {what}.",
+            certain=never_sent,
+            highest=ledger.highest_build(run.deployment_id),
+            now=ledger.now,
+        )
+        ledger.move(ended, transitions)
+    return in_jenkins
 
 
 async def remove(
@@ -87,31 +139,51 @@ async def remove(
     job: JobRow,
     message: str = "",
 ) -> int:
-    """Delete a deployment; both it and its job are locked and have been read since. Return the sequence.
+    """Remove a deployment for good that has never run; it and its job are locked. Return the sequence.
 
     The last step that locks anything.
     """
     await definitions.delete(connection, tenant_id, deployment_uid)
-    await _let_go_of(connection, tenant_id, job)
-    event = NewEvent(
-        deployment_id=deployment_uid,
-        deployment_slug=deployment.slug,
-        revision=deployment.revision + 1,
-        type=EventType.DEPLOYMENT_DELETED,
-        source=EventSource.API,
-        old_status=deployment.status,
-        status=deployment.status,
-        deployment_status=deployment.status,
-        job_id=job.job_id,
-        message=message,
+    await _release_job(connection, tenant_id, job)
+    event = _deleted(
+        deployment_uid,
+        deployment.slug,
+        deployment.status,
+        deployment.revision,
+        job.job_id,
+        message,
     )
     return await events.append(connection, tenant_id, [event])
 
 
-async def _let_go_of(connection: Connection, tenant_id: uuid.UUID, job: JobRow) -> None:
+def _deleted(
+    deployment_uid: uuid.UUID,
+    slug: str,
+    status: DeploymentStatus,
+    revision: int,
+    job_id: uuid.UUID,
+    message: str = "",
+) -> NewEvent:
+    """Return the last event of a deployment whose revision is ``revision``."""
+    return NewEvent(
+        deployment_id=deployment_uid,
+        deployment_slug=slug,
+        revision=revision + 1,
+        type=EventType.DEPLOYMENT_DELETED,
+        source=EventSource.API,
+        old_status=status,
+        status=status,
+        deployment_status=status,
+        job_id=job_id,
+        message=message,
+    )
+
+
+async def _release_job(connection: Connection, tenant_id: uuid.UUID, job: JobRow) -> None:
     if await jobs.mapped_deployments(connection, tenant_id, job.job_id):
         return  # other deployments share it
-    if job.origin is JobOrigin.ADOPTED or not _may_be_in_jenkins(job):
+    needless = job.origin is JobOrigin.ADOPTED or not _may_be_in_jenkins(job)
+    if needless and not await cancel.is_stopping(connection, tenant_id, job.job_id):
         await jobs.delete(connection, tenant_id, job.job_id)
     else:
         await jobs.start_again(connection, tenant_id, job.job_id, JobState.DELETING)

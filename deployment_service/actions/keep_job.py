@@ -49,6 +49,7 @@ from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.jobs import JobTask
 
 _BUILD_PAUSE_S = 30.0
+_STOP_PAUSE_S = 5.0
 _RECENT_BUILDS = 20
 # Kinds of parameter that hand on what they are given.
 _TEXT_PARAMETERS = {"StringParameterDefinition", "TextParameterDefinition"}
@@ -281,6 +282,8 @@ def _ours(task: JobTask, view: JobView, *, created: bool = False) -> Outcome:
 
 
 async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) -> Outcome:
+    if task.is_stopping:
+        return Later("Builds of a deleted deployment are being stopped.", _STOP_PAUSE_S)
     view = await client.read_job(task.full_name)
     if view is not None and _is_ours(task, view):
         # Deleting a job aborts its builds, and DeleteDeployment promises to stop none.

@@ -1,7 +1,6 @@
-"""The one way by which what is heard of builds becomes status and events.
+"""Single entry point that turns build observations into status changes and events.
 
-Webhooks, the dispatcher and the reconciler all end here: lock job, runs and deployments, read what
-the decision needs, decide in memory with the rules of ``domain``, write in sets, append the events.
+Webhooks, dispatcher and reconciler use it: lock, read, decide with the rules of ``domain``, write in sets, append.
 """
 
 from __future__ import annotations
@@ -22,7 +21,12 @@ from deployment_service.domain.attribution import (
 )
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
-from deployment_service.domain.run_transitions import give_up_build, observe, without_build
+from deployment_service.domain.run_transitions import (
+    give_up_build,
+    observe,
+    still_current,
+    without_build,
+)
 from deployment_service.domain.runs import (
     Build,
     Claim,
@@ -107,8 +111,9 @@ class Ledger:
         return self._now
 
     def run(self, run_id: uuid.UUID) -> Run | None:
-        """A run that the ledger was opened for, as it now is; None if it is gone."""
-        return self._runs.get(run_id)
+        """A run that the ledger was opened for, as it now is; None if its deployment was deleted."""
+        run = self._runs.get(run_id)
+        return run if run is not None and run.deployment_id in self._deployments else None
 
     def job(self, job_id: uuid.UUID) -> JobState | None:
         return self._jobs.get(job_id)
@@ -138,6 +143,12 @@ class Ledger:
             self._note_job_status(job, seen)
         if owner.verdict is not None:
             return Outcome(owner.verdict, owner.message, poke=owner.poke)
+        if owner.run is not None and owner.run.deployment_id not in self._deployments:
+            return Outcome(
+                Verdict.NO_MAPPING,
+                "The build belongs to a run of a deployment that was deleted.",
+                run_id=owner.run.run_id,
+            )
         if owner.evicts is not None:
             self.give_up_build(owner.evicts)
         build = Build(job.generation, seen.sighting.number)
@@ -176,7 +187,9 @@ class Ledger:
             self._forced.add(run.run_id)  # an end was withdrawn
         self._runs[run.run_id] = run
         self._changed.add(run.run_id)
-        deployment = self._deployments[run.deployment_id]
+        deployment = self._deployments.get(run.deployment_id)
+        if deployment is None:
+            return  # No watcher follows the run of a deleted deployment.
         self._touched_deployments.add(run.deployment_id)
         self._refresh(deployment)
         for transition in transitions:
@@ -185,6 +198,15 @@ class Ledger:
         if transitions:
             self._events[-1] = replace(self._events[-1], deployment_status=deployment.status)
             self._told[deployment.deployment_id] = deployment.status
+
+    def append(self, event: NewEvent) -> None:
+        """Append an event that isn't about a run; its revision must be the deployment's next."""
+        self._deployments[event.deployment_id].revision = event.revision
+        self._touched_deployments.add(event.deployment_id)
+        self._events.append(event)
+
+    def deployment(self, deployment_id: uuid.UUID) -> DeploymentState:
+        return self._deployments[deployment_id]
 
     async def write(self) -> int | None:
         """Write everything and append the events; return the last sequence, None if there are none."""
@@ -294,7 +316,7 @@ class Ledger:
             if deployment.status is not self._told[deployment_id]:
                 assert deployment.current_run_id is not None
                 run = self._runs[deployment.current_run_id]
-                self._append(deployment, run, _stays(run))
+                self._append(deployment, run, still_current(run))
 
     def _append(self, deployment: DeploymentState, run: Run, transition: Transition) -> None:
         deployment.revision += 1
@@ -372,17 +394,6 @@ def _verdict(before: object, after: object, seen: Observation) -> Verdict:
     if before is None or before != after:
         return Verdict.APPLIED
     return Verdict.DUPLICATE if seen.known == after else Verdict.STALE
-
-
-def _stays(run: Run) -> Transition:
-    return Transition(
-        EventType.DEPLOYMENT_STATUS_UPDATE,
-        run.status,
-        run.status,
-        certainty=run.certainty,
-        failure_cause=run.failure_cause,
-        message="This run is the deployment's current one now.",
-    )
 
 
 def _change(old: DeploymentStatus, new: DeploymentStatus, message: str) -> Transition:

@@ -16,7 +16,7 @@ from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import NotFound
 from deployment_service.domain.events import Event, EventType
-from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
 from deployment_service.storage import deployments, event_log, events, explain
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.deployments import (
@@ -64,7 +64,7 @@ class Reader:
     async def deployment(
         self,
         tenant: TenantRef,
-        slug: str,
+        resource_id: str,
         *,
         uid: uuid.UUID | None = None,
         with_key: bool = False,
@@ -77,9 +77,9 @@ class Reader:
             if uid is not None:
                 found = await deployments.by_id(connection, tenant.tenant_id, uid)
             else:
-                found = await deployments.by_slug(connection, tenant.tenant_id, slug)
+                found = await deployments.by_resource_id(connection, tenant.tenant_id, resource_id)
             if found is None:
-                raise NotFound("deployment", str(DeploymentName(tenant.slug, slug)))
+                raise NotFound("deployment", str(DeploymentName(tenant.slug, resource_id)))
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
             return found, key
 
@@ -103,11 +103,11 @@ class Reader:
                 connection,
                 tenant.tenant_id,
                 wanted,
-                after_slug=cursor[0] if cursor else "",
+                after_resource_id=cursor[0] if cursor else "",
                 limit=size,
             )
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
-        return _listed(paging, rows, token, lambda row: (row.slug,)), key
+        return _listed(paging, rows, token, lambda row: (row.resource_id,)), key
 
     async def run(self, tenant: TenantRef, name: RunName) -> RunRecord:
         """A run by its number."""
@@ -128,19 +128,19 @@ class Reader:
         return found
 
     async def runs(
-        self, tenant: TenantRef, slug: str, page: PageRequest, *, statuses: Sequence[str]
+        self, tenant: TenantRef, resource_id: str, page: PageRequest, *, statuses: Sequence[str]
     ) -> Listed[RunRecord]:
         """The runs of a deployment, newest first."""
-        scope = ("runs", tenant.tenant_id, slug, *sorted(statuses))
+        scope = ("runs", tenant.tenant_id, resource_id, *sorted(statuses))
         paging = Paging(scope, (int, str))
         size = paging.size(page.size)
         cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
         epoch = await self._epoch.current()
         async with self._database.acquire() as connection:
             token = cursor[1] if cursor else await self._position(connection, tenant, epoch)
-            deployment_id = await deployments.find_id(connection, tenant.tenant_id, slug)
+            deployment_id = await deployments.find_id(connection, tenant.tenant_id, resource_id)
             if deployment_id is None:
-                raise NotFound("deployment", str(DeploymentName(tenant.slug, slug)))
+                raise NotFound("deployment", str(DeploymentName(tenant.slug, resource_id)))
             rows = await deployments.runs_of_one(
                 connection,
                 tenant.tenant_id,
@@ -158,10 +158,15 @@ class Reader:
             return run, await explain.trail(connection, tenant.tenant_id, run.run_id)
 
     async def runs_of_all(
-        self, tenant: TenantRef, page: PageRequest, *, statuses: Sequence[str]
+        self,
+        tenant: TenantRef,
+        page: PageRequest,
+        *,
+        statuses: Sequence[str],
+        show_deleted: bool,
     ) -> Listed[RunRecord]:
         """The runs of all deployments, newest first."""
-        scope = ("runs", tenant.tenant_id, "-", *sorted(statuses))
+        scope = ("runs", tenant.tenant_id, "-", str(show_deleted), *sorted(statuses))
         paging = Paging(scope, (datetime, uuid.UUID, str))
         size = paging.size(page.size)
         cursor = cast("tuple[datetime, uuid.UUID, str] | None", paging.cursor(page.token))
@@ -174,19 +179,20 @@ class Reader:
                 before=(cursor[0], cursor[1]) if cursor else _NO_TIME_YET,
                 limit=size,
                 statuses=statuses,
+                show_deleted=show_deleted,
             )
         return _listed(paging, rows, token, lambda row: (row.create_time, row.run_id))
 
     async def events(
         self,
         tenant: TenantRef,
-        slug: str | None,
+        resource_id: str | None,
         page: PageRequest,
         *,
         types: Collection[EventType],
     ) -> Listed[Event]:
-        """The committed events of a deployment's name, or of all, oldest first."""
-        scope = ("events", tenant.tenant_id, slug or "-", *sorted(types))
+        """The committed events of a deployment's name, of a deleted deployment, or of all; oldest first."""
+        scope = ("events", tenant.tenant_id, resource_id or "-", *sorted(types))
         paging = Paging(scope, (int, str), default_size=100, max_size=1000)
         size = paging.size(page.size)
         cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
@@ -198,7 +204,8 @@ class Reader:
                 tenant.tenant_id,
                 after=cursor[0] if cursor else 0,
                 limit=size + 1,
-                slug=slug,
+                slug=resource_id,
+                deployment_id=deleted_uid(resource_id),
                 types=types,
             )
         chunk = Chunk(rows[:size], len(rows) > size)
@@ -212,7 +219,8 @@ class Reader:
 def _told_apart(wanted: DeploymentFilter) -> list[object]:
     """What makes two filters the same list."""
     labels = sorted((wanted.labels or {}).items())
-    return [*sorted(wanted.statuses), "labels", *labels, "provider", wanted.provider_slug]
+    kinds = [*sorted(wanted.statuses), "labels", *labels, "provider", wanted.provider_slug]
+    return [*kinds, str(wanted.show_deleted)]
 
 
 def _listed(

@@ -12,7 +12,7 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import reconcile, reports
+from deployment_service.storage import cancel, reconcile, reports
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 
@@ -146,6 +146,14 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> None:
             await reconcile.note_cancel_sent(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def stopped(self, item: Unconfirmed) -> None:
+        """Jenkins has finished the build of a deleted deployment's run."""
+
+        async def work(connection: Connection) -> None:
+            await cancel.stopped(connection, item.job.tenant_id, item.run.run_id)
 
         await self._database.transaction(work)
 

@@ -22,12 +22,12 @@ def deployment_message(
     tenant: TenantRef, row: DeploymentRecord, *, webhook: JobWebhook | None = None
 ) -> pb.Deployment:
     """A deployment. ``webhook`` holds its job's secrets, which not every caller may see."""
-    name = DeploymentName(tenant.slug, row.slug)
+    name = DeploymentName(tenant.slug, row.resource_id)
     return pb.Deployment(
         name=str(name),
         uid=str(row.deployment_id),
         display_name=row.display_name,
-        provider=str(ProviderName(tenant.slug, row.provider_slug)),
+        provider=str(ProviderName(tenant.slug, row.provider_slug)) if row.provider_slug else "",
         status=_status(row.status),
         parameter_definitions=map(_definition_message, row.parameter_definitions),
         labels=row.labels,
@@ -38,6 +38,8 @@ def deployment_message(
         revision=row.revision,
         create_time=timestamp(row.create_time),
         update_time=timestamp(row.update_time),
+        delete_time=timestamp(row.delete_time),
+        purge_time=timestamp(row.purge_time),
         etag=etag(row.deployment_id, row.version),
         unstable_policy=value_of(
             pb.UNSTABLE_POLICY_UNSPECIFIED, pb.UnstablePolicy, row.unstable_policy
@@ -49,7 +51,7 @@ def webhook_of(
     tenant: TenantRef, row: DeploymentRecord, key: WebhookKey | None, locale: str
 ) -> JobWebhook | None:
     """Where and how the deployment's job must report; None without a key or where webhooks can't come."""
-    if key is None or not row.webhook_base_url:
+    if key is None or not row.webhook_base_url or row.job_id is None:
         return None
     return job_webhook(
         row.webhook_base_url,
@@ -64,7 +66,7 @@ def webhook_of(
 def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
     """A run."""
     message = pb.Run(
-        name=str(RunName(tenant.slug, row.deployment_slug, row.number)),
+        name=str(RunName(tenant.slug, row.deployment_resource_id, row.number)),
         uid=str(row.run_id),
         status=_status(row.status),
         source=value_of(pb.RUN_SOURCE_UNSPECIFIED, pb.RunSource, row.source),
@@ -198,8 +200,10 @@ def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:
             return pb.DeploymentJob(config_xml=job.text, full_name=job.full_name)
 
 
-def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob:
-    # A deployment's job is never in state DELETING: by then the deployment is gone.
+def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob | None:
+    # A deployment's job is never in state DELETING: by then the deployment is deleted and has none.
+    if row.job_id is None:
+        return None
     return pb.CicdJob(
         id=str(row.job_id),
         name=row.job_full_name,
@@ -222,4 +226,4 @@ def _job_url(base_url: str, full_name: str) -> str:
 
 
 def _run_name(tenant: TenantRef, row: DeploymentRecord, number: int | None) -> str:
-    return str(RunName(tenant.slug, row.slug, number)) if number else ""
+    return str(RunName(tenant.slug, row.resource_id, number)) if number else ""

@@ -50,6 +50,7 @@ class Parts:
     wake_keeper: Callable[[], None]
     locale: str
     wait_s: float
+    keep_deleted_s: float
     allow_config_xml: bool
 
 
@@ -96,7 +97,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     async def GetDeployment(
         self, request: pb.GetDeploymentRequest, context: Context
     ) -> pb.GetDeploymentResponse:
-        name = DeploymentName.parse(request.name, field="name")
+        name = DeploymentName.parse(request.name, field="name", allow_deleted=True)
         return pb.GetDeploymentResponse(
             deployment=await self._read(calls.current(), name.deployment)
         )
@@ -111,6 +112,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             provider_slug=_provider_id(request.provider, call.tenant, "provider")
             if request.provider
             else None,
+            show_deleted=request.show_deleted,
         )
         listed, key = await self._reader.deployments(
             call.tenant,
@@ -166,6 +168,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             tenant=call.tenant,
             deployment_id=name.deployment,
             force=request.force,
+            cancel_builds=request.cancel_builds,
             etag=request.etag,
             request=call.request_key(request),
         )
@@ -173,6 +176,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             self._parts.database,
             committed=self._parts.hub.notify,
             wake_keeper=self._parts.wake_keeper,
+            keep_s=self._parts.keep_deleted_s,
         )
         epoch = await self._parts.hub.epoch.current()
         sequence = await remover.delete(command)
@@ -202,7 +206,8 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
         tenant = calls.current().tenant
-        row = await self._reader.run(tenant, RunName.parse(request.name, field="name"))
+        name = RunName.parse(request.name, field="name", allow_deleted=True)
+        row = await self._reader.run(tenant, name)
         return pb.GetRunResponse(run=messages.run_message(tenant, row))
 
     async def CancelRun(
@@ -225,18 +230,21 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         self, request: pb.ExplainRunRequest, context: Context
     ) -> pb.ExplainRunResponse:
         tenant = calls.current().tenant
-        run, trail = await self._reader.explain(tenant, RunName.parse(request.name, field="name"))
+        name = RunName.parse(request.name, field="name", allow_deleted=True)
+        run, trail = await self._reader.explain(tenant, name)
         return explain_message(tenant, run, trail)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         tenant = calls.current().tenant
-        slug = DeploymentName.parse(request.parent, field="parent", allow_all=True).deployment
+        deployment = _deployment_or_all(request.parent)
         page = PageRequest(request.page_size, request.page_token)
         statuses = _statuses(request.statuses)
-        if slug == ALL:
-            listed = await self._reader.runs_of_all(tenant, page, statuses=statuses)
+        if deployment == ALL:
+            listed = await self._reader.runs_of_all(
+                tenant, page, statuses=statuses, show_deleted=request.show_deleted
+            )
         else:
-            listed = await self._reader.runs(tenant, slug, page, statuses=statuses)
+            listed = await self._reader.runs(tenant, deployment, page, statuses=statuses)
         return pb.ListRunsResponse(
             runs=[messages.run_message(tenant, row) for row in listed.rows],
             next_page_token=listed.next_page_token,
@@ -247,11 +255,11 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         self, request: pb.ListEventsRequest, context: Context
     ) -> pb.ListEventsResponse:
         tenant = calls.current().tenant
-        slug = DeploymentName.parse(request.parent, field="parent", allow_all=True).deployment
+        deployment = _deployment_or_all(request.parent)
         types = {EventType(pb.DeploymentEvent.Type.Name(one)) for one in request.types}
         listed = await self._reader.events(
             tenant,
-            None if slug == ALL else slug,
+            None if deployment == ALL else deployment,
             PageRequest(request.page_size, request.page_token),
             types=types,
         )
@@ -266,9 +274,11 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ) -> None:
         await serve_watch(self._parts.hub, calls.current().tenant, request, context)
 
-    async def _read(self, call: Call, slug: str, uid: uuid.UUID | None = None) -> pb.Deployment:
+    async def _read(
+        self, call: Call, resource_id: str, uid: uuid.UUID | None = None
+    ) -> pb.Deployment:
         row, key = await self._reader.deployment(
-            call.tenant, slug, uid=uid, with_key=_may_see_webhooks(call)
+            call.tenant, resource_id, uid=uid, with_key=_may_see_webhooks(call)
         )
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
         return messages.deployment_message(call.tenant, row, webhook=webhook)
@@ -283,6 +293,11 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                 "This installation doesn't allow config_xml. Its operators can change that.",
                 metadata={"kind": str(job.kind)},
             )
+
+
+def _deployment_or_all(parent: str) -> str:
+    name = DeploymentName.parse(parent, field="parent", allow_all=True, allow_deleted=True)
+    return name.deployment
 
 
 def _may_see_webhooks(call: Call) -> bool:

@@ -27,10 +27,10 @@ class DeploymentSnapshots:
                 connection,
                 tenant.tenant_id,
                 DeploymentFilter(slugs=slugs),
-                after_slug=after,
+                after_resource_id=after,
                 limit=_PAGE_SIZE,
             )
         return SnapshotPage(
             [deployment_message(tenant, row).SerializeToString() for row in chunk.rows],
-            chunk.rows[-1].slug if chunk.more else "",
+            chunk.rows[-1].resource_id if chunk.more else "",
         )

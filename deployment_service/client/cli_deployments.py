@@ -28,13 +28,18 @@ def list_deployments(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only with this label.")
     ] = None,
     provider: Annotated[str, typer.Option(help="Only of this provider.")] = "",
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Also those that are deleted and not yet purged.")
+    ] = False,
 ) -> None:
     """List deployments."""
     settings = of(context)
     wanted, labels = statuses(status or ()), pairs(label or (), "--label")
 
     async def work(client: DeploymentClient) -> list[pb.Deployment]:
-        found = client.deployments(statuses=wanted, labels=labels, provider=provider)
+        found = client.deployments(
+            statuses=wanted, labels=labels, provider=provider, show_deleted=deleted
+        )
         return [one async for one in found]
 
     deployments = settings.run(work)
@@ -193,10 +198,15 @@ def delete_deployment(
     context: typer.Context,
     name: Name,
     force: Annotated[bool, typer.Option("--force", help="Even while a run is active.")] = False,
+    cancel_builds: Annotated[
+        bool, typer.Option("--cancel-builds", help="With --force: stop its builds in Jenkins.")
+    ] = False,
 ) -> None:
     """Delete a deployment, with its job if we made that."""
     settings = of(context)
-    gone = settings.run(lambda client: client.delete_deployment(name, force=force))
+    gone = settings.run(
+        lambda client: client.delete_deployment(name, force=force, cancel_builds=cancel_builds)
+    )
     if settings.as_json:
         out.json_line(gone)
     else:

@@ -111,6 +111,7 @@ class DeploymentClient:
         statuses: Iterable[pb.DeploymentStatus] = (),
         labels: Mapping[str, str] | None = None,
         provider: str = "",
+        show_deleted: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListDeploymentsResponse:
@@ -122,6 +123,7 @@ class DeploymentClient:
             statuses=statuses,
             labels=labels,
             provider=self.names.provider(provider) if provider else "",
+            show_deleted=show_deleted,
         )
         return await self._caller.call(self._stub.ListDeployments, request)
 
@@ -131,12 +133,17 @@ class DeploymentClient:
         statuses: Iterable[pb.DeploymentStatus] = (),
         labels: Mapping[str, str] | None = None,
         provider: str = "",
+        show_deleted: bool = False,
     ) -> AsyncIterator[pb.Deployment]:
         """Go through all deployments that match, page by page."""
         statuses, token = list(statuses), ""
         while True:
             page = await self.list_deployments(
-                statuses=statuses, labels=labels, provider=provider, page_token=token
+                statuses=statuses,
+                labels=labels,
+                provider=provider,
+                show_deleted=show_deleted,
+                page_token=token,
             )
             for deployment in page.deployments:
                 yield deployment
@@ -166,12 +173,22 @@ class DeploymentClient:
         return await self._caller.call(self._stub.UpdateDeployment, request)
 
     async def delete_deployment(
-        self, name: str, *, force: bool = False, etag: str = "", request_id: str | None = None
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        cancel_builds: bool = False,
+        etag: str = "",
+        request_id: str | None = None,
     ) -> pb.DeleteDeploymentResponse:
-        """Delete a deployment, with its job if the service created it."""
+        """Delete a deployment, with its job if the service created it.
+
+        ``force``: even while a run is active; ``cancel_builds``: then stop what it has in Jenkins.
+        """
         request = pb.DeleteDeploymentRequest(
             name=self.names.deployment(name),
             force=force,
+            cancel_builds=cancel_builds,
             etag=etag,
             request_id=request_id or new_request_id(),
         )

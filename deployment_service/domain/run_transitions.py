@@ -38,7 +38,11 @@ from deployment_service.domain.status import (
     presumed,
 )
 
-_CANCELLATIONS = (FailureCause.CANCELLED, FailureCause.CANCELLED_IN_JENKINS)
+_CANCELLATIONS = (
+    FailureCause.CANCELLED,
+    FailureCause.CANCELLED_IN_JENKINS,
+    FailureCause.DEPLOYMENT_DELETED,
+)
 ACCEPTED_BY_JENKINS = Claim(QUEUED, waiting_for=WaitingFor.QUEUE)
 
 
@@ -225,6 +229,18 @@ def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
     return replace(
         ended, build=None, shown=False, after=Build(0, 0), confirm_due_time=None
     ), transitions
+
+
+def still_current(run: Run) -> Transition:
+    """Announce that a run is its deployment's current one although it did not change."""
+    return Transition(
+        EventType.DEPLOYMENT_STATUS_UPDATE,
+        run.status,
+        run.status,
+        certainty=run.certainty,
+        failure_cause=run.failure_cause,
+        message="This run is the deployment's current one now.",
+    )
 
 
 def _started(run: Run) -> Transition:

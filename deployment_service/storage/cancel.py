@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from deployment_service.storage.database import Connection
 
 _FIND = """
     SELECT r.run_id, r.job_id FROM deployments AS d
     JOIN deployment_runs AS r ON r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id
-    WHERE d.tenant_id = $1 AND d.slug = $2 AND r.number = $3
+    WHERE d.tenant_id = $1 AND d.resource_id = $2 AND d.delete_time IS NULL AND r.number = $3
 """
 # The first wish counts; a repeated one has Jenkins asked again at once.
 _REQUEST = """
@@ -20,6 +21,16 @@ _REQUEST_ONCE = """
     UPDATE deployment_runs SET cancel_request_time = now()
     WHERE tenant_id = $1 AND run_id = $2 AND cancel_request_time IS NULL RETURNING true
 """
+# The runs of a deleted deployment have ended: their builds are stopped until Jenkins shows none, for a day at most.
+_REQUEST_STOPS = """
+    UPDATE deployment_runs SET cancel_request_time = coalesce(cancel_request_time, now()), cancel_sent_time = NULL,
+        stop_until = now() + interval '1 day'
+    WHERE tenant_id = $1 AND run_id = ANY($2)
+"""
+_IS_STOPPING = """
+    SELECT EXISTS (SELECT FROM deployment_runs WHERE tenant_id = $1 AND job_id = $2 AND stop_until > now())
+"""
+_STOPPED = "UPDATE deployment_runs SET stop_until = NULL WHERE tenant_id = $1 AND run_id = $2"
 _HAS_ENDED = "SELECT end_time IS NOT NULL FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2"
 
 
@@ -44,3 +55,20 @@ async def request_once(connection: Connection, tenant_id: uuid.UUID, run_id: uui
 async def has_ended(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
     """Whether the run has ended (or is gone)."""
     return await connection.fetchval(_HAS_ENDED, tenant_id, run_id) is not False
+
+
+async def request_stops(
+    connection: Connection, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]
+) -> None:
+    """Request that the builds of runs are stopped although the runs themselves end now."""
+    await connection.execute(_REQUEST_STOPS, tenant_id, run_ids)
+
+
+async def is_stopping(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> bool:
+    """Whether builds of a job are still to be stopped for runs that have ended."""
+    return bool(await connection.fetchval(_IS_STOPPING, tenant_id, job_id))
+
+
+async def stopped(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
+    """Note that Jenkins has finished the build of a run that was to be stopped."""
+    await connection.execute(_STOPPED, tenant_id, run_id)

@@ -24,28 +24,28 @@ _INSERT = """
     INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec,
         parameter_definitions, labels, unstable_policy, revision)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
-    ON CONFLICT (tenant_id, slug) DO NOTHING
+    ON CONFLICT (tenant_id, resource_id) DO NOTHING
     RETURNING true
 """
 _FIND = """
     SELECT d.deployment_id, m.job_id
     FROM deployments AS d JOIN deployment_cicd_mappings AS m USING (tenant_id, deployment_id)
-    WHERE d.tenant_id = $1 AND d.slug = $2
+    WHERE d.tenant_id = $1 AND d.resource_id = $2 AND d.delete_time IS NULL
 """
-# Those that somebody may be about to write. All are deleted, but to lock a long history would take as long.
-_LOCK_LIVELY_RUNS = """
-    SELECT FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2
-        AND (settle_time IS NULL OR certainty = 'UNVERIFIABLE')
-    ORDER BY run_id FOR NO KEY UPDATE
-"""
-# Stronger than elsewhere, because it is going to be deleted: a run that is being added is waited for.
+# Stronger than elsewhere: a run that is being added refers to the row, so its transaction is waited for.
 _LOCK = "SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 FOR UPDATE"
 _STATE = """
     SELECT slug, status, revision, version,
         EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = $1 AND r.deployment_id = $2
             AND r.end_time IS NULL AND r.source = 'SERVICE') AS run_active
-    FROM deployments WHERE tenant_id = $1 AND deployment_id = $2
+    FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 AND delete_time IS NULL
 """
+_UNSETTLED = "SELECT run_id FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND settle_time IS NULL"
+_SOFT_DELETE = """
+    UPDATE deployments SET delete_time = now(), purge_time = now() + make_interval(secs => $3), update_time = now()
+    WHERE tenant_id = $1 AND deployment_id = $2
+"""
+_UNMAP = "DELETE FROM deployment_cicd_mappings WHERE tenant_id = $1 AND deployment_id = $2"
 _DELETE = "DELETE FROM deployments WHERE tenant_id = $1 AND deployment_id = $2"
 _FORGET = """
     DELETE FROM request_ids
@@ -129,8 +129,11 @@ async def find(
 async def lock_to_delete(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> DeploymentToDelete | None:
-    """Lock runs and deployment, then read; None if it is gone. The job must be locked."""
-    await connection.execute(_LOCK_LIVELY_RUNS, tenant_id, deployment_id)
+    """Lock a deployment and read it; None if it was deleted. Its job must be locked.
+
+    The deployment is locked before its runs, against the usual order. That is safe: all who lock a run of it and
+    then the deployment hold the lock of its job first.
+    """
     await connection.execute(_LOCK, tenant_id, deployment_id)
     row = await connection.fetchrow(_STATE, tenant_id, deployment_id)
     if row is None:
@@ -144,8 +147,24 @@ async def lock_to_delete(
     )
 
 
+async def unsettled_runs(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> list[uuid.UUID]:
+    """The runs of a locked deployment whose end isn't certain."""
+    rows = await connection.fetch(_UNSETTLED, tenant_id, deployment_id)
+    return [row["run_id"] for row in rows]
+
+
+async def soft_delete(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, *, keep_s: float
+) -> None:
+    """Delete a locked deployment and its mapping; it can be read with its runs for ``keep_s`` more seconds."""
+    await connection.execute(_SOFT_DELETE, tenant_id, deployment_id, keep_s)
+    await connection.execute(_UNMAP, tenant_id, deployment_id)
+
+
 async def delete(connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID) -> None:
-    """Delete a locked deployment with its mapping and runs. Its events stay."""
+    """Remove a locked deployment for good, with its mapping and runs. Its events stay."""
     await connection.execute(_DELETE, tenant_id, deployment_id)
 
 

@@ -21,41 +21,48 @@ from deployment_service.domain.parameter_definitions import (
 from deployment_service.storage.database import Connection
 from deployment_service.storage.pages import Chunk
 
-# A deployment has exactly one job; its current and last completed runs may be missing.
+# A deployment has exactly one job until it is deleted; its current and last completed runs may be missing.
 _SELECT = """
-    SELECT d.deployment_id, d.slug, d.display_name, d.job_kind, d.job_spec, d.parameter_definitions, d.labels,
-        d.unstable_policy, d.status, d.revision, d.version, d.create_time, d.update_time,
-        p.slug AS provider_slug, p.base_url, p.webhook_base_url,
-        m.fixed_parameters,
-        j.job_id, j.full_name AS job_full_name, j.state AS job_state, j.state_message AS job_state_message,
-        j.correlation AS job_correlation, j.status AS job_status, j.status_build_number AS job_build_number,
-        j.token_exposed AND NOT p.private_console AS job_token_exposed,
+    SELECT d.deployment_id, d.resource_id, d.slug, d.display_name, d.job_kind, d.job_spec,
+        d.parameter_definitions, d.labels,
+        d.unstable_policy, d.status, d.revision, d.version, d.create_time, d.update_time, d.delete_time, d.purge_time,
+        coalesce(p.slug, '') AS provider_slug, coalesce(p.base_url, '') AS base_url,
+        coalesce(p.webhook_base_url, '') AS webhook_base_url,
+        coalesce(m.fixed_parameters, '{}') AS fixed_parameters,
+        j.job_id, coalesce(j.full_name, '') AS job_full_name, coalesce(j.state, '') AS job_state,
+        coalesce(j.state_message, '') AS job_state_message, j.correlation AS job_correlation,
+        coalesce(j.status, '') AS job_status, coalesce(j.status_build_number, 0) AS job_build_number,
+        coalesce(j.token_exposed AND NOT p.private_console, false) AS job_token_exposed,
         current_run.number AS current_run_number, completed_run.number AS last_completed_run_number
     FROM deployments AS d
-    JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
-    JOIN deployment_cicd_mappings AS m ON m.tenant_id = d.tenant_id AND m.deployment_id = d.deployment_id
-    JOIN cicd_jobs AS j ON j.tenant_id = m.tenant_id AND j.job_id = m.job_id
+    LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
+    LEFT JOIN deployment_cicd_mappings AS m ON m.tenant_id = d.tenant_id AND m.deployment_id = d.deployment_id
+    LEFT JOIN cicd_jobs AS j ON j.tenant_id = m.tenant_id AND j.job_id = m.job_id
     LEFT JOIN deployment_runs AS current_run
         ON current_run.tenant_id = d.tenant_id AND current_run.run_id = d.current_run_id
     LEFT JOIN deployment_runs AS completed_run
         ON completed_run.tenant_id = d.tenant_id AND completed_run.run_id = d.last_completed_run_id
 """
-_BY_SLUG = _SELECT + " WHERE d.tenant_id = $1 AND d.slug = $2"
+_BY_RESOURCE_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.resource_id = $2"
 _BY_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.deployment_id = $2"
-# In the order of the index on (tenant_id, slug); a filter that isn't asked for is NULL.
-PAGE = (
+# In the order of the index on (tenant_id, resource_id); a filter that isn't asked for is NULL.
+PAGE_WITH_DELETED = (
     _SELECT
     + """
-    WHERE d.tenant_id = $1 AND d.slug > $2
+    WHERE d.tenant_id = $1 AND d.resource_id > $2
         AND ($4::text[] IS NULL OR d.status = ANY ($4))
         AND ($5::jsonb IS NULL OR d.labels @> $5)
         AND ($6::text IS NULL OR p.slug = $6)
         AND ($7::text[] IS NULL OR d.slug = ANY ($7))
-    ORDER BY d.slug LIMIT $3
+    ORDER BY d.resource_id LIMIT $3
 """
 )
+PAGE = PAGE_WITH_DELETED.replace(
+    "WHERE d.tenant_id = $1", "WHERE d.tenant_id = $1 AND d.delete_time IS NULL"
+)
 _LOCK = """
-    SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND slug = $2 FOR NO KEY UPDATE
+    SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2 AND delete_time IS NULL
+    FOR NO KEY UPDATE
 """
 _UPDATE = """
     UPDATE deployments SET display_name = $3, parameter_definitions = $4, labels = $5, unstable_policy = $6,
@@ -64,16 +71,16 @@ _UPDATE = """
 """
 
 _SELECT_RUN = """
-    SELECT r.run_id, d.slug AS deployment_slug, r.number, r.source, r.parameters, r.status, r.certainty,
+    SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
         r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
-        r.cancel_request_time, j.full_name AS job_full_name, p.base_url
+        r.cancel_request_time, j.full_name AS job_full_name, coalesce(p.base_url, '') AS base_url
     FROM deployment_runs AS r
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
-    JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
+    LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
     LEFT JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
 """
-_RUN_BY_NUMBER = _SELECT_RUN + " WHERE r.tenant_id = $1 AND d.slug = $2 AND r.number = $3"
+_RUN_BY_NUMBER = _SELECT_RUN + " WHERE r.tenant_id = $1 AND d.resource_id = $2 AND r.number = $3"
 _RUN_BY_ID = _SELECT_RUN + " WHERE r.tenant_id = $1 AND r.run_id = $2"
 # Of one deployment: by number, which the key of the table has in order.
 RUNS_OF_ONE = (
@@ -90,17 +97,23 @@ RUNS_OF_ALL = (
     + """
     WHERE r.tenant_id = $1 AND (r.create_time, r.run_id) < ($2, $3)
         AND ($5::text[] IS NULL OR r.status = ANY ($5))
+        AND ($6 OR d.delete_time IS NULL)
     ORDER BY r.create_time DESC, r.run_id DESC LIMIT $4
 """
 )
-_ID = "SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND slug = $2"
+_ID = "SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2"
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
-    """A deployment with its job and provider, as callers see it."""
+    """A deployment with its job and provider, as callers see it.
+
+    ``resource_id`` is the last part of its name: the slug, or `uid:` and its UUID once it is deleted. Then it
+    has no job, and no provider (empty texts) if that is deleted as well.
+    """
 
     deployment_id: uuid.UUID
+    resource_id: str
     slug: str
     display_name: str
     job_kind: str
@@ -113,11 +126,13 @@ class DeploymentRecord:
     version: int
     create_time: datetime
     update_time: datetime
+    delete_time: datetime | None
+    purge_time: datetime | None
     provider_slug: str
     base_url: str
     webhook_base_url: str
     fixed_parameters: Mapping[str, str]
-    job_id: uuid.UUID
+    job_id: uuid.UUID | None
     job_full_name: str
     job_state: str
     job_state_message: str
@@ -134,7 +149,7 @@ class RunRecord:
     """A run as callers see it."""
 
     run_id: uuid.UUID
-    deployment_slug: str
+    deployment_resource_id: str
     number: int
     source: str
     parameters: Mapping[str, str]
@@ -165,12 +180,13 @@ class DeploymentFilter:
     labels: Mapping[str, str] | None = None
     provider_slug: str | None = None
     slugs: Collection[str] | None = None
+    show_deleted: bool = False
 
 
-async def by_slug(
-    connection: Connection, tenant_id: uuid.UUID, slug: str
+async def by_resource_id(
+    connection: Connection, tenant_id: uuid.UUID, resource_id: str
 ) -> DeploymentRecord | None:
-    row = await connection.fetchrow(_BY_SLUG, tenant_id, slug)
+    row = await connection.fetchrow(_BY_RESOURCE_ID, tenant_id, resource_id)
     return _record(DeploymentRecord, row) if row is not None else None
 
 
@@ -186,17 +202,17 @@ async def page(
     tenant_id: uuid.UUID,
     wanted: DeploymentFilter,
     *,
-    after_slug: str,
+    after_resource_id: str,
     limit: int,
 ) -> Chunk[DeploymentRecord]:
-    """Deployments by slug, those after ``after_slug``, at most ``limit``."""
+    """Deployments by resource id, those after ``after_resource_id``, at most ``limit``."""
     return await _chunk(
         connection,
         DeploymentRecord,
         limit,
-        PAGE,
+        PAGE_WITH_DELETED if wanted.show_deleted else PAGE,
         tenant_id,
-        after_slug,
+        after_resource_id,
         limit + 1,
         list(wanted.statuses) or None,
         dict(wanted.labels) if wanted.labels else None,
@@ -205,13 +221,15 @@ async def page(
     )
 
 
-async def find_id(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
-    deployment_id: uuid.UUID | None = await connection.fetchval(_ID, tenant_id, slug)
+async def find_id(
+    connection: Connection, tenant_id: uuid.UUID, resource_id: str
+) -> uuid.UUID | None:
+    deployment_id: uuid.UUID | None = await connection.fetchval(_ID, tenant_id, resource_id)
     return deployment_id
 
 
 async def lock(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
-    """Hold a deployment until the commit; None if there is none. Read it in a later statement."""
+    """Lock a deployment that isn't deleted; None if there is none. Read it in a later statement."""
     deployment_id: uuid.UUID | None = await connection.fetchval(_LOCK, tenant_id, slug)
     return deployment_id
 
@@ -239,9 +257,9 @@ async def update(
 
 
 async def run_by_number(
-    connection: Connection, tenant_id: uuid.UUID, slug: str, number: int
+    connection: Connection, tenant_id: uuid.UUID, resource_id: str, number: int
 ) -> RunRecord | None:
-    row = await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, slug, number)
+    row = await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, resource_id, number)
     return _record(RunRecord, row) if row is not None else None
 
 
@@ -274,9 +292,13 @@ async def runs_of_all(
     before: tuple[datetime, uuid.UUID],
     limit: int,
     statuses: Sequence[str],
+    show_deleted: bool,
 ) -> Chunk[RunRecord]:
-    """The runs of a tenant's deployments that are older than ``before``, newest first."""
-    arguments = (tenant_id, *before, limit + 1, list(statuses) or None)
+    """The runs of a tenant's deployments that are older than ``before``, newest first.
+
+    ``show_deleted``: those of deleted deployments too.
+    """
+    arguments = (tenant_id, *before, limit + 1, list(statuses) or None, show_deleted)
     return await _chunk(connection, RunRecord, limit, RUNS_OF_ALL, *arguments)
 
 

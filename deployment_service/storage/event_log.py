@@ -75,7 +75,7 @@ _ENDS = """
             SELECT sequence FROM deployment_events WHERE tenant_id = asked.tenant_id ORDER BY sequence DESC LIMIT 1
         ) AS head ON true
         LEFT JOIN deployments AS deployment
-            ON deployment.tenant_id = asked.tenant_id AND deployment.slug = asked.slug
+            ON deployment.tenant_id = asked.tenant_id AND deployment.resource_id = asked.slug
         LEFT JOIN deployment_runs AS run
             ON run.tenant_id = deployment.tenant_id AND run.run_id = deployment.current_run_id
         LEFT JOIN LATERAL (
@@ -93,6 +93,12 @@ _LIST_ONE = """
     SELECT * FROM deployment_events
     WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4)) AND deployment_slug = $5
     ORDER BY sequence LIMIT $3
+"""
+# Of a deleted deployment, by its UUID: another one may have its name. Its revisions rise like the sequence.
+_LIST_DELETED = """
+    SELECT * FROM deployment_events
+    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4)) AND deployment_id = $5
+    ORDER BY revision LIMIT $3
 """
 _OLDEST = "SELECT sequence FROM deployment_events WHERE tenant_id = $1 ORDER BY sequence LIMIT 1"
 _NOTIFY = "SELECT pg_notify($1, $2)"
@@ -179,15 +185,18 @@ async def list_events(
     after: int,
     limit: int,
     slug: str | None = None,
+    deployment_id: uuid.UUID | None = None,
     types: Collection[EventType] = (),
 ) -> list[Event]:
-    """A page of history, oldest first: what is kept after a sequence, of one deployment's name or of all.
+    """A page of history, oldest first: what is kept after a sequence, of one deployment or of all.
 
-    The events of deployments that had the name one after the other come in one list; ``deployment_id`` tells
-    them apart.
+    ``deployment_id``: of exactly that deployment. By name, the events of deployments that had the name one after
+    the other come in one list; their ``deployment_id`` tells them apart.
     """
     wanted = [str(one) for one in types] or None
-    if slug is None:
+    if deployment_id is not None:
+        rows = await connection.fetch(_LIST_DELETED, tenant_id, after, limit, wanted, deployment_id)
+    elif slug is None:
         rows = await connection.fetch(_LIST_ALL, tenant_id, after, limit, wanted)
     else:
         rows = await connection.fetch(_LIST_ONE, tenant_id, after, limit, wanted, slug)

@@ -40,6 +40,8 @@ _TASK = """
     SELECT job.tenant_id, job.job_id, job.provider_id, job.attempt, job.full_name, job.origin, job.state,
         job.owner_deployment_id, job.token_exposed, job.next_build_number IS NOT NULL AS was_ready,
         extract(epoch FROM now() - job.update_time)::float8 AS state_age_s,
+        EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = job.tenant_id AND r.job_id = job.job_id
+            AND r.stop_until > now()) AS is_stopping,
         tenant.slug AS tenant_slug, owner.job_kind, owner.job_spec, owner.parameter_definitions AS parameters,
         provider.version, provider.base_url, provider.username, provider.api_token_encrypted,
         provider.ca_certificate_pem, provider.webhook_base_url,
@@ -49,6 +51,7 @@ _TASK = """
     JOIN cicd_providers AS provider ON provider.tenant_id = job.tenant_id AND provider.provider_id = job.provider_id
     LEFT JOIN deployments AS owner
         ON owner.tenant_id = job.tenant_id AND owner.deployment_id = job.owner_deployment_id
+            AND owner.delete_time IS NULL
     WHERE job.tenant_id = $1 AND job.job_id = $2 AND job.attempt = $3
 """
 _LOCK = "SELECT FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2 FOR NO KEY UPDATE"
@@ -148,6 +151,8 @@ class JobTask:
     """Whether Jenkins has ever shown it to us."""
     state_age_s: float
     """How long it has been in this state."""
+    is_stopping: bool
+    """Whether builds of deleted deployments' runs are still to be stopped."""
     tenant_slug: str
     version: int
     base_url: str

@@ -67,7 +67,7 @@ _UPDATE = """
     WHERE tenant_id = $1 AND provider_id = $2
 """
 _IS_USED = """
-    SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1 AND provider_id = $2)
+    SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1 AND provider_id = $2 AND delete_time IS NULL)
         OR EXISTS (SELECT FROM cicd_jobs WHERE tenant_id = $1 AND provider_id = $2)
 """
 _DELETE = "DELETE FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"

@@ -53,21 +53,36 @@ _WORK_COLUMNS = """
         ELSE p.reporting = 'POLLING' END AS polled
 """
 # An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
-_UNCONFIRMED = f"""
-    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time,
+_UNCONFIRMED_HEAD = f"""
+    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.stop_until IS NOT NULL AS to_stop,
         r.cancel_request_time IS NOT NULL
             AND (r.cancel_sent_time IS NULL OR r.cancel_sent_time < now() - interval '10 s') AS to_cancel,
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
     FROM deployment_runs AS r
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+"""
+_UNCONFIRMED = (
+    _UNCONFIRMED_HEAD
+    + """
+    JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
     WHERE p.controller_key = $1 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
-        AND r.trigger_state IN ('ACCEPTED', 'ENDED')
+        AND r.trigger_state IN ('ACCEPTED', 'ENDED') AND d.delete_time IS NULL
         AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day' AND (
             r.look_time IS NULL OR r.look_time < r.last_observed_time
             OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
 """
+)
+# Builds of deleted deployments that are to be stopped.
+_TO_STOP = (
+    _UNCONFIRMED_HEAD
+    + """
+    WHERE p.controller_key = $1 AND r.stop_until > now() AND (r.look_time IS NULL
+        OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
+    ORDER BY r.end_time LIMIT 1000
+"""
+)
 _JOBS_TO_READ = f"""
     SELECT {_WORK_COLUMNS}, j.poke_time
     FROM cicd_jobs AS j
@@ -171,6 +186,8 @@ class Unconfirmed:
     look_time: datetime | None
     to_cancel: bool = False
     """Jenkins is to be asked to cancel it, and hasn't been for a while."""
+    to_stop: bool = False
+    """Its deployment was deleted: only its build is to be stopped."""
 
 
 async def claim_turns(
@@ -214,8 +231,9 @@ async def end_cycle(
 
 
 async def unconfirmed(connection: Connection, controller_key: str) -> list[Unconfirmed]:
-    """The runs of a controller whose end is not certain yet, longest unobserved first."""
+    """The runs of a controller whose end is not certain yet, longest unobserved first; then those to be stopped."""
     rows = await connection.fetch(_UNCONFIRMED, controller_key)
+    rows += await connection.fetch(_TO_STOP, controller_key)
     return [
         Unconfirmed(
             from_row(row),
@@ -223,6 +241,7 @@ async def unconfirmed(connection: Connection, controller_key: str) -> list[Uncon
             row["look_count"],
             row["look_time"],
             row["to_cancel"],
+            row["to_stop"],
         )
         for row in rows
     ]

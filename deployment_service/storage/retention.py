@@ -61,6 +61,12 @@ _REQUEST_IDS = """
     DELETE FROM request_ids WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM request_ids WHERE create_time < now() - interval '24 hours' ORDER BY create_time LIMIT $1))
 """
+# A deployment takes its runs along: few in one transaction, as each may have thousands.
+_MOST_DEPLOYMENTS = 10
+_PURGE = """
+    DELETE FROM deployments WHERE (tenant_id, deployment_id) IN (
+        SELECT tenant_id, deployment_id FROM deployments WHERE purge_time < now() ORDER BY purge_time LIMIT $1)
+"""
 
 
 class Kept(Enum):
@@ -108,4 +114,10 @@ async def trim(
 async def forget_request_ids(connection: Connection, limit: int) -> int:
     """Remove ids that were used more than a day ago; how many there were, at most ``limit``."""
     status = await connection.execute(_REQUEST_IDS, limit)
+    return int(status.rpartition(" ")[2])
+
+
+async def purge_deployments(connection: Connection, limit: int) -> int:
+    """Remove deleted deployments whose purge time is over, with their runs; how many there were."""
+    status = await connection.execute(_PURGE, min(limit, _MOST_DEPLOYMENTS))
     return int(status.rpartition(" ")[2])

@@ -41,12 +41,13 @@ _UPDATE = """
     WHERE tenant_id = $1
 """
 _IS_USED = """
-    SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1)
+    SELECT EXISTS (SELECT FROM deployments WHERE tenant_id = $1 AND delete_time IS NULL)
         OR EXISTS (SELECT FROM cicd_providers WHERE tenant_id = $1)
         OR EXISTS (SELECT FROM cicd_jobs WHERE tenant_id = $1)
 """
 # What belongs to a tenant without deployments and providers: its history, keys and remembered requests.
 _DELETE_BELONGINGS = (
+    "DELETE FROM deployments WHERE tenant_id = $1",
     "DELETE FROM deployment_events WHERE tenant_id = $1",
     "DELETE FROM webhook_deliveries WHERE tenant_id = $1",
     "DELETE FROM request_ids WHERE tenant_id = $1",

@@ -64,6 +64,7 @@ class FailureCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: _ClassVar[FailureCause]
     FAILURE_CAUSE_JOB_MISSING: _ClassVar[FailureCause]
     FAILURE_CAUSE_CANCELLED: _ClassVar[FailureCause]
+    FAILURE_CAUSE_DEPLOYMENT_DELETED: _ClassVar[FailureCause]
 
 class Certainty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -123,6 +124,7 @@ FAILURE_CAUSE_NOT_BUILT: FailureCause
 FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: FailureCause
 FAILURE_CAUSE_JOB_MISSING: FailureCause
 FAILURE_CAUSE_CANCELLED: FailureCause
+FAILURE_CAUSE_DEPLOYMENT_DELETED: FailureCause
 CERTAINTY_UNSPECIFIED: Certainty
 CERTAINTY_REPORTED: Certainty
 CERTAINTY_CONFIRMED: Certainty
@@ -140,7 +142,7 @@ PARAMETER_KIND_CHOICE: ParameterKind
 PARAMETER_KIND_SECRET: ParameterKind
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy")
+    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy", "delete_time", "purge_time")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +166,8 @@ class Deployment(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     UNSTABLE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -180,7 +184,9 @@ class Deployment(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     etag: str
     unstable_policy: UnstablePolicy
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ...) -> None: ...
+    delete_time: _timestamp_pb2.Timestamp
+    purge_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ParameterDefinition(_message.Message):
     __slots__ = ("name", "kind", "default_value", "choices", "required", "description")
@@ -409,7 +415,7 @@ class GetDeploymentResponse(_message.Message):
     def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ...) -> None: ...
 
 class ListDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider", "show_deleted")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -423,13 +429,15 @@ class ListDeploymentsRequest(_message.Message):
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     statuses: _containers.RepeatedScalarFieldContainer[DeploymentStatus]
     labels: _containers.ScalarMap[str, str]
     provider: str
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ...) -> None: ...
+    show_deleted: bool
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ..., show_deleted: bool = ...) -> None: ...
 
 class ListDeploymentsResponse(_message.Message):
     __slots__ = ("deployments", "next_page_token", "resume_token")
@@ -460,16 +468,18 @@ class UpdateDeploymentResponse(_message.Message):
     def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class DeleteDeploymentRequest(_message.Message):
-    __slots__ = ("name", "force", "etag", "request_id")
+    __slots__ = ("name", "force", "etag", "request_id", "cancel_builds")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_BUILDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     force: bool
     etag: str
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., force: bool = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    cancel_builds: bool
+    def __init__(self, name: _Optional[str] = ..., force: bool = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ..., cancel_builds: bool = ...) -> None: ...
 
 class DeleteDeploymentResponse(_message.Message):
     __slots__ = ("resume_token",)
@@ -597,16 +607,18 @@ class RunReport(_message.Message):
     def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STATUSES_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     statuses: _containers.RepeatedScalarFieldContainer[DeploymentStatus]
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ...) -> None: ...
+    show_deleted: bool
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., show_deleted: bool = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token", "resume_token")

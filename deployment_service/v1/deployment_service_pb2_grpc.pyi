@@ -369,7 +369,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
 
     DeleteDeployment: _DeploymentServiceDeleteDeploymentType
     """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
-    background; an adopted job is left as it is. Events stay readable. Needs role definer.
+    background; an adopted job is left as it is. Needs role definer.
+
+    The id is free at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
+    them with `show_deleted`. With `force`, active runs end first, each with an event, cause DEPLOYMENT_DELETED.
 
     Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
     `etag` is given and isn't the current one.
@@ -532,7 +535,10 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.DeleteDeploymentResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.DeleteDeploymentResponse]]:
         """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
-        background; an adopted job is left as it is. Events stay readable. Needs role definer.
+        background; an adopted job is left as it is. Needs role definer.
+
+        The id is free at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
+        them with `show_deleted`. With `force`, active runs end first, each with an event, cause DEPLOYMENT_DELETED.
 
         Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
         `etag` is given and isn't the current one.

@@ -75,6 +75,8 @@ class Inquiry:
                 if item.to_cancel and build.building:
                     await client.stop_build(item.job.full_name, build.number)
                     await self._steps.cancel_sent(item)
+                if item.to_stop and build.finished:
+                    await self._steps.stopped(item)
 
     async def _find_build(
         self, item: Unconfirmed, client: CicdProvider

@@ -69,7 +69,11 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
             found.started.append((item.job, mine))
             if item.to_cancel:
                 found.to_cancel.append((item, mine))
-        elif queued is not None and is_items_run(queued, item) and run.end_time is None:
+        elif (
+            queued is not None
+            and is_items_run(queued, item)
+            and (run.end_time is None or item.to_stop)
+        ):
             found.going_on.append((item, WaitingFor.QUEUE, (queued.why or "")[:_REASON_LENGTH]))
             if item.to_cancel:
                 found.to_cancel.append((item, queued))

@@ -289,8 +289,12 @@ class Reconciler:
         async with controller.slot() as client:
             if isinstance(where, BuildView):
                 await client.stop_build(item.job.full_name, where.number)
-            elif await client.cancel_queue_item(where.queue_id) is CancelOutcome.ALREADY_LEFT:
-                return  # it has become a build, which the next cycle sees
+            else:
+                outcome = await client.cancel_queue_item(where.queue_id)
+                if outcome is CancelOutcome.ALREADY_LEFT:
+                    return  # it has become a build, which the next cycle sees
+                if item.to_stop and outcome is CancelOutcome.CANCELLED:
+                    await self._steps.stopped(item)
         await self._steps.cancel_sent(item)
         self._loop.wake()
 

@@ -1,4 +1,4 @@
-"""Retention: removes events, deliveries and request ids that are older than they must be kept.
+"""Retention: removes events, deliveries, request ids and deleted deployments that needn't be kept any longer.
 
 Every replica goes through all tenants now and then; who finds another one at it leaves the round to that one. Watchers
 notice nothing, unless they come back after longer than events are kept: they get a reset (promise P5).
@@ -68,7 +68,8 @@ class Retention:
         try:
             await self._walk(Kept.EVENTS, self._settings.event_age_s, gone)
             await self._walk(Kept.DELIVERIES, self._settings.delivery_age_s, gone)
-            await self._forget_request_ids(gone)
+            await self._in_batches(retention.forget_request_ids, "request_ids", gone)
+            await self._in_batches(retention.purge_deployments, "deployments", gone)
         except _SomebodyElse:
             pass
         finally:
@@ -106,14 +107,16 @@ class Retention:
 
         return await self._alone(work)
 
-    async def _forget_request_ids(self, gone: Counter[str]) -> None:
-        async def work(connection: Connection) -> int:
-            return await retention.forget_request_ids(connection, self._settings.batch)
-
+    async def _in_batches(
+        self,
+        remove: Callable[[Connection, int], Awaitable[int]],
+        what: str,
+        gone: Counter[str],
+    ) -> None:
         while True:
-            rows = await self._alone(work)
-            gone["request_ids"] += rows
-            if rows < self._settings.batch:
+            rows = await self._alone(lambda c: remove(c, self._settings.batch))
+            gone[what] += rows
+            if not rows:
                 return
             await asyncio.sleep(self._settings.pause_s)
 

@@ -147,6 +147,7 @@ async def jobs_of(
     wait_s: float = 10.0,
     token: str = DEFAULT_API_TOKEN,
     webhook_base_url: str = HOOKS,
+    keep_deleted_s: float = 3600.0,
     **provider: Any,
 ) -> AsyncIterator[Jobs]:
     """One process. ``like``: another replica of that one. ``keep`` False: its keeper isn't started."""
@@ -178,7 +179,7 @@ async def jobs_of(
         tenant,
         provider_id,
         DeploymentCreator(databases.api, changes, wait_s=wait_s, **hooks),
-        DeploymentRemover(databases.api, **hooks),
+        DeploymentRemover(databases.api, keep_s=keep_deleted_s, **hooks),
         keeper,
         changes,
         commits,

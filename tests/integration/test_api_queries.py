@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from deployment_service.storage import deployments
 from deployment_service.storage.api_keys import _VALID_BY_HASH
-from deployment_service.storage.deployments import _BY_SLUG, PAGE, RUNS_OF_ALL, RUNS_OF_ONE
+from deployment_service.storage.deployments import _BY_RESOURCE_ID, PAGE, RUNS_OF_ALL, RUNS_OF_ONE
 
 FILL = """
     WITH t AS (INSERT INTO tenants (slug) VALUES ('t' || $1::int) RETURNING tenant_id),
@@ -71,7 +71,7 @@ async def analyze(databases):
 async def test_reading_and_listing_use_indexes(connection, databases):
     await analyze(databases)
     tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
-    found, _ = await scans(connection, _BY_SLUG, tenant_id, "d7")
+    found, _ = await scans(connection, _BY_RESOURCE_ID, tenant_id, "d7")
     assert_no_seq_scan(found)
     found, plan = await scans(connection, PAGE, tenant_id, "d2", 51, None, None, None, None)
     assert_no_seq_scan(found)
@@ -86,7 +86,7 @@ async def test_listing_all_runs_uses_an_index(connection, databases):
     tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
     time = await connection.fetchval("SELECT now()")
     found, _ = await scans(
-        connection, RUNS_OF_ALL, tenant_id, time, uuid.UUID(int=2**128 - 1), 51, None
+        connection, RUNS_OF_ALL, tenant_id, time, uuid.UUID(int=2**128 - 1), 51, None, False
     )
     assert_no_seq_scan(found)
 

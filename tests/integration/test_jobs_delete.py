@@ -145,14 +145,15 @@ async def test_an_active_run_forbids_it_unless_forced(jobs: Jobs) -> None:
         await jobs.delete()
     assert refused.value.reason == "RUN_ACTIVE"
     await jobs.delete(force=True)
-    assert await jobs.sql("SELECT FROM deployment_runs") == []
+    (run,) = await jobs.sql("SELECT * FROM deployment_runs")
+    assert (run["status"], run["failure_cause"]) == ("CANCELLED", "DEPLOYMENT_DELETED")
 
 
 async def test_a_build_that_somebody_else_started_doesnt_forbid_it(jobs: Jobs) -> None:
     await jobs.create()
     await jobs.sql(RUN, "EXTERNAL", 1, 1)
     await jobs.delete()
-    assert await jobs.sql("SELECT FROM deployments") == []
+    assert await jobs.sql("SELECT FROM deployments WHERE delete_time IS NULL") == []
 
 
 async def test_an_outdated_etag_forbids_it(jobs: Jobs) -> None:
