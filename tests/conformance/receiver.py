@@ -11,6 +11,8 @@ class Receiver:
     """Keeps every request: request line, headers in order, body."""
 
     requests: list[tuple[str, list[tuple[str, str]], str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    """When each request had arrived, by the loop's clock."""
     slow_s: float = 5.0
     port: int = 0
     _dropped: set[str] = field(default_factory=set)
@@ -44,6 +46,7 @@ class Receiver:
         headers = [(name, value) for name, _, value in pairs]
         body = await reader.readexactly(int(dict(headers)["Content-Length"]))
         self.requests.append((lines[0], headers, body.decode()))
+        self.times.append(asyncio.get_running_loop().time())
         path = lines[0].split()[1]
         if path.startswith("/flaky1") and path not in self._dropped:
             self._dropped.add(path)

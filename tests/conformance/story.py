@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from jenkins_simulator import (
-    DEFAULT_API_TOKEN,
-    DEFAULT_PASSWORD,
     Build,
     JenkinsSimulator,
 )
 from tests.conformance.comparison import differences
+from tests.conformance.numbers import Numbers
 from tests.conformance.wire import Reply, exchange
 
 RECORDINGS = Path(__file__).parent / "recordings"
 _PATIENCE_S = 10.0
+_QUEUE_ID = re.compile(r"(queue/item/|queue/cancelItem\?id=)(\d+)")
 
 
 def recording(folder: str, name: str) -> Any:
@@ -78,20 +79,28 @@ class Story:
         self.jenkins = jenkins
         self.folder = folder
         self.failures: list[str] = []
+        self.numbers = Numbers()
+        self.replies: dict[str, Reply] = {}
 
     async def replay(
         self, name: str, *, item: int | None = None, headers: dict[str, str] | None = None
     ) -> Reply:
-        """Send a recorded request and compare; `item` replaces the recorded queue id."""
+        """Send a recorded request and compare; `item` replaces the recorded queue id.
+
+        Queue ids that an earlier recording of the story has introduced are replaced by themselves.
+        """
         recorded = recording(self.folder, name)
         request = recorded["request"]
-        path = request["path"]
+        path = _whole_path(request["path"])
+        found = _QUEUE_ID.search(path)
+        if item is None and found is not None:
+            item = self.numbers.simulated("queue", int(found.group(2)))
         if item is not None:
             digits = str(item)
             before, _, after = path.partition("/item/" if "/item/" in path else "id=")
             separator = "/item/" if "/item/" in path else "id="
             path = before + separator + digits + after.lstrip("0123456789")
-        body = (request.get("body") or "").encode()
+        body = _whole_body(request)
         reply = await exchange(
             self.jenkins.port,
             request["method"],
@@ -99,27 +108,59 @@ class Story:
             self._headers(request, headers or {}, body),
             body,
         )
-        found = differences(recorded["response"], reply)
-        self.failures += [f"{self.folder}/{name}: {line}" for line in found]
+        self.replies[name] = reply
+        lines = differences(recorded["response"], reply)
+        self.fail(name, lines or self._number_differences(request["path"], recorded, reply))
         return reply
+
+    def fail(self, name: str, lines: list[str]) -> None:
+        """Note how a recording differs."""
+        self.failures += [f"{self.folder}/{name}: {line}" for line in lines]
+
+    def _number_differences(self, path: str, recorded: dict[str, Any], reply: Reply) -> list[str]:
+        found = []
+        for name, value in recorded["response"]["headers"]:
+            if name == "Location" and reply.all("Location"):
+                found += self.numbers.compare_text(value, reply.all("Location")[0])
+        if "json" in recorded["response"]:
+            job = re.search(r"(?:job/[^/]+/)+", path)
+            found += self.numbers.compare_json(
+                recorded["response"]["json"],
+                json.loads(reply.body),
+                job.group(0) if job else "",
+            )
+        return found
 
     def _headers(
         self, request: dict[str, Any], replaced: dict[str, str], body: bytes
     ) -> list[tuple[str, str]]:
-        known = {
-            "Basic <admin:API_TOKEN>": basic("admin", DEFAULT_API_TOKEN),
-            "Basic <admin:PASSWORD>": basic("admin", DEFAULT_PASSWORD),
-            "Bearer <API_TOKEN>": f"Bearer {DEFAULT_API_TOKEN}",
-        }
         headers = []
         for name, value in request["headers"]:
-            value = replaced.get(name, known.get(value, value))
+            value = replaced.get(name, self._credentials(value))
             if name == "Host":
                 value = f"127.0.0.1:{self.jenkins.port}"
             if name == "Content-Length":
                 value = str(len(body))
-            headers.append((name, value))
+            headers.append((name, _repeated(value)))
         return headers
+
+    def _credentials(self, value: str) -> str:
+        """A recorded Authorization header with the simulator's secrets in place of words."""
+        users = self.jenkins.controller.users
+        scheme, _, rest = value.partition(" ")
+        named = re.fullmatch(r"<(\w+):(API_TOKEN|\w*PASSWORD)>", rest)
+        if named is not None:
+            user = users[named.group(1)]
+            secret = user.api_token if named.group(2) == "API_TOKEN" else user.password
+            return f"{scheme} " + basic(named.group(1), secret or "").removeprefix("Basic ")
+        if scheme == "Bearer":
+            return f"Bearer {next(iter(users.values())).api_token}"
+        encoded = re.fullmatch(r"base64\((.*?):(.*)\)", rest)
+        if encoded is None:
+            return value
+        lab = next(iter(users.values()))
+        words = {"API_TOKEN": lab.api_token or "", "LAB_PASSWORD": lab.password or ""}
+        return basic(encoded.group(1), words.get(encoded.group(2), encoded.group(2)))
 
     async def post(
         self,
@@ -143,12 +184,17 @@ class Story:
     ) -> Reply:
         sent = [
             *headers,
-            ("Authorization", basic("admin", DEFAULT_API_TOKEN)),
+            ("Authorization", self._administrator()),
             ("Connection", "close"),
         ]
         if not any(name == "Host" for name, _ in headers):
             sent.insert(0, ("Host", f"127.0.0.1:{self.jenkins.port}"))
         return await exchange(self.jenkins.port, method, path, sent, body.encode())
+
+    def _administrator(self) -> str:
+        """The first account, which may do everything."""
+        name, user = next(iter(self.jenkins.controller.users.items()))
+        return basic(name, user.api_token or "")
 
     async def trigger(self, path: str) -> int:
         """Trigger a build and return the id of its queue item."""
@@ -177,6 +223,28 @@ class Story:
     def check(self) -> None:
         """Fail if anything differed."""
         assert not self.failures, "\n".join(self.failures)
+
+
+def _repeated(value: str) -> str:
+    """A header that the recorder shortened: `a * 20000`."""
+    short = re.fullmatch(r"(\w) \* (\d+)", value)
+    return value if short is None else short.group(1) * int(short.group(2))
+
+
+def _whole_path(path: str) -> str:
+    """A path that the recorder cut, filled up with its last character."""
+    cut = re.fullmatch(r"(.*)\.\.\. \((\d+) characters in all\)", path)
+    return path if cut is None else cut.group(1).ljust(int(cut.group(2)), cut.group(1)[-1])
+
+
+def _whole_body(request: dict[str, Any]) -> bytes:
+    """The body, or one of its size if the recorder kept only the beginning."""
+    omitted = request.get("body_omitted")
+    if omitted is None:
+        return str(request.get("body") or "").encode()
+    size, _, beginning = omitted.partition(" bytes; begins ")
+    end = "\r\n--B0--\r\n" if beginning.startswith("--B0") else ""
+    return (beginning.ljust(int(size) - len(end), beginning[-1]) + end).encode()
 
 
 def item_id(reply: Reply) -> int:

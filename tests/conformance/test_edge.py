@@ -34,12 +34,12 @@ async def test_07_parameters_and_delays(jenkins: JenkinsSimulator):
     jenkins.create_job("params", freestyle("true", properties=PARAMETERS))
     jenkins.create_job("edge", freestyle("true"))
     for name in (
+        "delay-0",
+        "delay-bad",
         "params-newline-body",
         "params-multipart",
         "params-large-query-20k",
         "params-duplicate-key",
-        "delay-0",
-        "delay-bad",
     ):
         await story.replay(name)
     story.check()

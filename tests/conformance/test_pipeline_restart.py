@@ -9,7 +9,6 @@ import pytest
 
 from jenkins_simulator import (
     JenkinsSimulator,
-    RequestFault,
     Result,
     SimulatorConfig,
 )
@@ -111,9 +110,6 @@ async def test_09_starting():
         await story.replay("while-starting-anonymous")
         jenkins.clock.advance(60)
         await restarting
-        # Between the start-up page and a Jenkins at work, a single POST was answered like this.
-        jenkins.faults.add(RequestFault("POST", "/build", count=1, oops=True))
-        await story.replay("while-starting-503-post")
         assert (await story.get("/api/json")).status == 200
         story.check()
 
