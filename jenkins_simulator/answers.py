@@ -14,6 +14,8 @@ from multidict import CIMultiDict
 from .permissions import Permission
 
 _HUDSON = "1.395"
+# What Jetty holds back before it sends the head, and so knows the length of.
+_BUFFER_BYTES = 32_768
 # Longer than Jetty's buffer, so that it goes out without a Content-Length, as Jenkins' pages do.
 _FILLER = "<!-- -->" * 200
 
@@ -223,7 +225,8 @@ async def send(
         headers["X-Jenkins-Session"] = session
     if new_cookie is not None:
         headers.add("Set-Cookie", f"JSESSIONID={new_cookie}; Path=/; HttpOnly")
-    if answer.sized or (request.keep_alive and not answer.body):
+    sized = answer.sized and len(answer.body) <= _BUFFER_BYTES
+    if sized or (request.keep_alive and not answer.body):
         headers["Content-Length"] = str(len(answer.body))
     # Without a length the body ends with the connection, or goes out in chunks if that is kept.
     is_chunked = request.keep_alive and "Content-Length" not in headers

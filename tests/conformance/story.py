@@ -242,7 +242,7 @@ def _whole_body(request: dict[str, Any]) -> bytes:
     omitted = request.get("body_omitted")
     if omitted is None:
         return str(request.get("body") or "").encode()
-    size, _, beginning = omitted.partition(" bytes; begins ")
+    size, _, beginning = str(omitted).partition(" bytes; begins ")
     end = "\r\n--B0--\r\n" if beginning.startswith("--B0") else ""
     return (beginning.ljust(int(size) - len(end), beginning[-1]) + end).encode()
 
