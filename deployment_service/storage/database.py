@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Self, TypeVar, cast
 
 import asyncpg
@@ -52,7 +53,12 @@ _SILENT = """
     WHERE activity.pid IS NULL
         OR activity.state <> 'active' AND clock_timestamp() - activity.state_change > interval '2 seconds'
 """
-_END = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS silent (pid)"
+# Sessions of connections that we have given up: on the server they may wait for a lock, get it and keep it.
+_END = """
+    SELECT pg_terminate_backend(given_up.pid) FROM unnest($1::int[], $2::timestamptz[]) AS given_up (pid, start_time)
+    JOIN pg_stat_activity AS activity ON activity.pid = given_up.pid AND backend_start = given_up.start_time
+"""
+_MOST_ORPHANS = 1_000
 
 
 class Database:
@@ -66,6 +72,8 @@ class Database:
         self._acquire_timeout_s = acquire_timeout_s
         self._in_use: set[ServiceConnection] = set()
         self._valid_from = 0.0
+        # The sessions on the server of connections that were closed without having answered.
+        self._orphans: dict[int, datetime | None] = {}
         self.name = name
 
     @classmethod
@@ -141,13 +149,13 @@ class Database:
         async with asyncio.timeout(2 * BEGIN_TIMEOUT_S + 2.0):
             if self._pool.get_idle_size() or self._pool.get_size() < self._pool.get_max_size():
                 async with self._checked_out(_begin) as proxy:
-                    await self._close_silent(_raw(proxy))
+                    await self._clean_up(_raw(proxy))
                 return
             # Every connection is busy: that is no fault, unless they are silent.
             connection = await self._connector.connect()
             try:
                 async with connection.transaction(isolation="read_committed"):
-                    await self._close_silent(connection)
+                    await self._clean_up(connection)
             finally:
                 connection.terminate()
 
@@ -169,7 +177,7 @@ class Database:
             if is_about_the_connection(error):
                 self._discard(raw, error)
             elif transaction is not None:
-                await _roll_back(raw, transaction)
+                await self._roll_back(raw, transaction)
             raise
         finally:
             raw.used_at = _now()
@@ -203,32 +211,49 @@ class Database:
             self._valid_from = _now()
             reason = "silent" if connection.silent else failure_of(error).what
             _log.warning("database.connections_discarded", pool=self.name, reason=reason)
+        self._close(connection)
+
+    async def _roll_back(self, connection: ServiceConnection, transaction: Transaction) -> None:
+        """Leave no open transaction behind: without an answer, the connection is closed."""
+        try:
+            with connection.closed_after(BEGIN_TIMEOUT_S):
+                await transaction.rollback()
+        except Exception as error:
+            self._discard(connection, error)
+
+    def _close(self, connection: ServiceConnection) -> None:
+        known = connection.start_time is not None and not connection.pooled
+        if known and len(self._orphans) < _MOST_ORPHANS:
+            self._orphans[connection.server_pid] = connection.start_time
         connection.terminate()
 
-    async def _close_silent(self, connection: ServiceConnection) -> None:
-        """Close connections that wait for an answer while the server waits for their next statement."""
+    async def _clean_up(self, connection: ServiceConnection) -> None:
+        """Close connections that wait for an answer in vain, and end the sessions of those given up."""
         longest = _now() - _SILENT_AFTER_S
         waiting = {
-            one.get_server_pid(): one
+            one.server_pid: one
             for one in self._in_use
             if one.waiting_since is not None and one.waiting_since < longest and not one.is_closed()
         }
-        if not waiting:
-            return
         if connection.pooled:
             # The process ids are the pooler's own, so others of the same age must do as the evidence.
             silent = [one for one in waiting.values() if one.born < self._valid_from]
-        else:
+        elif waiting or self._orphans:
             # The sessions are the login user's.
             await connection.execute("SET LOCAL ROLE NONE")
             pids = [row["pid"] for row in await connection.fetch(_SILENT, list(waiting))]
             silent = [waiting[pid] for pid in pids]
-            # Their transactions would hold their locks.
-            await connection.execute(_END, pids)
+        else:
+            return
         if silent:
             _log.warning("database.silent_connections_closed", pool=self.name, count=len(silent))
         for one in silent:
-            one.terminate()
+            self._close(one)
+        if self._orphans:
+            # Their transactions would hold their locks.
+            orphans = self._orphans
+            await connection.execute(_END, list(orphans), list(orphans.values()))
+            self._orphans = {}
 
 
 _AFTER_COMMIT: ContextVar[list[Callable[[], None]]] = ContextVar("after_commit")
@@ -254,15 +279,6 @@ async def _prepare_reading(connection: ServiceConnection) -> Transaction | None:
     if _now() - connection.used_at > _UNCHECKED_IDLE_S:
         await connection.ensure()
     return None
-
-
-async def _roll_back(connection: ServiceConnection, transaction: Transaction) -> None:
-    """Leave no open transaction behind: without an answer, the connection is closed."""
-    with contextlib.suppress(Exception):
-        with connection.closed_after(BEGIN_TIMEOUT_S):
-            await transaction.rollback()
-        return
-    connection.terminate()
 
 
 async def _keep(_connection: object) -> None:

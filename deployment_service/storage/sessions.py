@@ -13,6 +13,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, cast
 
 import asyncpg
@@ -34,6 +35,7 @@ _STATEMENT_CACHE = 100
 
 _FACTS = """
     SELECT pg_backend_pid() AS pid,
+        (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS start_time,
         array_to_string(ARRAY(SELECT quote_ident(name) FROM unnest(current_schemas(false)) AS name), ', ') AS schemas
 """
 _STATE = """
@@ -51,6 +53,9 @@ class ServiceConnection(asyncpg.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pooled = False
+        self.server_pid = 0
+        self.start_time: datetime | None = None
+        """When the session on the server began: with the process id, what it can be found by."""
         # Until the state is known.
         self.begin = "BEGIN; SET LOCAL statement_timeout = '5s'; SELECT WHERE true"
         self.check = ""
@@ -179,6 +184,7 @@ class Connector:
                 "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
             )
             connection.pooled = facts["pid"] != connection.get_server_pid()
+            connection.server_pid, connection.start_time = facts["pid"], facts["start_time"]
             prepares = not connection.pooled or await _is_prepared_by_pooler(connection)
         settings = self._settings(facts["schemas"])
         if not connection.pooled:
