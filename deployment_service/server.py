@@ -38,6 +38,7 @@ from deployment_service.v1 import (
 )
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.settings import WatchSettings
+from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.controllers import ControllerAddress, Controllers
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
@@ -124,6 +125,12 @@ class Service:
                 registry=self._metrics.registry,
             ),
         )
+        self._confirmer = Confirmer(
+            worker,
+            find_controller,
+            committed=self._hub.notify,
+            settings=ConfirmerSettings(),
+        )
         self._retention = Retention(
             worker,
             RetentionSettings(
@@ -136,7 +143,13 @@ class Service:
         self._server = make_server(
             api, self._keys, self._metrics, call_timeout_s=settings.call_timeout_s
         )
-        self._workers = (self._keeper, self._dispatcher, self._reconciler, self._retention)
+        self._workers = (
+            self._keeper,
+            self._dispatcher,
+            self._reconciler,
+            self._confirmer,
+            self._retention,
+        )
         self._register()
         self.target = ""
 
@@ -237,7 +250,10 @@ class Service:
             allow_config_xml=settings.allow_config_xml,
         )
         reports = ReportBuilds(
-            self._worker, committed=self._hub.notify, poked=self._reconciler.wake
+            self._worker,
+            committed=self._hub.notify,
+            reported=self._confirmer.wake,
+            poked=self._reconciler.wake,
         )
         deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
             DeploymentService(parts), self._server

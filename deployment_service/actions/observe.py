@@ -294,7 +294,10 @@ class Ledger:
 
     def _claim(self, run: Run, claim: Claim) -> None:
         policy = self._deployments[run.deployment_id].unstable_policy
-        moved, transitions = observe(run, claim, policy, self._now)
+        discards = self._jobs[run.job_id].discards_builds
+        moved, transitions = observe(
+            run, claim, policy, self._now, read_at_completed=discards is not False
+        )
         if replace(moved, last_observed_time=run.last_observed_time) != run or transitions:
             self.move(moved, transitions)
 

@@ -72,17 +72,19 @@ class _Item:
 
 class ReportBuilds:
     """The use case. ``committed(tenant_id)`` is called after each commit that appended events,
-    ``poked()`` after one that asked for jobs to be read."""
+    ``reported()`` too, as an end may be among them; ``poked()`` after one that asked for jobs to be read."""
 
     def __init__(
         self,
         database: Database,
         *,
         committed: Callable[[uuid.UUID], None],
+        reported: Callable[[], None],
         poked: Callable[[], None],
     ) -> None:
         self._database = database
         self._committed = committed
+        self._reported = reported
         self._poked = poked
         self._pokes = Pokes(database, poked)
         self._slots = asyncio.Semaphore(_TENANTS_AT_ONCE)
@@ -125,6 +127,7 @@ class ReportBuilds:
                 results[place] = result
             if work.appended:
                 self._committed(tenant_ids[slug])
+                self._reported()
             if work.poked:
                 self._poked()
             if slug in wishes:

@@ -45,6 +45,7 @@ JOB_TREE = (
 )
 
 _NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
+_DISCARDER = "jenkins.model.BuildDiscarderProperty"
 _MAX_BUILDS = 100
 _INT64_MAX = 2**63 - 1
 
@@ -84,6 +85,7 @@ def job_view(data: Mapping[str, Any], full_name: str, session: str | None) -> Jo
         description=description,
         owner=parse_owner(description),
         has_notification_property=_NOTIFICATION in classes,
+        discards_builds=_DISCARDER in classes,
         last_build_number=_int(last_build.get("number")) if isinstance(last_build, dict) else None,
         session=session,
     )

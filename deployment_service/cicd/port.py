@@ -110,6 +110,8 @@ class JobView:
     owner: str | None
     """The owner mark in the description (see `job_xml`), None if there is none."""
     has_notification_property: bool
+    discards_builds: bool
+    """Whether it discards old builds: one may be gone as soon as a newer one ends."""
     last_build_number: int | None
     session: str | None = None
 

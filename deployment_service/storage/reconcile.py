@@ -45,7 +45,7 @@ _END_CYCLE = """
         next_poked_cycle_time = now() + interval '0.5 s', sessions = $4, sessions_alternate = $5
     WHERE controller_key = $1 AND lease_owner = $2
 """
-_WORK_COLUMNS = """
+WORK_COLUMNS = """
     j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number, now() AS asked_time,
     (SELECT 'tenants/' || t.slug || '/providers/' || p.slug FROM tenants AS t WHERE t.tenant_id = p.tenant_id)
         AS provider_name,
@@ -54,7 +54,7 @@ _WORK_COLUMNS = """
 """
 # An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
 _UNCONFIRMED_HEAD = f"""
-    SELECT {_WORK_COLUMNS}, r.look_count, r.look_time, r.stop_until IS NOT NULL AS to_stop,
+    SELECT {WORK_COLUMNS}, r.look_count, r.look_time, r.stop_until IS NOT NULL AS to_stop,
         r.cancel_request_time IS NOT NULL
             AND (r.cancel_sent_time IS NULL OR r.cancel_sent_time < now() - interval '10 s') AS to_cancel,
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
@@ -68,7 +68,7 @@ _UNCONFIRMED = (
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
     WHERE p.controller_key = $1 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
         AND r.trigger_state IN ('ACCEPTED', 'ENDED') AND d.delete_time IS NULL
-        AND (r.end_time IS NULL OR r.end_time > now() - interval '1 day' AND (
+        AND (r.settle_time IS NULL OR r.end_time > now() - interval '1 day' AND (
             r.look_time IS NULL OR r.look_time < r.last_observed_time
             OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
@@ -84,7 +84,7 @@ _TO_STOP = (
 """
 )
 _JOBS_TO_READ = f"""
-    SELECT {_WORK_COLUMNS}, j.poke_time
+    SELECT {WORK_COLUMNS}, j.poke_time
     FROM cicd_jobs AS j
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE p.controller_key = $1 AND j.state = 'READY' AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
@@ -96,7 +96,7 @@ _PROVIDERS = """
     FROM cicd_providers AS p JOIN tenants AS t ON t.tenant_id = p.tenant_id ORDER BY name
 """
 _JOBS_NAMED = f"""
-    SELECT {_WORK_COLUMNS}
+    SELECT {WORK_COLUMNS}
     FROM cicd_jobs AS j
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE p.controller_key = $1 AND j.state = 'READY' AND j.full_name = ANY($2)
@@ -237,7 +237,7 @@ async def unconfirmed(connection: Connection, controller_key: str) -> list[Uncon
     return [
         Unconfirmed(
             from_row(row),
-            _job(row),
+            job_from_row(row),
             row["look_count"],
             row["look_time"],
             row["to_cancel"],
@@ -252,7 +252,7 @@ async def jobs_to_read(
 ) -> list[tuple[ReadJob, datetime | None]]:
     """Poked jobs, with the time of the poke, and those whose slow sweep is due."""
     rows = await connection.fetch(_JOBS_TO_READ, controller_key)
-    return [(_job(row), row["poke_time"]) for row in rows]
+    return [(job_from_row(row), row["poke_time"]) for row in rows]
 
 
 async def providers(connection: Connection) -> list[tuple[str, bool]]:
@@ -265,7 +265,8 @@ async def jobs_named(
 ) -> list[ReadJob]:
     """The jobs of a controller that have one of these names; one for each tenant that maps it."""
     return [
-        _job(row) for row in await connection.fetch(_JOBS_NAMED, controller_key, list(full_names))
+        job_from_row(row)
+        for row in await connection.fetch(_JOBS_NAMED, controller_key, list(full_names))
     ]
 
 
@@ -362,5 +363,6 @@ def _session(row: dict[str, str]) -> SessionSeen:
     return SessionSeen(row["session"], *times)
 
 
-def _job(row: asyncpg.Record) -> ReadJob:
+def job_from_row(row: asyncpg.Record) -> ReadJob:
+    """A job of a row that has WORK_COLUMNS."""
     return ReadJob(**{name: row[name] for name in ReadJob.__slots__})

@@ -19,7 +19,8 @@ _LOCK_FREE = _LOCK + " SKIP LOCKED"
 
 _READ = """
     SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
-        j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed
+        j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed,
+        j.discards_builds
     FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
 """
@@ -103,6 +104,8 @@ class JobState:
     status: str
     last: tuple[int, int, int]
     token_exposed: bool
+    discards_builds: bool | None
+    """None: not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ async def read_jobs(
             row["status"],
             (row["status_generation"], row["status_build_number"], row["status_rank"]),
             row["token_exposed"],
+            row["discards_builds"],
         )
         for row in rows
     }

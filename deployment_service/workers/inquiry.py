@@ -111,7 +111,8 @@ class Inquiry:
     ) -> None:
         """Conclude that the run is lost, once two probes some time apart have not found it."""
         run = item.run
-        if run.end_time is not None:
+        hidden_end = run.end_time is not None and not job_is_shown
+        if run.settled or hidden_end:
             await self._steps.asked(item)
             return
         await self._steps.missing(item)
@@ -119,6 +120,9 @@ class Inquiry:
             return
         asked = item.job.asked_time
         if asked - item.look_time < timedelta(seconds=self._between_looks_s):
+            return
+        if run.end_time is not None:
+            await self._lost(item, "Jenkins no longer has the build: its record was removed there.")
             return
         crashed = (
             restarted is not None and run.start_time is not None and restarted >= run.start_time

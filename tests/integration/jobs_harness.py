@@ -275,5 +275,6 @@ def _view(full_name: str, description: str) -> JobView:
         description=description,
         owner=parse_owner(description),
         has_notification_property=False,
+        discards_builds=False,
         last_build_number=None,
     )

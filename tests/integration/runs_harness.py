@@ -17,6 +17,7 @@ from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
+from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
@@ -35,6 +36,7 @@ QUICK = DispatcherSettings(
 OFTEN = ReconcilerSettings(
     read_interval_s=0.1, polling_interval_s=0.1, lost_after_s=0.3, between_looks_s=0.1
 )
+CONFIRM_SOON = ConfirmerSettings(poll_s=0.1, unsaved_retry_s=0.05, retry_s=0.1)
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Runs:
     starter: RunStarter
     dispatcher: Dispatcher
     reconciler: Reconciler
+    confirmer: Confirmer
     report: ReportBuilds
     canceller: RunCanceller
 
@@ -142,11 +145,16 @@ async def runs_of(
     reconciler_settings: ReconcilerSettings = OFTEN,
     dispatch: bool = True,
     reconcile: bool = True,
+    confirm: bool | None = None,
+    confirmer_settings: ConfirmerSettings = CONFIRM_SOON,
     trigger_deadline_s: float = 60.0,
     wait_s: float = 5.0,
     registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[Runs]:
-    """One process. ``dispatch`` or ``reconcile`` False: that worker isn't started."""
+    """One process. ``dispatch``, ``reconcile`` or ``confirm`` False: that worker isn't started.
+
+    ``confirm`` is like ``reconcile`` by default.
+    """
     changes = Changes()
     controllers = Controllers(jenkins_client, jobs.box.decrypt, LIMITS)
     find = ControllerFinder(jobs.databases.worker, controllers)
@@ -188,14 +196,25 @@ async def runs_of(
         wake_reconciler=reconciler.wake,
         wait_s=wait_s if reconcile else 0.0,
     )
-    report = ReportBuilds(jobs.databases.worker, committed=committed, poked=reconciler.wake)
+    confirmer = Confirmer(
+        jobs.databases.worker, find, committed=committed, settings=confirmer_settings
+    )
+    report = ReportBuilds(
+        jobs.databases.worker,
+        committed=committed,
+        reported=confirmer.wake,
+        poked=reconciler.wake,
+    )
     if dispatch:
         await dispatcher.start()
     if reconcile:
         await reconciler.start()
+    if confirm if confirm is not None else reconcile:
+        await confirmer.start()
     try:
-        yield Runs(jobs, starter, dispatcher, reconciler, report, canceller)
+        yield Runs(jobs, starter, dispatcher, reconciler, confirmer, report, canceller)
     finally:
         await dispatcher.stop()
         await reconciler.stop()
+        await confirmer.stop()
         await controllers.close()

@@ -48,6 +48,7 @@ AS_READ = JobView(
     description="",
     owner=None,
     has_notification_property=False,
+    discards_builds=False,
     last_build_number=None,
     session="s",
 )

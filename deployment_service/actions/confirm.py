@@ -1,0 +1,68 @@
+"""What the confirmer commits: the read of a reported end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from deployment_service.actions.observe import observe_builds
+from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.status import from_read
+from deployment_service.storage import confirm, reports
+from deployment_service.storage.confirm import DueRun
+from deployment_service.storage.database import Connection, Database
+
+
+class ConfirmSteps:
+    """The commits of one confirmer; ``committed(tenant_id)`` follows those that appended events."""
+
+    def __init__(self, database: Database, committed: Callable[[uuid.UUID], None]) -> None:
+        self._database = database
+        self._committed = committed
+
+    async def claim(self, *, limit: int, lease_s: float) -> list[DueRun]:
+        """Claim reported ends that are due."""
+        return await self._database.transaction(
+            lambda connection: confirm.claim_due(connection, limit=limit, lease_s=lease_s)
+        )
+
+    async def observe(self, due: DueRun, seen: Observation) -> None:
+        """Merge the read."""
+        tenant_id = due.job.tenant_id
+
+        async def work(connection: Connection) -> int | None:
+            if not await reports.lock_jobs(connection, tenant_id, {seen.job_id}):
+                return None
+            _, sequence = await observe_builds(
+                connection, tenant_id, [seen], source=EventSource.READ
+            )
+            return sequence
+
+        if await self._database.transaction(work) is not None:
+            self._committed(tenant_id)
+
+    async def confirm_unsaved(self, due: DueRun) -> None:
+        """The build was read before it was saved, and is gone now: what was read then is its end."""
+        run = due.run
+        assert run.build is not None
+        sighting = Sighting(run.build.number, run.run_id, read=True)
+        known = from_read(finished=True, result=run.unsaved_result)
+        seen = Observation(
+            due.job.job_id, sighting, known, run.unsaved_result, read_time=due.job.asked_time
+        )
+        await self.observe(due, seen)
+
+    async def put_off(self, due: DueRun, *, retry_in_s: float) -> None:
+        """Have the end read again later."""
+        await self._database.transaction(
+            lambda connection: confirm.put_off(
+                connection, due.job.tenant_id, due.run.run_id, retry_in_s=retry_in_s
+            )
+        )
+
+    async def leave(self, due: DueRun) -> None:
+        """Leave the run to the cycles of the reconciler."""
+        await self._database.transaction(
+            lambda connection: confirm.leave(connection, due.job.tenant_id, due.run.run_id)
+        )

@@ -1,0 +1,126 @@
+"""The confirmer: reads a build as soon as a webhook has reported its end.
+
+One request per reported end. What it cannot settle (Jenkins does not answer, the build is gone) is left to the
+cycles of the reconciler, which read every unsettled run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from deployment_service.actions.confirm import ConfirmSteps
+from deployment_service.cicd.errors import ProviderError
+from deployment_service.cicd.port import BuildView
+from deployment_service.storage.confirm import DueRun
+from deployment_service.storage.database import AWAY, Database
+from deployment_service.workers.dispatcher import FindController
+from deployment_service.workers.loop import Loop
+from deployment_service.workers.reading import is_reused_number, observation
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmerSettings:
+    """``poll_s``: how late an end is read that another replica stored. ``lease_s``: when a claimed end is due again.
+    ``unsaved_retry_s``: the pause while Jenkins has not saved the build; ``retry_s``: after a failure."""
+
+    poll_s: float = 0.5
+    lease_s: float = 10.0
+    unsaved_retry_s: float = 0.5
+    retry_s: float = 2.0
+    reads_at_once: int = 16
+
+
+class Confirmer:
+    """Reads reported ends that are due. ``wake`` makes it look at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        find_controller: FindController,
+        *,
+        committed: Callable[[uuid.UUID], None],
+        settings: ConfirmerSettings,
+    ) -> None:
+        self._find_controller = find_controller
+        self._steps = ConfirmSteps(database, committed)
+        self._settings = settings
+        self._reads: set[asyncio.Task[None]] = set()
+        self._loop = Loop("confirmer", self._claim, every_s=settings.poll_s)
+
+    def wake(self) -> None:
+        """An end was reported."""
+        self._loop.wake()
+
+    async def start(self) -> None:
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Cut the reads under way: reading has no effect in Jenkins."""
+        await self._loop.stop()
+        for task in self._reads:
+            task.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
+    async def _claim(self) -> None:
+        free = self._settings.reads_at_once - len(self._reads)
+        if free <= 0:
+            return
+        for due in await self._steps.claim(limit=free, lease_s=self._settings.lease_s):
+            task = asyncio.create_task(self._confirm(due))
+            self._reads.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._reads.discard(task)
+        if len(self._reads) == self._settings.reads_at_once - 1:
+            self._loop.wake()  # there may be more that are due
+
+    async def _confirm(self, due: DueRun) -> None:
+        try:
+            await self._read(due)
+        except ProviderError as error:
+            _log.info("confirm.read_failed", run_id=str(due.run.run_id), error=str(error))
+            await self._retry(due, self._settings.retry_s)
+        except AWAY as error:
+            _log.warning("database away", worker="confirmer", error=type(error).__name__)
+        except Exception:
+            _log.exception("confirm.failed", run_id=str(due.run.run_id))
+
+    async def _read(self, due: DueRun) -> None:
+        run, job = due.run, due.job
+        if run.build is None:
+            await self._steps.leave(due)
+            return
+        controller = await self._find_controller(job.tenant_id, job.provider_id)
+        async with controller.slot() as client:
+            build = await client.read_build(job.full_name, run.build.number)
+            gone = build is None and bool(run.unsaved_result)
+            job_is_shown = gone and await client.list_builds(job.full_name, limit=1) is not None
+        if build is None or is_reused_number(run, build):
+            if job_is_shown:
+                await self._steps.confirm_unsaved(due)
+            else:
+                await self._steps.leave(due)
+            return
+        await self._steps.observe(due, observation(job, build))
+        if _is_unsaved(build):
+            await self._retry(due, self._settings.unsaved_retry_s)
+
+    async def _retry(self, due: DueRun, retry_in_s: float) -> None:
+        try:
+            await self._steps.put_off(due, retry_in_s=retry_in_s)
+        except AWAY as error:
+            # The claim runs out by itself.
+            _log.warning("database away", worker="confirmer", error=type(error).__name__)
+
+
+def _is_unsaved(build: BuildView) -> bool:
+    """Whether the build has ended and Jenkins has not saved it yet, so that its result may worsen."""
+    return not build.building and not build.finished
