@@ -91,8 +91,9 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
     if deployment.run_active and not command.force:
         raise FailedPrecondition(
             "RUN_ACTIVE",
-            f"The deployment '{name}' has an active run. Wait for its end, or set force.",
+            f"The deployment '{name}' has a run that is not settled. Wait until it is, or set force.",
             metadata={"name": name},
+            retry_after_s=1.0,
         )
     unsettled = await definitions.unsettled_runs(connection, tenant_id, deployment_uid)
     ledger = await Ledger.open(

@@ -44,6 +44,20 @@ class Started:
     sequence: int
 
 
+# A read settles a reported end within half a second, as a rule.
+_SETTLED_WITHIN_S = 3.0
+_RETRY_AFTER_S = 1.0
+
+
+class _EndIsReported(Exception):
+    """The active runs have ended by reports that no read has confirmed yet. ``error``: the answer if none comes."""
+
+    def __init__(self, deployment_id: uuid.UUID, error: FailedPrecondition) -> None:
+        super().__init__(str(error))
+        self.deployment_id = deployment_id
+        self.error = error
+
+
 class RunStarter:
     """Commits runs. ``committed(tenant_id)`` is told of new events, ``wake_dispatcher`` of new runs."""
 
@@ -76,11 +90,31 @@ class RunStarter:
                 reason="REQUEST_ID_REQUIRED",
             )
         check_parameters(command.parameters, field="parameters")
-        started = await self._database.transaction(lambda c: self._commit(c, command))
+        try:
+            started = await self._database.transaction(lambda c: self._commit(c, command))
+        except _EndIsReported as reported:
+            wait_s = min(_SETTLED_WITHIN_S, remaining_s)
+            started = await self._commit_once_settled(command, reported.deployment_id, wait_s)
         self._committed(command.tenant.tenant_id)
         self._wake_dispatcher()
         await self._wait(command.tenant.tenant_id, started.run_id, min(self._wait_s, remaining_s))
         return started
+
+    async def _commit_once_settled(
+        self, command: RunDeployment, deployment_id: uuid.UUID, wait_s: float
+    ) -> Started:
+        """The run before has ended by a report: wait a short time for the read that settles it."""
+        tenant_id = command.tenant.tenant_id
+        await self._changes.wait(
+            self._database,
+            deployment_id,
+            lambda c: intents.is_settled(c, tenant_id, deployment_id),
+            wait_s,
+        )
+        try:
+            return await self._database.transaction(lambda c: self._commit(c, command))
+        except _EndIsReported as reported:
+            raise reported.error from None
 
     async def _commit(self, connection: Connection, command: RunDeployment) -> Started:
         known = await claim(connection, command.request)
@@ -130,11 +164,15 @@ def _check_may_run(name: DeploymentName, runnable: Runnable, *, allow_concurrent
         )
     if runnable.active_number is not None and not allow_concurrent:
         run = RunName(name.tenant, name.deployment, runnable.active_number)
-        raise FailedPrecondition(
+        ended = runnable.active_has_ended
+        why = "has ended by a report that Jenkins has not confirmed yet" if ended else "is active"
+        error = FailedPrecondition(
             "RUN_ACTIVE",
-            f"'{run}' is active. Wait for its end, or set allow_concurrent.",
+            f"'{run}' {why}. Wait until it is settled, or set allow_concurrent.",
             metadata={"run": str(run)},
+            retry_after_s=_RETRY_AFTER_S,
         )
+        raise _EndIsReported(runnable.deployment_id, error) if ended else error
 
 
 def _requested(deployment: Runnable) -> NewEvent:

@@ -145,7 +145,10 @@ def _further_details(error: errors.ServiceError, message: str) -> list[Message]:
                 subject=_clip(error.metadata.get("name", ""), _MAX_METADATA_BYTES),
                 description=message,
             )
-            return [error_details_pb2.PreconditionFailure(violations=[failure])]
+            details: list[Message] = [error_details_pb2.PreconditionFailure(violations=[failure])]
+            if error.retry_after_s is not None:
+                details.append(_retry_info(error.retry_after_s))
+            return details
         case errors.ResourceExhausted() | errors.Unavailable():
             return [_retry_info(error.retry_after_s)]
         case errors.Aborted() if error.reason == "CONCURRENT_CHANGE":

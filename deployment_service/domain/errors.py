@@ -54,7 +54,21 @@ class AlreadyExists(ServiceError):
 
 
 class FailedPrecondition(ServiceError):
-    """The request is fine, the state of the system isn't: change that first."""
+    """The request is fine, the state of the system isn't: change that first.
+
+    ``retry_after_s``: the state changes by itself about then; None: it does not.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(reason, message, metadata=metadata)
+        self.retry_after_s = retry_after_s
 
 
 class Aborted(ServiceError):

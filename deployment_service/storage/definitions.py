@@ -37,7 +37,7 @@ _LOCK = "SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 FOR
 _STATE = """
     SELECT slug, status, revision, version,
         EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = $1 AND r.deployment_id = $2
-            AND r.end_time IS NULL AND r.source = 'SERVICE') AS run_active
+            AND r.settle_time IS NULL AND r.source = 'SERVICE') AS run_active
     FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 AND delete_time IS NULL
 """
 _UNSETTLED = "SELECT run_id FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND settle_time IS NULL"

@@ -20,7 +20,10 @@ _READ = """
         m.fixed_parameters,
         j.state AS job_state, j.state_message,
         (SELECT min(r.number) FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
-            AND r.deployment_id = d.deployment_id AND r.end_time IS NULL AND r.source = 'SERVICE') AS active_number,
+            AND r.deployment_id = d.deployment_id AND r.settle_time IS NULL AND r.source = 'SERVICE') AS active_number,
+        NOT EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
+            AND r.deployment_id = d.deployment_id AND r.settle_time IS NULL AND r.source = 'SERVICE'
+            AND r.end_time IS NULL) AS active_has_ended,
         (SELECT coalesce(max(r.number), 0) + 1 FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id) AS next_number
     FROM deployments AS d
@@ -38,6 +41,10 @@ _MAKE_CURRENT = """
     UPDATE deployments SET status = 'PENDING', current_run_id = $3, revision = revision + 1, update_time = now()
     WHERE tenant_id = $1 AND deployment_id = $2
 """
+_IS_SETTLED = """
+    SELECT NOT EXISTS (SELECT FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND settle_time IS NULL
+        AND source = 'SERVICE')
+"""
 _IS_TRIGGERED = """
     SELECT trigger_state NOT IN ('WAITING', 'SENDING') FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2
 """
@@ -45,7 +52,11 @@ _IS_TRIGGERED = """
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A deployment as RunDeployment sees it. ``active_number``: a run that was started here and goes on."""
+    """A deployment as RunDeployment sees it.
+
+    ``active_number``: the first run that was started here and is not settled. ``active_has_ended``: the end of each
+    such run has been reported.
+    """
 
     deployment_id: uuid.UUID
     slug: str
@@ -58,6 +69,7 @@ class Runnable:
     job_state: str
     state_message: str
     active_number: int | None
+    active_has_ended: bool
     next_number: int
 
 
@@ -98,3 +110,10 @@ async def insert(
 async def is_triggered(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
     """Whether the dispatcher is done with a run, one way or the other (or it is gone)."""
     return await connection.fetchval(_IS_TRIGGERED, tenant_id, run_id) is not False
+
+
+async def is_settled(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> bool:
+    """Whether every run that was started here is settled."""
+    return bool(await connection.fetchval(_IS_SETTLED, tenant_id, deployment_id))

@@ -374,7 +374,7 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     The id is free at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
     them with `show_deleted`. With `force`, active runs end first, each with an event, cause DEPLOYMENT_DELETED.
 
-    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
+    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is not settled and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
     `etag` is given and isn't the current one.
     """
 
@@ -386,8 +386,8 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     PENDING until its trigger deadline. Follow it with `WatchDeployments` from `resume_token`.
     Needs role deployer.
 
-    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` unless `allow_concurrent`; `JOB_NOT_READY` before
-    the job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
+    Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` with `RetryInfo` while a run is not settled, unless `allow_concurrent`; a
+    run whose end was reported is waited for up to 3 s before that. `JOB_NOT_READY` before the job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
     """
 
     GetRun: _DeploymentServiceGetRunType
@@ -540,7 +540,7 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         The id is free at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
         them with `show_deleted`. With `force`, active runs end first, each with an event, cause DEPLOYMENT_DELETED.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is active and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is not settled and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
         `etag` is given and isn't the current one.
         """
 
@@ -557,8 +557,8 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         PENDING until its trigger deadline. Follow it with `WatchDeployments` from `resume_token`.
         Needs role deployer.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` unless `allow_concurrent`; `JOB_NOT_READY` before
-        the job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` with `RetryInfo` while a run is not settled, unless `allow_concurrent`; a
+        run whose end was reported is waited for up to 3 s before that. `JOB_NOT_READY` before the job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
         """
 
     @abc.abstractmethod

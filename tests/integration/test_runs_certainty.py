@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.reports import BuildReport
 from deployment_service.workers.confirmer import ConfirmerSettings
 from jenkins_simulator import JenkinsSimulator, RequestFault
@@ -161,6 +162,47 @@ async def test_an_end_whose_record_was_removed_stays_as_it_was_reported(
         assert (row["status"], row["result"]) == (expected, result.name)
         assert row["failure_cause"] != "BUILD_LOST"
         assert (await events_of(runs))[-1] == ("RUN_SETTLED", expected, "UNVERIFIABLE")
+
+
+async def ended_by_report(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    """A run that has ended in Jenkins; a webhook has said so."""
+    run, job_id = await running(runs, jenkins)
+    jenkins.release("demo.web", 1)
+    await jenkins.wait_for(jenkins.job("demo.web").builds[1])
+    await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS"))
+    assert (await runs.run(run["run_id"]))["status"] == "COMPLETED"
+
+
+async def test_the_next_run_waits_for_the_read_that_settles_the_one_before(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """Reported, not settled: RunDeployment answers when the read is made, not RUN_ACTIVE."""
+    async with runs_of(jobs) as runs:
+        await ended_by_report(runs, jenkins)
+        second = await runs.start("web")
+        row, _ = await runs.runs()
+        assert row["settle_time"] is not None
+        assert (await runs.run(second.run_id))["number"] == 2
+
+
+@pytest.mark.parametrize("what", ["run", "delete"])
+async def test_a_reported_end_does_not_end_what_depends_on_it(
+    jobs: Jobs, jenkins: JenkinsSimulator, what: str
+) -> None:
+    """While Jenkins can't be read: RUN_ACTIVE, with the time of the next try."""
+    async with runs_of(jobs) as runs:
+        run, job_id = await running(runs, jenkins)
+    async with runs_of(jobs, dispatch=False, reconcile=False) as runs:
+        await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS"))
+        with pytest.raises(FailedPrecondition) as refused:
+            await (runs.start("web") if what == "run" else jobs.delete("web"))
+        assert (refused.value.reason, refused.value.retry_after_s) == ("RUN_ACTIVE", 1.0)
+        deployment = await runs.deployment()
+        assert (deployment["status"], deployment["last_completed_run_id"]) == ("COMPLETED", None)
+    jenkins.release("demo.web", 1)
+    async with runs_of(jobs, dispatch=False) as runs:
+        await runs.until(run["run_id"], certainty="CONFIRMED")
+        assert (await runs.deployment())["last_completed_run_id"] == run["run_id"]
 
 
 @pytest.mark.timeout(120)
