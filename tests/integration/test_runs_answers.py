@@ -35,7 +35,7 @@ async def test_a_refusal_that_would_come_again_ends_the_run_at_once(
     await behind.jobs.create("web", shell())
     proxy.answer("POST", TRIGGER, status, PAGE, headers={"Server": "nginx"})
     started = await behind.start("web")
-    row = await behind.until(started.run_id, status="FAILED", confirmed=True)
+    row = await behind.until(started.run_id, status="FAILED", certainty="CONFIRMED")
     assert row["failure_cause"] == "TRIGGER_REJECTED"
     assert f"HTTP {status}" in row["failure_message"]
     assert "Nothing was started" in row["failure_message"]
@@ -71,7 +71,7 @@ async def test_a_refusal_of_the_moment_is_waited_out_without_doubt(
     await behind.jobs.create("web", shell())
     proxy.answer("POST", TRIGGER, status, text, count=2, headers=headers)
     started = await behind.start("web")
-    await behind.until(started.run_id, status="COMPLETED", confirmed=True)
+    await behind.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
     outcomes = [outcome for outcome, _ in itertools.groupby(await attempts(behind))]
     assert outcomes[0] == "NOT_DONE"
@@ -135,7 +135,7 @@ async def test_the_last_answer_is_in_the_message(
             return told in (await runs.run(started.run_id))["waiting_reason"]
 
         await eventually(says_why, "the run says what it waits for")
-        row = await runs.until(started.run_id, status="FAILED", confirmed=True)
+        row = await runs.until(started.run_id, status="FAILED", certainty="CONFIRMED")
         assert row["failure_cause"] == "TRIGGER_DEADLINE"
         assert told in row["failure_message"]
         assert "Nothing was started" in row["failure_message"]
