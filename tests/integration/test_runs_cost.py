@@ -27,7 +27,14 @@ BOUND_S = Detection(read_interval_s=1.0, polling_interval_s=1.0, request_timeout
     polled=False
 )
 LISTS = ("/queue/api/json", "/computer/api/json")
-
+JOB = """
+    <project><concurrentBuild>true</concurrentBuild><properties>
+      <hudson.model.ParametersDefinitionProperty><parameterDefinitions>
+        <hudson.model.StringParameterDefinition><name>DEPLOYMENT_RUN_ID</name>
+        </hudson.model.StringParameterDefinition>
+      </parameterDefinitions></hudson.model.ParametersDefinitionProperty>
+    </properties></project>
+"""
 _SEED = """
     WITH job AS (
         INSERT INTO cicd_jobs (tenant_id, provider_id, full_name, origin, state, next_try_time, correlation,
@@ -100,9 +107,7 @@ async def seed(jobs: Jobs, jenkins: JenkinsSimulator) -> dict[uuid.UUID, Build]:
     async with jobs.databases.api.acquire() as connection:
         for number in range(FOLDERS):
             name = f"f{number:03}/app"
-            job = jenkins.create_job(
-                name, "<project><concurrentBuild>true</concurrentBuild></project>"
-            )
+            job = jenkins.create_job(name, JOB)
             jenkins.hold(name)
             ids = [uuid.uuid4() for _ in range(RUNS // FOLDERS)]
             for run_id in ids:

@@ -42,7 +42,7 @@ async def test_a_lost_request_is_sent_again_though_sessions_alternate(
     await behind.jobs.create("web", shell())
     proxy.answer("POST", TRIGGER, 502, count=1)
     started = await behind.start("web", remaining_s=0.1)
-    await behind.until(started.run_id, status="COMPLETED", confirmed=True)
+    await behind.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert proxy.count("POST", TRIGGER) == 2
     assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
     rows = await behind.jobs.sql("SELECT outcome, count(*) FROM run_attempts GROUP BY 1")
@@ -85,7 +85,7 @@ async def test_a_build_that_is_missing_once_is_not_lost(
     await eventually(seen_again, "the build was seen again")
     assert (await behind.run(started.run_id))["status"] == "RUNNING"
     jenkins.release("demo.web")
-    await behind.until(started.run_id, status="COMPLETED", confirmed=True)
+    await behind.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert "FAILED" not in {new for _, _, new in await behind.history()}
 
 
@@ -108,6 +108,6 @@ async def test_a_folded_request_is_recognised_though_sessions_alternate(
     second = await behind.start("web", allow_concurrent=True)
     await behind.until(second.run_id, trigger_state="ACCEPTED")
     third = await behind.start("web", allow_concurrent=True)
-    row = await behind.until(third.run_id, status="FAILED", confirmed=True)
+    row = await behind.until(third.run_id, status="FAILED", certainty="CONFIRMED")
     assert row["failure_cause"] == "TRIGGER_REJECTED"
     assert "folded" in row["failure_message"]
