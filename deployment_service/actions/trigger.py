@@ -23,7 +23,7 @@ from deployment_service.domain.run_transitions import (
     observe,
 )
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
-from deployment_service.storage import dispatch, jobs, reconcile, reports
+from deployment_service.storage import dispatch, reconcile, reports
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.dispatch import Claimed
 
@@ -75,7 +75,7 @@ class TriggerSteps:
             )
             if not begun:
                 raise Lost
-            await jobs.note_discards_builds(
+            await reports.note_discards_builds(
                 connection, run.tenant_id, run.job_id, discards_builds=job.discards_builds
             )
             corrected = await self._note_number(connection, run, job.next_build_number)

@@ -116,10 +116,6 @@ _CHANGE_CORRELATION = """
     UPDATE cicd_jobs SET correlation = $3, update_time = now()
     WHERE tenant_id = $1 AND job_id = $2 AND correlation IS DISTINCT FROM $3
 """
-_NOTE_DISCARDS_BUILDS = """
-    UPDATE cicd_jobs SET discards_builds = $3
-    WHERE tenant_id = $1 AND job_id = $2 AND discards_builds IS DISTINCT FROM $3
-"""
 _MAPPED = "SELECT deployment_id FROM deployment_cicd_mappings WHERE tenant_id = $1 AND job_id = $2"
 _REVISE = """
     UPDATE deployments SET revision = revision + 1, update_time = now()
@@ -362,13 +358,6 @@ async def delete_attempted(connection: Connection, task: JobTask) -> bool:
     """Delete the row of a job that is gone from Jenkins; False if the attempt isn't the latest."""
     status = await connection.execute(_DELETE_ATTEMPT, task.tenant_id, task.job_id, task.attempt)
     return status != "DELETE 0"
-
-
-async def note_discards_builds(
-    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, *, discards_builds: bool
-) -> None:
-    """Note of a locked job whether Jenkins discards its old builds."""
-    await connection.execute(_NOTE_DISCARDS_BUILDS, tenant_id, job_id, discards_builds)
 
 
 async def change_correlation(

@@ -24,6 +24,10 @@ _READ = """
     FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
 """
+_NOTE_DISCARDS_BUILDS = """
+    UPDATE cicd_jobs SET discards_builds = $3
+    WHERE tenant_id = $1 AND job_id = $2 AND discards_builds IS DISTINCT FROM $3
+"""
 _WRITE_STATUS = """
     UPDATE cicd_jobs AS j SET status = n.status, status_generation = n.generation,
         status_build_number = n.build_number, status_rank = n.rank, update_time = now()
@@ -169,6 +173,13 @@ async def read_jobs(
         )
         for row in rows
     }
+
+
+async def note_discards_builds(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, *, discards_builds: bool
+) -> None:
+    """Note of a locked job whether Jenkins discards its old builds."""
+    await connection.execute(_NOTE_DISCARDS_BUILDS, tenant_id, job_id, discards_builds)
 
 
 async def write_job_status(
