@@ -143,6 +143,8 @@ def end_without_build(
     evidence = add_absence(before, known, time or now)
     if evidence == run.evidence:
         return run, []
+    if run.certainty is Certainty.UNVERIFIABLE and not certain:
+        return replace(run, absent_time=evidence.absent_time), []
     reported = evidence.reported
     ended = replace(
         _waiting(run, None, ""),

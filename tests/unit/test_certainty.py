@@ -211,6 +211,13 @@ def test_a_reported_end_whose_build_is_gone_stays_as_unverifiable(result) -> Non
     assert (read.status, read.certainty) == ("FAILED", Certainty.CONFIRMED), "a read reverses it"
 
 
+def test_a_second_proof_of_absence_settles_nothing_again() -> None:
+    steps = [Step("step", 0, "SUCCESS"), Step("absent", 1), Step("absent", 2)]
+    run, history = after(*steps)
+    assert run.certainty is Certainty.UNVERIFIABLE
+    assert [str(step.type) for step in history].count("DEPLOYMENT_RUN_SETTLED") == 1
+
+
 def test_a_lost_build_that_is_shown_again_is_running_again() -> None:
     run, history = after(Step("STARTED", 1), Step("absent", 5), Step("building", 6))
     assert (run.status, run.failure_cause, history[-1].correction) == ("RUNNING", None, True)
