@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
+from deployment_service.actions.claims import claim_of, claim_of_kept, verdict_of
 from deployment_service.domain.attribution import (
     DeploymentOfJob,
     Observation,
@@ -34,7 +35,6 @@ from deployment_service.domain.runs import (
     RunSource,
     Transition,
     TriggerState,
-    WaitingFor,
     current_run,
 )
 from deployment_service.domain.status import DeploymentStatus
@@ -155,13 +155,13 @@ class Ledger:
         run = self._owner_run(owner, job.job_id, build, seen)
         deployment = self._deployments[run.deployment_id]
         known_before = run.known if run.run_id not in self._new else None
-        self._claim(run, _claim_of(seen, build))
+        self._claim(run, claim_of(seen, build))
         for kept in self._kept.pop((job.job_id, build.number), ()):
-            self._claim(self._runs[run.run_id], _claim_of_kept(kept, build))
+            self._claim(self._runs[run.run_id], claim_of_kept(kept, build))
             self._settled.append((kept.delivery_id, Verdict.APPLIED, run.run_id))
         after = self._runs[run.run_id].known
         return Outcome(
-            _verdict(known_before, after, seen),
+            verdict_of(known_before, after, seen),
             deployment_slug=deployment.slug,
             old_status=statuses_before[deployment.deployment_id],
             status=deployment.status,
@@ -371,32 +371,6 @@ async def observe_builds(
 
 def jobs_to_poke(seen: Iterable[Observation], outcomes: Iterable[Outcome]) -> set[uuid.UUID]:
     return {o.job_id for o, outcome in zip(seen, outcomes, strict=True) if outcome.poke}
-
-
-def _claim_of(seen: Observation, build: Build) -> Claim:
-    return Claim(
-        seen.known,
-        seen.word,
-        build,
-        seen.timestamp_ms,
-        seen.sighting.queue_id,
-        WaitingFor.INPUT if seen.waiting_for_input else None,
-        "An input step of the Pipeline waits for a person." if seen.waiting_for_input else "",
-        time=seen.read_time,
-        read=seen.sighting.read,
-        building=seen.building,
-        unsaved_result=seen.unsaved_result,
-    )
-
-
-def _claim_of_kept(kept: Kept, build: Build) -> Claim:
-    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id, time=kept.create_time)
-
-
-def _verdict(before: object, after: object, seen: Observation) -> Verdict:
-    if before is None or before != after:
-        return Verdict.APPLIED
-    return Verdict.DUPLICATE if seen.known == after else Verdict.STALE
 
 
 def _change(old: DeploymentStatus, new: DeploymentStatus, message: str) -> Transition:
