@@ -82,6 +82,8 @@ class Application:
         call: Call | None = None
         try:
             _check_readable(request)
+            if request.method == "TRACE":
+                raise answers.bare(403)
             if self.start_up is not None:
                 return await self.start_up.answer(request.method), None
             call = await self._call(request)
@@ -130,6 +132,8 @@ def _check_readable(request: web.BaseRequest) -> None:
     path = request.raw_path.partition("?")[0]
     if _BAD_ESCAPE.search(path) or ".." in path.split("/"):
         raise answers.bad_message(400, "Bad Request")
+    if ";" in path:
+        raise answers.container_error(400, "Semicolons are not allowed in the request URI")
     if len(request.raw_path) > _LONGEST_URI:
         raise answers.bad_message(414, "URI Too Long")
     if any(len(value) > _LONGEST_URI for value in request.headers.values()):

@@ -301,7 +301,11 @@ def time_span(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
+    years, days = divmod(days, 365)
+    months, days = divmod(days, 30)
     parts = [
+        (years, "yr"),
+        (months, "mo"),
         (days, "day" if days == 1 else "days"),
         (hours, "hr"),
         (minutes, "min"),

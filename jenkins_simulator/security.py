@@ -90,6 +90,8 @@ def authenticate(
     except (binascii.Error, UnicodeDecodeError):
         raise answers.unauthorized() from None
     name, _, secret = credentials.partition(":")
+    # Jenkins does not care about the case of a user's name.
+    name = next((known for known in users if known.lower() == name.lower()), name)
     user = users.get(name)
     if user is None or not secret or secret not in (user.password, user.api_token):
         raise answers.unauthorized()

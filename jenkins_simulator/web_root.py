@@ -34,7 +34,11 @@ async def dispatch(call: Call, path: list[str]) -> Answer:
     if head not in _UNPROTECTED:
         call.require(Permission.OVERALL_READ)
     if head in ("", "login"):
-        return answers.page("Jenkins") if not rest else _missing()
+        if rest:
+            raise answers.not_found()
+        page = answers.page("Jenkins")
+        page.sized = head == "login"
+        return page
     if head == "job":
         return await web_items.dispatch(call, call.controller.root, rest)
     if head == "view" and rest and rest[0] == "all":

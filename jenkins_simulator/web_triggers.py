@@ -111,4 +111,11 @@ def _delay_s(call: Call) -> float | None:
     digits = text.removeprefix("-").removeprefix("+")
     if not digits.isdecimal() or not digits.isascii() or len(digits) > _MOST_DIGITS:
         raise answers.oops(f"Invalid time duration value: {delay}")
-    return float(int(int(text) * milliseconds / 1000))
+    total_ms = int(text) * milliseconds
+    seconds = abs(total_ms) // 1000
+    return float(_as_java_int(-seconds if total_ms < 0 else seconds))
+
+
+def _as_java_int(number: int) -> int:
+    """A number as Java's 32 bits hold it: large ones wrap around."""
+    return (number + 2**31) % 2**32 - 2**31

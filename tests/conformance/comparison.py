@@ -69,7 +69,8 @@ def _header_differences(recorded: list[list[str]], reply: Reply) -> list[str]:
         if name in _SAME_PRESENCE:
             if bool(expected) != bool(actual):
                 found.append(f"{name}: recorded {expected}, got {actual}")
-        elif [blot(v) for v in expected] != [blot(v) for v in actual]:
+        # One of the recorders dropped blanks at the beginning of a value.
+        elif [blot(v).lstrip() for v in expected] != [blot(v).lstrip() for v in actual]:
             found.append(f"{name}: recorded {expected}, got {actual}")
     return found
 
