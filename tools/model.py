@@ -176,7 +176,7 @@ def main() -> int:
             check = result.check
             what = f"without {check.rule[8:]}: {check.outcome} breaks" if check.rule else "holds"
             print(
-                f"  {check.model:9} {what:46} {result.states:>9} states  {result.seconds:5.1f} s",
+                f"  {check.model:9} {what:60} {result.states:>9} states  {result.seconds:5.1f} s",
                 flush=True,
             )
             if result.error:
