@@ -1,15 +1,21 @@
 """A Jenkins that really speaks HTTP, for development and tests: see docs/simulator.md."""
 
-from .clock import Clock
-from .conditions import Conditions, SeedJob
-from .config import DEFAULT_API_TOKEN, DEFAULT_PASSWORD, SimulatedUser, SimulatorConfig
-from .endpoints import ENDPOINTS
-from .faults import Faults, NotificationFault, RequestFault
-from .ledger import Ledger, LedgerBuild, LedgerItem
-from .model import Build, Job, Result
-from .permissions import ALL_PERMISSIONS, READ_ONLY, Permission
-from .requests_log import LoggedRequest, RequestLog
-from .simulator import JenkinsSimulator
+from jenkins_simulator.core.clock import Clock
+from jenkins_simulator.core.conditions import Conditions, SeedJob
+from jenkins_simulator.core.config import (
+    DEFAULT_API_TOKEN,
+    DEFAULT_PASSWORD,
+    SimulatedUser,
+    SimulatorConfig,
+)
+from jenkins_simulator.core.endpoints import ENDPOINTS
+from jenkins_simulator.core.faults import Faults, NotificationFault, RequestFault
+from jenkins_simulator.core.ledger import Ledger, LedgerBuild, LedgerItem
+from jenkins_simulator.core.model import Build, Cause, Job, Result
+from jenkins_simulator.core.parameters import ParameterKind, ParameterValue
+from jenkins_simulator.core.permissions import ALL_PERMISSIONS, READ_ONLY, Permission
+from jenkins_simulator.http.requests_log import LoggedRequest, RequestLog
+from jenkins_simulator.simulator import JenkinsSimulator
 
 __all__ = [
     "ALL_PERMISSIONS",
@@ -18,6 +24,7 @@ __all__ = [
     "ENDPOINTS",
     "READ_ONLY",
     "Build",
+    "Cause",
     "Clock",
     "Conditions",
     "Faults",
@@ -28,6 +35,8 @@ __all__ = [
     "LedgerItem",
     "LoggedRequest",
     "NotificationFault",
+    "ParameterKind",
+    "ParameterValue",
     "Permission",
     "RequestFault",
     "RequestLog",

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 
-from .config import DEFAULT_API_TOKEN, DEFAULT_PASSWORD, SimulatedUser, SimulatorConfig
-from .simulator import JenkinsSimulator
+from jenkins_simulator.core.conditions import Conditions
+from jenkins_simulator.core.config import (
+    DEFAULT_API_TOKEN,
+    DEFAULT_PASSWORD,
+    DEFAULT_PLUGINS,
+    SimulatedUser,
+    SimulatorConfig,
+)
+from jenkins_simulator.simulator import JenkinsSimulator
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m jenkins_simulator",
         description=__doc__,
-        epilog="Tests drive it at /_simulator/ (ledger, requests, faults, hold, release, restart).",
+        epilog="Tests drive it at /_simulator/ (ledger, requests, faults, conditions, hold, release, restart).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -26,8 +34,25 @@ def _arguments() -> argparse.Namespace:
     add("--quiet-period", type=float, default=5.0, help="seconds that a new queue item waits")
     add("--executors", type=int, default=2, help="number of executors")
     add("--notification-plugin", default="1.19", help='version of the plugin, or "none"')
-    add("--start-up", type=float, default=0.0, help="seconds of 503 after each restart")
-    add("--finalize-delay", type=float, default=0.0, help="seconds between COMPLETED and FINALIZED")
+    add("--start-up", type=float, default=0.0, help="seconds that each restart takes")
+    add(
+        "--finalize-delay", type=float, default=0.01, help="seconds between COMPLETED and FINALIZED"
+    )
+    add(
+        "--leave-queue",
+        type=float,
+        default=0.0,
+        help="seconds without an executable after the queue",
+    )
+    add("--queue-round", type=float, default=0.0, help="seconds between rounds of the queue")
+    add("--first-build", type=float, default=0.0, help="shortest first build of a job, in seconds")
+    add("--bare", action="store_true", help="without the plugins that only add actions to builds")
+    add(
+        "--conditions",
+        type=json.loads,
+        default={},
+        help="JSON, as POST /_simulator/conditions takes",
+    )
     add("--fault-seed", type=int, default=0, help="seed of the faults' probabilities")
     return parser.parse_args()
 
@@ -43,6 +68,11 @@ def _config(arguments: argparse.Namespace) -> SimulatorConfig:
         users={arguments.user: SimulatedUser(arguments.password, arguments.token)},
         start_up_s=arguments.start_up,
         finalize_delay_s=arguments.finalize_delay,
+        leave_queue_s=arguments.leave_queue,
+        queue_round_s=arguments.queue_round,
+        first_build_s=arguments.first_build,
+        plugins=frozenset() if arguments.bare else DEFAULT_PLUGINS,
+        conditions=Conditions().changed(arguments.conditions),
         fault_seed=arguments.fault_seed,
     )
 

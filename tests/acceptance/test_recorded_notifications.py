@@ -16,8 +16,7 @@ from deployment_service.client import DeploymentClient
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.options import StackOptions
 from devstack.stack import DevStack
-from jenkins_simulator.faults import NotificationFault
-from jenkins_simulator.model import Result
+from jenkins_simulator import NotificationFault, Result
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 PAYLOADS = Path(__file__).parents[1] / "payloads"

@@ -15,8 +15,7 @@ from xml.etree.ElementTree import tostring
 from deployment_service.client.errors import AlreadyExists, DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
-from jenkins_simulator.faults import RequestFault
-from jenkins_simulator.model import Build, Cause, Job, Result
+from jenkins_simulator import Build, Cause, Job, RequestFault, Result
 from tests.chaos.world import World
 
 TRIGGER = "/buildWithParameters"

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 
 from devstack.children import Child
 from devstack.stack import DevStack
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.faults import NotificationFault, RequestFault
-from jenkins_simulator.model import Build, Result
+from jenkins_simulator import Build, JenkinsSimulator, NotificationFault, RequestFault, Result
 
 TRIGGER, CREATE = "/buildWithParameters|/build$", "/createItem"
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import asyncpg
 
-from jenkins_simulator.ledger import Ledger, LedgerBuild
+from jenkins_simulator import Ledger, LedgerBuild
 
 STATUS = {
     "SUCCESS": "COMPLETED",

@@ -25,8 +25,7 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
 from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from devstack.children import Child, StackError, clean_environment
-from jenkins_simulator import JenkinsSimulator, SimulatorConfig
-from jenkins_simulator.config import DEFAULT_API_TOKEN
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import seed_provider
 from tests.support.api import NOBODY, SECRET_KEY

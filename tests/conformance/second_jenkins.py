@@ -9,7 +9,6 @@ from xml.sax.saxutils import escape
 from jenkins_simulator import (
     ALL_PERMISSIONS,
     READ_ONLY,
-    JenkinsSimulator,
     Permission,
     SimulatedUser,
     SimulatorConfig,
@@ -109,8 +108,3 @@ def flow(script: str, *properties: str) -> str:
         '<definition class="org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition">'
         f"<script>{escape(script)}</script><sandbox>true</sandbox></definition></flow-definition>"
     )
-
-
-async def start_over(jenkins: JenkinsSimulator) -> None:
-    """Kill Jenkins and start it again, as SIGKILL does."""
-    await jenkins.restart(hard=True)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.jobxml import parse_xml
-from jenkins_simulator.model import Decision
+from jenkins_simulator.core.jobxml import parse_xml
+from jenkins_simulator.core.model import Decision
 from tests.conformance.posts import compare_posts
 from tests.conformance.receiver import Receiver
 from tests.conformance.second_jenkins import (

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from deployment_service.cicd.jenkins import JenkinsProvider
-from jenkins_simulator import JenkinsSimulator, SimulatorConfig
-from jenkins_simulator.config import DEFAULT_API_TOKEN
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of
 from tests.integration.runs_harness import Runs, runs_of

@@ -33,7 +33,7 @@ from deployment_service.workers.controllers import (
     Controllers,
 )
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
-from jenkins_simulator.config import DEFAULT_API_TOKEN
+from jenkins_simulator import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 
 SHELL = JobDefinition(JobKind.FREESTYLE_SHELL, text="exit 0")

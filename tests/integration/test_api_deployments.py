@@ -10,8 +10,7 @@ import pytest_asyncio
 from deployment_service.domain.access import Role
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
-from jenkins_simulator.config import DEFAULT_API_TOKEN
-from jenkins_simulator.simulator import JenkinsSimulator
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator
 from tests.support.api import NOBODY, refused, request_id, running_api, seed_deployment
 
 DEMO = "tenants/demo"

@@ -12,8 +12,8 @@ from jenkins_simulator import (
     Result,
     SimulatorConfig,
 )
-from jenkins_simulator.console import Console
-from jenkins_simulator.scheduler import time_span
+from jenkins_simulator.core.console import Console
+from jenkins_simulator.core.scheduler import time_span
 from tests.conformance.client import Client, freestyle, pipeline, running
 from tests.support.waiting import until
 

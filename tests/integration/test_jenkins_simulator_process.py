@@ -24,7 +24,9 @@ async def _start(*arguments: str) -> tuple[Process, dict[str, str]]:
 
 
 async def test_it_says_where_it_is_and_ends_its_builds_on_sigterm():
-    process, told = await _start("--port", "0", "--quiet-period", "0", "--token", "secret")
+    conditions = '{"first_queue_id": 7213489120345678901}'
+    options = ("--quiet-period", "0", "--token", "secret", "--conditions", conditions)
+    process, told = await _start("--port", "0", *options)
     headers = {"Authorization": aiohttp.encode_basic_auth(told["user"], told["token"])}
     async with aiohttp.ClientSession(headers=headers) as http:
         async with http.post(
@@ -35,6 +37,7 @@ async def test_it_says_where_it_is_and_ends_its_builds_on_sigterm():
             assert response.status == 200
         async with http.post(f"{told['url']}/job/j/build") as response:
             assert response.status == 201
+            assert response.headers["Location"].endswith("/queue/item/7213489120345678901/")
         parent = psutil.Process(process.pid)
         await until(
             lambda: any("1234" in " ".join(c.cmdline()) for c in parent.children(recursive=True))
@@ -60,5 +63,11 @@ async def test_help_names_every_option():
     process = await asyncio.create_subprocess_exec(*COMMAND, "--help", stdout=PIPE)
     output, _ = await process.communicate()
     assert process.returncode == 0
-    for option in ("--port", "--quiet-period", "--executors", "--notification-plugin", "--token"):
+    for option in (
+        "--port",
+        "--quiet-period",
+        "--executors",
+        "--notification-plugin",
+        "--conditions",
+    ):
         assert option in output.decode()

@@ -22,9 +22,14 @@ from deployment_service.domain.errors import (
     ServiceError,
 )
 from deployment_service.domain.scm import PipelineScm
-from jenkins_simulator import JenkinsSimulator, RequestFault, SimulatorConfig
-from jenkins_simulator.jobxml import JobKind as SimulatedKind
-from jenkins_simulator.permissions import ALL_PERMISSIONS, Permission
+from jenkins_simulator import (
+    ALL_PERMISSIONS,
+    JenkinsSimulator,
+    Permission,
+    RequestFault,
+    SimulatorConfig,
+)
+from jenkins_simulator.core.jobxml import JobKind as SimulatedKind
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of, shell
 from tests.support.parameters import strings

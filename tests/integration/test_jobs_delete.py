@@ -11,10 +11,13 @@ import pytest_asyncio
 from deployment_service.domain.errors import Aborted, FailedPrecondition, NotFound
 from deployment_service.domain.etags import etag
 from deployment_service.workers.controllers import ControllerAddress
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.config import DEFAULT_API_TOKEN
-from jenkins_simulator.faults import RequestFault
-from jenkins_simulator.permissions import ALL_PERMISSIONS, Permission
+from jenkins_simulator import (
+    ALL_PERMISSIONS,
+    DEFAULT_API_TOKEN,
+    JenkinsSimulator,
+    Permission,
+    RequestFault,
+)
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jenkins_client, jobs_of
 from tests.support.waiting import until

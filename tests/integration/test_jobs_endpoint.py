@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from jenkins_simulator import (
+    ALL_PERMISSIONS,
     JenkinsSimulator,
     Permission,
     RequestFault,
     SimulatorConfig,
 )
-from jenkins_simulator.permissions import ALL_PERMISSIONS
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of, shell
 from tests.support.parameters import strings

@@ -21,8 +21,7 @@ from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.migrate import migrate
 from deployment_service.workers.job_keeper import JobKeeperSettings
 from devstack.postgres import EmbeddedPostgres
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.faults import RequestFault
+from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import (
     SOON,

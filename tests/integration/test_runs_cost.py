@@ -12,10 +12,16 @@ import pytest_asyncio
 
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.reconciler import ReconcilerSettings
-from jenkins_simulator import JenkinsSimulator, SimulatorConfig
-from jenkins_simulator.faults import NotificationFault
-from jenkins_simulator.model import Build, Cause, Result
-from jenkins_simulator.parameters import ParameterKind, ParameterValue
+from jenkins_simulator import (
+    Build,
+    Cause,
+    JenkinsSimulator,
+    NotificationFault,
+    ParameterKind,
+    ParameterValue,
+    Result,
+    SimulatorConfig,
+)
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, eventually, jobs_of
 from tests.integration.runs_harness import Runs, runs_of

@@ -6,8 +6,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.cicd.jenkins import JenkinsProvider
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.faults import RequestFault
+from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, runs_of
 

@@ -14,8 +14,7 @@ from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.status import UnstablePolicy
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.config import DEFAULT_API_TOKEN
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 from tests.support.parameters import strings

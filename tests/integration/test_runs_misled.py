@@ -15,10 +15,7 @@ from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.storage import reconcile
 from deployment_service.storage.database import Connection
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.faults import RequestFault
-from jenkins_simulator.model import Result
-from jenkins_simulator.permissions import READ_ONLY, Permission
+from jenkins_simulator import READ_ONLY, JenkinsSimulator, Permission, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 

@@ -12,9 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.storage import reconcile
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.faults import NotificationFault, RequestFault
-from jenkins_simulator.model import Result
+from jenkins_simulator import JenkinsSimulator, NotificationFault, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of
 

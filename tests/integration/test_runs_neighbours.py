@@ -9,9 +9,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from jenkins_simulator import JenkinsSimulator, SimulatorConfig
-from jenkins_simulator.config import DEFAULT_API_TOKEN
-from jenkins_simulator.faults import RequestFault
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, RequestFault, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, eventually, jobs_of, shell
 from tests.integration.runs_harness import QUICK, runs_of

@@ -1,0 +1,1 @@
+"""What a Jenkins keeps and does, without HTTP: jobs, queue, builds, permissions, faults."""

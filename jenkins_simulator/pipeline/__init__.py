@@ -1,0 +1,1 @@
+"""Running Jenkinsfiles: a reader of the Groovy that they use, and their steps."""

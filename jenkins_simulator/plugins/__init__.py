@@ -1,0 +1,1 @@
+"""Plugins: Notification, retry, seed jobs, publishers."""

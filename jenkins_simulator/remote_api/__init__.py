@@ -1,0 +1,1 @@
+"""What `api/json` and `api/xml` show of each object."""
