@@ -97,6 +97,7 @@ class Service:
         self._dispatcher = Dispatcher(
             worker,
             find_controller,
+            self._box,
             committed=self._hub.notify,
             settled=self._changes.tell,
             settings=DispatcherSettings(
@@ -231,6 +232,7 @@ class Service:
             run_starter=RunStarter(
                 self._api,
                 self._changes,
+                self._box,
                 committed=self._hub.notify,
                 wake_dispatcher=self._dispatcher.wake,
                 wait_s=settings.trigger_wait_s,

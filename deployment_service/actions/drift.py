@@ -6,7 +6,7 @@ import uuid
 
 from deployment_service.actions.keep_job import job_update
 from deployment_service.domain.jobs import Correlation
-from deployment_service.storage import events, jobs, runs
+from deployment_service.storage import events, job_drift, jobs, runs
 from deployment_service.storage.database import Connection
 
 _DRIFTED = {
@@ -23,7 +23,7 @@ async def note_correlation(
 
     The last step of its transaction, as it appends events.
     """
-    if not await jobs.change_correlation(connection, tenant_id, job_id, correlation):
+    if not await job_drift.change_correlation(connection, tenant_id, job_id, correlation):
         return False
     mapped = await jobs.mapped_deployments(connection, tenant_id, job_id)
     await runs.lock_deployments(connection, tenant_id, mapped)

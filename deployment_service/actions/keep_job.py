@@ -35,6 +35,7 @@ from deployment_service.cicd.errors import (
 from deployment_service.cicd.port import CicdProvider, JobView, WebhookEndpoint
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.job_parameters import secret_names
 from deployment_service.domain.jobs import (
     Correlation,
     JobFailure,
@@ -332,6 +333,7 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
             # What somebody else has set up, we can't see: they may have put the token where it is printed.
             token_exposed=not secret or task.origin is JobOrigin.ADOPTED,
             endpoint_key_id=key_id if task.origin is JobOrigin.CREATED else None,
+            secret_parameters=secret_names(view.parameters),
         )
     else:
         message = str(outcome.failure)

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.run_values import run_values
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.definition import JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
-from deployment_service.domain.parameter_definitions import values_of_run
 from deployment_service.domain.parameters import check_parameters
+from deployment_service.domain.secret_values import pack
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.secrets import SecretBox
 from deployment_service.storage import deployments, events, intents
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.intents import Runnable
@@ -30,7 +31,8 @@ class RunDeployment:
 
     tenant: TenantRef
     deployment_id: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    from_run: str = ""
     allow_concurrent: bool = False
     request: RequestKey | None = None
 
@@ -65,6 +67,7 @@ class RunStarter:
         self,
         database: Database,
         changes: Changes,
+        box: SecretBox,
         *,
         committed: Callable[[uuid.UUID], None],
         wake_dispatcher: Callable[[], None],
@@ -73,6 +76,7 @@ class RunStarter:
     ) -> None:
         self._database = database
         self._changes = changes
+        self._box = box
         self._committed = committed
         self._wake_dispatcher = wake_dispatcher
         self._wait_s = wait_s
@@ -127,12 +131,8 @@ class RunStarter:
         if not runnable:
             raise NotFound("deployment", str(name))
         _check_may_run(name, runnable, allow_concurrent=command.allow_concurrent)
-        parameters = values_of_run(
-            runnable.parameter_definitions,
-            runnable.fixed_parameters,
-            command.parameters,
-            field="parameters",
-            owner_declares=runnable.job_kind in (JobKind.EXISTING, JobKind.CONFIG_XML),
+        values = await run_values(
+            connection, tenant_id, name, runnable, command.parameters, command.from_run
         )
         run_id = uuid.uuid4()
         await intents.insert(
@@ -140,7 +140,8 @@ class RunStarter:
             tenant_id,
             runnable,
             run_id,
-            parameters,
+            values,
+            self._box.encrypt(pack(values.secret)) if values.secret else None,
             trigger_deadline_s=self._trigger_deadline_s,
         )
         sequence = await events.append(connection, tenant_id, [_requested(runnable)]) - 1

@@ -7,7 +7,7 @@ process decides after its lease has passed to another changes nothing (``Lost``)
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from deployment_service.actions.drift import note_correlation
@@ -22,6 +22,7 @@ from deployment_service.domain.run_transitions import (
     end_without_build,
     observe,
 )
+from deployment_service.domain.secret_values import SplitValues, redact
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
 from deployment_service.storage import dispatch, reconcile, reports
 from deployment_service.storage.database import Connection, Database
@@ -86,6 +87,25 @@ class TriggerSteps:
         if changed:
             self._committed(run.tenant_id)
 
+    async def tell_secrets_apart(
+        self,
+        run: Claimed,
+        values: SplitValues,
+        secret_values: bytes | None,
+        *,
+        job_secrets: Collection[str],
+    ) -> None:
+        """Commit which values of a run are secret, before anything is sent. Raises Lost."""
+
+        async def work(connection: Connection) -> bool:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            return await dispatch.tell_secrets_apart(
+                connection, run, self._owner, values, secret_values, job_secrets=job_secrets
+            )
+
+        if not await self._database.transaction(work):
+            raise Lost
+
     async def _note_number(
         self, connection: Connection, run: Claimed, next_build_number: int
     ) -> bool:
@@ -136,6 +156,8 @@ class TriggerSteps:
         ``message``: what the attempt's record says, if not ``reason``.
         """
 
+        reason, message = _redacted(run, reason), _redacted(run, message)
+
         async def work(connection: Connection) -> None:
             await dispatch.note_outcome(
                 connection, run, outcome, http_status=http_status, message=message or reason
@@ -163,7 +185,8 @@ class TriggerSteps:
                 self._owner,
                 state="SENDING",
                 retry_in_s=0,
-                reason=f"It is unclear whether Jenkins has taken the request: {reply.message}",
+                reason="It is unclear whether Jenkins has taken the request: "
+                + _redacted(run, reply.message),
             )
 
         await self._database.transaction(work)
@@ -222,7 +245,12 @@ class TriggerSteps:
             highest = ledger.highest_build(run.deployment_id)
             ledger.move(
                 *end_without_build(
-                    stored, cause, message, certain=certain, highest=highest, now=ledger.now
+                    stored,
+                    cause,
+                    _redacted(run, message),
+                    certain=certain,
+                    highest=highest,
+                    now=ledger.now,
                 )
             )
             await ledger.write()
@@ -305,8 +333,13 @@ class TriggerSteps:
             reply.outcome.value,
             http_status=reply.http_status,
             queue_id=reply.queue_id,
-            message=reply.message,
+            message=_redacted(run, reply.message),
         )
+
+
+def _redacted(run: Claimed, text: str) -> str:
+    """Jenkins' error messages quote values."""
+    return redact(text, run.secrets.values())
 
 
 def _unsent(message: str) -> TriggerReply:

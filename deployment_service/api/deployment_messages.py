@@ -71,6 +71,7 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
         status=_status(row.status),
         source=value_of(pb.RUN_SOURCE_UNSPECIFIED, pb.RunSource, row.source),
         parameters=row.parameters,
+        secret_parameters=row.secret_parameters,
         queue_id=row.queue_id or "",
         build_number=row.build_number or 0,
         waiting_reason=row.waiting_reason,

@@ -191,6 +191,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             tenant=call.tenant,
             deployment_id=name.deployment,
             parameters=dict(request.parameters),
+            from_run=request.from_run,
             allow_concurrent=request.allow_concurrent,
             request=call.request_key(request),
         )

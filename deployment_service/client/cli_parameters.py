@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 
@@ -26,6 +27,14 @@ def definitions(
         for name, value in defaults.items()
     ]
     return plain + [_parse(text) for text in written]
+
+
+def from_environment(names: Iterable[str]) -> dict[str, str]:
+    """Return values that the command line must not show: of the environment variables of these names."""
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise CliError(f"--secret: the environment variable {missing[0]} is not set.")
+    return {name: os.environ[name] for name in names}
 
 
 def described(one: pb.ParameterDefinition) -> str:

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
 from deployment_service.client import cli_output as out
+from deployment_service.client.cli_parameters import from_environment
 from deployment_service.client.cli_settings import (
     RUN_FAILED,
     CliError,
@@ -42,19 +43,30 @@ def run(
     allow_concurrent: Annotated[
         bool, typer.Option("--allow-concurrent", help="Even while another run is active.")
     ] = False,
+    from_run: Annotated[
+        int | None, typer.Option(min=1, help="Run again with the parameters of this run.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A secret parameter, from the environment variable NAME."
+        ),
+    ] = None,
     request_id: Annotated[
         str | None, typer.Option(help="A UUID: repeating the command with it runs nothing twice.")
     ] = None,
 ) -> None:
     """Run a deployment."""
     settings = of(context)
-    parameters = pairs(param or (), "--param")
+    parameters = pairs(param or (), "--param") | from_environment(secret or ())
+    earlier = f"{name}/runs/{from_run}" if from_run else ""
 
     async def work(client: DeploymentClient) -> pb.Run:
         answer = await client.run_deployment(
             name,
             parameters=parameters,
             allow_concurrent=allow_concurrent,
+            from_run=earlier,
             request_id=request_id,
         )
         if not wait:

@@ -200,13 +200,18 @@ class DeploymentClient:
         *,
         parameters: Mapping[str, str] | None = None,
         allow_concurrent: bool = False,
+        from_run: str = "",
         request_id: str | None = None,
     ) -> pb.RunDeploymentResponse:
-        """Run a deployment: exactly one build, however often the call must be repeated."""
+        """Run a deployment: exactly one build, however often the call must be repeated.
+
+        ``from_run``: an earlier run, whose parameters it gets; its secrets must be given again.
+        """
         request = pb.RunDeploymentRequest(
             name=self.names.deployment(name),
             parameters=parameters,
             allow_concurrent=allow_concurrent,
+            from_run=self.names.run(from_run) if from_run else "",
             request_id=request_id or new_request_id(),
         )
         return await self._caller.call(self._stub.RunDeployment, request)

@@ -71,7 +71,8 @@ _UPDATE = """
 """
 
 _SELECT_RUN = """
-    SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters, r.status, r.certainty,
+    SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
+        r.secret_parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
         r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
         r.cancel_request_time, j.full_name AS job_full_name, coalesce(p.base_url, '') AS base_url
@@ -153,6 +154,7 @@ class RunRecord:
     number: int
     source: str
     parameters: Mapping[str, str]
+    secret_parameters: Sequence[str]
     status: str
     certainty: str | None
     settle_time: datetime | None

@@ -8,14 +8,15 @@ from the next one (docs/runs.md).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
 )
+from deployment_service.domain.secret_values import SplitValues
 from deployment_service.storage.database import Connection
 
 # A run whose announced request may still be on its way (SENDING) is claimed only to be looked for. Nothing new is sent
@@ -41,6 +42,7 @@ _CLAIM = """
         SELECT tenant_id, run_id, attempt, $1 FROM claimed
     )
     SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
+        c.secret_parameters, c.secret_values, j.secret_parameters AS job_secrets,
         (SELECT message FROM run_attempts AS a
          WHERE a.tenant_id = c.tenant_id AND a.run_id = c.run_id AND a.message <> ''
              AND a.outcome IN ('NOT_SENT', 'NOT_DONE', 'UNCLEAR', 'SERVER_ERROR', 'NOT_LOOKED')
@@ -49,10 +51,19 @@ _CLAIM = """
         c.trigger_deadline < now() AS overdue, now() AS claim_time,
         c.cancel_request_time IS NOT NULL AS cancel_requested,
         j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation,
+        ARRAY(SELECT one ->> 'name' FROM deployments AS d, jsonb_array_elements(d.parameter_definitions) AS one
+            WHERE d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id AND one ->> 'kind' = 'SECRET')
+            AS defined_secrets,
         coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
     LEFT JOIN deployments AS o ON o.tenant_id = j.tenant_id AND o.deployment_id = j.owner_deployment_id
 """
+_SECRETS = """
+    UPDATE deployment_runs SET parameters = $5, secret_parameters = $6, secret_values = $7
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND settle_time IS NULL
+    RETURNING run_id
+"""
+_JOB_SECRETS = "UPDATE cicd_jobs SET secret_parameters = $3 WHERE tenant_id = $1 AND job_id = $2"
 _BEGIN_SEND = """
     UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
         next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
@@ -125,7 +136,11 @@ class Claimed:
     number: int
     attempt: int
     trigger_state: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(repr=False)
+    secret_parameters: Sequence[str]
+    secret_values: bytes | None = field(repr=False)
+    job_secrets: Sequence[str] | None
+    """The names that the job is known to define as secret; None: it hasn't been read for them."""
     failures: int
     last_answer: str | None
     first_build_number: int | None
@@ -140,10 +155,14 @@ class Claimed:
     owner_deployment_id: uuid.UUID | None
     correlation: str | None
     generation: int
+    defined_secrets: Sequence[str]
+    """The names that the run's deployment defines as secret."""
     definitions: tuple[DeclaredParameter, ...]
     """Those of the deployment that owns the job; none for an adopted job."""
     job_kind: str
     """What the owner made the job from; empty for an adopted job."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The secret values, decrypted; ``parameters`` has them as well then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +186,23 @@ async def claim(
     return [
         Claimed(**{**row, "definitions": definitions_from_json(row["definitions"])}) for row in rows
     ]
+
+
+async def tell_secrets_apart(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    values: SplitValues,
+    secret_values: bytes | None,
+    *,
+    job_secrets: Collection[str],
+) -> bool:
+    """Write which values of a run are secret, as its job defines them. False: the run isn't ours any more."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_JOB_SECRETS, run.tenant_id, run.job_id, sorted(job_secrets))
+    names = sorted(values.secret)
+    done = await connection.fetchval(_SECRETS, *key, values.shown, names, secret_values)
+    return done is not None
 
 
 async def begin_send(

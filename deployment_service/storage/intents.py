@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
 )
+from deployment_service.domain.secret_values import SplitValues
 from deployment_service.storage.database import Connection
 
 # Read after the deployment has been locked, in a statement of its own: a joined SELECT ... FOR UPDATE would
@@ -18,7 +19,7 @@ from deployment_service.storage.database import Connection
 _READ = """
     SELECT d.deployment_id, d.slug, d.status, d.revision, d.parameter_definitions, d.job_kind, m.job_id,
         m.fixed_parameters,
-        j.state AS job_state, j.state_message,
+        j.state AS job_state, j.state_message, j.secret_parameters AS job_secrets,
         (SELECT min(r.number) FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id AND r.settle_time IS NULL AND r.source = 'SERVICE') AS active_number,
         NOT EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
@@ -31,10 +32,14 @@ _READ = """
     JOIN cicd_jobs AS j ON j.tenant_id = m.tenant_id AND j.job_id = m.job_id
     WHERE d.tenant_id = $1 AND d.deployment_id = $2
 """
+_READ_VALUES = """
+    SELECT parameters, secret_parameters, source FROM deployment_runs
+    WHERE tenant_id = $1 AND deployment_id = $2 AND number = $3
+"""
 _INSERT = """
-    INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters, waiting_for,
-        trigger_state, next_try_time, trigger_deadline)
-    VALUES ($1, $2, $3, $4, $5, 'SERVICE', $6, 'TRIGGER', 'WAITING', now(), now() + $7::interval)
+    INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters,
+        secret_parameters, secret_values, waiting_for, trigger_state, next_try_time, trigger_deadline)
+    VALUES ($1, $2, $3, $4, $5, 'SERVICE', $6, $7, $8, 'TRIGGER', 'WAITING', now(), now() + $9::interval)
 """
 # A run without a build is the current one, whatever else the deployment has (domain/runs.py: order_key).
 _MAKE_CURRENT = """
@@ -68,9 +73,20 @@ class Runnable:
     fixed_parameters: Mapping[str, str]
     job_state: str
     state_message: str
+    job_secrets: Sequence[str] | None
+    """The names that the job defines in Jenkins as secret; None: it hasn't been read for them."""
     active_number: int | None
     active_has_ended: bool
     next_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunValues:
+    """What a run was started with. ``secret_parameters``: names only."""
+
+    parameters: Mapping[str, str]
+    secret_parameters: Sequence[str]
+    source: str
 
 
 async def read(
@@ -84,12 +100,21 @@ async def read(
     return Runnable(**{**row, "parameter_definitions": definitions})
 
 
+async def read_values(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, number: int
+) -> RunValues | None:
+    """Read what an earlier run was started with; None if there is none."""
+    row = await connection.fetchrow(_READ_VALUES, tenant_id, deployment_id, number)
+    return RunValues(**row) if row is not None else None
+
+
 async def insert(
     connection: Connection,
     tenant_id: uuid.UUID,
     deployment: Runnable,
     run_id: uuid.UUID,
-    parameters: Mapping[str, str],
+    values: SplitValues,
+    secret_values: bytes | None,
     *,
     trigger_deadline_s: float,
 ) -> None:
@@ -101,7 +126,9 @@ async def insert(
         deployment.deployment_id,
         deployment.next_number,
         deployment.job_id,
-        dict(parameters),
+        values.shown,
+        sorted(values.secret),
+        secret_values,
         timedelta(seconds=trigger_deadline_s),
     )
     await connection.execute(_MAKE_CURRENT, tenant_id, deployment.deployment_id, run_id)

@@ -74,7 +74,8 @@ _MAP = """
 # update_time is when the state changed: a later try doesn't move it.
 _READY = """
     UPDATE cicd_jobs SET state = 'READY', state_message = '', full_name = $4, correlation = $5, sends_webhooks = $6,
-        next_build_number = $7, token_exposed = $8, endpoint_key_id = $9, lease_owner = NULL, lease_until = NULL,
+        next_build_number = $7, token_exposed = $8, endpoint_key_id = $9,
+        secret_parameters = $10, lease_owner = NULL, lease_until = NULL,
         next_try_time = CASE WHEN $9 <> (
             SELECT key_id FROM webhook_keys WHERE tenant_id = $1 AND retire_time IS NULL
             ORDER BY create_time DESC LIMIT 1) THEN now() END, update_time = now()
@@ -112,10 +113,6 @@ _HURRY = """
 """
 _DELETE = "DELETE FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2"
 _DELETE_ATTEMPT = "DELETE FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'DELETING'"
-_CHANGE_CORRELATION = """
-    UPDATE cicd_jobs SET correlation = $3, update_time = now()
-    WHERE tenant_id = $1 AND job_id = $2 AND correlation IS DISTINCT FROM $3
-"""
 _MAPPED = "SELECT deployment_id FROM deployment_cicd_mappings WHERE tenant_id = $1 AND job_id = $2"
 _REVISE = """
     UPDATE deployments SET revision = revision + 1, update_time = now()
@@ -294,6 +291,7 @@ async def make_ready(
     next_build_number: int,
     token_exposed: bool,
     endpoint_key_id: str | None,
+    secret_parameters: Collection[str],
 ) -> None:
     """Write what Jenkins showed of a job. It is locked, and the attempt has been checked."""
     generation = await connection.fetchval(
@@ -307,6 +305,7 @@ async def make_ready(
         next_build_number,
         token_exposed,
         endpoint_key_id,
+        sorted(secret_parameters),
     )
     first = 1 if task.origin is JobOrigin.CREATED else next_build_number
     await connection.execute(_FIRST_BUILD, task.tenant_id, task.job_id, generation, first)
@@ -358,14 +357,6 @@ async def delete_attempted(connection: Connection, task: JobTask) -> bool:
     """Delete the row of a job that is gone from Jenkins; False if the attempt isn't the latest."""
     status = await connection.execute(_DELETE_ATTEMPT, task.tenant_id, task.job_id, task.attempt)
     return status != "DELETE 0"
-
-
-async def change_correlation(
-    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, correlation: Correlation
-) -> bool:
-    """Write down how a locked job's builds are tied to runs; False if it is so already."""
-    status = await connection.execute(_CHANGE_CORRELATION, tenant_id, job_id, correlation)
-    return status != "UPDATE 0"
 
 
 async def mapped_deployments(

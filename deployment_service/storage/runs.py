@@ -99,7 +99,9 @@ _WRITTEN = {
     "last_observed_time": "timestamptz",
 }
 _UPDATE = f"""
-    UPDATE deployment_runs AS r SET {", ".join(f"{name} = n.{name}" for name in _WRITTEN)}
+    UPDATE deployment_runs AS r SET {", ".join(f"{name} = n.{name}" for name in _WRITTEN)},
+        -- Nothing can need them any more.
+        secret_values = CASE WHEN n.settle_time IS NULL THEN r.secret_values END
     FROM unnest($2::uuid[], $3::bool[],
         {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_WRITTEN.values(), 4))})
         AS n (run_id, forced, {", ".join(_WRITTEN)})
@@ -108,8 +110,15 @@ _UPDATE = f"""
 _INSERT_EXTERNAL = f"""
     INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters,
         {", ".join(_WRITTEN)})
-    SELECT $1, n.* FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::text[], $7::jsonb[],
-        {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_WRITTEN.values(), 8))}) AS n
+    SELECT $1, n.run_id, n.deployment_id, n.number, n.job_id, n.source,
+        -- Jenkins shows a value that is secret here if its job defines the parameter as a text.
+        n.parameters - (SELECT coalesce(array_agg(one ->> 'name'), '{{}}')
+            FROM deployments AS d, jsonb_array_elements(d.parameter_definitions) AS one
+            WHERE d.tenant_id = $1 AND d.deployment_id = n.deployment_id AND one ->> 'kind' = 'SECRET'),
+        {", ".join(f"n.{name}" for name in _WRITTEN)}
+    FROM unnest($2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::text[], $7::jsonb[],
+        {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_WRITTEN.values(), 8))})
+        AS n (run_id, deployment_id, number, job_id, source, parameters, {", ".join(_WRITTEN)})
 """
 
 

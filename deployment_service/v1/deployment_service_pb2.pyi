@@ -274,7 +274,7 @@ class CicdJob(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status")
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class Run(_message.Message):
     CANCEL_REQUEST_TIME_FIELD_NUMBER: _ClassVar[int]
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
     REPORTED_STATUS_FIELD_NUMBER: _ClassVar[int]
+    SECRET_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     status: DeploymentStatus
     source: RunSource
@@ -322,7 +323,8 @@ class Run(_message.Message):
     cancel_request_time: _timestamp_pb2.Timestamp
     settle_time: _timestamp_pb2.Timestamp
     reported_status: DeploymentStatus
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ...) -> None: ...
+    secret_parameters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
     __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
@@ -488,7 +490,7 @@ class DeleteDeploymentResponse(_message.Message):
     def __init__(self, resume_token: _Optional[str] = ...) -> None: ...
 
 class RunDeploymentRequest(_message.Message):
-    __slots__ = ("name", "parameters", "request_id", "allow_concurrent")
+    __slots__ = ("name", "parameters", "request_id", "allow_concurrent", "from_run")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -500,11 +502,13 @@ class RunDeploymentRequest(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ALLOW_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_RUN_FIELD_NUMBER: _ClassVar[int]
     name: str
     parameters: _containers.ScalarMap[str, str]
     request_id: str
     allow_concurrent: bool
-    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., allow_concurrent: bool = ...) -> None: ...
+    from_run: str
+    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., allow_concurrent: bool = ..., from_run: _Optional[str] = ...) -> None: ...
 
 class RunDeploymentResponse(_message.Message):
     __slots__ = ("run", "resume_token")

@@ -28,15 +28,16 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
-from deployment_service.domain.definition import JobKind
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
+from deployment_service.secrets import SecretBox, SecretUnreadableError
 from deployment_service.storage import dispatch, restore
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.loop import Loop
-from deployment_service.workers.trigger_checks import lacks, last_answer, why_not
+from deployment_service.workers.run_secrets import UNREADABLE, RunSecrets
+from deployment_service.workers.trigger_checks import last_answer, prepared_job, why_not
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Dispatcher:
         self,
         database: Database,
         find_controller: FindController,
+        box: SecretBox,
         *,
         committed: Callable[[uuid.UUID], None],
         settled: Callable[[uuid.UUID], None],
@@ -88,6 +90,7 @@ class Dispatcher:
         self._settings = settings
         self._owner = uuid.uuid4()
         self._steps = TriggerSteps(database, self._owner, committed)
+        self._secrets = RunSecrets(box, self._steps)
         self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
         self._loop = Loop("dispatcher", self._claim, every_s=1.0)
 
@@ -188,17 +191,14 @@ class Dispatcher:
                 await self._send(run, client, controller)
 
     async def _send(self, run: Claimed, client: CicdProvider, controller: Controller) -> None:
-        job = await client.read_job(run.full_name)
-        if job is not None and job.owner == str(run.owner_deployment_id) and lacks(run, job):
-            # A job of ours: its deployment got parameters that it doesn't define yet, or its script took them away.
-            # Never those of the run: what a job defines is for callers with role definer to decide.
-            await client.declare_parameters(
-                run.full_name,
-                job.owner,
-                run.definitions,
-                replace=run.job_kind != JobKind.CONFIG_XML,
-            )
-            job = await client.read_job(run.full_name)
+        try:
+            run = self._secrets.opened(run)
+        except SecretUnreadableError:
+            await self._steps.no_build(run, *UNREADABLE, certain=True)
+            return
+        job = await prepared_job(run, client)
+        if job is not None:
+            run = await self._secrets.told_apart(run, job)
         trouble = await why_not(run, job, client)
         if trouble is not None or job is None:
             cause, message = trouble or (FailureCause.JOB_MISSING, "")

@@ -15,6 +15,7 @@ from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.parameter_definitions import is_defined
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.dispatch import Claimed
+from deployment_service.workers.run_secrets import shown_by_jenkins
 
 
 def lacks(run: Claimed, job: JobView) -> bool:
@@ -28,12 +29,27 @@ def lacks(run: Claimed, job: JobView) -> bool:
     return not all(is_defined(one, job.parameters) for one in run.definitions)
 
 
+async def prepared_job(run: Claimed, client: CicdProvider) -> JobView | None:
+    """Read the run's job; declare first what a job of ours lacks.
+
+    Its deployment got parameters that it doesn't define yet, or its script took them away. Never those of the
+    run: what a job defines is for callers with role definer to decide.
+    """
+    job = await client.read_job(run.full_name)
+    if job is None or job.owner != str(run.owner_deployment_id) or not lacks(run, job):
+        return job
+    replace = run.job_kind != JobKind.CONFIG_XML
+    await client.declare_parameters(run.full_name, job.owner, run.definitions, replace=replace)
+    return await client.read_job(run.full_name)
+
+
 async def why_not(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
     """Return why a run can't be triggered, as seen before anything is sent; None if it can."""
     return (
         _job_trouble(run, job)
+        or (job and shown_by_jenkins(run, job))
         or await _trimmed(run, job, client)
         or await _missing_build(run, job, client)
     )

@@ -165,6 +165,7 @@ async def runs_of(
     dispatcher = Dispatcher(
         jobs.databases.worker,
         find,
+        jobs.box,
         committed=committed,
         settled=changes.tell,
         settings=dispatcher_settings,
@@ -184,6 +185,7 @@ async def runs_of(
     starter = RunStarter(
         jobs.databases.api,
         changes,
+        jobs.box,
         committed=committed,
         wake_dispatcher=dispatcher.wake,
         wait_s=wait_s if dispatch else 0.0,

@@ -138,15 +138,6 @@ async def test_create_says_how_to_run_it(service):
     ]
 
 
-async def test_an_update_changes_what_is_given_and_nothing_else(service):
-    service.will("UpdateDeployment", pb.UpdateDeploymentResponse())
-    ended = await deployctl(service, "deployments", "update", "web", "--define", "DRY:boolean=true")
-    assert (ended.code, ended.err) == (0, "")
-    (request,) = service.requests["UpdateDeployment"]
-    assert list(request.update_mask.paths) == ["parameter_definitions"]
-    assert [one.default_value for one in request.deployment.parameter_definitions] == ["true"]
-
-
 @pytest.mark.parametrize(
     ("status", "code", "word"), [(COMPLETED, 0, "completed"), (FAILED, 1, "failed")]
 )
@@ -359,9 +350,6 @@ async def test_a_service_that_is_away_is_named():
         (("deployments", "create", "x"), "exactly one of --shell"),
         (("deployments", "list", "--status", "odd"), "pending, running, completed"),
         (("run", "x", "--param", "novalue"), "KEY=value"),
-        (("deployments", "update", "x", "--define", "A:file"), "expected NAME:KIND"),
-        (("deployments", "update", "x", "--define", "A"), "expected NAME:KIND"),
-        (("deployments", "update", "x"), "what is to change"),
         (("keys", "create", "--role", "viewer"), "--all-tenants"),
     ],
 )
