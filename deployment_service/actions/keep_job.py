@@ -22,6 +22,7 @@ from deployment_service.actions.job_endpoint import (
     Rewritten,
     later,
 )
+from deployment_service.actions.job_ownership import is_owned
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.cicd import job_xml
 from deployment_service.cicd.errors import (
@@ -202,7 +203,7 @@ async def undo_creation(database: Database, task: JobTask, client: CicdProvider)
         if await jobs.read(connection, task.tenant_id, task.job_id) is not None:
             return  # whoever works on the row finds the job
     view = await client.read_job(task.full_name)
-    if view is not None and _is_ours(task, view):
+    if view is not None and await _is_ours(task, view, client):
         await client.delete_job(task.full_name)
 
 
@@ -225,7 +226,7 @@ async def _create(
 ) -> Outcome:
     view = await client.read_job(task.full_name)
     if view is not None:
-        return _ours(task, view)
+        return await _ours(task, view, client)
     assert task.definition is not None
     assert task.owner_deployment_id is not None
     endpoint = await job_endpoint.prepare(task, client, webhook) if webhook else None
@@ -253,7 +254,7 @@ async def _create(
         break
     view = await client.read_job(task.full_name)
     if view is not None:
-        return _ours(task, view, created=created)
+        return await _ours(task, view, client, created=created)
     if created:
         message = (
             f"Jenkins created the job '{task.full_name}', but doesn't let the provider's account "
@@ -267,8 +268,10 @@ async def _create(
     return Failed(JobFailure(JobFault.JOB_EXISTS, message))
 
 
-def _ours(task: JobTask, view: JobView, *, created: bool = False) -> Outcome:
-    if _is_ours(task, view):
+async def _ours(
+    task: JobTask, view: JobView, client: CicdProvider, *, created: bool = False
+) -> Outcome:
+    if await _is_ours(task, view, client):
         return Ready(view, created)
     whose = (
         "which bears the mark of another deployment of this or another installation"
@@ -286,7 +289,7 @@ async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) ->
     if task.is_stopping:
         return Later("Builds of a deleted deployment are being stopped.", _STOP_PAUSE_S)
     view = await client.read_job(task.full_name)
-    if view is not None and _is_ours(task, view):
+    if view is not None and await _is_ours(task, view, client):
         # Deleting a job aborts its builds, and DeleteDeployment promises to stop none.
         builds = await client.list_builds(task.full_name, limit=_RECENT_BUILDS)
         if view.in_queue or (builds and not all(build.finished for build in builds.builds)):
@@ -300,8 +303,8 @@ async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) ->
     return Gone()
 
 
-def _is_ours(task: JobTask, view: JobView) -> bool:
-    return view.owner is not None and view.owner == str(task.owner_deployment_id)
+async def _is_ours(task: JobTask, view: JobView, client: CicdProvider) -> bool:
+    return await is_owned(client, view, task.owner_deployment_id, task.job_id)
 
 
 def _with_name(outcome: Ready | Failed, full_name: str) -> Ready | Failed:

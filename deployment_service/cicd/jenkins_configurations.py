@@ -103,6 +103,13 @@ class JobConfigurations:
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
 
+    async def has_webhook(self, full_name: str, job_id: str) -> bool | None:
+        """See `CicdProvider`."""
+        try:
+            return job_xml.has_webhook(await self._config(full_name), job_id)
+        except (ProviderRefused, DefinitionInvalid):
+            return None
+
     async def put_secret(self, secret_id: str, text: str) -> bool:
         """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""
         reply = await self._ask(secrets.create(secret_id, text))

@@ -72,7 +72,10 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
         session = self._session
         # Resolved by us: python-jenkins would try one method after the other if it finds more than
         # one, and the environment is not to choose a proxy, a netrc or a CA.
-        session.auth = requests.auth.HTTPBasicAuth(username.encode(), secret.encode())
+        # Jenkins answers 401 to an empty account, but serves a request without the header as anonymous.
+        session.auth = (
+            requests.auth.HTTPBasicAuth(username.encode(), secret.encode()) if username else None
+        )
         self._auth_resolved = True
         session.trust_env = False
         session.verify = verify
@@ -211,7 +214,10 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, socket.gaierror):
             return "its host name can't be resolved"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate isn't trusted: {cause.verify_message}"
+            return (
+                f"its certificate isn't trusted: {cause.verify_message}. Set ca_certificate_pem of the provider "
+                "to the CA that signed it"
+            )
         if isinstance(cause, ssl.SSLError):
             return "the TLS handshake failed"
         if isinstance(cause, ConnectionRefusedError):

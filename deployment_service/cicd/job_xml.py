@@ -96,14 +96,21 @@ def render_job_xml(
 def with_webhook(config_xml: str, webhook: WebhookEndpoint) -> str | None:
     """Return a job's config.xml with our endpoint as it now must be; None if it isn't there any more."""
     root = parse(config_xml, _IN_JENKINS)
-    owner = parse_owner(root.findtext("description"))
     ours = [one for one in root.iter(_ENDPOINT) if _is_of_job(one, webhook.job_id)]
-    if owner is None or not ours:
+    if not ours:
         return None
-    _mark(root, owner, webhook)
+    owner = parse_owner(root.findtext("description"))
+    if owner is not None:
+        _mark(root, owner, webhook)
     for endpoint in ours:
         _address(child(endpoint, "urlInfo"), webhook)
     return text(root)
+
+
+def has_webhook(config_xml: str, job_id: str) -> bool:
+    """Return whether a job's config.xml has the endpoint that we wrote into it. Raises DefinitionInvalid."""
+    root = parse(config_xml, _IN_JENKINS)
+    return any(_is_of_job(one, job_id) for one in root.iter(_ENDPOINT))
 
 
 def with_parameters(

@@ -28,6 +28,11 @@ def run_id_description(owner: str) -> str:
     return f"{_PURPOSE} owner={owner}"
 
 
+def is_run_id_description(description: str, owner: str) -> bool:
+    """Return whether a description is ours: of this owner, or of a version that named none."""
+    return description.strip() in (_PURPOSE, run_id_description(owner))
+
+
 def declare(
     properties: ET.Element, owner: str, parameters: Sequence[DeclaredParameter], *, replace: bool
 ) -> None:

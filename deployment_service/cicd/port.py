@@ -260,6 +260,10 @@ class CicdProvider(Protocol):
         """Rewrite the webhook of a job that we created. False: it has none of ours (any more)."""
         ...
 
+    async def has_webhook(self, full_name: str, job_id: str) -> bool | None:
+        """Return whether a job has the webhook of a job of ours; None: we may not know."""
+        ...
+
     async def put_secret(self, secret_id: str, text: str) -> bool:
         """Keep a text where jobs can use it by its id and nobody reads it; replaces one of that id.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployment_service.actions.job_ownership import is_owned
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.cicd.port import CicdProvider, JobView
 from deployment_service.domain.definition import JobKind
@@ -36,10 +37,13 @@ async def prepared_job(run: Claimed, client: CicdProvider) -> JobView | None:
     run: what a job defines is for callers with role definer to decide.
     """
     job = await client.read_job(run.full_name)
-    if job is None or job.owner != str(run.owner_deployment_id) or not lacks(run, job):
+    if job is None or run.owner_deployment_id is None or not lacks(run, job):
+        return job
+    owner = run.owner_deployment_id
+    if not await is_owned(client, job, owner, run.job_id):
         return job
     replace = run.job_kind != JobKind.CONFIG_XML
-    await client.declare_parameters(run.full_name, job.owner, run.definitions, replace=replace)
+    await client.declare_parameters(run.full_name, str(owner), run.definitions, replace=replace)
     return await client.read_job(run.full_name)
 
 

@@ -23,7 +23,8 @@ from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import JobExists
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import parse_owner
-from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView
+from deployment_service.cicd.job_xml_parameters import run_id_description
+from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView, ParameterDefinition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.secrets import SecretBox, generate_key
@@ -240,6 +241,9 @@ class FakeJenkins:
         if self.after is not None:
             await self.after("create_job", full_name)
 
+    async def has_webhook(self, full_name: str, job_id: str) -> bool | None:
+        return False
+
     async def put_secret(self, secret_id: str, text: str) -> bool:
         return False
 
@@ -271,7 +275,15 @@ def _view(full_name: str, description: str) -> JobView:
         next_build_number=1,
         in_queue=False,
         concurrent=False,
-        parameters=(),
+        parameters=(
+            ParameterDefinition(
+                "DEPLOYMENT_RUN_ID",
+                "StringParameterDefinition",
+                description=run_id_description(parse_owner(description) or ""),
+            ),
+        )
+        if "DEPLOYMENT_RUN_ID" in description
+        else (),
         description=description,
         owner=parse_owner(description),
         has_notification_property=False,

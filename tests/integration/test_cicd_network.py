@@ -311,3 +311,15 @@ class TestEnvironment:
             await trigger(provider)
             assert server.requests()[0].startswith("GET /ci/x/whoAmI/api/json?")
             assert server.requests()[1] == "POST /ci/x/job/app/buildWithParameters"
+
+
+@pytest.mark.parametrize(("username", "sent"), [("", False), ("deployer", True)])
+async def test_without_an_account_no_authorization_header_is_sent(username, sent):
+    """Jenkins answers 401 to an empty account, but serves a request without the header as anonymous."""
+    async with wire(answering(ANSWER)) as server:
+        provider = JenkinsProvider(server.url, username, "token" if username else "")
+        try:
+            await provider.ping()
+        finally:
+            await provider.close()
+    assert [b"authorization:" in head.lower() for head in server.heads] == [sent]

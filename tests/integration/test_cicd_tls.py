@@ -69,6 +69,7 @@ class TestPrivateCa:
                 reply = await trigger(provider)
                 assert reply.outcome is TriggerOutcome.NOT_SENT
                 assert "certificate isn't trusted" in reply.message
+                assert "ca_certificate_pem" in reply.message
                 assert server.heads == []
 
     def test_nonsense_is_refused(self):

@@ -208,7 +208,7 @@ async def test_a_deletion_waits_for_what_may_still_be_under_way(databases: Datab
         # The request arrives at last; then the quarantine ends.
         row = await jobs.row()
         fake.descriptions["demo.web"] = (
-            "Managed by the deployment service; do not edit. owner="
+            "DEPLOYMENT_RUN_ID: Managed by the deployment service; do not edit. owner="
             + str(row["owner_deployment_id"])
         )
         await jobs.sql(
@@ -228,7 +228,7 @@ async def test_a_job_that_appears_between_look_and_creation_is_told_by_its_mark(
             (row,) = await process.rows()
             owner = row["owner_deployment_id"] if full_name == "demo.ours" else uuid.uuid4()
             fake.descriptions[full_name] = (
-                f"Managed by the deployment service; do not edit. owner={owner}"
+                f"DEPLOYMENT_RUN_ID: Managed by the deployment service; do not edit. owner={owner}"
             )
 
     fake.before = late_request
