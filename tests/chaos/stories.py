@@ -7,8 +7,7 @@ ended. It works the same whether or not the service died meanwhile: calls are re
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from xml.etree.ElementTree import tostring
 
@@ -16,6 +15,7 @@ from deployment_service.client.errors import AlreadyExists, DeploymentServiceErr
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
 from jenkins_simulator import Build, Cause, Job, RequestFault, Result
+from tests.chaos.telling import Story, Told, check
 from tests.chaos.world import World
 
 TRIGGER = "/buildWithParameters"
@@ -24,19 +24,6 @@ JOB = "demo.web"
 
 _ASKED_AGAIN = "SELECT FROM deployment_runs WHERE look_time > end_time"
 _NOT_TO_SWEEP = "SELECT FROM cicd_jobs WHERE next_sweep_time > now()"
-
-
-@dataclass(frozen=True)
-class Told:
-    """How a run must have ended: builds that carry its id, status, and cause if there was a failure."""
-
-    uid: str
-    builds: int = 1
-    status: str = "COMPLETED"
-    cause: str | None = None
-
-
-Story = Callable[[World], Awaitable[list[Told]]]
 
 
 async def from_creation_to_deletion(w: World) -> list[Told]:
@@ -53,11 +40,7 @@ async def from_creation_to_deletion(w: World) -> list[Told]:
     told = Told(uid)
     await check(w, told)
     await w.client.delete_deployment("web")
-
-    async def gone() -> bool:
-        return not await w.sql("SELECT FROM cicd_jobs") and w.jenkins.controller.find(JOB) is None
-
-    await w.until("the job is gone", gone)
+    await w.until("the job is gone", lambda: _job_is_gone(w))
     return []
 
 
@@ -320,6 +303,36 @@ async def deleted_and_made_again(w: World) -> list[Told]:
     return [Told(uid)]
 
 
+async def deleted_with_its_build(w: World) -> list[Told]:
+    """The run ends with the deployment, and its build is stopped before the job is deleted."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    build = build_of(w, 1)
+    await w.client.delete_deployment("web", force=True, cancel_builds=True)
+    assert await w.jenkins.wait_for(build) is Result.ABORTED
+    await w.until("the job is gone", lambda: _job_is_gone(w))
+    (row,) = await w.sql("SELECT * FROM deployment_runs")
+    assert (row["status"], row["certainty"]) == ("CANCELLED", "UNVERIFIABLE")
+    assert w.builds(uid) == 1
+    return []
+
+
+async def _job_is_gone(w: World) -> bool:
+    return not await w.sql("SELECT FROM cicd_jobs") and w.jenkins.controller.find(JOB) is None
+
+
+async def a_value_with_blanks(w: World) -> list[Told]:
+    """Jenkins trims some parameters: whether it would is read from the job's configuration."""
+    version = pb.ParameterDefinition(name="VERSION", default_value="1.4.1")
+    await w.create()
+    await w.client.update_deployment(pb.Deployment(name="web", parameter_definitions=[version]))
+    uid = await w.run(parameters={"VERSION": " 1.4.2 "})
+    await w.until_run(uid, certainty="CONFIRMED")
+    return [Told(uid)]
+
+
 STORIES: tuple[Story, ...] = (
     from_creation_to_deletion,
     too_quick_to_be_seen,
@@ -340,35 +353,9 @@ STORIES: tuple[Story, ...] = (
     cancelled_in_the_queue,
     the_name_is_taken,
     deleted_and_made_again,
+    deleted_with_its_build,
+    a_value_with_blanks,
 )
-
-
-async def tell(story: Story, w: World) -> None:
-    """Tell a story to its end and check that it ended well."""
-    for told in await story(w):
-        await check(w, told)
-    numbers = [row["sequence"] for row in await w.sql("SELECT sequence FROM deployment_events")]
-    assert sorted(numbers) == list(range(1, len(numbers) + 1)), "events have gaps"
-    assert len(list(w.jenkins.controller.root.jobs())) <= 1
-
-
-async def check(w: World, told: Told) -> None:
-    """What Jenkins' ledger, the store and the API say of a run."""
-    assert w.builds(told.uid) == told.builds, w.jenkins.ledger.builds()
-    (row,) = await w.sql("SELECT * FROM deployment_runs WHERE run_id = $1", uuid.UUID(told.uid))
-    assert (row["status"], row["failure_cause"]) == (told.status, told.cause)
-    run = await w.client.get_run(f"web/runs/{row['number']}")
-    assert pb.DeploymentStatus.Name(run.status) == f"DEPLOYMENT_STATUS_{told.status}"
-    kinds = [
-        event["type"]
-        for event in await w.sql(
-            "SELECT type FROM deployment_events WHERE run_number = $1 ORDER BY sequence",
-            row["number"],
-        )
-    ]
-    in_jenkins = told.builds > 0 or told.status == "CANCELLED"
-    assert kinds.count("DEPLOYMENT_RUN_START") == in_jenkins, kinds
-    assert kinds.count("DEPLOYMENT_RUN_FAILURE") == (told.builds == 0), kinds
 
 
 async def cancel(w: World, number: int) -> None:

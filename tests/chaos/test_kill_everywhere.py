@@ -14,7 +14,8 @@ import pytest
 
 from devstack.postgres import EmbeddedPostgres
 from tests.chaos.points import all_points, database_points
-from tests.chaos.stories import STORIES, Story, tell
+from tests.chaos.stories import STORIES
+from tests.chaos.telling import Story, tell
 from tests.chaos.world import world
 from tests.fixtures_stack import fresh_database
 
