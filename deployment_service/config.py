@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -34,6 +35,12 @@ def _secrets(value: object) -> object:
 
 def _stripped(value: object) -> object:
     return value.strip().strip("\ufeff").strip() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 SecretUrl = Annotated[SecretStr, BeforeValidator(_stripped)]
@@ -109,6 +116,23 @@ class Settings(DatabaseSettings):
     call_timeout_s: Seconds = Field(30.0, description="deadline of unary calls that bring none")
     key_cache_s: float = Field(
         2.0, ge=0, le=30, description="how long a revoked API key may still be accepted"
+    )
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="networks, comma-separated, that stand for many clients, so that limits by address don't "
+        "apply: 10.0.0.0/8,::1",
+    )
+    max_connections: int = Field(4_000, ge=1, description="open connections of clients in all")
+    max_connections_per_address: int = Field(
+        500, ge=1, description="of them from one address, or one IPv6 /64 network"
+    )
+    max_calls_per_address: int = Field(
+        2_000, ge=1, description="open calls, watches included, from one address"
+    )
+    failed_key_delay_s: float = Field(
+        0.2, ge=0, le=5, description="how long a call without a valid key waits for its refusal"
     )
     max_watches_per_tenant: int = Field(
         1000, ge=1, description="open watch streams of one tenant on this replica"

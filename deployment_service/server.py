@@ -15,10 +15,12 @@ from deployment_service.actions.run_deployment import RunStarter
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api.admin_service import AdminService
 from deployment_service.api.auth import Keys
+from deployment_service.api.connections import ConnectionLimiter
 from deployment_service.api.deployment_service import DeploymentService, Parts
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.api.gateway_service import GatewayService
 from deployment_service.api.interceptors import Metrics
+from deployment_service.api.peers import PeerLimits, PeerSettings
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
@@ -139,10 +141,25 @@ class Service:
                 delivery_age_s=settings.delivery_retention_days * _DAY_S,
             ),
         )
-        self._keys = Keys(api, settings.key_cache_s)
+        peers = PeerLimits(
+            PeerSettings(
+                max_calls=settings.max_calls_per_address,
+                failed_key_delay_s=settings.failed_key_delay_s,
+                trusted_proxies=settings.trusted_proxies,
+            )
+        )
+        self._connections = ConnectionLimiter(
+            settings.max_connections_per_address, settings.trusted_proxies
+        )
+        self._keys = Keys(api, peers, settings.key_cache_s)
         self._health = Health((api, worker, watch), SERVICE_NAMES)
         self._server = make_server(
-            api, self._keys, self._metrics, call_timeout_s=settings.call_timeout_s
+            api,
+            self._keys,
+            self._metrics,
+            peers,
+            call_timeout_s=settings.call_timeout_s,
+            max_connections=settings.max_connections,
         )
         self._workers = (
             self._keeper,
@@ -193,6 +210,7 @@ class Service:
             )
         await self._hub.start()
         await self._keys.start()
+        await self._connections.start(port)
         for worker in self._workers:
             await worker.start()
         await self._server.start()
@@ -206,6 +224,7 @@ class Service:
         await asyncio.gather(self._server.stop(grace_s), self._hub.stop(grace_s))
         await asyncio.gather(*(worker.stop() for worker in self._workers))
         await self._keys.stop()
+        await self._connections.stop()
         await self._controllers.close()
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.shutdown)

@@ -10,10 +10,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
+from google.protobuf.message import Message
+
 from deployment_service.actions import api_keys
 from deployment_service.api import calls, validation
 from deployment_service.api.calls import Call
-from deployment_service.api.interceptors import Around, Context, Undecodable
+from deployment_service.api.intake import Slots, decode, is_large, receive
+from deployment_service.api.interceptors import Context, Parse
+from deployment_service.api.peers import PeerLimits, peer_address
 from deployment_service.api.policy import (
     POLICIES,
     AllTenants,
@@ -21,11 +25,11 @@ from deployment_service.api.policy import (
     OneTenant,
     OptionalTenant,
     OwnThings,
+    Policy,
     Scope,
 )
 from deployment_service.domain.access import Caller, TenantRef
 from deployment_service.domain.errors import (
-    InvalidArgument,
     NotFound,
     PermissionDenied,
     Unauthenticated,
@@ -41,11 +45,15 @@ _MAX_CACHED = 10_000
 class Keys:
     """Finds who calls. Remembers valid keys for a moment, and ends the streams of revoked ones."""
 
-    def __init__(self, database: Database, cache_s: float, *, recheck_s: float = 2.0) -> None:
+    def __init__(
+        self, database: Database, peers: PeerLimits, cache_s: float, *, recheck_s: float = 2.0
+    ) -> None:
         self._database = database
+        self._peers = peers
         self._cache_s = cache_s
         self._recheck_s = recheck_s
         self._cache: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._flights: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._streams: dict[uuid.UUID, set[asyncio.Timeout]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -59,21 +67,45 @@ class Keys:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def caller(self, context: Context) -> Caller:
-        """The caller by the metadata ``authorization``; raises Unauthenticated."""
-        secret = _bearer(context)
-        digest = hashlib.sha256(secret.encode()).digest()
-        now = asyncio.get_running_loop().time()
-        cached = self._cache.get(digest)
-        if cached is not None and now < cached[1]:
-            return cached[0]
-        caller = await api_keys.find_caller(self._database, secret)
-        self._cache.pop(digest, None)
+    async def caller(self, context: Context, address: str) -> Caller:
+        """The caller by the metadata ``authorization``. Raises Unauthenticated, after a delay, and
+        ResourceExhausted if too many calls from the address have no valid key."""
+        try:
+            secret = _bearer(context)
+            digest = hashlib.sha256(secret.encode()).digest()
+            cached = self._cache.get(digest)
+            if cached is not None and asyncio.get_running_loop().time() < cached[1]:
+                return cached[0]
+            return await self._look_up(secret, digest, address)
+        except Unauthenticated:
+            await self._peers.delay_refusal(address)
+            raise
+
+    async def _look_up(self, secret: str, digest: bytes, address: str) -> Caller:
+        """Calls with one key share one look-up; one for a key that was valid before waits for no stranger's."""
+        flight = self._flights.get(digest)
+        if flight is None:
+            flight = asyncio.create_task(self._fetch(secret, digest, address))
+            self._flights[digest] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(digest, None))
+        # Shielded: the call that began it may be cancelled while others wait for it.
+        caller = await asyncio.shield(flight)
         if caller is None:
             raise _invalid_key()
-        self._cache[digest] = (caller, now + self._cache_s)
-        if len(self._cache) > _MAX_CACHED:
-            self._cache.popitem(last=False)
+        return caller
+
+    async def _fetch(self, secret: str, digest: bytes, address: str) -> Caller | None:
+        if digest in self._cache:
+            caller = await api_keys.find_caller(self._database, secret)
+        else:
+            async with self._peers.unproven(address):
+                caller = await api_keys.find_caller(self._database, secret)
+        self._cache.pop(digest, None)
+        if caller is not None:
+            until = asyncio.get_running_loop().time() + self._cache_s
+            self._cache[digest] = (caller, until)
+            if len(self._cache) > _MAX_CACHED:
+                self._cache.popitem(last=False)
         return caller
 
     @contextlib.asynccontextmanager
@@ -136,38 +168,46 @@ def _invalid_key() -> Unauthenticated:
     )
 
 
-class Auth(Around):
-    """Lets a call through if its key may make it, and its request is one."""
+class Auth:
+    """Lets a call through if its key may make it, and its request is one.
 
-    def __init__(self, keys: Keys, database: Database) -> None:
+    What the key alone decides comes first: until then not a byte of the message is received.
+    """
+
+    def __init__(self, keys: Keys, database: Database, peers: PeerLimits) -> None:
         self._keys = keys
         self._database = database
+        self._peers = peers
+        self._receiving = Slots(total=32, per_owner=4)
+        self._large = Slots(total=64, per_owner=8)
 
     @contextlib.asynccontextmanager
-    async def around(
-        self, method: str, request: Any, context: Context, *, streaming: bool
-    ) -> AsyncIterator[None]:
+    async def admit(
+        self, method: str, parse: Parse, context: Context, *, streaming: bool
+    ) -> AsyncIterator[Message]:
+        """Surround one call; raises ServiceError for one that is not let through."""
         policy = POLICIES[method]
-        caller = await self._keys.caller(context)
-        calls.begin(Call(method, caller, caller.tenant))
-        if not caller.role.includes(policy.role):
-            raise PermissionDenied(
-                "ROLE_INSUFFICIENT",
-                f"This needs role {policy.role.lower()}; the key has role {caller.role.lower()}.",
-                metadata={"needed": policy.role.lower(), "has": caller.role.lower()},
-            )
-        if isinstance(request, Undecodable):
-            raise InvalidArgument(
-                "request", "can't be decoded as the message it should be", reason="UNDECODABLE"
-            )
-        validation.check(request)
-        tenant = await self._tenant(policy.scope, request, caller)
-        calls.begin(Call(method, caller, tenant, calls.deadline()))
-        if not streaming:
-            yield
-            return
-        async with self._keys.while_valid(caller):
-            yield
+        address = peer_address(context.peer())
+        with self._peers.call(address):
+            caller = await self._keys.caller(context, address)
+            calls.begin(Call(method, caller, caller.tenant))
+            _check_role(policy, caller)
+            owner = caller.tenant.tenant_id if caller.tenant else caller.key_id
+            async with contextlib.AsyncExitStack() as held:
+                async with self._receiving.slot(owner):
+                    data = await receive(context, max_bytes=policy.max_bytes)
+                    if is_large(data):
+                        await held.enter_async_context(self._large.slot(owner))
+                    request = decode(data, parse)
+                    del data
+                validation.check(request)
+                tenant = await self._tenant(policy.scope, request, caller)
+                calls.begin(Call(method, caller, tenant, calls.deadline()))
+                if not streaming:
+                    yield request
+                    return
+            async with self._keys.while_valid(caller):
+                yield request
 
     async def _tenant(self, scope: Scope, request: Any, caller: Caller) -> TenantRef | None:
         match scope:
@@ -181,13 +221,7 @@ class Auth(Around):
                     for slug in scope.find(request):
                         _check_scope(slug, caller)
                 return None
-            case AllTenants():
-                if caller.tenant is not None:
-                    raise PermissionDenied(
-                        "SCOPE_INSUFFICIENT", "This needs a key for all tenants."
-                    )
-                return None
-            case OwnThings():
+            case AllTenants() | OwnThings():
                 return None
 
     async def _resolve(self, slug: str, caller: Caller) -> TenantRef:
@@ -199,6 +233,18 @@ class Auth(Around):
         if tenant is None:
             raise NotFound("tenant", f"tenants/{slug}")
         return TenantRef(tenant.tenant_id, tenant.slug)
+
+
+def _check_role(policy: Policy, caller: Caller) -> None:
+    """Check what the key alone decides."""
+    if not caller.role.includes(policy.role):
+        raise PermissionDenied(
+            "ROLE_INSUFFICIENT",
+            f"This needs role {policy.role.lower()}; the key has role {caller.role.lower()}.",
+            metadata={"needed": policy.role.lower(), "has": caller.role.lower()},
+        )
+    if isinstance(policy.scope, AllTenants) and caller.tenant is not None:
+        raise PermissionDenied("SCOPE_INSUFFICIENT", "This needs a key for all tenants.")
 
 
 def _check_scope(slug: str, caller: Caller) -> None:

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import inspect
 import time
+import traceback
 import uuid
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from deployment_service.api import calls
@@ -23,23 +23,33 @@ from deployment_service.domain.errors import ServiceError
 from deployment_service.logs import log
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Parse = Callable[[bytes], Message]
 OUR_PACKAGE = "/deployment_service.v1."
 _MAX_REQUEST_ID = 64
 _CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-class Undecodable:
-    """Stands for a request whose bytes are no message of its type."""
+class Admission(Protocol):
+    """Decides by a call's metadata whether its message is received at all, then hands it out decoded."""
+
+    def admit(
+        self, method: str, parse: Parse, context: Context, *, streaming: bool
+    ) -> contextlib.AbstractAsyncContextManager[Message]:
+        """Surround one call; raises ServiceError for one that is not let through."""
 
 
-class Around(grpc.aio.ServerInterceptor, ABC):
-    """Wraps each call of our services in ``around``, whichever way its handler is written."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Surrounds each call of our services: the log, the form of errors, the deadline, the admission.
 
-    @abstractmethod
-    def around(
-        self, method: str, request: Any, context: Context, *, streaming: bool
-    ) -> contextlib.AbstractAsyncContextManager[None]:
-        """Surround one call; an exception of the call passes through it."""
+    To gRPC every handler takes a stream of bytes: only so is a message received when it is asked for, and not
+    before the key of its sender was checked. On the wire a stream of one message is a unary request.
+    """
+
+    def __init__(self, log_calls: RequestLog, errors: Errors, admission: Admission) -> None:
+        self._log_calls = log_calls
+        self._errors = errors
+        self._admission = admission
+        self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self,
@@ -47,42 +57,45 @@ class Around(grpc.aio.ServerInterceptor, ABC):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Called by gRPC for each call; None is the handler of an unknown method."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith(OUR_PACKAGE):
-            return handler
+        if method not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None or not method.startswith(OUR_PACKAGE):
+                return handler
+            self._handlers[method] = self._wrap(method, handler)
+        return self._handlers[method]
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         assert not handler.request_streaming, "no RPC of ours takes a stream"
-        codec = {
-            "request_deserializer": _tolerant(handler.request_deserializer),
-            "response_serializer": _bytes_or(handler.response_serializer),
-        }
+        parse = handler.request_deserializer
+        serialize = _bytes_or(handler.response_serializer)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream), **codec
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, parse, handler.unary_stream), response_serializer=serialize
             )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), **codec
+        return grpc.stream_unary_rpc_method_handler(
+            self._unary(method, parse, handler.unary_unary), response_serializer=serialize
         )
 
-    def _unary(self, method: str, inner: Any) -> Any:
-        async def call(request: Any, context: Context) -> Any:
-            async with self.around(method, request, context, streaming=False):
+    def _unary(self, method: str, parse: Parse, inner: Any) -> Any:
+        async def call(_: Any, context: Context) -> Any:
+            async with self._around(method, parse, context, streaming=False) as request:
                 return await inner(request, context)
 
         return call
 
-    def _stream(self, method: str, inner: Any) -> Any:
+    def _stream(self, method: str, parse: Parse, inner: Any) -> Any:
         # A handler is a generator, or a coroutine that writes by itself.
         if not inspect.isasyncgenfunction(inner):
 
-            async def write(request: Any, context: Context) -> None:
-                async with self.around(method, request, context, streaming=True):
+            async def write(_: Any, context: Context) -> None:
+                async with self._around(method, parse, context, streaming=True) as request:
                     await inner(request, context)
 
             return write
 
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self.around(method, request, context, streaming=True):
+        async def generate(_: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._around(method, parse, context, streaming=True) as request:
                 # Closed with the call, not whenever the collector finds it.
                 async with contextlib.aclosing(inner(request, context)) as responses:
                     async for response in responses:
@@ -90,17 +103,19 @@ class Around(grpc.aio.ServerInterceptor, ABC):
 
         return generate
 
-
-def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Let nonsense reach the interceptors, which answer it; gRPC would call it INTERNAL."""
-
-    def tolerant(data: bytes) -> Any:
-        try:
-            return deserialize(data)
-        except DecodeError:
-            return Undecodable()
-
-    return tolerant
+    @contextlib.asynccontextmanager
+    async def _around(
+        self, method: str, parse: Parse, context: Context, *, streaming: bool
+    ) -> AsyncIterator[Message]:
+        async with (
+            self._log_calls.around(method, context, streaming=streaming),
+            self._errors.around(context, streaming=streaming),
+            self._admission.admit(method, parse, context, streaming=streaming) as request,
+        ):
+            # The idempotency key, where the caller names no other id for the log; known only from here on.
+            if own_id := getattr(request, "request_id", ""):
+                structlog.contextvars.bind_contextvars(request_id=_request_id(context, own_id))
+            yield request
 
 
 def _bytes_or(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -108,16 +123,15 @@ def _bytes_or(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return lambda response: response if isinstance(response, bytes) else serialize(response)
 
 
-class Errors(Around):
+class Errors:
     """Answers every error in the one form, and gives calls a deadline that bring none."""
 
     def __init__(self, call_timeout_s: float) -> None:
         self._call_timeout_s = call_timeout_s
 
     @contextlib.asynccontextmanager
-    async def around(
-        self, method: str, request: Any, context: Context, *, streaming: bool
-    ) -> AsyncIterator[None]:
+    async def around(self, context: Context, *, streaming: bool) -> AsyncIterator[None]:
+        """Surround one call; an exception of the call becomes its status."""
         limit = None
         if not streaming:
             left = cast("float | None", context.time_remaining())
@@ -135,6 +149,8 @@ class Errors(Around):
                 told = DeadlineExceeded("CALL_TIMEOUT", "The call took longer than its deadline.")
             else:
                 told = explain(error)
+            # Cycles of exceptions and frames live until the collector comes; without this they hold the message too.
+            traceback.clear_frames(error.__traceback__)
             await _abort(context, answer(told))
 
 
@@ -160,7 +176,7 @@ class Metrics:
         )
 
 
-class RequestLog(Around):
+class RequestLog:
     """Writes a line for each call, when it has ended, and counts it."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -168,10 +184,11 @@ class RequestLog(Around):
 
     @contextlib.asynccontextmanager
     async def around(
-        self, method: str, request: Any, context: Context, *, streaming: bool
+        self, method: str, context: Context, *, streaming: bool
     ) -> AsyncIterator[None]:
+        """Surround one call."""
         # Never unbound: each call has a task, and so a context, of its own.
-        structlog.contextvars.bind_contextvars(request_id=_request_id(request, context))
+        structlog.contextvars.bind_contextvars(request_id=_request_id(context, str(uuid.uuid4())))
         start = time.perf_counter()
         name = method.removeprefix(OUR_PACKAGE)
         code = "CANCELLED"
@@ -193,11 +210,10 @@ class RequestLog(Around):
             _write_line(name, code, seconds)
 
 
-def _request_id(request: Any, context: Context) -> str:
-    """Return the id for log lines of this call: `x-request-id`, else the idempotency key, else a new one."""
+def _request_id(context: Context, otherwise: str) -> str:
+    """Return the id for log lines of this call: `x-request-id`, or ``otherwise`` if the call has none."""
     metadata = dict(context.invocation_metadata() or ())
-    given = metadata.get("x-request-id") or getattr(request, "request_id", "")
-    return str(given)[:_MAX_REQUEST_ID] if given else str(uuid.uuid4())
+    return str(metadata.get("x-request-id") or otherwise)[:_MAX_REQUEST_ID]
 
 
 def _write_line(name: str, code: str, seconds: float) -> None:

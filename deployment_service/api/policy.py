@@ -50,10 +50,11 @@ Scope = OneTenant | OptionalTenant | ManyTenants | AllTenants | OwnThings
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The least role, and how the request's tenant is found."""
+    """The least role, how the request's tenant is found, and how large the request may be."""
 
     role: Role
     scope: Scope
+    max_bytes: int = 64 * 2**10
 
 
 def _named(kind: type[Names], path: str, **options: bool) -> OneTenant:
@@ -91,19 +92,23 @@ def _reported_tenants(request: Any) -> Iterable[Slug]:
             continue
 
 
+# Definitions, parameters and batches of reports; lists of names and certificates.
+_LARGEST = 4 * 2**20
+_MEDIUM = 512 * 2**10
+
 _DEPLOYMENTS = "/deployment_service.v1.DeploymentService/"
 _GATEWAY = "/deployment_service.v1.GatewayService/"
 _ADMIN = "/deployment_service.v1.AdminService/"
 
 POLICIES: dict[str, Policy] = {
-    _DEPLOYMENTS + "CreateDeployment": Policy(Role.DEFINER, _named(TenantName, "parent")),
+    _DEPLOYMENTS + "CreateDeployment": Policy(Role.DEFINER, _named(TenantName, "parent"), _LARGEST),
     _DEPLOYMENTS + "GetDeployment": Policy(Role.VIEWER, _named(DeploymentName, "name")),
     _DEPLOYMENTS + "ListDeployments": Policy(Role.VIEWER, _named(TenantName, "parent")),
     _DEPLOYMENTS + "UpdateDeployment": Policy(
-        Role.DEFINER, _named(DeploymentName, "deployment.name")
+        Role.DEFINER, _named(DeploymentName, "deployment.name"), _LARGEST
     ),
     _DEPLOYMENTS + "DeleteDeployment": Policy(Role.DEFINER, _named(DeploymentName, "name")),
-    _DEPLOYMENTS + "RunDeployment": Policy(Role.DEPLOYER, _named(DeploymentName, "name")),
+    _DEPLOYMENTS + "RunDeployment": Policy(Role.DEPLOYER, _named(DeploymentName, "name"), _LARGEST),
     _DEPLOYMENTS + "GetRun": Policy(Role.VIEWER, _named(RunName, "name")),
     _DEPLOYMENTS + "CancelRun": Policy(Role.DEPLOYER, _named(RunName, "name")),
     _DEPLOYMENTS + "ExplainRun": Policy(Role.VIEWER, _named(RunName, "name")),
@@ -113,8 +118,8 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "ListEvents": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
     ),
-    _DEPLOYMENTS + "WatchDeployments": Policy(Role.VIEWER, _named(TenantName, "parent")),
-    _GATEWAY + "ReportBuilds": Policy(Role.GATEWAY, ManyTenants(_reported_tenants)),
+    _DEPLOYMENTS + "WatchDeployments": Policy(Role.VIEWER, _named(TenantName, "parent"), _MEDIUM),
+    _GATEWAY + "ReportBuilds": Policy(Role.GATEWAY, ManyTenants(_reported_tenants), _LARGEST),
     _GATEWAY + "GetWebhookKeys": Policy(Role.GATEWAY, _named(TenantName, "tenant")),
     _ADMIN + "CreateTenant": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "GetTenant": Policy(Role.ADMIN, AllTenants()),
@@ -123,10 +128,10 @@ POLICIES: dict[str, Policy] = {
     _ADMIN + "DeleteTenant": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "RotateWebhookSecret": Policy(Role.ADMIN, _named(TenantName, "tenant")),
     _ADMIN + "RetireWebhookKey": Policy(Role.ADMIN, _named(TenantName, "tenant")),
-    _ADMIN + "CreateProvider": Policy(Role.ADMIN, _named(TenantName, "parent")),
+    _ADMIN + "CreateProvider": Policy(Role.ADMIN, _named(TenantName, "parent"), _MEDIUM),
     _ADMIN + "GetProvider": Policy(Role.ADMIN, _named(ProviderName, "name")),
     _ADMIN + "ListProviders": Policy(Role.ADMIN, _named(TenantName, "parent")),
-    _ADMIN + "UpdateProvider": Policy(Role.ADMIN, _named(ProviderName, "provider.name")),
+    _ADMIN + "UpdateProvider": Policy(Role.ADMIN, _named(ProviderName, "provider.name"), _MEDIUM),
     _ADMIN + "DeleteProvider": Policy(Role.ADMIN, _named(ProviderName, "name")),
     _ADMIN + "CreateApiKey": Policy(Role.ADMIN, _tenant_if_given("api_key.tenant")),
     _ADMIN + "ListApiKeys": Policy(Role.ADMIN, _tenant_if_given("tenant")),

@@ -10,13 +10,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from deployment_service.api.auth import Auth, Keys
-from deployment_service.api.interceptors import Errors, Metrics, RequestLog
+from deployment_service.api.interceptors import CallInterceptor, Errors, Metrics, RequestLog
+from deployment_service.api.open_methods import OpenMethods
+from deployment_service.api.peers import PeerLimits
 from deployment_service.logs import log
 from deployment_service.storage.database import Database
 from deployment_service.storage.failures import OutageLog, failure_of
 
 # More than any request may have, so that one of 1 MB too much is told so by us, in our form.
-_MAX_RECEIVE_BYTES = 8 * 2**20
+_MAX_RECEIVE_BYTES = 6 * 2**20
 _MAX_SEND_BYTES = 64 * 2**20
 _CHECK_INTERVAL_S = 1.5
 
@@ -33,16 +35,32 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", 2_000),
     # Two processes on one port would share it without a word.
     ("grpc.so_reuseport", 0),
+    # What a stream may send unasked. It must not grow, or every refused call would hold megabytes.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 64 * 2**10),
+    # A connection that doesn't begin to speak HTTP/2, and one without any call.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    # Only uncompressed messages: a compressed one has a thousand times its size when it is received.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
 )
 
 
 def make_server(
-    database: Database, keys: Keys, metrics: Metrics, *, call_timeout_s: float
+    database: Database,
+    keys: Keys,
+    metrics: Metrics,
+    peers: PeerLimits,
+    *,
+    call_timeout_s: float,
+    max_connections: int,
 ) -> grpc.aio.Server:
     """Make a server whose every call is logged, answered in one form, and let through by its key."""
+    errors = Errors(call_timeout_s)
+    calls = CallInterceptor(RequestLog(metrics), errors, Auth(keys, database, peers))
     return grpc.aio.server(
-        interceptors=(RequestLog(metrics), Errors(call_timeout_s), Auth(keys, database)),
-        options=_OPTIONS,
+        interceptors=(calls, OpenMethods(errors, peers)),
+        options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections)),
     )
 
 

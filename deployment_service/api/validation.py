@@ -17,7 +17,6 @@ from google.protobuf.message import Message
 from deployment_service.domain import definition, parameters
 from deployment_service.domain.errors import InvalidArgument
 
-MAX_REQUEST_BYTES = 4 * 2**20
 _MAX_TEXT_CHARS = 1000
 _MAX_ITEMS = 1000
 _MAX_DEPTH = 10
@@ -78,13 +77,6 @@ _ANSWERED_ONE_BY_ONE = frozenset({"ReportBuildsRequest.reports", "ReportBuildsRe
 
 def check(message: Message) -> None:
     """Raise InvalidArgument, naming the field, if the message holds what no request may hold."""
-    size = message.ByteSize()
-    if size > MAX_REQUEST_BYTES:
-        raise InvalidArgument(
-            "request",
-            f"has {size} bytes; at most {MAX_REQUEST_BYTES} are allowed",
-            reason="REQUEST_TOO_LARGE",
-        )
     _message(message, "", 0)
 
 

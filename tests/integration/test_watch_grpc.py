@@ -15,7 +15,8 @@ import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
-from deployment_service.api.interceptors import Errors
+from deployment_service.api.intake import decode, receive
+from deployment_service.api.interceptors import CallInterceptor, Errors, Metrics, RequestLog
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import TenantRef
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -45,11 +46,23 @@ class Servicer(DeploymentServiceServicer):
         await self._serve(request, context, write_timeout_s=self._write_timeout_s)
 
 
+class EverybodyMayCall:
+    """Lets all calls through: keys are not what these tests are about."""
+
+    @asynccontextmanager
+    async def admit(
+        self, method: str, parse: Any, context: Any, *, streaming: bool
+    ) -> AsyncIterator[Any]:
+        yield decode(await receive(context, max_bytes=2**20), parse)
+
+
 @asynccontextmanager
 async def serving(
     one: Replica, tenant: TenantRef, *, write_timeout_s: float = 60.0
 ) -> AsyncIterator[Any]:
-    server = grpc.aio.server(interceptors=[Errors(30.0)])
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(RequestLog(Metrics()), Errors(30.0), EverybodyMayCall())]
+    )
     servicer: Any = Servicer(one, tenant, write_timeout_s)  # type: ignore[abstract]
     add_DeploymentServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -37,6 +37,7 @@ def settings_for(database_url: str, **overrides: Any) -> Settings:
         "trigger_wait_s": 0.05,
         "drain_grace_s": 2,
         "key_cache_s": 0,
+        "failed_key_delay_s": 0,
     }
     return Settings(**(values | overrides))
 
