@@ -134,6 +134,12 @@ class Settings(DatabaseSettings):
     failed_key_delay_s: float = Field(
         0.2, ge=0, le=5, description="how long a call without a valid key waits for its refusal"
     )
+    calls_per_second_per_tenant: float = Field(
+        500.0, gt=0, description="unary calls and beginning streams of one tenant on this replica"
+    )
+    max_active_runs_per_tenant: int = Field(
+        1_000, ge=1, description="runs of one tenant that are not settled"
+    )
     max_watches_per_tenant: int = Field(
         1000, ge=1, description="open watch streams of one tenant on this replica"
     )

@@ -14,13 +14,14 @@ from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api.admin_service import AdminService
-from deployment_service.api.auth import Keys
+from deployment_service.api.auth import Auth, Keys
 from deployment_service.api.connections import ConnectionLimiter
 from deployment_service.api.deployment_service import DeploymentService, Parts
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.api.gateway_service import GatewayService
 from deployment_service.api.interceptors import Metrics
 from deployment_service.api.peers import PeerLimits, PeerSettings
+from deployment_service.api.rates import CallRates
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
@@ -154,8 +155,7 @@ class Service:
         self._keys = Keys(api, peers, settings.key_cache_s)
         self._health = Health((api, worker, watch), SERVICE_NAMES)
         self._server = make_server(
-            api,
-            self._keys,
+            Auth(self._keys, api, peers, CallRates(settings.calls_per_second_per_tenant)),
             self._metrics,
             peers,
             call_timeout_s=settings.call_timeout_s,
@@ -256,6 +256,7 @@ class Service:
                 wake_dispatcher=self._dispatcher.wake,
                 wait_s=settings.trigger_wait_s,
                 trigger_deadline_s=settings.trigger_deadline_s,
+                max_active_runs=settings.max_active_runs_per_tenant,
             ),
             run_canceller=RunCanceller(
                 self._api,

@@ -13,7 +13,12 @@ from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.actions.run_values import run_values
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from deployment_service.domain.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.parameters import check_parameters
@@ -73,6 +78,7 @@ class RunStarter:
         wake_dispatcher: Callable[[], None],
         wait_s: float,
         trigger_deadline_s: float,
+        max_active_runs: int = 1_000,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -81,6 +87,7 @@ class RunStarter:
         self._wake_dispatcher = wake_dispatcher
         self._wait_s = wait_s
         self._trigger_deadline_s = trigger_deadline_s
+        self._max_active_runs = max_active_runs
 
     async def start(self, command: RunDeployment, *, remaining_s: float) -> Started:
         """Commit the run, wait for its trigger for at most ``remaining_s``.
@@ -127,10 +134,19 @@ class RunStarter:
         tenant_id = command.tenant.tenant_id
         name = DeploymentName(command.tenant.slug, command.deployment_id)
         deployment_id = await deployments.lock(connection, tenant_id, command.deployment_id)
-        runnable = deployment_id and await intents.read(connection, tenant_id, deployment_id)
+        runnable = deployment_id and await intents.read(
+            connection, tenant_id, deployment_id, count_to=self._max_active_runs
+        )
         if not runnable:
             raise NotFound("deployment", str(name))
         _check_may_run(name, runnable, allow_concurrent=command.allow_concurrent)
+        if runnable.active_of_tenant >= self._max_active_runs:
+            raise ResourceExhausted(
+                "TOO_MANY_ACTIVE_RUNS",
+                f"'tenants/{command.tenant.slug}' has {self._max_active_runs} active runs, the most it may "
+                "have. Wait until some are settled, or cancel some.",
+                retry_after_s=10.0,
+            )
         values = await run_values(
             connection, tenant_id, name, runnable, command.parameters, command.from_run
         )

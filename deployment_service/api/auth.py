@@ -28,7 +28,8 @@ from deployment_service.api.policy import (
     Policy,
     Scope,
 )
-from deployment_service.domain.access import Caller, TenantRef
+from deployment_service.api.rates import CallRates
+from deployment_service.domain.access import Caller, Role, TenantRef
 from deployment_service.domain.errors import (
     NotFound,
     PermissionDenied,
@@ -174,10 +175,11 @@ class Auth:
     What the key alone decides comes first: until then not a byte of the message is received.
     """
 
-    def __init__(self, keys: Keys, database: Database, peers: PeerLimits) -> None:
+    def __init__(self, keys: Keys, database: Database, peers: PeerLimits, rates: CallRates) -> None:
         self._keys = keys
         self._database = database
         self._peers = peers
+        self._rates = rates
         self._receiving = Slots(total=32, per_owner=4)
         self._large = Slots(total=64, per_owner=8)
 
@@ -192,6 +194,8 @@ class Auth:
             caller = await self._keys.caller(context, address)
             calls.begin(Call(method, caller, caller.tenant))
             _check_role(policy, caller)
+            if caller.tenant is not None:
+                self._rates.take(caller.tenant.tenant_id)
             owner = caller.tenant.tenant_id if caller.tenant else caller.key_id
             async with contextlib.AsyncExitStack() as held:
                 async with self._receiving.slot(owner):
@@ -202,6 +206,9 @@ class Auth:
                     del data
                 validation.check(request)
                 tenant = await self._tenant(policy.scope, request, caller)
+                if caller.tenant is None and tenant is not None and caller.role is not Role.GATEWAY:
+                    # Counted apart, so that a tenant can't use up what an operator needs to help it.
+                    self._rates.take((caller.key_id, tenant.tenant_id))
                 calls.begin(Call(method, caller, tenant, calls.deadline()))
                 if not streaming:
                     yield request

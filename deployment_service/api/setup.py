@@ -9,7 +9,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from deployment_service.api.auth import Auth, Keys
+from deployment_service.api.auth import Auth
 from deployment_service.api.interceptors import CallInterceptor, Errors, Metrics, RequestLog
 from deployment_service.api.open_methods import OpenMethods
 from deployment_service.api.peers import PeerLimits
@@ -47,8 +47,7 @@ _OPTIONS = (
 
 
 def make_server(
-    database: Database,
-    keys: Keys,
+    auth: Auth,
     metrics: Metrics,
     peers: PeerLimits,
     *,
@@ -57,7 +56,7 @@ def make_server(
 ) -> grpc.aio.Server:
     """Make a server whose every call is logged, answered in one form, and let through by its key."""
     errors = Errors(call_timeout_s)
-    calls = CallInterceptor(RequestLog(metrics), errors, Auth(keys, database, peers))
+    calls = CallInterceptor(RequestLog(metrics), errors, auth)
     return grpc.aio.server(
         interceptors=(calls, OpenMethods(errors, peers)),
         options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections)),

@@ -200,16 +200,21 @@ def check_allowed(
     job: JobDefinition, full_name: str, rules: JobRules, *, caller_is_admin: bool
 ) -> None:
     """Raise if the provider doesn't allow such a job there, or not to this caller."""
-    if job.kind not in (rules.allowed_kinds or _USUAL_KINDS):
-        raise FailedPrecondition(
-            "JOB_KIND_NOT_ALLOWED",
-            f"The provider doesn't allow jobs of the kind {job.kind}. An administrator can change that.",
-            metadata={"kind": str(job.kind)},
-        )
+    check_rules(job.kind, full_name, rules)
     if job.kind is JobKind.CONFIG_XML and not caller_is_admin:
         raise PermissionDenied(
             "CONFIG_XML_NEEDS_ADMIN",
             "config_xml can do whatever Jenkins can: it needs a key with role admin.",
+        )
+
+
+def check_rules(kind: JobKind, full_name: str, rules: JobRules) -> None:
+    """Raise FailedPrecondition if the provider doesn't allow jobs of this kind, or not there."""
+    if kind not in (rules.allowed_kinds or _USUAL_KINDS):
+        raise FailedPrecondition(
+            "JOB_KIND_NOT_ALLOWED",
+            f"The provider doesn't allow jobs of the kind {kind}. An administrator can change that.",
+            metadata={"kind": str(kind)},
         )
     allowed = [folder.strip("/") for folder in rules.allowed_folders]
     own_folder = rules.job_folder.strip("/")

@@ -54,8 +54,11 @@ _CLAIM = """
         ARRAY(SELECT one ->> 'name' FROM deployments AS d, jsonb_array_elements(d.parameter_definitions) AS one
             WHERE d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id AND one ->> 'kind' = 'SECRET')
             AS defined_secrets,
-        coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind
+        coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind,
+        p.job_folder, p.allowed_folders, p.allowed_job_kinds, d.job_kind AS run_job_kind
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
+    JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    JOIN deployments AS d ON d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id
     LEFT JOIN deployments AS o ON o.tenant_id = j.tenant_id AND o.deployment_id = j.owner_deployment_id
 """
 _SECRETS = """
@@ -161,6 +164,11 @@ class Claimed:
     """Those of the deployment that owns the job; none for an adopted job."""
     job_kind: str
     """What the owner made the job from; empty for an adopted job."""
+    job_folder: str = ""
+    allowed_folders: Sequence[str] = ()
+    allowed_job_kinds: Sequence[str] = ()
+    run_job_kind: str = "EXISTING"
+    """The kind of the job by the definition of the run's own deployment."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The secret values, decrypted; ``parameters`` has them as well then."""
 

@@ -25,6 +25,9 @@ _READ = """
         NOT EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id AND r.settle_time IS NULL AND r.source = 'SERVICE'
             AND r.end_time IS NULL) AS active_has_ended,
+        -- No more are counted than the limit needs.
+        (SELECT count(*) FROM (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
+            AND r.settle_time IS NULL AND r.source = 'SERVICE' LIMIT $3) AS active) AS active_of_tenant,
         (SELECT coalesce(max(r.number), 0) + 1 FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id) AS next_number
     FROM deployments AS d
@@ -77,6 +80,7 @@ class Runnable:
     """The names that the job defines in Jenkins as secret; None: it hasn't been read for them."""
     active_number: int | None
     active_has_ended: bool
+    active_of_tenant: int
     next_number: int
 
 
@@ -90,10 +94,10 @@ class RunValues:
 
 
 async def read(
-    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, *, count_to: int
 ) -> Runnable | None:
-    """Read a locked deployment."""
-    row = await connection.fetchrow(_READ, tenant_id, deployment_id)
+    """Read a locked deployment; the tenant's active runs are counted up to ``count_to``."""
+    row = await connection.fetchrow(_READ, tenant_id, deployment_id, count_to)
     if row is None:
         return None
     definitions = definitions_from_json(row["parameter_definitions"])

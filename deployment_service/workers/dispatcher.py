@@ -37,7 +37,13 @@ from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.run_secrets import UNREADABLE, RunSecrets
-from deployment_service.workers.trigger_checks import last_answer, prepared_job, why_not
+from deployment_service.workers.trigger_checks import (
+    CANCELLED,
+    last_answer,
+    prepared_job,
+    why_not,
+    why_not_sent,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -173,15 +179,9 @@ class Dispatcher:
             self._settled(run.run_id)
 
     async def _take_further(self, run: Claimed) -> None:
-        if run.cancel_requested and run.trigger_state == "WAITING":
-            await self._steps.no_build(run, *_CANCELLED, certain=True)
-            return
-        if run.overdue and run.trigger_state == "WAITING":
-            message = (
-                "Jenkins did not take it before the trigger deadline. Nothing was started; run it again."
-                + last_answer(run.last_answer)
-            )
-            await self._steps.no_build(run, FailureCause.TRIGGER_DEADLINE, message, certain=True)
+        refusal = why_not_sent(run) if run.trigger_state == "WAITING" else None
+        if refusal is not None:
+            await self._steps.no_build(run, *refusal, certain=True)
             return
         controller = await self._find_controller(run.tenant_id, run.provider_id)
         async with controller.slot(self._settings.slot_wait_s, for_trigger=True) as client:
@@ -299,7 +299,7 @@ class Dispatcher:
         proven = run.correlation == "RUN_ID" and sent.all_named and first <= following
         proven = proven and all(number in shown for number in range(first, following))
         if proven and run.cancel_requested:
-            await self._steps.no_build(run, *_CANCELLED, certain=True)
+            await self._steps.no_build(run, *CANCELLED, certain=True)
         elif proven and sent.server_errors >= 2:
             await self._steps.no_build(
                 run,
@@ -383,7 +383,6 @@ class Dispatcher:
 
 
 _REFUSED_FACTOR = 6
-_CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
 _UNTRACEABLE = (
     FailureCause.TRIGGER_OUTCOME_UNKNOWN,
     f"Jenkins accepted the request, but its answer names no queue item and the job does not define "

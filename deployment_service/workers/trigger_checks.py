@@ -5,7 +5,8 @@ from __future__ import annotations
 from deployment_service.actions.job_ownership import is_owned
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.cicd.port import CicdProvider, JobView
-from deployment_service.domain.definition import JobKind
+from deployment_service.domain.definition import JobKind, JobRules, check_rules
+from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.job_parameters import (
     mismatch,
     referenced_builds,
@@ -18,6 +19,8 @@ from deployment_service.domain.status import FailureCause
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.run_secrets import shown_by_jenkins
 
+CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
+
 
 def lacks(run: Claimed, job: JobView) -> bool:
     """Return whether the job lacks a parameter that its deployment defines, or our own."""
@@ -28,6 +31,26 @@ def lacks(run: Claimed, job: JobView) -> bool:
         names = {parameter.name for parameter in job.parameters}
         return any(one.name not in names for one in run.definitions)
     return not all(is_defined(one, job.parameters) for one in run.definitions)
+
+
+def why_not_sent(run: Claimed) -> tuple[FailureCause, str] | None:
+    """Return why a run that Jenkins doesn't have is not sent at all; None if it is. Needs no answer of Jenkins."""
+    if run.cancel_requested:
+        return CANCELLED
+    if run.overdue:
+        return (
+            FailureCause.TRIGGER_DEADLINE,
+            "Jenkins did not take it before the trigger deadline. Nothing was started; run it again."
+            + last_answer(run.last_answer),
+        )
+    # The provider's rules may have changed since the deployment was created.
+    kinds = frozenset(JobKind(kind) for kind in run.allowed_job_kinds)
+    rules = JobRules(run.job_folder, tuple(run.allowed_folders), kinds)
+    try:
+        check_rules(JobKind(run.run_job_kind), run.full_name, rules)
+    except FailedPrecondition as error:
+        return FailureCause.TRIGGER_REJECTED, f"Nothing was sent to Jenkins: {error.message}"
+    return None
 
 
 async def prepared_job(run: Claimed, client: CicdProvider) -> JobView | None:
