@@ -100,8 +100,14 @@ def _migrate(_: argparse.Namespace) -> int:
 
     settings = load_database_settings()
     _configure(settings)
-    _run(_reaching_database(migrate(settings.database_url.get_secret_value())))
-    log.info("migrated")
+    prepared = _run(_stoppable(_reaching_database(migrate(settings.direct_url()))))
+    log.info("migrated", database=prepared.database, schema=prepared.schema, user=prepared.login)
+    if prepared.constants:
+        lines = "\n".join(f"  {one}" for one in prepared.constants)
+        sys.stdout.write(
+            "To limit also the sessions that people open as the service's login user, run (replace the name if "
+            f"the service logs in as somebody else):\n{lines}\n"
+        )
     return 0
 
 
@@ -136,6 +142,17 @@ async def _make_key(
         return secret
     finally:
         await database.close()
+
+
+async def _stoppable(work: Coroutine[Any, Any, Any]) -> Any:
+    """Cancel ``work`` on SIGTERM and SIGINT, which the first process of a container ignores by default."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise CommandError("stopped; a revision that had begun is rolled back") from None
 
 
 async def _reaching_database(work: Coroutine[Any, Any, Any]) -> Any:
