@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -291,3 +292,108 @@ async def test_deleting_a_secret_by_its_method_and_without_permission():
         async with client.http.delete(f"{client.jenkins.url}/{path}/config.xml") as response:
             assert response.status == 200
         assert (await client.post(path + "/doDelete")).status == 404
+
+
+# --- jobs that change while builds run
+
+
+def posts_of(receiver: Receiver) -> list[tuple[str, str | None, int]]:
+    """Phase, status and queue id of every post."""
+    builds = [json.loads(body)["build"] for _, _, body in receiver.requests]
+    return [(build["phase"], build.get("status"), build["queue_id"]) for build in builds]
+
+
+async def test_a_job_deleted_while_it_builds_still_posts_its_end():
+    receiver = Receiver()
+    async with await receiver.serve(), running() as client:
+        xml = freestyle("sleep 60", properties=endpoint(f"http://127.0.0.1:{receiver.port}/"))
+        client.jenkins.create_job("again", xml)
+        old = await client.trigger("again")
+        build = await client.build("again")
+        await until(lambda: "sleep 60" in build.console.raw)
+        assert (await client.post("job/again/doDelete")).status == 302
+        assert await client.jenkins.wait_for(build) is Result.ABORTED
+        client.jenkins.create_job("again", xml.replace("sleep 60", "true"))
+        new = await client.trigger("again")
+        await client.jenkins.wait_for(await client.build("again"))
+        assert posts_of(receiver) == [
+            ("QUEUED", None, old),
+            ("STARTED", None, old),
+            ("COMPLETED", "ABORTED", old),
+            ("FINALIZED", "ABORTED", old),
+            ("QUEUED", None, new),
+            ("STARTED", None, new),
+            ("COMPLETED", "SUCCESS", new),
+            ("FINALIZED", "SUCCESS", new),
+        ]
+
+
+@pytest.mark.parametrize("kind", ["freestyle", "pipeline"])
+async def test_a_job_overwritten_while_it_builds_posts_no_end(kind: str):
+    receiver = Receiver()
+    async with await receiver.serve(), running() as client:
+        told = endpoint(f"http://127.0.0.1:{receiver.port}/")
+        make = freestyle if kind == "freestyle" else pipeline
+        client.jenkins.create_job("j", make("true", properties=told))
+        client.jenkins.hold("j")
+        await client.trigger("j")
+        build = await client.build("j")
+        await until(lambda: len(receiver.requests) == 2)
+        response = await client.post("job/j/config.xml", data=make("true"), headers=XML)
+        assert response.status == 200
+        client.jenkins.release("j")
+        await client.jenkins.wait_for(build)
+        assert [phase for phase, _, _ in posts_of(receiver)] == ["QUEUED", "STARTED"]
+
+
+async def test_the_token_of_a_job_makes_a_remote_cause_even_for_a_user():
+    async with running() as client:
+        xml = freestyle(extra="<authToken>secret</authToken>")
+        client.jenkins.create_job("j", xml)
+        assert (await client.post("job/j/build?token=secret&cause=why&delay=0sec")).status == 201
+        await client.jenkins.wait_for(await client.build("j"))
+        cause = (await client.json("job/j/1/api/json"))["actions"][0]["causes"][0]
+        assert cause["_class"] == "hudson.model.Cause$RemoteCause"
+        assert cause["shortDescription"].endswith("with note: why")
+        assert "userId" not in cause
+
+
+async def test_a_rebuild_is_folded_into_an_equal_item_that_waits():
+    async with running() as client:
+        client.jenkins.create_job("j", freestyle(properties=parameters(WHO="")))
+        await client.run("j", WHO="x")
+        data = {"WHO": "x"}
+        await client.post("job/j/buildWithParameters?delay=400sec", data=data)
+        client.jenkins.rebuild("j", 1)
+        build = await client.build("j", 2)
+        await client.jenkins.wait_for(build)
+        assert [cause.user for cause in build.causes] == ["admin", "admin"]
+        assert len(build.parameters or ()) == 1
+        assert client.jenkins.job("j").next_build_number == 3
+
+
+@pytest.mark.parametrize(
+    ("delay", "why"),
+    [
+        ("99999999999sec", "In the quiet period. Expires in 38 yr"),
+        ("600sec", "In the quiet period. Expires in 9 min 59 sec"),
+        ("5 sec", "In the quiet period. Expires in 4."),
+        ("90000sec", "In the quiet period. Expires in 1 day 0 hr"),
+    ],
+)
+async def test_how_long_a_quiet_period_lasts(delay: str, why: str):
+    async with running() as client:
+        client.jenkins.create_job("j", freestyle())
+        response = await client.post("job/j/build", params={"delay": delay})
+        assert response.status == 201
+        item = await client.json(response.headers["Location"].split("/", 3)[3] + "api/json")
+        assert item["why"].startswith(why)
+
+
+@pytest.mark.parametrize("delay", ["1.5sec", "2s", "5seconds", "1hour", "soon", "", "sec"])
+async def test_delays_that_jenkins_cannot_read(delay: str):
+    async with running() as client:
+        client.jenkins.create_job("j", freestyle())
+        response = await client.post("job/j/build", params={"delay": delay})
+        assert response.status == 500
+        assert client.jenkins.ledger.items() == []
