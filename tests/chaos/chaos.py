@@ -29,9 +29,9 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.workers.detection import Detection
 from devstack.options import StackOptions, simulator_config
 from devstack.stack import DevStack
-from jenkins_simulator import SimulatorConfig
+from jenkins_simulator import Conditions, SimulatorConfig
 from tests.chaos.turmoil import Fates, Storm, Turmoil
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import TRIGGERED, Verdict, judge
 from tests.chaos.world import SHORT
 
 T = TypeVar("T")
@@ -56,6 +56,9 @@ _UNSETTLED = """
         AND failure_cause IS DISTINCT FROM 'BUILD_LOST'
         AND failure_cause IS DISTINCT FROM 'TRIGGER_OUTCOME_UNKNOWN')
 """
+
+# More than 53 bits, which is all that some JSON readers keep.
+FIRST_QUEUE_ID = 7213489120345678901
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,12 @@ class Summary:
             f"seed {self.plan.seed}: {verdict.runs} runs of {self.plan.teams} deployments in {self.seconds:.0f} s",
             f"  done to them: {blows}",
             f"  builds {verdict.builds}, of which Jenkins lost {verdict.lost}; never built {verdict.never_built}",
-            f"  missing {len(verdict.missing)}, duplicate {len(verdict.duplicate)}, wrong {len(verdict.wrong)}",
+            f"  missing {len(verdict.missing)}, duplicate {len(verdict.duplicate)}, wrong {len(verdict.wrong)},"
+            f" aborted that were not ours {len(verdict.harmed)}",
             f"  events watched {self.watched}, not seen {len(self.unseen)}",
             f"  detection: median {middle:.2f} s, slowest {verdict.slowest_s:.2f} s, bound {self.plan.bound_s:.1f} s",
         ]
-        for kind in ("missing", "duplicate", "wrong"):
+        for kind in ("missing", "duplicate", "wrong", "harmed"):
             lines += [f"  {kind}: {what}" for what in getattr(verdict, kind)[:5]]
         return "\n".join(lines)
 
@@ -126,7 +130,13 @@ async def stack_for(
     """A stack with a Jenkins that has few executors, so that there is a queue."""
     base = simulator_config()
     simulator: SimulatorConfig = replace(
-        base, quiet_period_s=0.1, executors=6, finalize_delay_s=0.05, start_up_s=0.1
+        base,
+        quiet_period_s=0.1,
+        executors=6,
+        finalize_delay_s=0.05,
+        start_up_s=0.1,
+        leave_queue_s=0.01,
+        conditions=Conditions(sessions=2, first_queue_id=FIRST_QUEUE_ID),
     )
     chosen = StackOptions(simulator=simulator, service_settings=plan.settings, **options)  # type: ignore[arg-type]
     async with stack_class(chosen) as stack:
@@ -163,7 +173,11 @@ async def play(
         finally:
             await _cancel(teams)
         builds = stack.simulator.ledger.builds()
-        lost = [b.parameters.get(RUN_ID_PARAMETER, "") for b in builds if b.lost]
+        lost = [
+            b.parameters.get(RUN_ID_PARAMETER, "")
+            for b in builds
+            if b.lost and b.origin == TRIGGERED
+        ]
         await round_.settle(plan.bound_s, lost)
         runs, events = await round_.fetch(_RUNS), await round_.fetch(_EVENTS)
         await _until_seen(seen, {event["sequence"] for event in events})

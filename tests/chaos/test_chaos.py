@@ -28,7 +28,13 @@ async def outcome(plan: Plan, stack_class: type[DevStack] = DevStack) -> Summary
 @pytest.mark.timeout(150)
 async def test_a_small_round() -> None:
     """P2-P5, P8"""
-    turmoil = Turmoil(kill_every_s=8, stall_every_s=9, restart_every_s=10, kill_gateway_every_s=9)
+    turmoil = Turmoil(
+        kill_every_s=8,
+        stall_every_s=9,
+        restart_every_s=10,
+        kill_gateway_every_s=9,
+        endpoint_every_s=8,
+    )
     seed = random.randrange(10**6)
     plan = Plan(seed, runs=30, teams=30, builds_last_s=0.6, turmoil=turmoil, storm_s=30)
     summary = await outcome(plan)

@@ -9,7 +9,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from devstack.children import Child
 from devstack.stack import DevStack
@@ -42,9 +42,18 @@ class Turmoil:
     disordered_webhooks: float = 0.15
     bad_triggers: float = 0.25
     bad_reads: float = 0.06
+    endpoint_every_s: float = 4.0
+    """One of Jenkins' endpoints fails alone, for at most ``longest_outage_s``."""
+    longest_outage_s: float = 3.0
+    proxy_answers: float = 0.06
+    """A proxy answers in Jenkins' place: it limits the rate of triggers, and shows its own pages to reads."""
+    retries: float = 0.0
+    """How often a retry plugin starts a failed build again, with the same parameters and causes."""
 
 
-CALM = Turmoil(*[0.0] * 13)
+CALM = Turmoil(**dict.fromkeys((one.name for one in fields(Turmoil)), 0.0))
+# The endpoints that tell how builds stand: each has another that can replace it.
+SOURCES = ("queue", "queue_item", "executors", "build", "job")
 
 
 class Storm:
@@ -64,6 +73,7 @@ class Storm:
     async def __aenter__(self) -> Storm:
         turmoil = self._turmoil
         self._break_requests()
+        self._jenkins.set_conditions(retry_times=int(turmoil.retries))
         for number, (every_s, blow) in enumerate(
             (
                 (turmoil.kill_every_s, self._kill_service),
@@ -71,6 +81,7 @@ class Storm:
                 (turmoil.stall_every_s, self._stall_service),
                 (turmoil.restart_every_s, self._restart_jenkins),
                 (turmoil.forget_every_s, self._forget_item),
+                (turmoil.endpoint_every_s, self._fail_endpoint),
             )
         ):
             if every_s:
@@ -145,6 +156,24 @@ class Storm:
         self._jenkins.forget_queue_item(dice.choice(items).id)
         return "queue item forgotten"
 
+    async def _fail_endpoint(self, dice: random.Random) -> str:
+        endpoint = dice.choice(SOURCES)
+        outages = [
+            RequestFault(endpoint=endpoint, jenkins_status=500),
+            RequestFault(endpoint=endpoint, delay_before_s=self._turmoil.longest_delay_s),
+        ]
+        if endpoint != "job":
+            # Without the permission to read a job a trigger is refused, and rightly: that ends the run.
+            outages.append(RequestFault(endpoint=endpoint, jenkins_status=403))
+        outage = dice.choice(outages)
+        rules = self._jenkins.faults.requests
+        rules.insert(0, outage)
+        try:
+            await asyncio.sleep(dice.uniform(0.3, 1.0) * self._turmoil.longest_outage_s)
+        finally:
+            rules[:] = [rule for rule in rules if rule is not outage]
+        return "endpoint failing alone"
+
     def _break_requests(self) -> None:
         turmoil, add = self._turmoil, self._jenkins.faults.add
         self._jenkins.faults.reseed(self._seed)
@@ -158,6 +187,11 @@ class Storm:
         add(replace(read, status=502))
         add(replace(read, reset=True))
         add(replace(read, delay_after_s=turmoil.longest_delay_s))
+        proxy = RequestFault("POST", TRIGGER, probability=turmoil.proxy_answers)
+        add(replace(proxy, status=429, retry_after="1"))
+        page = RequestFault("GET", probability=turmoil.proxy_answers / 4)
+        for status in (302, 403, 404, 429):
+            add(replace(page, status=status, location="/sso" if status == 302 else None))
         add(NotificationFault(probability=turmoil.lost_webhooks, drop=True))
         add(NotificationFault(probability=turmoil.double_webhooks, duplicates=2))
         add(NotificationFault(probability=turmoil.late_webhooks, delay_s=turmoil.longest_delay_s))

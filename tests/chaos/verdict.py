@@ -31,13 +31,15 @@ STATUS = {
     "NOT_BUILT": "CANCELLED",
     "ABORTED": "CANCELLED",
 }
+TRIGGERED = "trigger"
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 Row = asyncpg.Record | Mapping[str, Any]
 
 
 @dataclass
 class Verdict:
-    """``missing``: runs without an end, or unknown to the store. ``detection_s``: how long after a build ended
+    """``missing``: runs without an end, or unknown to the store. ``harmed``: builds
+    stopped that were no duplicate. ``detection_s``: how long after a build ended
     its run did, worst last."""
 
     runs: int = 0
@@ -47,11 +49,12 @@ class Verdict:
     missing: list[str] = field(default_factory=list)
     duplicate: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    harmed: list[str] = field(default_factory=list)
     detection_s: list[float] = field(default_factory=list)
 
     @property
     def right(self) -> bool:
-        return not (self.missing or self.duplicate or self.wrong)
+        return not (self.missing or self.duplicate or self.wrong or self.harmed)
 
     @property
     def slowest_s(self) -> float:
@@ -74,9 +77,14 @@ def judge(
     for build in ledger.builds():
         by_job[build.job].append(build)
     for uid, row in rows.items():
-        builds = ledger.builds(run_id=uid)
+        carrying = ledger.builds(run_id=uid)
+        builds = [build for build in carrying if build.origin == TRIGGERED]
+        verdict.harmed += [f"{uid}: {build}" for build in carrying if _is_harmed(build, builds)]
         verdict.builds += len(builds)
-        said = f"{uid} of {row['full_name']}: {row['status']} {row['failure_cause'] or ''}".strip()
+        cause = f"{row['failure_cause'] or ''} {row['failure_message'] or ''}".strip()
+        said = (
+            f"{uid} of {row['full_name']} #{row['build_number']}: {row['status']} {cause}".strip()
+        )
         if row["end_time"] is None:
             verdict.missing.append(f"{said}, {row['trigger_state']}; Jenkins: {builds}")
             continue
@@ -98,6 +106,11 @@ def judge(
             verdict.wrong.append(f"{said}: {wrong}; Jenkins: {builds or 'never built'}")
     verdict.detection_s.sort()
     return verdict
+
+
+def _is_harmed(build: LedgerBuild, triggered: Sequence[LedgerBuild]) -> bool:
+    """Whether a build was stopped that must not be: a round cancels nothing itself."""
+    return build.stopped_by is not None and build not in triggered[1:]
 
 
 def _wrong_end(row: Row, build: LedgerBuild) -> str:
