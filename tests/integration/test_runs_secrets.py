@@ -13,9 +13,7 @@ from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.secrets import SecretBox, generate_key
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.config import DEFAULT_API_TOKEN
-from jenkins_simulator.faults import RequestFault
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, RequestFault
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import adopt, eventually, jobs_of, shell
 from tests.integration.runs_harness import Runs, runs_of
