@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import structlog
+
 from deployment_service.actions.reconcile import ReconcileSteps
+from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import BuildView, CicdProvider
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.runs import Run, RunSource
@@ -18,6 +21,9 @@ from deployment_service.workers.reading import (
     observation,
     own_build,
 )
+from deployment_service.workers.sources import read_build
+
+_log = structlog.get_logger(__name__)
 
 _PATIENCE_WITH_HIDDEN_JOBS = 10
 
@@ -39,11 +45,19 @@ class Inquiry:
         self._between_looks_s = between_looks_s
 
     async def ask(
-        self, item: Unconfirmed, controller: Controller, restarted: datetime | None
+        self,
+        item: Unconfirmed,
+        controller: Controller,
+        restarted: datetime | None,
+        *,
+        queue_read: bool = True,
     ) -> None:
-        """Ask about one run that is neither queued nor building as it was."""
+        """Ask about one run that is neither queued nor building as it was.
+
+        ``queue_read``: the queue could be read. Otherwise a run without a build may wait there, and is not missing.
+        """
         async with controller.slot() as client:
-            build = await self._find_build(item, client)
+            build = await self._find_build(item, client, queue_read=queue_read)
             if isinstance(build, _Cancelled):
                 await self._steps.end(
                     item,
@@ -79,19 +93,25 @@ class Inquiry:
                     await self._steps.stopped(item)
 
     async def _find_build(
-        self, item: Unconfirmed, client: CicdProvider
+        self, item: Unconfirmed, client: CicdProvider, *, queue_read: bool
     ) -> BuildView | _Cancelled | _StillQueued | None:
         run, name = item.run, item.job.full_name
         if run.build is not None:
-            return await client.read_build(name, run.build.number)
+            return await read_build(client, name, run.build.number)
         if run.queue_id is not None and run.end_time is None:
-            left = await client.read_queue_item(run.queue_id)
+            try:
+                left = await client.read_queue_item(run.queue_id)
+            except ProviderError as error:
+                _log.warning("source.failed", source="queue_item", job=name, error=str(error))
+                left, queue_read = None, False
             if left is not None and is_items_run(left, item):
                 if left.build_number is not None:
-                    return await client.read_build(name, left.build_number)
+                    return await read_build(client, name, left.build_number)
                 return _Cancelled() if left.cancelled else _StillQueued()
         builds = await client.list_builds(name, limit=100)
-        return own_build(item, builds) if builds is not None else None
+        own = own_build(item, builds) if builds is not None else None
+        # While the queue cannot be read, absence from the builds proves nothing.
+        return _StillQueued() if own is None and not queue_read and run.active else own
 
     async def _made_again(self, item: Unconfirmed, build: BuildView) -> None:
         """The run's number is another build's. Only once that begins a new generation of the job."""

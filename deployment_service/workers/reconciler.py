@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -44,6 +45,7 @@ from deployment_service.workers.reading import (
     sort_out,
 )
 from deployment_service.workers.repeats import Repeats
+from deployment_service.workers.sources import read_sources
 
 _log = structlog.get_logger(__name__)
 
@@ -232,12 +234,10 @@ class Reconciler:
     async def _read_runs(
         self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
     ) -> Sequence[SessionSeen]:
-        async with controller.slot() as client:
-            # The queue first: what leaves it in between is seen by the executors.
-            queue = await client.list_queue()
-            running = await client.list_running()
-        found = sort_out(items, queue, running)
-        sessions = note_sessions(turn.sessions, {queue.session, running.session}, turn.now)
+        lists = await read_sources(controller)
+        found = sort_out(items, lists.queue, lists.running)
+        seen = {lists.queue.session, lists.running.session}
+        sessions = note_sessions(turn.sessions, seen, turn.now)
         restarted = restart_time(sessions, turn.now)
         await self._write_going_on(found)
         await self._write_seen(
@@ -248,7 +248,8 @@ class Reconciler:
         )
         await self._write_strangers(turn, found.strangers)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
-        await self._each(found.changed, lambda item: self._inquiry.ask(item, controller, restarted))
+        ask = partial(self._inquiry.ask, queue_read=lists.queue_read)
+        await self._each(found.changed, lambda item: ask(item, controller, restarted))
         await self._repeats.stop_ours(items, controller)
         return sessions
 

@@ -1,0 +1,77 @@
+"""The lists that a cycle reads first, queue and executors: one that fails does not drop the other's results."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from deployment_service.cicd.errors import ProviderError
+from deployment_service.cicd.port import (
+    BuildView,
+    CicdProvider,
+    QueueView,
+    RunningView,
+)
+from deployment_service.workers.controllers import Controller
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the lists show; one that could not be read is empty. ``queue_read``: the queue could be read."""
+
+    queue: QueueView
+    running: RunningView
+    queue_read: bool
+
+
+async def read_sources(controller: Controller) -> Sources:
+    """Read the queue, then the executors: what leaves the queue in between is shown by the executors.
+
+    Raises:
+        ProviderError: neither could be read.
+    """
+    queue, queue_error = await _read(controller, lambda client: client.list_queue())
+    running, error = await _read(controller, lambda client: client.list_running())
+    if queue_error is not None and error is not None:
+        raise error
+    return Sources(
+        queue=queue if queue is not None else QueueView(items=(), session=None),
+        running=running if running is not None else RunningView(builds=(), session=None),
+        queue_read=queue is not None,
+    )
+
+
+async def read_build(client: CicdProvider, full_name: str, number: int) -> BuildView | None:
+    """Read one build, or find it among the builds of its job if it cannot be read by itself.
+
+    Raises:
+        ProviderError: neither shows it.
+    """
+    try:
+        return await client.read_build(full_name, number)
+    except ProviderError as error:
+        _log.warning("source.failed", source="build", job=full_name, error=str(error))
+        builds = await client.list_builds(full_name, limit=100)
+        shown = builds.builds if builds is not None else ()
+        found = next((build for build in shown if build.number == number), None)
+        if found is None:
+            raise
+        return found
+
+
+async def _read(
+    controller: Controller, call: Callable[[CicdProvider], Awaitable[T]]
+) -> tuple[T | None, ProviderError | None]:
+    try:
+        async with controller.slot() as client:
+            return await call(client), None
+    except ProviderError as error:
+        _log.warning("source.failed", controller=controller.key, error=str(error))
+        return None, error
