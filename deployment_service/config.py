@@ -191,6 +191,15 @@ class Settings(DatabaseSettings):
         description="how long a deleted deployment and its runs can be read before they are purged",
     )
 
+    max_connection_age_s: Seconds = Field(
+        300.0,
+        description="how long a client's connection is used for new calls: then the client resolves our name "
+        "again and finds added replicas",
+    )
+    max_connection_age_grace_s: Seconds = Field(
+        300.0,
+        description="how much longer calls and watches on it may go on; watches then resume on another",
+    )
     metrics_listen: str = Field("", description="host:port for Prometheus; empty: no metrics")
     drain_grace_s: Seconds = Field(
         10.0, description="how long calls under way may take to finish on shutdown"

@@ -160,6 +160,8 @@ class Service:
             peers,
             call_timeout_s=settings.call_timeout_s,
             max_connections=settings.max_connections,
+            connection_age_s=settings.max_connection_age_s,
+            connection_age_grace_s=settings.max_connection_age_grace_s,
         )
         self._workers = (
             self._keeper,

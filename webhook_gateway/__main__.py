@@ -73,7 +73,7 @@ async def serve(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stop)
-    async with connect(settings.service_target) as channel:
+    async with connect(settings.service_target, use_proxy=settings.use_proxy) as channel:
         gateway = Gateway(settings, GatewayServiceStub(channel))
         # Its own signal handling and access log stay off: the access log would hold the tokens.
         runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
+from deployment_service.client.channel import balancing_options
 from deployment_service.v1 import gateway_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -26,14 +26,13 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.enable_retries", 0),
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
 
 
-def connect(target: str) -> grpc.aio.Channel:
+def connect(target: str, *, use_proxy: bool = False) -> grpc.aio.Channel:
     """Return a channel to the service; several replicas behind one DNS name are used in turn."""
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    options = (*_OPTIONS, *balancing_options(use_proxy=use_proxy))
+    return grpc.aio.insecure_channel(target, options=options)
 
 
 class CallFailedError(Exception):

@@ -51,6 +51,9 @@ class Settings(EnvironmentSettings):
     api_key: Annotated[SecretStr, BeforeValidator(_secret)] = Field(
         description="required; the gateway's own API key (role gateway)", min_length=1
     )
+    use_proxy: bool = Field(
+        False, description="whether calls to the service go by http_proxy of the environment"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(

@@ -53,13 +53,21 @@ def make_server(
     *,
     call_timeout_s: float,
     max_connections: int,
+    connection_age_s: float,
+    connection_age_grace_s: float,
 ) -> grpc.aio.Server:
     """Make a server whose every call is logged, answered in one form, and let through by its key."""
     errors = Errors(call_timeout_s)
     calls = CallInterceptor(RequestLog(metrics), errors, auth)
+    connections = (
+        ("grpc.max_allowed_incoming_connections", max_connections),
+        # gRPC varies the age by a tenth, so that clients don't come back in step.
+        ("grpc.max_connection_age_ms", round(connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(connection_age_grace_s * 1000)),
+    )
     return grpc.aio.server(
         interceptors=(calls, OpenMethods(errors, peers)),
-        options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections)),
+        options=(*_OPTIONS, *connections),
     )
 
 

@@ -23,9 +23,13 @@ Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+# gRPC's default is 30 s: a replica that is added while connections end would wait for the next end.
+_MIN_RESOLUTION_MS = 1_000
 _MAX_MESSAGE_BYTES = 64 * 2**20  # a page of deployments may be larger than gRPC's 4 MiB
 
-_OPTIONS = (
+ChannelOptions = tuple[tuple[str, int | str], ...]
+
+_OPTIONS: ChannelOptions = (
     # Finds dead connections (a load balancer forgot us, a machine vanished) while a stream is silent.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -34,18 +38,37 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.enable_retries", 0),  # ours know which calls may be repeated
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
 
 
+def balancing_options(*, use_proxy: bool) -> ChannelOptions:
+    """Return how a channel finds the replicas behind one DNS name: all of them, also those added later.
+
+    The server ends connections after a while, and each end makes the channel resolve the name again. gRPC
+    reads ``http_proxy`` from the environment, even for loopback, unless it is told not to.
+    """
+    return (
+        ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.dns_min_time_between_resolutions_ms", _MIN_RESOLUTION_MS),
+        # Without a policy gRPC repeats only calls that no server has seen: those that met the end of a
+        # connection. Which others may be repeated is known here.
+        ("grpc.enable_retries", 1),
+        ("grpc.enable_http_proxy", int(use_proxy)),
+    )
+
+
 def open_channel(
-    target: str, *, credentials: grpc.ChannelCredentials | None = None
+    target: str, *, credentials: grpc.ChannelCredentials | None = None, use_proxy: bool = False
 ) -> grpc.aio.Channel:
-    """Open a channel; replicas behind one DNS name are used in turn. ``credentials`` turns on TLS."""
+    """Open a channel; replicas behind one DNS name are used in turn. ``credentials`` turns on TLS.
+
+    ``use_proxy``: whether ``http_proxy`` in the environment counts.
+    """
+    options = (*_OPTIONS, *balancing_options(use_proxy=use_proxy))
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=options)
 
 
 @dataclass(frozen=True, slots=True)

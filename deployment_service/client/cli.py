@@ -66,6 +66,9 @@ def settings(
         bool, typer.Option("--json", help="Print JSON, one object a line, for programs.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one call may take.")] = 10.0,
+    use_proxy: Annotated[
+        bool, typer.Option("--use-proxy", help="Reach the service by the environment's http_proxy.")
+    ] = False,
 ) -> None:
     """What every command needs."""
     context.obj = resolve(
@@ -75,6 +78,7 @@ def settings(
         env_file=env_file,
         as_json=as_json,
         timeout_s=timeout,
+        use_proxy=use_proxy,
     )
 
 

@@ -66,6 +66,7 @@ class Settings:
     tenant: str
     as_json: bool
     timeout_s: float
+    use_proxy: bool = False
 
     def run(self, work: Callable[[DeploymentClient], Awaitable[T]]) -> T:
         """Connect and do the work of one command."""
@@ -81,6 +82,7 @@ class Settings:
                 api_key=self.api_key,
                 tenant=self.tenant or None,
                 timeout_s=self.timeout_s,
+                use_proxy=self.use_proxy,
             )
             async with client:
                 return await work(client)
@@ -109,6 +111,7 @@ def resolve(
     env_file: Path | None,
     as_json: bool,
     timeout_s: float,
+    use_proxy: bool,
 ) -> Settings:
     """Options come first, then the file (and not the environment, which may mean another place)."""
     given: Mapping[str, str] = os.environ if env_file is None else _read(env_file)
@@ -121,6 +124,7 @@ def resolve(
         tenant=tenant or given.get(TENANT) or "",
         as_json=as_json,
         timeout_s=timeout_s,
+        use_proxy=use_proxy,
     )
 
 

@@ -13,6 +13,9 @@ from deployment_service.client.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
 
+# What gRPC says when a replica ends an old connection, so that clients find added replicas: no fault.
+CONNECTION_AGE = "max connection age"
+
 Names = Annotated[list[str] | None, typer.Argument(help="Deployments; all, if none is given.")]
 
 
@@ -53,6 +56,8 @@ def watch(
     console = out.console()
 
     def disconnected(failure: DeploymentServiceError, pause_s: float) -> None:
+        if failure.message == CONNECTION_AGE:
+            return
         typer.echo(f"interrupted ({failure.message}); again in {pause_s:.1f} s", err=True)
 
     async def work(client: DeploymentClient) -> None:

@@ -47,12 +47,16 @@ class DeploymentClient:
         tenant: str | None = None,
         timeout_s: float = 30.0,
         credentials: grpc.ChannelCredentials | None = None,
+        use_proxy: bool = False,
         backoff: Backoff | None = None,
     ) -> None:
-        """Raises ValueError if ``api_key`` holds a character that no key has."""
+        """``use_proxy``: whether ``http_proxy`` in the environment counts.
+
+        Raises ValueError if ``api_key`` holds a character that no key has.
+        """
         key = clean_secret(api_key)
         self._caller = Caller(
-            open_channel(target, credentials=credentials),
+            open_channel(target, credentials=credentials, use_proxy=use_proxy),
             api_key=key,
             timeout_s=timeout_s,
             backoff=backoff or Backoff(),
