@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deployment_service import failpoints
 from deployment_service.client import webhook_paths
+from deployment_service.domain.egress import check_http_url, origin_of
+from deployment_service.domain.errors import InvalidArgument
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.runtime.settings_source import EnvironmentSettings
@@ -44,6 +46,18 @@ def _split(value: object) -> object:
 
 
 SecretUrl = Annotated[SecretStr, BeforeValidator(_stripped)]
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        urls = [
+            check_http_url(part, field="an origin") for part in value.split(",") if part.strip()
+        ]
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from None
+    return tuple(origin_of(url) for url in urls)
 
 
 class DatabaseSettings(EnvironmentSettings):
@@ -101,6 +115,13 @@ class Settings(DatabaseSettings):
     allow_config_xml: bool = Field(
         False,
         description="whether admins may define jobs by a whole config.xml: it may do anything",
+    )
+
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (),
+        description="origins, comma-separated, of Jenkins controllers and repositories in loopback, link-local or "
+        "private ranges that tenants may use: https://jenkins.internal,http://10.0.0.5:8080; an admin of "
+        "all tenants allows an origin by creating a provider with it",
     )
 
     api_pool_connections: Connections = Field(

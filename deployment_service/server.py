@@ -10,6 +10,7 @@ from prometheus_client import start_http_server
 from deployment_service import failpoints
 from deployment_service.actions.cancel_run import RunCanceller
 from deployment_service.actions.changes import Changes
+from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
 from deployment_service.actions.webhook_keys import WebhookKeys
@@ -83,7 +84,10 @@ class Service:
         self._metrics_server: Any = None
         self._hub = self._make_hub()
         self._metrics.registry.register(WatchMetrics(self._hub))
-        self._controllers = Controllers(self._make_client, self._box.decrypt)
+        self._allowed_origins = AllowedOrigins(worker, settings.allowed_origins)
+        self._controllers = Controllers(
+            self._make_client, self._box.decrypt, allows=self._allowed_origins.allows
+        )
         self._keeper = JobKeeper(
             worker,
             self._controllers,
@@ -268,6 +272,7 @@ class Service:
                 wait_s=settings.trigger_wait_s,
             ),
             wake_keeper=self._keeper.wake,
+            allowed_origins=self._allowed_origins,
             locale=settings.webhook_locale,
             wait_s=settings.trigger_wait_s,
             keep_deleted_s=settings.deleted_retention_days * _DAY_S,
@@ -289,6 +294,7 @@ class Service:
             AdminService(
                 self._api,
                 self._box,
+                self._allowed_origins,
                 locale=settings.webhook_locale,
                 wake_keeper=self._keeper.wake,
             ),
@@ -301,6 +307,7 @@ class Service:
             address.username,
             address.api_token,
             ca_pem=address.ca_certificate_pem or None,
+            public_only=not address.private_allowed,
             timeout_s=self._settings.request_timeout_s,
         )
         return self._failpoints.provider(client) if self._failpoints else client

@@ -55,6 +55,8 @@ class CreateDeployment:
     labels: dict[str, str] = field(default_factory=dict)
     unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
     caller_is_admin: bool = False
+    allowed_origins: frozenset[str] | None = None
+    """Those of repositories in private ranges; None: any."""
     request: RequestKey | None = None
 
 
@@ -190,7 +192,7 @@ def _in_normal_form(command: CreateDeployment) -> NewDeployment:
         parameter_definitions=definitions,
         labels=definition.check_labels(command.labels, field="deployment.labels"),
         unstable_policy=command.unstable_policy,
-        job=definition.check_job(command.job, definitions),
+        job=definition.check_job(command.job, definitions, allowed_origins=command.allowed_origins),
     )
     if new.job.kind is not JobKind.EXISTING:
         # What can't become a job is better said now than by the keeper.

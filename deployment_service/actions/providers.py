@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import check_display_name, check_full_name
@@ -49,6 +50,25 @@ CHANGEABLE = frozenset(ProviderInput.__dataclass_fields__)
 """The fields of a provider that an update may name."""
 
 
+@dataclass(frozen=True, slots=True)
+class EgressRule:
+    """Where the caller may have the service connect to. ``caller_decides``: an admin of all tenants."""
+
+    allowed: AllowedOrigins
+    caller_decides: bool
+
+    async def check(
+        self, connection: Connection, given: ProviderInput, *, stored: Provider | None = None
+    ) -> None:
+        """Raise InvalidArgument if a URL that changes leads to an address that isn't allowed."""
+        for name in ("base_url", "webhook_base_url"):
+            url = getattr(given, name)
+            if url and (stored is None or url != getattr(stored, name)):
+                await self.allowed.check(
+                    connection, url, field=f"provider.{name}", caller_decides=self.caller_decides
+                )
+
+
 async def create_provider(
     database: Database,
     box: SecretBox,
@@ -56,11 +76,13 @@ async def create_provider(
     *,
     provider_id: str,
     given: ProviderInput,
+    egress: EgressRule,
     key: RequestKey | None = None,
 ) -> Provider:
     """Create a provider."""
     name = ProviderName(tenant.slug, check_id(provider_id, field="provider_id"))
-    new = _fields(_checked(given), box, stored_token=None)
+    checked = _checked(given)
+    new = _fields(checked, box, stored_token=None)
 
     async def work(connection: Connection) -> Provider:
         known = await claim(connection, key)
@@ -70,6 +92,7 @@ async def create_provider(
             if again is None:
                 raise _not_found(name)
             return again
+        await egress.check(connection, checked)
         provider = await providers.insert(connection, tenant.tenant_id, name.provider, new)
         if provider is None:
             raise AlreadyExists("provider", str(name))
@@ -106,6 +129,7 @@ async def update_provider(
     given: ProviderInput,
     paths: frozenset[str],
     etag: str,
+    egress: EgressRule,
     key: RequestKey | None = None,
 ) -> Provider:
     """Change the fields in ``paths`` to what is given."""
@@ -122,6 +146,7 @@ async def update_provider(
         changes = {path: getattr(given, path) for path in paths}
         merged = _checked(replace(_as_input(provider), **changes))
         _check_bound(provider, merged)
+        await egress.check(connection, merged, stored=provider)
         await providers.update(
             connection,
             tenant.tenant_id,

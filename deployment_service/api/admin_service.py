@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Callable
 
 from deployment_service.actions import api_keys, providers, rotate_webhook_keys, tenants
+from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api import admin_messages as messages
 from deployment_service.api import calls
+from deployment_service.api.calls import Call
 from deployment_service.api.interceptors import Context
 from deployment_service.api.masks import paths
 from deployment_service.domain.definition import check_display_name
@@ -32,6 +34,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self,
         database: Database,
         box: SecretBox,
+        allowed_origins: AllowedOrigins,
         *,
         locale: str = "en",
         wake_keeper: Callable[[], None] = lambda: None,
@@ -40,7 +43,11 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self._locale = locale
         self._wake_keeper = wake_keeper
         self._box = box
+        self._allowed_origins = allowed_origins
         self._webhook_keys = WebhookKeys(box)
+
+    def _egress_rule(self, call: Call) -> providers.EgressRule:
+        return providers.EgressRule(self._allowed_origins, call.caller.tenant is None)
 
     async def CreateTenant(
         self, request: pb.CreateTenantRequest, context: Context
@@ -124,6 +131,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             call.tenant,
             provider_id=request.provider_id,
             given=messages.provider_input(request.provider),
+            egress=self._egress_rule(call),
             key=call.request_key(request),
         )
         return pb.CreateProviderResponse(
@@ -160,6 +168,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             call.tenant,
             ProviderName.parse(request.provider.name, field="provider.name").provider,
             given=messages.provider_input(request.provider),
+            egress=self._egress_rule(call),
             paths=paths(request.update_mask, request.provider, providers.CHANGEABLE),
             etag=request.provider.etag,
             key=call.request_key(request),

@@ -10,6 +10,7 @@ from deployment_service.actions.cancel_run import CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
+from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.read_deployments import PageRequest, Reader
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter
 from deployment_service.actions.update_deployment import (
@@ -48,6 +49,7 @@ class Parts:
     run_starter: RunStarter
     run_canceller: RunCanceller
     wake_keeper: Callable[[], None]
+    allowed_origins: AllowedOrigins
     locale: str
     wait_s: float
     keep_deleted_s: float
@@ -78,6 +80,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             labels=dict(given.labels),
             unstable_policy=messages.unstable_policy(given),
             caller_is_admin=call.caller.role is Role.ADMIN,
+            allowed_origins=await self._allowed_origins(call, job),
             request=call.request_key(request),
         )
         creator = DeploymentCreator(
@@ -93,6 +96,13 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             deployment=await self._read(call, request.deployment_id, created.deployment_uid),
             resume_token=self._position(call, epoch, created.sequence),
         )
+
+    async def _allowed_origins(self, call: Call, job: JobDefinition) -> frozenset[str] | None:
+        """Those of repositories in private ranges; None: any, as an admin of all tenants decides."""
+        if job.scm is None or (call.caller.role is Role.ADMIN and call.caller.tenant is None):
+            return None
+        async with self._parts.database.acquire() as connection:
+            return await self._parts.allowed_origins.read(connection)
 
     async def GetDeployment(
         self, request: pb.GetDeploymentRequest, context: Context

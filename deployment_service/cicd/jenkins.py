@@ -67,12 +67,14 @@ class JenkinsProvider(JobConfigurations):
         secret: str,
         *,
         ca_pem: str | None = None,
+        public_only: bool = False,
         timeout_s: float = 15.0,
         workers: int = 8,
     ) -> None:
         """`secret` is an API token, or a password (which costs two requests more now and then).
 
-        `ca_pem` is trusted instead of the public CAs. `timeout_s` bounds each request but triggers,
+        `ca_pem` is trusted instead of the public CAs. `public_only`: nothing is sent to an address in a loopback,
+        link-local or private range, whatever name leads there. `timeout_s` bounds each request but triggers,
         which bring their own bound; a call that confirms what it did makes two or three. Raises
         ValueError if the URL or the PEM can't be used.
         """
@@ -85,6 +87,7 @@ class JenkinsProvider(JobConfigurations):
         self._account = username
         self._secret = secret
         self._timeout_s = timeout_s
+        self._public_only = public_only
         self._ca_directory = _store_ca(ca_pem) if ca_pem else None
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="jenkins")
         self._local = threading.local()
@@ -272,7 +275,7 @@ class JenkinsProvider(JobConfigurations):
     async def _exchange(self, request: HttpRequest, timeout_s: float) -> HttpReply:
         if self._closed:
             raise TransportFailure("the provider was closed", sent=False)
-        exchange = Exchange(timeout_s)
+        exchange = Exchange(timeout_s, public_only=self._public_only)
         self._exchanges.add(exchange)
         future = self._threads.submit(self._perform, request, exchange)
         try:

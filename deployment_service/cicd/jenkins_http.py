@@ -20,7 +20,7 @@ import requests.cookies
 import urllib3
 import urllib3.exceptions
 
-from .jenkins_wire import Aborted, Adapter, Exchange, current, current_exchange
+from .jenkins_wire import Aborted, Adapter, AddressDenied, Exchange, current, current_exchange
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 NO_ANSWER_IN_TIME = "no answer in time"
@@ -211,6 +211,8 @@ def _read_start(response: requests.Response, exchange: Exchange) -> bytes:
 def _reason(error: BaseException) -> str:
     """Say in a few words why no answer came, without naming hosts, addresses or our libraries."""
     for cause in _causes(error):
+        if isinstance(cause, AddressDenied):
+            return "its address is not a public one, and no operator has allowed its origin"
         if isinstance(cause, socket.gaierror):
             return "its host name can't be resolved"
         if isinstance(cause, ssl.SSLCertVerificationError):

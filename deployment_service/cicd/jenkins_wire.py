@@ -8,6 +8,7 @@ another thread can do the second.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 import threading
@@ -17,16 +18,30 @@ from typing import Any
 import requests.adapters
 import urllib3.connection
 import urllib3.connectionpool
+import urllib3.exceptions
+
+from deployment_service.domain.egress import is_private
+
+_MOST_ADDRESSES = 4
 
 
 class Aborted(Exception):
     """Raised inside an exchange that has been given up."""
 
 
+class AddressDenied(OSError):
+    """The host has no address that may be connected to.
+
+    The same for a name that isn't known: the difference would tell which names exist in our network.
+    """
+
+
 class Exchange:
     """One exchange, shared by the thread that carries it out and the one that waits for it."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, *, public_only: bool = False) -> None:
+        self.public_only = public_only
+        """Whether its connection may lead to public addresses only."""
         self.deadline = time.monotonic() + timeout_s
         self.connected = False
         """Whether the present request made a connection, rather than using one left open."""
@@ -118,7 +133,7 @@ class _Reporting:
 
     def _new_conn(self) -> socket.socket:
         current_exchange().remaining_s()
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        sock = self._connect()
         current_exchange().connected = True
         try:
             current_exchange().attach(sock)
@@ -126,6 +141,29 @@ class _Reporting:
             sock.close()
             raise
         return sock
+
+    def _connect(self) -> socket.socket:
+        """Connect; to an address that was checked, if only public ones are allowed.
+
+        The address is resolved here, once: a name that is resolved again may lead elsewhere.
+        """
+        this: Any = self
+        if not current_exchange().public_only:
+            return super()._new_conn()  # type: ignore[misc, no-any-return]
+        # What urllib3 connects to; TLS checks the name that it has again afterwards.
+        host = this._dns_host
+        failure: Exception = AddressDenied()
+        try:
+            for address in _public_addresses(host, this.port):
+                this._dns_host = address
+                try:
+                    return super()._new_conn()  # type: ignore[misc, no-any-return]
+                except urllib3.exceptions.NewConnectionError as error:
+                    failure = error
+                current_exchange().remaining_s()
+        finally:
+            this._dns_host = host
+        raise failure
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         this: Any = self
@@ -139,6 +177,22 @@ class _Reporting:
             this.connect()
         current_exchange().begin_sending()
         super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+def _public_addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, at most a few. Raises AddressDenied if one of them is private, or it has none.
+
+    A name that has a public and a private address is denied: which of them is used would be chance.
+    """
+    found: list[Any] = []
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not found:
+        raise AddressDenied
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if any(is_private(ipaddress.ip_address(one.partition("%")[0])) for one in addresses):
+        raise AddressDenied
+    return addresses[:_MOST_ADDRESSES]
 
 
 class _HTTPConnection(_Reporting, urllib3.connection.HTTPConnection):

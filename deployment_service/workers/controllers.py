@@ -13,14 +13,15 @@ import hashlib
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
 
 from deployment_service.cicd.errors import ProviderError, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
+from deployment_service.domain.egress import ALLOWED_ORIGINS_SETTING, origin_of
 from deployment_service.domain.problems import ProblemReason
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +57,8 @@ class ControllerAddress:
     username: str
     api_token: str = field(repr=False)
     ca_certificate_pem: str = field(default="", repr=False)
+    private_allowed: bool = True
+    """Whether its host may be a loopback, link-local or private address."""
 
     @property
     def key(self) -> str:
@@ -281,7 +284,10 @@ class Controllers:
         limits: ControllerLimits | None = None,
         *,
         idle_s: float = 900.0,
+        allows: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
+        """``allows(base_url)``: whether it may lead into a private range; None: each may."""
+        self._allows = allows
         self._make_client = make_client
         self._decrypt = decrypt
         self._limits = limits or ControllerLimits()
@@ -297,9 +303,20 @@ class Controllers:
         identity = (provider.tenant_id, provider.provider_id)
         version, address = self._by_provider.get(identity, (None, None))
         controller = self._by_address.get(address) if address is not None else None
-        if controller is not None and version == provider.version:
+        allowed = self._allows is None or await self._allows(provider.base_url)
+        if (
+            controller is not None
+            and address is not None
+            and (version, address.private_allowed) == (provider.version, allowed)
+        ):
             return controller
-        address = self._address(provider)
+        address = replace(self._address(provider), private_allowed=allowed)
+        if not allowed:
+            _log.info(
+                "controller_limited_to_public_addresses",
+                origin=origin_of(provider.base_url),
+                to_allow=f"{ALLOWED_ORIGINS_SETTING}={origin_of(provider.base_url)}",
+            )
         controller = self._by_address.get(address) or self._new(address)
         self._by_provider[identity] = (provider.version, address)
         await self._retire_unused()

@@ -16,9 +16,10 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.config import Settings
 from deployment_service.domain.access import Role, TenantRef
+from deployment_service.domain.egress import origin_of
 from deployment_service.secrets import generate_key
 from deployment_service.server import Service
-from deployment_service.storage import tenants
+from deployment_service.storage import egress, tenants
 from deployment_service.storage.database import API_ROLE, Database
 from deployment_service.v1.admin_service_pb2_grpc import AdminServiceStub
 from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub
@@ -143,6 +144,7 @@ async def seed_deployment(api: Api, tenant: str, slug: str = "web", **columns: A
     """A deployment with a READY job and one finished run, without any Jenkins."""
     owner = await api.tenant(tenant)
     async with api.database.acquire() as connection:
+        await egress.add(connection, origin_of(NOBODY))
         provider_id = await connection.fetchval(
             """
             INSERT INTO cicd_providers (tenant_id, slug, base_url) VALUES ($1, 'main', $2)
