@@ -8,15 +8,18 @@ aborts the exchange, which frees the thread at once.
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
+
+from deployment_service.domain.problems import ProblemReason
 
 from . import jenkins_replies as replies
 from . import jenkins_trigger_replies as triggers
@@ -27,7 +30,7 @@ from .errors import (
     ProviderUnreachable,
 )
 from .jenkins_authors import Author, Marks, author_of
-from .jenkins_configurations import Answer, JobConfigurations
+from .jenkins_configurations import JobConfigurations
 from .jenkins_http import (
     NO_ANSWER_IN_TIME,
     HttpReply,
@@ -35,6 +38,7 @@ from .jenkins_http import (
     JenkinsClient,
     TransportFailure,
 )
+from .jenkins_json import INLINE_BYTES, MIB, AnswerBudget, decode
 from .jenkins_wire import Exchange
 from .names import job_path
 from .port import (
@@ -55,6 +59,10 @@ _DELETE_TIMEOUT_S = 30.0
 # The rest is enough for a Jenkins that was slow only because of the input.
 _SHARE_WITH_INPUT = 0.75
 _RESUMES_WITHIN_S = 60.0
+_MAX_LIST_BYTES = 2 * MIB
+
+View = TypeVar("View")
+MakeView = Callable[[dict[str, Any], str | None], View]
 
 
 class JenkinsProvider(JobConfigurations):
@@ -95,21 +103,21 @@ class JenkinsProvider(JobConfigurations):
         self._exchanges: set[Exchange] = set()
         self._closed = False
         self._marks = Marks()
+        self._budget = AnswerBudget()
         self._input_unknown_until = 0.0
 
     async def ping(self) -> ControllerInfo:
         """See `CicdProvider`."""
         reply = await self._ask(HttpRequest("GET", "whoAmI/api/json", {"tree": "name,anonymous"}))
-        data, session = self._data(reply)
-        name = data.get("name")
+        name, session = await self._view(reply, lambda data, seen: (data.get("name"), seen))
         if not isinstance(name, str):
             raise ProtocolError("Jenkins doesn't say who we are. Check the provider's base_url.")
         return ControllerInfo(reply.headers.get("X-Jenkins"), name, session)
 
     async def read_job(self, full_name: str) -> JobView | None:
         """See `CicdProvider`. A folder is returned as a job that isn't buildable."""
-        answer = await self._read(job_path(full_name), views.JOB_TREE)
-        return answer and views.job_view(answer[0], full_name, answer[1])
+        reply = await self._ask(_get(job_path(full_name), views.JOB_TREE))
+        return await self._found(reply, lambda data, seen: views.job_view(data, full_name, seen))
 
     async def delete_job(self, full_name: str) -> bool:
         """See `CicdProvider`. True only after Jenkins no longer knows the job."""
@@ -126,7 +134,7 @@ class JenkinsProvider(JobConfigurations):
         if reply.status not in (200, 204, 302):
             raise replies.error_of(reply, self._account)
         # A login page answers 302, too.
-        if await self._read(path, "url") is not None:
+        if await self._exists(path):
             raise ProviderUnreachable(f"Jenkins didn't delete the job {full_name!r}. Try again.")
         return True
 
@@ -159,29 +167,44 @@ class JenkinsProvider(JobConfigurations):
 
     async def read_queue_item(self, queue_id: str) -> QueueItemView | None:
         """See `CicdProvider`."""
-        answer = await self._read(f"queue/item/{quote(queue_id, safe='')}", views.QUEUE_ITEM_TREE)
-        return answer and views.queue_item_view(*answer)
+        path = f"queue/item/{quote(queue_id, safe='')}"
+        reply = await self._ask(_get(path, views.QUEUE_ITEM_TREE))
+        return await self._found(reply, views.queue_item_view)
 
     async def list_queue(self) -> QueueView:
         """See `CicdProvider`."""
-        return views.queue_view(*self._data(await self._ask(_get("queue", views.QUEUE_TREE))))
+        return await self._view(
+            await self._ask(_get_list("queue", views.QUEUE_TREE)), views.queue_view
+        )
 
     async def list_running(self) -> RunningView:
         """See `CicdProvider`."""
-        reply = await self._ask_for_builds("computer", views.RUNNING_TREE)
-        return views.running_view(*self._data(reply))
+        reply = await self._ask_for_builds(_get_list("computer", views.RUNNING_TREE))
+        return await self._view(reply, views.running_view)
 
     async def read_build(self, full_name: str, number: int) -> BuildView | None:
         """See `CicdProvider`."""
         path = f"{job_path(full_name)}/{number}"
-        answer = self._found(await self._ask_for_builds(path, views.BUILD_TREE))
-        return answer and views.build_view(answer[0], full_name, answer[1])
+
+        def view(data: dict[str, Any], session: str | None) -> BuildView:
+            return views.build_view(data, full_name, session)
+
+        try:
+            reply = await self._ask_for_builds(_get(path, views.BUILD_TREE))
+            return await self._found(reply, view)
+        except ProviderUnreachable as error:
+            if error.reason is not ProblemReason.MALFORMED_ANSWER:
+                raise
+        # Values of megabytes are in the answer: how the build stands can be read without them.
+        reply = await self._ask(_get(path, views.BUILD_TREE_WITHOUT_ACTIONS))
+        build = await self._found(reply, view)
+        return build and replace(build, parameters_shown=False)
 
     async def list_builds(self, full_name: str, *, limit: int = 50) -> JobBuilds | None:
         """See `CicdProvider`."""
-        path, tree = job_path(full_name), views.builds_tree(limit)
-        answer = self._found(await self._ask_for_builds(path, tree))
-        return answer and views.job_builds(answer[0], full_name, answer[1])
+        request = _get_list(job_path(full_name), views.builds_tree(limit))
+        reply = await self._ask_for_builds(request)
+        return await self._found(reply, lambda data, seen: views.job_builds(data, full_name, seen))
 
     async def cancel_queue_item(self, queue_id: str) -> CancelOutcome:
         """See `CicdProvider`."""
@@ -224,14 +247,16 @@ class JenkinsProvider(JobConfigurations):
         if self._ca_directory is not None:
             self._ca_directory.cleanup()
 
-    async def _read(self, path: str, tree: str) -> Answer | None:
-        """Read some JSON and the session; None if Jenkins says that there is no such thing."""
-        return self._found(await self._ask(_get(path, tree)))
+    async def _exists(self, path: str) -> bool:
+        """Whether Jenkins shows a job."""
+        reply = await self._ask(_get(path, "url"))
+        return await self._found(reply, lambda data, _: data) is not None
 
-    def _found(self, reply: HttpReply) -> Answer | None:
-        return None if self._says_missing(reply) else self._data(reply)
+    async def _found(self, reply: HttpReply, make: MakeView[View]) -> View | None:
+        """As ``_view``; None if Jenkins answered that there is no such thing."""
+        return None if self._says_missing(reply) else await self._view(reply, make)
 
-    async def _ask_for_builds(self, path: str, tree: str) -> HttpReply:
+    async def _ask_for_builds(self, request: HttpRequest) -> HttpReply:
         """Ask for builds, and whether they wait for input as long as that doesn't hold up the rest.
 
         Jenkins answers that only once it has resumed the Pipeline, a minute after its start at worst. Both
@@ -241,32 +266,47 @@ class JenkinsProvider(JobConfigurations):
         timeout_s = self._timeout_s
         if now >= self._input_unknown_until:
             try:
-                return await self._exchange(_get(path, tree), timeout_s * _SHARE_WITH_INPUT)
+                return await self._exchange(request, timeout_s * _SHARE_WITH_INPUT)
             except TransportFailure as failure:
                 if failure.reason != NO_ANSWER_IN_TIME:
                     raise replies.unreachable(failure) from None
             self._input_unknown_until = now + _RESUMES_WITHIN_S
             timeout_s *= 1 - _SHARE_WITH_INPUT
-        return await self._ask(_get(path, views.without_input(tree)), timeout_s)
+        without = {"tree": views.without_input(request.params["tree"])}
+        return await self._ask(replace(request, params=without), timeout_s)
 
-    def _data(self, reply: HttpReply) -> Answer:
+    async def _view(self, reply: HttpReply, make: MakeView[View]) -> View:
+        """Decode an answer and make a view of it, on a thread unless it is small."""
+        if len(reply.body) <= INLINE_BYTES:
+            return self._decoded(reply, make)
+        return await asyncio.wrap_future(self._threads.submit(self._decoded, reply, make))
+
+    def _decoded(self, reply: HttpReply, make: MakeView[View]) -> View:
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
+        begun = time.thread_time()
         try:
-            data = json.loads(reply.body)
-        except (ValueError, RecursionError):
+            data = decode(reply.body)
+            if not self._marks.is_from_jenkins(reply):
+                raise replies.error_of(reply, self._account)
+            if not isinstance(data, dict):
+                raise ProtocolError("Jenkins' answer is no object. Check the provider's base_url.")
+            return make(data, replies.session_of(reply))
+        except ValueError:
             raise replies.error_of(reply, self._account) from None
-        if not self._marks.is_from_jenkins(reply):
-            raise replies.error_of(reply, self._account)
-        if not isinstance(data, dict):
-            raise ProtocolError("Jenkins answered with nonsense. Check the provider's base_url.")
-        return data, replies.session_of(reply)
+        finally:
+            self._budget.spend(len(reply.body), time.thread_time() - begun)
 
     def _says_missing(self, reply: HttpReply) -> bool:
         """Say whether Jenkins itself, rather than a proxy that can't find it, answered 404."""
         return reply.status == 404 and author_of(reply) is not Author.FRONT
 
     async def _ask(self, request: HttpRequest, timeout_s: float | None = None) -> HttpReply:
+        if request.method == "GET" and self._budget.exhausted():
+            raise ProviderUnreachable(
+                "Jenkins' answers cost more than a controller may use in a minute. Reading goes on in the next one.",
+                reason=ProblemReason.MALFORMED_ANSWER,
+            )
         try:
             return await self._exchange(request, timeout_s or self._timeout_s)
         except TransportFailure as failure:
@@ -314,6 +354,10 @@ class JenkinsProvider(JobConfigurations):
 
 def _get(path: str, tree: str) -> HttpRequest:
     return HttpRequest("GET", f"{path}/api/json", {"tree": tree})
+
+
+def _get_list(path: str, tree: str) -> HttpRequest:
+    return replace(_get(path, tree), max_answer_bytes=_MAX_LIST_BYTES)
 
 
 def _rejected(message: str) -> TriggerReply:

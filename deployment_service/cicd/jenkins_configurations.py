@@ -6,7 +6,6 @@ The part of ``JenkinsProvider`` that needs rights beyond building; see ``CicdPro
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from deployment_service.domain.parameter_definitions import DeclaredParameter
 
@@ -19,7 +18,8 @@ from .jenkins_http import HttpReply, HttpRequest
 from .names import job_path, parent_and_name
 from .port import WebhookEndpoint
 
-Answer = tuple[dict[str, Any], str | None]
+# What we write ourselves is bounded by a million characters.
+_MAX_CONFIG_BYTES = 4 * 2**20
 _XML = "application/xml; charset=utf-8"
 
 
@@ -31,7 +31,7 @@ class JobConfigurations:
     async def _ask(self, request: HttpRequest, timeout_s: float | None = None) -> HttpReply:
         raise NotImplementedError
 
-    async def _read(self, path: str, tree: str) -> Answer | None:
+    async def _exists(self, path: str) -> bool:
         raise NotImplementedError
 
     def _says_missing(self, reply: HttpReply) -> bool:
@@ -58,7 +58,7 @@ class JobConfigurations:
             raise replies.error_of(reply, self._account)
         # Jenkins uses each for several things. The look also proves that it works: 500 is its answer to
         # bad XML, but also to bad moments.
-        there = await self._read(path, "url") is not None
+        there = await self._exists(path)
         if there or "already exists" in replies.quoted_error(reply):
             raise JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
         raise replies.creation_error(reply, full_name)
@@ -92,7 +92,8 @@ class JobConfigurations:
         return True
 
     async def _config(self, full_name: str) -> str:
-        reply = await self._ask(HttpRequest("GET", f"{job_path(full_name)}/config.xml"))
+        path = f"{job_path(full_name)}/config.xml"
+        reply = await self._ask(HttpRequest("GET", path, max_answer_bytes=_MAX_CONFIG_BYTES))
         if reply.status != 200:
             raise replies.error_of(reply, self._account)
         return reply.body.decode("utf-8", "replace")

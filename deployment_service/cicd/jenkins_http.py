@@ -22,8 +22,9 @@ import urllib3.exceptions
 
 from .jenkins_wire import Aborted, Adapter, AddressDenied, Exchange, current, current_exchange
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
 NO_ANSWER_IN_TIME = "no answer in time"
+TOO_LARGE = "its answer is larger than"
+_MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
 _TELLING = (403, 500, 503)
@@ -41,13 +42,17 @@ class TransportFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What to ask. `path` is relative to the controller and already encoded."""
+    """What to ask. `path` is relative to the controller and already encoded.
+
+    An answer of more than ``max_answer_bytes`` is cut off, and is then none.
+    """
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     content_type: str | None = None
+    max_answer_bytes: int = _MAX_ANSWER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +193,9 @@ def _read_body(request: HttpRequest, response: requests.Response, exchange: Exch
     for chunk in response.iter_content(_CHUNK_BYTES):
         exchange.remaining_s()
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TransportFailure("its answer is larger than 16 MiB", sent=True)
+        if len(body) > request.max_answer_bytes:
+            limit_kib = request.max_answer_bytes // 1024
+            raise TransportFailure(f"{TOO_LARGE} {limit_kib} KiB", sent=True)
     exchange.remaining_s()
     return bytes(body)
 

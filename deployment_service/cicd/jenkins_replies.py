@@ -23,7 +23,7 @@ from .errors import (
     ProviderUnreachable,
 )
 from .jenkins_authors import Author, author_of, evidence_of
-from .jenkins_http import NO_ANSWER_IN_TIME, HttpReply, TransportFailure
+from .jenkins_http import NO_ANSWER_IN_TIME, TOO_LARGE, HttpReply, TransportFailure
 
 MAX_RETRY_AFTER_S = 3600.0
 """Longer waits that an answer asks for are cut to this."""
@@ -196,6 +196,11 @@ def not_data() -> str:
 def unreachable(failure: TransportFailure) -> ProviderUnreachable:
     """Return the error that stands for having got no answer."""
     slow = failure.reason == NO_ANSWER_IN_TIME
+    if failure.reason.startswith(TOO_LARGE):
+        return ProviderUnreachable(
+            f"Jenkins' answer can't be used: {failure.reason}, which is the most that is read.",
+            reason=ProblemReason.MALFORMED_ANSWER,
+        )
     return ProviderUnreachable(
         f"Jenkins can't be reached ({failure.reason}).",
         reason=ProblemReason.SLOW if slow else ProblemReason.UNREACHABLE,

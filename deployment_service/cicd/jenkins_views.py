@@ -16,6 +16,7 @@ from . import names
 from .errors import ProtocolError
 from .job_xml import parse_owner
 from .port import (
+    RUN_ID_PARAMETER,
     BuildView,
     JobBuilds,
     JobView,
@@ -36,6 +37,7 @@ _ITEM = (
 _EXECUTOR = f"currentExecutable[url,{_BUILD}]"
 
 BUILD_TREE = _BUILD
+BUILD_TREE_WITHOUT_ACTIONS = _BUILD.partition(",actions[")[0]
 QUEUE_ITEM_TREE = _ITEM
 QUEUE_TREE = f"items[{_ITEM}]"
 RUNNING_TREE = f"computer[oneOffExecutors[{_EXECUTOR}],executors[{_EXECUTOR}]]"
@@ -48,6 +50,14 @@ _NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationPropert
 _DISCARDER = "jenkins.model.BuildDiscarderProperty"
 _MAX_BUILDS = 100
 _INT64_MAX = 2**63 - 1
+_INT32_MAX = 2**31 - 1
+# As much as a run may have; what is beyond is somebody else's and is not stored.
+_MAX_PARAMETERS = 200
+_MAX_NAME_CHARS = 200
+_MAX_VALUE_CHARS = 32 * 1024
+_MAX_DEFINITIONS = 500
+_MAX_CHOICES = 1000
+_MAX_TEXT_CHARS = 64 * 1024
 
 
 def builds_tree(limit: int) -> str:
@@ -78,15 +88,17 @@ def job_view(data: Mapping[str, Any], full_name: str, session: str | None) -> Jo
         url=url,
         job_class=_text(data.get("_class")) or "",
         buildable=data.get("buildable") is True,
-        next_build_number=_int(data.get("nextBuildNumber")) or 0,
+        next_build_number=_number(data.get("nextBuildNumber")) or 0,
         in_queue=data.get("inQueue") is True,
         concurrent=concurrent if isinstance(concurrent, bool) else None,
-        parameters=tuple(definitions),
+        parameters=tuple(definitions[:_MAX_DEFINITIONS]),
         description=description,
         owner=parse_owner(description),
         has_notification_property=_NOTIFICATION in classes,
         discards_builds=_DISCARDER in classes,
-        last_build_number=_int(last_build.get("number")) if isinstance(last_build, dict) else None,
+        last_build_number=_number(last_build.get("number"))
+        if isinstance(last_build, dict)
+        else None,
         session=session,
     )
 
@@ -105,7 +117,7 @@ def queue_item_view(data: Mapping[str, Any], session: str | None) -> QueueItemVi
         why=_text(data.get("why")),
         left=str(data.get("_class")).endswith("$LeftItem") or "executable" in data,
         cancelled=data.get("cancelled") is True,
-        build_number=_int(build.get("number")),
+        build_number=_number(build.get("number")),
         build_url=_text(build.get("url")),
         stuck=data.get("stuck") is True,
         blocked=data.get("blocked") is True,
@@ -126,7 +138,7 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
     users = (cause.get("userId") for a in actions for cause in _dicts(a.get("causes")))
     return BuildView(
         job_full_name=full_name,
-        number=_required_int(data, "number"),
+        number=_required_number(data, "number"),
         queue_id=parse_queue_id(data.get("queueId")),
         # Absence of the word must not look like the end of the build.
         building=data.get("building") is not False,
@@ -147,7 +159,7 @@ def job_builds(data: Mapping[str, Any], full_name: str, session: str | None) -> 
         build_view(build, full_name, session) for build in _dicts(_required_list(data, "builds"))
     ]
     builds.sort(key=lambda build: -build.number)
-    return JobBuilds(full_name, _required_int(data, "nextBuildNumber"), tuple(builds), session)
+    return JobBuilds(full_name, _required_number(data, "nextBuildNumber"), tuple(builds), session)
 
 
 def running_view(data: Mapping[str, Any], session: str | None) -> RunningView:
@@ -186,19 +198,26 @@ def _definition(data: Mapping[str, Any]) -> ParameterDefinition:
         name=_text(data.get("name")) or "",
         kind=kind,
         default=_value(default.get("value")) if isinstance(default, dict) else None,
-        choices=tuple(str(choice) for choice in choices) if isinstance(choices, list) else (),
+        choices=tuple(str(choice)[:_MAX_VALUE_CHARS] for choice in choices[:_MAX_CHOICES])
+        if isinstance(choices, list)
+        else (),
         description=_text(data.get("description")) or "",
     )
 
 
 def _parameters(data: Mapping[str, Any]) -> dict[str, str]:
-    """Collect the parameters of all actions; those without a value (passwords) are left out."""
+    """Collect the parameters of all actions; those without a value (passwords) are left out.
+
+    Values beyond what a run of ours may have are cut.
+    """
     found: dict[str, str] = {}
     for action in _dicts(data.get("actions")):
         for parameter in _dicts(action.get("parameters")):
             name, value = _text(parameter.get("name")), _value(parameter.get("value"))
-            if name and value is not None:
-                found.setdefault(name, value)
+            if not name or value is None or len(name) > _MAX_NAME_CHARS:
+                continue
+            if len(found) < _MAX_PARAMETERS or name == RUN_ID_PARAMETER:
+                found.setdefault(name, value[:_MAX_VALUE_CHARS])
     return found
 
 
@@ -215,7 +234,7 @@ def _text(value: object) -> str | None:
     """Return a text that can be stored: without NUL and lone surrogates, which JSON can hold."""
     if not isinstance(value, str):
         return None
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return value[:_MAX_TEXT_CHARS].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _int(value: object) -> int | None:
@@ -223,8 +242,14 @@ def _int(value: object) -> int | None:
     return value if is_int and isinstance(value, int) and abs(value) <= _INT64_MAX else None
 
 
-def _required_int(data: Mapping[str, Any], key: str) -> int:
-    value = _int(data.get(key))
+def _number(value: object) -> int | None:
+    """Return a build number, which Jenkins keeps in 32 bits."""
+    number = _int(value)
+    return number if number is not None and 0 <= number <= _INT32_MAX else None
+
+
+def _required_number(data: Mapping[str, Any], key: str) -> int:
+    value = _number(data.get(key))
     if value is None or value < 1:
         raise _nonsense(key)
     return value

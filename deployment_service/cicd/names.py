@@ -12,6 +12,8 @@ import re
 from urllib.parse import quote, unquote
 
 _MAX_ENCODINGS = 3
+# Jenkins keeps it in 32 bits.
+_MAX_BUILD_NUMBER = 2**31 - 1
 _UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SCHEME_AND_HOST = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
@@ -59,7 +61,8 @@ def parse_build_path(path_or_url: str) -> tuple[str, int] | None:
     names, rest = _walk(path_or_url)
     if not names or len(rest) != 1 or not (rest[0].isascii() and rest[0].isdigit()):
         return None
-    return "/".join(names), int(rest[0][:18])
+    number = int(rest[0][:18])
+    return ("/".join(names), number) if 1 <= number <= _MAX_BUILD_NUMBER else None
 
 
 def job_path_matches(full_name: str, path_or_url: str) -> bool:

@@ -167,6 +167,8 @@ class BuildView:
     duration_ms: int | None
     """0 while it is building."""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters_shown: bool = True
+    """False if the answer had to be read without them, as they are too large."""
     waiting_for_input: bool = False
     """Also False while the provider can't say: right after its start."""
     user_ids: tuple[str, ...] = ()

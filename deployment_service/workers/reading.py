@@ -101,9 +101,9 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
     sighting = Sighting(
         build.number,
         run_id_of(build),
-        run_id_known=True,
+        run_id_known=build.parameters_shown,
         queue_id=build.queue_id,
-        parameters=build.parameters,
+        parameters=build.parameters if build.parameters_shown else None,
         read=True,
         timestamp_ms=build.timestamp_ms,
     )

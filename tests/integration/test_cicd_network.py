@@ -278,7 +278,7 @@ class TestReads:
                 await writer.drain()
 
         async with wire(endless) as server, connected(server.url) as provider:
-            with pytest.raises(ProviderUnreachable, match="larger than 16 MiB"):
+            with pytest.raises(ProviderUnreachable, match="larger than 2048 KiB"):
                 await provider.list_queue()
 
     async def test_a_long_page_with_a_trigger_is_not_read(self):

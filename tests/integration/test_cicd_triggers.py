@@ -141,6 +141,11 @@ class TestTriggering:
         assert len(value.encode()) > 1_000_000
         reply = await trigger(provider, "big", BIG=value, DEPLOYMENT_RUN_ID="r&1")
         assert reply.outcome is TriggerOutcome.ACCEPTED
+        with pytest.raises(ProviderUnreachable, match="larger than 1024 KiB"):
+            await provider.read_queue_item(reply.queue_id)
+        await provider.cancel_queue_item(reply.queue_id)
+        value = value[: 32 * 1024]  # as long as a run's may be
+        reply = await trigger(provider, "big", BIG=value, DEPLOYMENT_RUN_ID="r&1")
         item = await provider.read_queue_item(reply.queue_id)
         assert item.parameters == {"BIG": value, "DEPLOYMENT_RUN_ID": "r&1"}
         assert all("r%261" not in entry.path for entry in jenkins.requests.entries)
