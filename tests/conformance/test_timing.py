@@ -18,7 +18,7 @@ from tests.conformance.second_jenkins import flow, notification, project, second
 from tests.conformance.story import Story, recording, until
 
 FOLDER = "15-timing"
-SLACK_S = 1.5
+SLACK_S = 2.0
 
 
 def now() -> float:
@@ -99,9 +99,9 @@ async def test_from_a_stop_to_the_end(receiver: Receiver, name: str):
         jenkins.create_job("j", xml)
         await story.trigger("/job/j/build?delay=0sec")
         build = await story.output("j", 1, "+ sleep")
-        assert (await story.post("/job/j/1/stop")).status == 302
+        # From before the answer: a busy machine may read it after the end of the build.
         stopped = now()
-        assert build.building
+        assert (await story.post("/job/j/1/stop")).status == 302
         await until(lambda: not build.building)
         ended_s = now() - stopped
         await jenkins.wait_for(build)

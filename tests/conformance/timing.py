@@ -12,7 +12,7 @@ from dataclasses import dataclass
 # A real Jenkins needs some milliseconds between COMPLETED and FINALIZED, even if the receiver needs none.
 _SHORTEST_FINAL_S = 0.004
 # What a busy machine may add.
-_SLACK_S = 1.0
+_SLACK_S = 2.0
 
 
 @dataclass(frozen=True)
