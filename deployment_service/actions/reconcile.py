@@ -109,7 +109,7 @@ class ReconcileSteps:
                 run_ids=[run.run_id],
             )
             stored = ledger.run(run.run_id)
-            if stored is None or (stored.known, stored.build) != (run.known, run.build):
+            if stored is None or _has_moved(stored, run):
                 return None
             if stored.source is RunSource.SERVICE:
                 ledger.free(stored)
@@ -183,7 +183,7 @@ class ReconcileSteps:
             )
             stored = ledger.run(run.run_id)
             # Decided on what was read before: if the run has moved since, it is looked at again.
-            if stored is None or stored.known != run.known or stored.build != run.build:
+            if stored is None or _has_moved(stored, run):
                 return None
             highest = ledger.highest_build(stored.deployment_id)
             moved, transitions = end_without_build(
@@ -202,3 +202,13 @@ class ReconcileSteps:
 
         if await self._database.transaction(work) is not None:
             self._committed(job.tenant_id)
+
+
+def _has_moved(stored: Run, run: Run) -> bool:
+    """Return whether anything was reported or read of ``run`` since it was loaded, whatever its rank."""
+    return (stored.evidence, stored.build, stored.unsaved_result, stored.last_observed_time) != (
+        run.evidence,
+        run.build,
+        run.unsaved_result,
+        run.last_observed_time,
+    )

@@ -163,6 +163,30 @@ async def test_two_writers_at_once(runs: Runs, pair: tuple[str, str]) -> None:
     await _check(runs, scene, pair)
 
 
+@pytest.mark.parametrize("since", ["unsaved", "read_running", "webhook_completed"])
+@pytest.mark.parametrize("conclusion", ["read_lost", "not_its_build"])
+async def test_what_became_known_since_a_read_began_outweighs_the_absence_that_it_found(
+    runs: Runs, since: str, conclusion: str
+) -> None:
+    """P2: another replica has seen the build, or a report came, without changing the rank; absence is probed again."""
+    scene = await _scene(runs)
+    await scene.webhook_finalized()
+    stale = Scene(runs, scene.claimed, await _as_read(runs, scene.claimed))
+    if since == "webhook_completed":
+        await runs.tell(scene._report("COMPLETED", "SUCCESS"))
+    else:
+        seen = scene.seen(None)
+        unsaved = "SUCCESS" if since == "unsaved" else ""
+        seen = replace(seen, unsaved_result=unsaved, read_time=scene.claimed.claim_time)
+        await scene.reading.observe(scene.claimed.tenant_id, [seen])
+    if conclusion == "read_lost":
+        await stale.read_lost()
+    else:
+        await stale.reading.not_its_build(stale.item)
+    row = await runs.run(scene.claimed.run_id)
+    assert (row["status"], row["certainty"], row["build_number"]) == ("COMPLETED", "REPORTED", 1)
+
+
 async def test_a_batch_and_a_single_report_of_several_jobs_never_deadlock(runs: Runs) -> None:
     """P2: many writers over the same jobs in different orders."""
     for name in ("a", "b", "c"):
