@@ -181,16 +181,17 @@ class RefusedError(Exception):
         self.allow = ""
 
 
-# What a verdict means over HTTP. AMBIGUOUS and POKED are 202: understood, but nothing was stored and what became
+# What a verdict means over HTTP. AMBIGUOUS and DEFERRED are 202: understood, but nothing was stored and what became
 # of the build is found out from Jenkins. RETRY is sent again by the forwarder until the time is up.
 VERDICTS: dict[int, int | Reason] = {
     pb.REPORT_VERDICT_APPLIED: 200,
     pb.REPORT_VERDICT_DUPLICATE: 200,
     pb.REPORT_VERDICT_STALE: 200,
-    pb.REPORT_VERDICT_KEPT: 200,
+    pb.REPORT_VERDICT_PENDING_ATTRIBUTION: 202,
     pb.REPORT_VERDICT_TESTED: 200,
     pb.REPORT_VERDICT_AMBIGUOUS: 202,
-    pb.REPORT_VERDICT_POKED: 202,
+    pb.REPORT_VERDICT_DEFERRED: 202,
+    pb.REPORT_VERDICT_NO_SUCH_BUILD: 202,
     pb.REPORT_VERDICT_NO_MAPPING: Reason.NO_MAPPING,
     pb.REPORT_VERDICT_WRONG_JOB: Reason.WRONG_JOB,
     pb.REPORT_VERDICT_INVALID: Reason.REPORT_INVALID,

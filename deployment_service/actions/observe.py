@@ -6,23 +6,24 @@ Webhooks, dispatcher and reconciler use it: lock, read, decide with the rules of
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Self
 
 from deployment_service.actions.claims import claim_of, claim_of_kept, verdict_of
+from deployment_service.actions.ledger_state import LedgerState
 from deployment_service.domain.attribution import (
-    DeploymentOfJob,
     Observation,
     Outcome,
     Owner,
+    Sighting,
     Verdict,
+    external_owner,
     owner_of,
 )
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.run_transitions import (
+    end_without_build,
     give_up_build,
     observe,
     still_current,
@@ -37,99 +38,32 @@ from deployment_service.domain.runs import (
     TriggerState,
     current_run,
 )
-from deployment_service.domain.status import DeploymentStatus
+from deployment_service.domain.status import (
+    NOTHING,
+    Authority,
+    DeploymentStatus,
+    FailureCause,
+    Knowledge,
+    Severity,
+    Stage,
+)
 from deployment_service.storage import events, reports, runs
 from deployment_service.storage.database import Connection
-from deployment_service.storage.reports import JobState, Kept
+from deployment_service.storage.reports import JobState
 from deployment_service.storage.runs import DeploymentState
 
+_READ_RANK = Knowledge(Stage.FINAL, Authority.READ, Severity.SUCCESS).rank
 
-class Ledger:
-    """What one transaction knows of some jobs of one tenant, and what it changes. Use ``open_ledger``."""
 
-    def __init__(
-        self, connection: Connection, tenant_id: uuid.UUID, source: EventSource, now: datetime
-    ) -> None:
-        self._connection = connection
-        self._tenant_id = tenant_id
-        self._source = source
-        self._now = now
-        self._jobs: dict[uuid.UUID, JobState] = {}
-        self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
-        self._deployments: dict[uuid.UUID, DeploymentState] = {}
-        self._runs: dict[uuid.UUID, Run] = {}
-        self._kept: dict[tuple[uuid.UUID, int], list[Kept]] = {}
-        self._next_numbers: dict[uuid.UUID, int] = {}
-        self._changed: set[uuid.UUID] = set()
-        self._forced: set[uuid.UUID] = set()
-        self._gave_up: set[uuid.UUID] = set()
-        self._new: set[uuid.UUID] = set()
-        self._touched_jobs: set[uuid.UUID] = set()
-        self._touched_deployments: set[uuid.UUID] = set()
-        self._told: dict[uuid.UUID, DeploymentStatus] = {}
-        self._settled: list[tuple[int, str, uuid.UUID | None]] = []
-        self._events: list[NewEvent] = []
-
-    @classmethod
-    async def open(
-        cls,
-        connection: Connection,
-        tenant_id: uuid.UUID,
-        job_ids: Collection[uuid.UUID],
-        *,
-        source: EventSource,
-        numbers: Collection[int] = (),
-        run_ids: Collection[uuid.UUID] = (),
-    ) -> Self:
-        """Lock and read all that claims about these builds or runs could concern.
-
-        The jobs must be locked (``reports.lock_jobs``).
-        """
-        ledger = cls(connection, tenant_id, source, await runs.now(connection))
-        jobs = list(job_ids)
-        concerned = await runs.lock_concerned(
-            connection, tenant_id, jobs, list(numbers), list(run_ids)
-        )
-        ledger._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
-        deployment_ids = sorted(
-            {d.deployment_id for mapped in ledger._mapped.values() for d in mapped}
-        )
-        await runs.lock_deployments(connection, tenant_id, deployment_ids)
-        ledger._jobs = await reports.read_jobs(connection, tenant_id, jobs)
-        ledger._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
-        ledger._told = {d: state.status for d, state in ledger._deployments.items()}
-        at_hand = await runs.read(connection, tenant_id, concerned)
-        others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
-        ledger._runs = {run.run_id: run for run in [*at_hand, *others]}
-        ledger._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
-        for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
-            ledger._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
-        return ledger
-
-    @property
-    def now(self) -> datetime:
-        return self._now
-
-    def run(self, run_id: uuid.UUID) -> Run | None:
-        """A run that the ledger was opened for, as it now is; None if its deployment was deleted."""
-        run = self._runs.get(run_id)
-        return run if run is not None and run.deployment_id in self._deployments else None
-
-    def job(self, job_id: uuid.UUID) -> JobState | None:
-        return self._jobs.get(job_id)
-
-    def highest_build(self, deployment_id: uuid.UUID) -> Build:
-        """The highest build that is known of a deployment."""
-        known = [r for r in self._runs.values() if r.deployment_id == deployment_id]
-        return max(
-            (run.build or run.after for run in known),
-            key=lambda build: (build.generation, build.number),
-            default=Build(0, 0),
-        )
+class Ledger(LedgerState):
+    """Decides and writes what observations change. Use ``open``."""
 
     def observe(self, seen: Observation) -> Outcome:
         """Merge what is said of one build."""
         job = self._jobs[seen.job_id]
+        if seen.sighting.read and self._begins_generation(job, seen):
+            job.generation += 1
+            self._new_generations.add(job.job_id)
         statuses_before = {d: state.status for d, state in self._deployments.items()}
         owner = owner_of(
             seen.sighting,
@@ -139,9 +73,9 @@ class Ledger:
             builds_name_their_run=job.builds_name_their_run,
             token_exposed=job.token_exposed,
         )
-        if owner.verdict is not Verdict.POKED:
-            self._note_job_status(job, seen)
         if owner.verdict is not None:
+            if seen.sighting.read:
+                self._note_job_status(job, seen)
             return Outcome(owner.verdict, owner.message, poke=owner.poke)
         if owner.run is not None and owner.run.deployment_id not in self._deployments:
             return Outcome(
@@ -150,15 +84,15 @@ class Ledger:
                 run_id=owner.run.run_id,
             )
         if owner.evicts is not None:
-            self.give_up_build(owner.evicts)
+            self._release_build(owner.evicts)
         build = Build(job.generation, seen.sighting.number)
         run = self._owner_run(owner, job.job_id, build, seen)
         deployment = self._deployments[run.deployment_id]
         known_before = run.known if run.run_id not in self._new else None
         self._claim(run, claim_of(seen, build))
-        for kept in self._kept.pop((job.job_id, build.number), ()):
-            self._claim(self._runs[run.run_id], claim_of_kept(kept, build))
-            self._settled.append((kept.delivery_id, Verdict.APPLIED, run.run_id))
+        if self._runs[run.run_id].shown:
+            self._note_job_status(job, seen)
+            self._apply_pending(job.job_id, build, run.run_id)
         after = self._runs[run.run_id].known
         return Outcome(
             verdict_of(known_before, after, seen),
@@ -168,6 +102,70 @@ class Ledger:
             poke=owner.poke,
             run_id=run.run_id,
         )
+
+    def gone(self, job_id: uuid.UUID, number: int) -> None:
+        """Settle the pending reports of a build that Jenkins has issued and removed before any read.
+
+        A run of ours that they name keeps their end; otherwise it is an external run that is never current.
+        """
+        build = Build(self._jobs[job_id].generation, number)
+        waiting = self._kept.pop((job_id, number), [])
+        named = {kept.named_run_id for kept in waiting}
+        run = next((r for r in self._runs.values() if r.run_id in named and not r.shown), None)
+        if run is None:
+            sighting = Sighting(number, next(iter(named - {None}), None))
+            owner = external_owner(sighting, build, self._mapped[job_id])
+            if owner.external_of is None:
+                self._settled += [
+                    (k.delivery_id, owner.verdict or Verdict.STALE, None) for k in waiting
+                ]
+                return
+            run = self._external(
+                owner.external_of, job_id, build, Observation(job_id, sighting, NOTHING)
+            )
+        for kept in waiting:
+            self._claim(self._runs[run.run_id], claim_of_kept(kept, build))
+            self._settled.append((kept.delivery_id, Verdict.APPLIED, run.run_id))
+        run = self._runs[run.run_id]
+        why = "Jenkins no longer has the build: its record was removed before it was read."
+        highest = Build(0, 0) if run.source is RunSource.EXTERNAL else run.after
+        self.move(
+            *end_without_build(
+                run, FailureCause.BUILD_LOST, why, certain=False, highest=highest, now=self._now
+            )
+        )
+
+    def _begins_generation(self, job: JobState, seen: Observation) -> bool:
+        """Whether a shown number comes again with a later start: the job was deleted and made again."""
+        number, started = seen.sighting.number, seen.timestamp_ms or 0
+        return any(
+            run.shown
+            and run.build == Build(job.generation, number)
+            and run.job_id == job.job_id
+            and started > (run.build_timestamp_ms or started)
+            for run in self._runs.values()
+        )
+
+    def _apply_pending(self, job_id: uuid.UUID, build: Build, run_id: uuid.UUID) -> None:
+        """Apply the reports that waited for a build; not those that name another run than it has."""
+        for kept in self._kept.pop((job_id, build.number), ()):
+            run = self._runs[run_id]
+            named = kept.named_run_id
+            stored = str(run_id) if run.source is RunSource.SERVICE else None
+            stored = stored or run.parameters.get(RUN_ID_PARAMETER)
+            if named is not None and str(named) != stored:
+                self._settled.append((kept.delivery_id, Verdict.STALE, None))
+                continue
+            self._claim(run, claim_of_kept(kept, build))
+            self._settled.append((kept.delivery_id, Verdict.APPLIED, run_id))
+
+    def _release_build(self, run: Run) -> None:
+        """Take its number from a run: Jenkins shows another build under it."""
+        if run.source is RunSource.SERVICE:
+            self._gave_up.add(run.run_id)
+            self.free(run)
+        else:
+            self.give_up_build(run)
 
     def give_up_build(self, run: Run) -> None:
         """Take its number from an external run."""
@@ -223,13 +221,17 @@ class Ledger:
         await runs.write_deployments(
             at, tenant, [self._deployments[d] for d in sorted(self._touched_deployments)]
         )
+        for job_id in sorted(self._new_generations):
+            await reports.write_generation(at, tenant, job_id, self._jobs[job_id].generation)
         await reports.write_job_status(at, tenant, [self._jobs[j] for j in self._touched_jobs])
         await reports.settle_kept(at, tenant, self._settled)
         return await events.append(at, tenant, self._events) if self._events else None
 
     def _note_job_status(self, job: JobState, seen: Observation) -> None:
         place = (job.generation, seen.sighting.number, seen.known.rank)
-        if place >= job.last and seen.word:
+        # A read that shows the build running withdraws an end that was reported.
+        withdrawn = seen.building and place[:2] == job.last[:2] and job.last[2] < _READ_RANK
+        if (place >= job.last or withdrawn) and seen.word:
             job.last, job.status = place, seen.word
             self._touched_jobs.add(job.job_id)
 
@@ -355,17 +357,23 @@ async def observe_builds(
     seen: Sequence[Observation],
     *,
     source: EventSource,
+    gone: Sequence[tuple[uuid.UUID, int]] = (),
 ) -> tuple[list[Outcome], int | None]:
-    """Merge observations about builds of locked jobs; return what each did and the last sequence."""
+    """Merge observations about builds of locked jobs; return what each did and the last sequence.
+
+    ``gone``: builds (job, number) that pending reports name and Jenkins no longer has.
+    """
     ledger = await Ledger.open(
         connection,
         tenant_id,
-        {o.job_id for o in seen},
+        {o.job_id for o in seen} | {job_id for job_id, _ in gone},
         source=source,
-        numbers={o.sighting.number for o in seen},
+        numbers={o.sighting.number for o in seen} | {number for _, number in gone},
         run_ids={o.sighting.run_id for o in seen if o.sighting.run_id},
     )
     outcomes = [ledger.observe(observation) for observation in seen]
+    for job_id, number in gone:
+        ledger.gone(job_id, number)
     return outcomes, await ledger.write()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
+from deployment_service.domain.names import TenantName
+from deployment_service.domain.reports import JobPoke, job_id
 from deployment_service.storage import reports as store
 from deployment_service.storage.database import Database
 
@@ -72,3 +74,15 @@ class Pokes:
                 return
         _log.error("pokes given up", jobs=sum(map(len, self._left.values())))
         self._left.clear()
+
+
+def wishes_of(pokes: Sequence[JobPoke]) -> dict[str, set[uuid.UUID]]:
+    """Return the jobs to read, by tenant; malformed requests are logged."""
+    wishes: dict[str, set[uuid.UUID]] = {}
+    for poke in pokes:
+        try:
+            tenant = TenantName.parse(poke.tenant, field="tenant").tenant
+            wishes.setdefault(tenant, set()).add(job_id(poke.cicd_job_id))
+        except Exception as error:
+            _log.warning("senseless poke", error=str(error))
+    return wishes

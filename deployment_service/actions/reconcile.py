@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from deployment_service.actions.observe import Ledger, jobs_to_poke, observe_builds
@@ -12,7 +12,7 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import cancel, reconcile, reports
+from deployment_service.storage import cancel, pending_reports, reconcile, reports
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 
@@ -51,8 +51,13 @@ class ReconcileSteps:
         *,
         poke_time: datetime | None,
         sweep_s: float,
+        absent: Collection[int] | None,
+        probe_interval_s: float,
     ) -> None:
-        """Merge a reading of a whole job: its next number first, as that tells whether it was made again."""
+        """Merge a reading of a whole job: its next number first, as that tells whether it was made again.
+
+        ``absent``: issued numbers that pending reports name and Jenkins did not show; None: it did not show the job.
+        """
 
         async def work(connection: Connection) -> int | None:
             if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
@@ -66,15 +71,38 @@ class ReconcileSteps:
                 asked_time=job.asked_time,
             )
             await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
-            if not seen:
+            gone: list[int] = []
+            if absent is not None:
+                gone = await pending_reports.note_probe(
+                    connection,
+                    job.tenant_id,
+                    job.job_id,
+                    next_build_number=next_build_number,
+                    absent=absent,
+                    read_time=job.asked_time,
+                    interval_s=probe_interval_s,
+                )
+            await pending_reports.read_again(
+                connection, job.tenant_id, job.job_id, in_s=probe_interval_s
+            )
+            if not seen and not gone:
                 return None
             _, sequence = await observe_builds(
-                connection, job.tenant_id, seen, source=EventSource.READ
+                connection,
+                job.tenant_id,
+                seen,
+                source=EventSource.READ,
+                gone=[(job.job_id, number) for number in gone],
             )
             return sequence
 
         if await self._database.transaction(work) is not None:
             self._committed(job.tenant_id)
+
+    async def pending_numbers(self, job: ReadJob) -> list[int]:
+        """The builds that pending reports of a job name."""
+        async with self._database.acquire() as connection:
+            return await pending_reports.numbers(connection, job.tenant_id, job.job_id)
 
     async def job_not_read(self, job: ReadJob, *, again_in_s: float) -> None:
         """Jenkins refuses to show the job: whoever poked it has had his turn."""

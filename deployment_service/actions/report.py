@@ -18,11 +18,11 @@ import asyncpg
 import structlog
 
 from deployment_service.actions.observe import jobs_to_poke, observe_builds
-from deployment_service.actions.pokes import Pokes
+from deployment_service.actions.pokes import Pokes, wishes_of
 from deployment_service.cicd.names import job_path_matches
 from deployment_service.domain.attribution import EXPOSED, Observation, Outcome, Verdict
 from deployment_service.domain.events import EventSource
-from deployment_service.domain.names import DeploymentName, TenantName
+from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.reports import (
     BuildReport,
     JobPoke,
@@ -30,11 +30,10 @@ from deployment_service.domain.reports import (
     ReportResult,
     Senseless,
     checked,
-    job_id,
 )
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.storage import pending_reports, tenants
 from deployment_service.storage import reports as store
-from deployment_service.storage import tenants
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.failures import OutageLog
 
@@ -48,6 +47,9 @@ _TENANTS_AT_ONCE = 4
 # the call's answer, and the jobs that one has got already are held meanwhile.
 _WAIT_FOR_JOBS = "SET LOCAL statement_timeout = '300ms'"
 _WAIT_AS_USUAL = "SELECT set_config('statement_timeout', current_setting('deployment_service.statement_timeout'), true)"
+# A job may have so many reports about builds that Jenkins has not shown.
+MAX_PENDING_REPORTS = 100
+_TOO_MANY_PENDING = "too many reports of this job wait for builds that Jenkins has not shown"
 _BUSY = ReportResult(Verdict.RETRY, message="the job is busy")
 
 
@@ -105,7 +107,7 @@ class ReportBuilds:
                 results[place] = ReportResult(Verdict.INVALID, message=str(why))
             else:
                 groups.setdefault(tenant.tenant, []).append(_Item(place, report, seen))
-        wishes = _wishes(pokes)
+        wishes = wishes_of(pokes)
         async with self._database.acquire() as connection:
             tenant_ids = await tenants.ids_by_slug(connection, {*groups, *wishes})
 
@@ -243,7 +245,7 @@ class _TenantWork:
                 continue
             refusal = _refusal(item, job) or _replay(item, before)
             if refusal is None and job is not None and not item.is_believed(job):
-                refusal = ReportResult(Verdict.POKED, message=EXPOSED)
+                refusal = ReportResult(Verdict.DEFERRED, message=EXPOSED)
             if refusal is None:
                 right.append(item)
             else:
@@ -254,7 +256,7 @@ class _TenantWork:
         done.to_read |= {
             item.seen.job_id
             for item in heard
-            if _is(done.results[item.place], Verdict.WRONG_JOB, Verdict.POKED)
+            if _is(done.results[item.place], Verdict.WRONG_JOB, Verdict.DEFERRED)
         }
         await store.poke(connection, self._tenant_id, done.to_read)
         await store.note_keys(connection, self._tenant_id, _keys(heard, done.results))
@@ -291,7 +293,22 @@ class _TenantWork:
         done.to_read |= jobs_to_poke(seen, outcomes)
         for item, outcome in zip(items, outcomes, strict=True):
             done.results[item.place] = self._result(outcome)
+        await self._limit_pending(connection, items, done)
         return {item.place: o.run_id for item, o in zip(items, outcomes, strict=True)}
+
+    async def _limit_pending(
+        self, connection: Connection, items: Sequence[_Item], done: _Done
+    ) -> None:
+        """Defer what goes beyond the pending reports that a job may have."""
+        waiting = [i for i in items if _is(done.results[i.place], Verdict.PENDING_ATTRIBUTION)]
+        if not waiting:
+            return
+        jobs = {item.seen.job_id for item in waiting}
+        counts = await pending_reports.counts(connection, self._tenant_id, jobs)
+        for item in waiting:
+            count = counts[item.seen.job_id] = counts.get(item.seen.job_id, 0) + 1
+            if count > MAX_PENDING_REPORTS:
+                done.results[item.place] = ReportResult(Verdict.DEFERRED, message=_TOO_MANY_PENDING)
 
     def _result(self, outcome: Outcome) -> ReportResult:
         name = outcome.deployment_slug
@@ -356,17 +373,6 @@ def _none(message: str) -> ReportResult:
     return ReportResult(Verdict.NO_MAPPING, message=message)
 
 
-def _wishes(pokes: Sequence[JobPoke]) -> dict[str, set[uuid.UUID]]:
-    wishes: dict[str, set[uuid.UUID]] = {}
-    for poke in pokes:
-        try:
-            tenant = TenantName.parse(poke.tenant, field="tenant").tenant
-            wishes.setdefault(tenant, set()).add(job_id(poke.cicd_job_id))
-        except Exception as error:
-            _log.warning("senseless poke", error=str(error))
-    return wishes
-
-
 def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> store.Delivery:
     report, seen = item.report, item.seen
     return store.Delivery(
@@ -383,4 +389,5 @@ def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> st
         message=result.message,
         signed_id=report.delivery_id or None,
         receive_time=report.receive_time or datetime.now(UTC),
+        named_run_id=seen.sighting.run_id,
     )

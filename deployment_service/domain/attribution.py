@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import Knowledge
 
@@ -34,8 +35,9 @@ class Verdict(StrEnum):
     AMBIGUOUS = "AMBIGUOUS"
     RETRY = "RETRY"
     INVALID = "INVALID"
-    KEPT = "KEPT"
-    POKED = "POKED"
+    PENDING_ATTRIBUTION = "PENDING_ATTRIBUTION"
+    DEFERRED = "DEFERRED"
+    NO_SUCH_BUILD = "NO_SUCH_BUILD"
     TESTED = "TESTED"
 
 
@@ -101,66 +103,121 @@ def owner_of(
     ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID). ``token_exposed``: anybody
     who reads Jenkins' console knows the job's token, so it ties no build to a run: Jenkins is asked.
     """
-    owner = _owner_of(
-        sighting, generation, deployments, runs, builds_name_their_run=builds_name_their_run
+    build = Build(generation, sighting.number)
+    if sighting.read:
+        return _owner_of_read(
+            sighting, build, deployments, runs, builds_name_their_run=builds_name_their_run
+        )
+    owner = _owner_of_report(
+        sighting, build, deployments, runs, builds_name_their_run=builds_name_their_run
     )
-    ties = owner.run is None or owner.run.build is None or owner.takes_over
-    if sighting.by_token and token_exposed and owner.verdict is None and ties:
-        return Owner(verdict=Verdict.POKED, message=EXPOSED, poke=True)
+    ties = owner.run is not None and not owner.run.shown
+    if sighting.by_token and token_exposed and ties:
+        return Owner(verdict=Verdict.DEFERRED, message=EXPOSED, poke=True)
     return owner
 
 
-def _owner_of(
+def _owner_of_report(
     sighting: Sighting,
-    generation: int,
+    build: Build,
     deployments: Sequence[DeploymentOfJob],
     runs: Sequence[Run],
     *,
     builds_name_their_run: bool,
 ) -> Owner:
-    build = Build(generation, sighting.number)
-    holder = _holder(sighting, build, runs)
-    if holder is not None and _another_build(holder, sighting):
-        return _keep(
-            "the number is known with another queue item: the job may have been made again"
-        )
+    """Only a build that Jenkins has shown, or that an accepted run without a number waits for, has an owner."""
+    named = next((run for run in runs if run.run_id == sighting.run_id), None)
+    if named is not None and named.build is not None and named.build.number == build.number:
+        return Owner(run=named)
+    shown = next((run for run in runs if run.shown and run.build == build), None)
+    if shown is not None:
+        if _names_another(shown, sighting):
+            return _pending("the build is known as that of another run: its job is read")
+        return Owner(run=shown)
+    nameless = sighting.run_id_known and builds_name_their_run
+    own = named if nameless or named else _by_queue_item(sighting, runs)
+    if own is not None and _waits_for(own, build):
+        return Owner(run=own)
+    if own is None and not nameless:
+        held = (run for run in runs if run.build == build and run.source is RunSource.SERVICE)
+        own = next((run for run in held if _same_queue_item(run, sighting)), None)
+        if own is not None:
+            return Owner(run=own)
+    external = external_owner(sighting, build, deployments)
+    if external.verdict in (Verdict.NO_MAPPING, Verdict.STALE):
+        return external
+    return _pending("Jenkins has not shown this build yet: its job is read")
+
+
+def _waits_for(run: Run, build: Build) -> bool:
+    """Whether Jenkins has accepted the run, and this may be the number that it has got."""
+    accepted = run.trigger_state is TriggerState.ACCEPTED and run.unresolved
+    return accepted and build.number >= (run.first_build_number or 1)
+
+
+def _names_another(shown: Run, sighting: Sighting) -> bool:
+    """Whether a report names another run than what is stored for its number."""
+    if sighting.run_id is None:
+        return False
+    if shown.source is RunSource.SERVICE:
+        return shown.run_id != sighting.run_id
+    return shown.parameters.get(RUN_ID_PARAMETER) != str(sighting.run_id)
+
+
+def _same_queue_item(run: Run, sighting: Sighting) -> bool:
+    return bool(sighting.queue_id) and sighting.queue_id == run.queue_id
+
+
+def _owner_of_read(
+    sighting: Sighting,
+    build: Build,
+    deployments: Sequence[DeploymentOfJob],
+    runs: Sequence[Run],
+    *,
+    builds_name_their_run: bool,
+) -> Owner:
+    holder = _holder(sighting, runs)
+    # A number that was only reported gives way to what Jenkins shows under it.
+    squatter = next((run for run in runs if run.build == build and run is not holder), None)
     named = next((run for run in runs if run.run_id == sighting.run_id), None)
     if named is not None and named.source is RunSource.SERVICE:
-        owner = _named(named, build, holder, read=sighting.read)
+        owner = _named(named, build, holder or squatter, read=True)
         if owner is not None:
             return owner
     # Queue ids are reused after a crash: a build that could have named its run but didn't isn't ours.
     nameless = sighting.run_id_known and builds_name_their_run
     waiting = None if nameless else _by_queue_item(sighting, runs)
     if holder is not None:
-        if waiting is not None and sighting.read and _may_be_evicted(holder, read=True):
+        if waiting is not None and _may_be_evicted(holder, read=True):
             return Owner(run=waiting, evicts=holder)
         return Owner(run=holder)
     if waiting is not None:
-        return Owner(run=waiting)
+        return Owner(run=waiting, evicts=squatter)
     if not nameless and _may_be_ours(sighting, runs):
-        return _keep("a run of ours has no build yet: Jenkins is asked whose this is")
-    return _external(sighting, build, deployments)
+        return _pending("a run of ours has no build yet: Jenkins is asked whose this is")
+    return replace(external_owner(sighting, build, deployments), evicts=squatter)
 
 
-def _holder(sighting: Sighting, build: Build, runs: Sequence[Run]) -> Run | None:
+def _holder(sighting: Sighting, runs: Sequence[Run]) -> Run | None:
     """The run that has the build; under another generation too, which may have begun by mistake."""
     same = [run for run in runs if _is_same_build(run, sighting)]
     named = [run for run in same if run.run_id == sighting.run_id]
-    exact = [run for run in runs if run.build == build]
-    return next(iter(named + exact + same), None)
+    newest = sorted(same, key=lambda run: run.build.generation if run.build else 0, reverse=True)
+    return next(iter(named + newest), None)
 
 
 def _is_same_build(run: Run, sighting: Sighting) -> bool:
-    """Whether it is evidently the build that the run has, whatever the generation."""
+    """Whether the run has the build that was read: by number and start; what was not shown, by what it names."""
     if run.build is None or run.build.number != sighting.number:
         return False
-    times = (run.build_timestamp_ms, sighting.timestamp_ms)
-    if all(times) and times[0] != times[1]:
-        return False
-    if run.source is RunSource.SERVICE and sighting.run_id is not None:
+    if run.shown:
+        times = (run.build_timestamp_ms, sighting.timestamp_ms)
+        return times[0] == times[1] or not all(times)
+    if run.source is RunSource.EXTERNAL:
+        return True
+    if sighting.run_id is not None:
         return run.run_id == sighting.run_id
-    return bool(sighting.queue_id) and sighting.queue_id == run.queue_id
+    return _same_queue_item(run, sighting)
 
 
 def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner | None:
@@ -169,7 +226,7 @@ def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner
     A number from before our request can't be the run's, unless Jenkins says so itself: the job was made again.
     """
     if named.build is not None and named.build.number == build.number:
-        return Owner(run=named)
+        return Owner(run=named) if holder is None or holder is named or not named.shown else None
     if build.number < (named.first_build_number or 1) and not read:
         return None
     free = holder is None or _may_be_evicted(holder, read=read)
@@ -188,19 +245,8 @@ def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner
 
 
 def _may_be_evicted(holder: Run, *, read: bool) -> bool:
-    """Whether the number may be taken from its run: an external one, if Jenkins says so or hasn't shown it yet."""
-    return holder.source is RunSource.EXTERNAL and (read or holder.build_timestamp_ms is None)
-
-
-def _another_build(holder: Run, sighting: Sighting) -> bool:
-    """Whether the same number must mean another build. Reading raises the generation before it asks."""
-    return (
-        not sighting.read
-        and holder.run_id != sighting.run_id
-        and bool(holder.queue_id)
-        and bool(sighting.queue_id)
-        and holder.queue_id != sighting.queue_id
-    )
+    """Whether the number may be taken from its run: not shown yet, or an external one that Jenkins contradicts."""
+    return not holder.shown or (holder.source is RunSource.EXTERNAL and read)
 
 
 def _by_queue_item(sighting: Sighting, runs: Sequence[Run]) -> Run | None:
@@ -232,7 +278,10 @@ def _may_be_ours(sighting: Sighting, runs: Sequence[Run]) -> bool:
     )
 
 
-def _external(sighting: Sighting, build: Build, deployments: Sequence[DeploymentOfJob]) -> Owner:
+def external_owner(
+    sighting: Sighting, build: Build, deployments: Sequence[DeploymentOfJob]
+) -> Owner:
+    """Say whose a build is that no run of ours has."""
     if not deployments:
         return Owner(verdict=Verdict.NO_MAPPING, message="no deployment uses this job")
     young = [d for d in deployments if _not_older(sighting, build, d)]
@@ -267,8 +316,8 @@ def _fits(fixed: Mapping[str, str], said: Mapping[str, str] | None) -> bool:
     return said is None or all(said.get(name) == value for name, value in fixed.items())
 
 
-def _keep(why: str) -> Owner:
-    return Owner(verdict=Verdict.KEPT, message=why, poke=True)
+def _pending(why: str) -> Owner:
+    return Owner(verdict=Verdict.PENDING_ATTRIBUTION, message=why, poke=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def observe(
         unsaved_result=claim.unsaved_result or run.unsaved_result,
         build=run.build or claim.build,
         build_timestamp_ms=run.build_timestamp_ms or claim.build_timestamp_ms,
-        shown=run.shown or claim.build is not None,
+        shown=run.shown or (claim.read and claim.build is not None),
         queue_id=run.queue_id or claim.queue_id,
         trigger_state=TriggerState.ACCEPTED if accepted else run.trigger_state,
         last_observed_time=now,

@@ -116,10 +116,10 @@ _READ_AGAIN = "DELETE FROM unread_jobs WHERE tenant_id = $1 AND job_id = $2"
 # numbers that Jenkins gave count (anybody may say one), and only if they were known before it was asked.
 _NOTE_NUMBER = """
     UPDATE cicd_jobs AS j SET next_build_number = $3, number_time = now(), generation = generation + (
-        $3 < coalesce(next_build_number, 0) OR EXISTS (
+        EXISTS (
             SELECT FROM deployment_runs AS r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id
                 AND r.generation = j.generation AND r.build_number >= $3 AND r.last_observed_time < $5
-                AND (r.build_timestamp_ms IS NOT NULL OR r.source = 'SERVICE' AND r.certainty = 'CONFIRMED')))::int
+                AND r.shown))::int
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $4 AND next_build_number IS DISTINCT FROM $3
         AND (number_time IS NULL OR number_time <= $5)
 """

@@ -28,6 +28,7 @@ _NOTE_DISCARDS_BUILDS = """
     UPDATE cicd_jobs SET discards_builds = $3
     WHERE tenant_id = $1 AND job_id = $2 AND discards_builds IS DISTINCT FROM $3
 """
+_WRITE_GENERATION = "UPDATE cicd_jobs SET generation = $3 WHERE tenant_id = $1 AND job_id = $2"
 _WRITE_STATUS = """
     UPDATE cicd_jobs AS j SET status = n.status, status_generation = n.generation,
         status_build_number = n.build_number, status_rank = n.rank, update_time = now()
@@ -62,8 +63,9 @@ _A_DEPLOYMENT = """
     WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
 """
 _KEPT = """
-    SELECT delivery_id, job_id, build_number, rank, status, queue_id, create_time FROM webhook_deliveries
-    WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'KEPT'
+    SELECT delivery_id, job_id, build_number, rank, status, queue_id, create_time, named_run_id
+    FROM webhook_deliveries
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'PENDING_ATTRIBUTION'
     ORDER BY delivery_id
 """
 _SETTLE_KEPT = """
@@ -85,6 +87,7 @@ _DELIVERY = {
     "message": "text",
     "signed_id": "text",
     "receive_time": "timestamptz",
+    "named_run_id": "uuid",
 }
 _INSERT_DELIVERIES = f"""
     INSERT INTO webhook_deliveries (tenant_id, {", ".join(_DELIVERY)})
@@ -123,6 +126,7 @@ class Kept:
     word: str
     queue_id: str | None
     create_time: datetime
+    named_run_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ class Delivery:
     message: str
     signed_id: str | None
     receive_time: datetime
+    named_run_id: uuid.UUID | None
 
 
 async def lock_jobs(
@@ -180,6 +185,13 @@ async def note_discards_builds(
 ) -> None:
     """Note of a locked job whether Jenkins discards its old builds."""
     await connection.execute(_NOTE_DISCARDS_BUILDS, tenant_id, job_id, discards_builds)
+
+
+async def write_generation(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, generation: int
+) -> None:
+    """Write the generation of a locked job."""
+    await connection.execute(_WRITE_GENERATION, tenant_id, job_id, generation)
 
 
 async def write_job_status(
@@ -256,6 +268,7 @@ async def read_kept(
             row["status"],
             row["queue_id"],
             row["create_time"],
+            row["named_run_id"],
         )
         for row in rows
     ]

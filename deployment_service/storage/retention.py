@@ -50,12 +50,12 @@ _EVENTS = _TRIM.format(
             WHERE head.tenant_id = looked_at.tenant_id)
     """,
 )
-# What is KEPT still waits to be attributed. After a day reading Jenkins has long told the truth about its build.
+# Reports that wait for attribution stay for a day: by then reads of Jenkins have shown their builds.
 _DELIVERIES = _TRIM.format(
     table="webhook_deliveries",
     key="delivery_id",
     columns="tenant_id, delivery_id, verdict, create_time",
-    may_go="(verdict <> 'KEPT' OR create_time < now() - interval '1 day')",
+    may_go="(verdict <> 'PENDING_ATTRIBUTION' OR create_time < now() - interval '1 day')",
 )
 _REQUEST_IDS = """
     DELETE FROM request_ids WHERE ctid = ANY (ARRAY(

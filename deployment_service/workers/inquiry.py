@@ -116,7 +116,7 @@ class Inquiry:
     async def _made_again(self, item: Unconfirmed, build: BuildView) -> None:
         """The run's number is another build's. Only once that begins a new generation of the job."""
         assert item.run.build is not None
-        if item.run.build_timestamp_ms is None and item.run.active:
+        if not item.run.shown and not item.run.settled:
             await self._steps.not_its_build(item)
             return
         if item.run.build.generation == item.job.generation:
@@ -182,7 +182,7 @@ class Inquiry:
 
 def _was_never_issued(run: Run, next_build_number: int) -> bool:
     """Whether a run of ours was said to have a build that Jenkins can't have."""
-    if run.build is None or run.build_timestamp_ms is not None or not run.active:
+    if run.build is None or run.shown or run.settled:
         return False
     return run.source is RunSource.SERVICE and run.build.number >= next_build_number
 

@@ -137,12 +137,13 @@ def is_reused_number(run: Run, build: BuildView) -> bool:
 
 
 def _is_another(run: Run, build: BuildView) -> bool:
+    # A queue id is no identity: a Pipeline that resumes after a restart of Jenkins has another one.
+    if run.shown and run.build_timestamp_ms and build.timestamp_ms:
+        return run.build_timestamp_ms != build.timestamp_ms
     said = run_id_of(build)
     if run.source is RunSource.SERVICE and said is not None:
         return said != run.run_id
-    return _differ(run.queue_id, build.queue_id) or _differ(
-        run.build_timestamp_ms, build.timestamp_ms
-    )
+    return not run.shown and _differ(run.queue_id, build.queue_id)
 
 
 def _differ(known: object, shown: object) -> bool:

@@ -25,6 +25,7 @@ from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
     BuildView,
     CancelOutcome,
+    CicdProvider,
     JobBuilds,
     QueueItemView,
 )
@@ -52,6 +53,7 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _BATCH = 200
+_PENDING_READS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,17 +324,43 @@ class Reconciler:
         controller = await self._find_controller(job.tenant_id, job.provider_id)
         async with controller.slot() as client:
             builds = await client.list_builds(job.full_name, limit=50)
+            pending = await self._steps.pending_numbers(job) if builds is not None else []
+            shown, absent = await self._read_pending(client, job, builds, pending)
         if builds is None:
             # Gone, or not ours to see any more: the next run says so.
             builds = JobBuilds(job.full_name, job.next_build_number or 1, ())
-        seen = [observation(job, build) for build in reversed(builds.builds)]
+        seen = [observation(job, build) for build in (*shown, *reversed(builds.builds))]
         await self._steps.job_read(
             job,
             builds.next_build_number,
             seen,
             poke_time=poke_time,
             sweep_s=self._settings.sweep_s,
+            absent=absent,
+            probe_interval_s=self._settings.between_looks_s,
         )
+
+    async def _read_pending(
+        self,
+        client: CicdProvider,
+        job: ReadJob,
+        builds: JobBuilds | None,
+        pending: Sequence[int],
+    ) -> tuple[list[BuildView], list[int] | None]:
+        """Read builds that reports name and the list does not show; return those shown and those absent."""
+        if builds is None:
+            return [], None
+        listed = {build.number for build in builds.builds}
+        unlisted = [n for n in pending if n < builds.next_build_number and n not in listed]
+        shown: list[BuildView] = []
+        absent: list[int] = []
+        for number in unlisted[:_PENDING_READS]:
+            build = await client.read_build(job.full_name, number)
+            if build is None:
+                absent.append(number)
+            else:
+                shown.append(build)
+        return shown, absent
 
     async def _each(self, things: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
         """Do it for each, a few at once. One that fails doesn't keep the others from their turn."""

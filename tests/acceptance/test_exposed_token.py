@@ -53,7 +53,7 @@ async def test_ends_are_jenkins_own_word_and_known_soon_all_the_same(stack: DevS
             "SELECT source FROM deployment_events WHERE status = 'COMPLETED'"
         )
         poked = await connection.fetchval(
-            "SELECT count(*) FROM webhook_deliveries WHERE verdict = 'POKED'"
+            "SELECT count(*) FROM webhook_deliveries WHERE verdict = 'DEFERRED'"
         )
     finally:
         await connection.close()

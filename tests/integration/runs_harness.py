@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,16 @@ from prometheus_client import CollectorRegistry
 
 from deployment_service.actions.cancel_run import Cancelled, CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
+from deployment_service.actions.observe import observe_builds
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
+from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
+from deployment_service.domain.status import RUNNING
+from deployment_service.storage import reports
+from deployment_service.storage.database import Connection
 from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.detection import Detection
@@ -102,6 +108,35 @@ class Runs:
             return bool((await self.run(run_id))["unclear_until"])
 
         await eventually(check, "the request was announced")
+
+    async def show(
+        self,
+        job_id: uuid.UUID,
+        number: int,
+        *,
+        run_id: uuid.UUID | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        """As if Jenkins had been read and had shown this build, running."""
+        sighting = Sighting(
+            number,
+            run_id,
+            True,
+            parameters=parameters or {},
+            read=True,
+            timestamp_ms=2**42 + number,
+        )
+        tenant_id = self.jobs.tenant.tenant_id
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, tenant_id, [job_id])
+            read_time = await connection.fetchval("SELECT now()")
+            seen = Observation(
+                job_id, sighting, RUNNING, "RUNNING", sighting.timestamp_ms, read_time=read_time
+            )
+            await observe_builds(connection, tenant_id, [seen], source=EventSource.READ)
+
+        await self.jobs.databases.worker.transaction(work)
 
     async def tell(self, *reports: BuildReport) -> list[ReportResult]:
         return await self.report(reports)

@@ -133,7 +133,7 @@ async def test_the_plugins_xml_format(gateway: Running, version: str):
         (pb.REPORT_VERDICT_APPLIED, 200, None),
         (pb.REPORT_VERDICT_DUPLICATE, 200, None),
         (pb.REPORT_VERDICT_STALE, 200, None),
-        (pb.REPORT_VERDICT_KEPT, 200, None),
+        (pb.REPORT_VERDICT_PENDING_ATTRIBUTION, 202, None),
         (pb.REPORT_VERDICT_AMBIGUOUS, 202, None),
         (pb.REPORT_VERDICT_NO_MAPPING, 404, "NO_MAPPING"),
         (pb.REPORT_VERDICT_WRONG_JOB, 400, "WRONG_JOB"),

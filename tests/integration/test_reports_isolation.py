@@ -113,6 +113,8 @@ async def test_many_busy_jobs_take_no_longer_than_one(runs: Runs) -> None:
     for number in range(10):
         await runs.jobs.create(f"busy-{number}", shell())
     jobs = [row["job_id"] for row in await runs.jobs.rows()]
+    for job_id in jobs:
+        await runs.show(job_id, 1)
     reports = [plugin(job_id, 1, "FINALIZED", "SUCCESS") for job_id in jobs]
     loop = asyncio.get_running_loop()
     async with held(runs, jobs[:10]):
@@ -129,6 +131,7 @@ async def test_a_job_that_is_busy_for_a_moment_is_waited_for(runs: Runs) -> None
     """P1: even beside one that stays busy."""
     await runs.jobs.create("other", shell())
     long, short = [row["job_id"] for row in await runs.jobs.rows()]
+    await runs.show(short, 1)
     async with held(runs, [long]):
         async with held(runs, [short]):
             call = asyncio.create_task(
@@ -143,6 +146,7 @@ async def test_a_poke_waits_for_nobody_and_isnt_lost(runs: Runs) -> None:
     """P4, P6: neither does one of a job that is busy hold up the call, nor is it forgotten."""
     await runs.jobs.create("other", shell())
     busy, free = [row["job_id"] for row in await runs.jobs.rows()]
+    await runs.show(free, 1)
     pokes = [JobPoke("tenants/demo", str(job)) for job in (busy, free)]
 
     async def poked() -> set[uuid.UUID]:

@@ -58,9 +58,10 @@ async def set_exposed(runs: Runs, exposed: bool) -> None:
 async def test_a_replayed_delivery_is_a_duplicate_and_changes_nothing(runs: Runs) -> None:
     """P7: also in the same call, and after other reports have come in between."""
     job = await job_of(runs)
+    await runs.show(job, 1)
     first = guide(job, 1, "running", proof=Proof.SIGNATURE, delivery_id="a")
     results = await runs.tell(first, first)
-    assert [r.verdict for r in results] == [Verdict.APPLIED, Verdict.DUPLICATE]
+    assert [r.verdict for r in results] == [Verdict.DUPLICATE, Verdict.DUPLICATE]
     await runs.tell(guide(job, 1, "success", proof=Proof.SIGNATURE, delivery_id="b"))
     before = await contents(runs)
     assert len(before["webhook_deliveries"]) == 2
@@ -81,7 +82,7 @@ async def test_a_name_belongs_to_one_job(runs: Runs) -> None:
     results = await runs.tell(
         *(guide(job, 1, "running", proof=Proof.SIGNATURE, delivery_id="a") for job in jobs)
     )
-    assert [r.verdict for r in results] == [Verdict.APPLIED] * 2
+    assert [r.verdict for r in results] == [Verdict.PENDING_ATTRIBUTION] * 2
 
 
 @pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "UNSTABLE", "ABORTED", "NOT_BUILT"])
@@ -89,8 +90,9 @@ async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, wo
     """P7: whoever reads Jenkins' console can't end a deployment."""
     job = await job_of(runs)
     await set_exposed(runs, True)
+    await runs.show(job, 1)
     (result,) = await runs.tell(plugin(job, 1, "STARTED"))
-    assert result.verdict is Verdict.APPLIED
+    assert result.verdict is Verdict.DUPLICATE
     history = await runs.history()
     for report in (
         plugin(job, 1, "COMPLETED", word, proof=Proof.TOKEN),
@@ -99,7 +101,7 @@ async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, wo
     ):
         await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = NULL")
         (result,) = await runs.tell(report)
-        assert result.verdict is Verdict.POKED
+        assert result.verdict is Verdict.DEFERRED
         row = await runs.jobs.row()
         assert row["poke_time"] is not None
         assert row["status"] == "STARTED"
@@ -136,7 +138,7 @@ async def test_an_exposed_token_makes_no_run_of_a_build_that_nobody_knows(
     await set_exposed(runs, True)
     for number in (1, 2**31 - 1):
         (told,) = await runs.tell(guide(job_id, number, word, proof=Proof.TOKEN))
-        assert told.verdict is Verdict.POKED
+        assert told.verdict is Verdict.PENDING_ATTRIBUTION
     assert await runs.runs() == []
     assert (await runs.jobs.row())["status"] == ""
 
@@ -150,7 +152,7 @@ async def test_an_end_from_an_exposed_token_is_not_kept_for_later(runs: Runs) ->
     await set_exposed(runs, True)
     job = await job_of(runs)
     (result,) = await runs.tell(plugin(job, 1, "FINALIZED", "SUCCESS", proof=Proof.TOKEN))
-    assert result.verdict is Verdict.POKED
+    assert result.verdict is Verdict.DEFERRED
     await runs.tell(plugin(job, 1, "STARTED", run_id=str(started.run_id), parameters_known=True))
     assert (await runs.run(started.run_id))["status"] == "RUNNING"
 
@@ -162,6 +164,7 @@ async def test_an_end_from_an_exposed_token_is_not_kept_for_later(runs: Runs) ->
 async def test_an_end_that_is_proven_is_taken(runs: Runs, exposed: bool, proof: Proof) -> None:
     """P1, P7: a token that nobody can read, and a signature, are the job's word."""
     await set_exposed(runs, exposed)
+    await runs.show(await job_of(runs), 1)
     (result,) = await runs.tell(plugin(await job_of(runs), 1, "FINALIZED", "SUCCESS", proof=proof))
     assert (result.verdict, result.status) == (Verdict.APPLIED, "COMPLETED")
 

@@ -149,7 +149,8 @@ async def test_deliveries_go_and_those_to_be_attributed_stay_for_a_day(databases
         """
         INSERT INTO webhook_deliveries (tenant_id, job_id, build_number, source, rank, verdict, receive_time,
             create_time)
-        SELECT $1, gen_random_uuid(), n, 'GUIDE', 0, CASE n % 2 WHEN 0 THEN 'KEPT' ELSE 'APPLIED' END, now(),
+        SELECT $1, gen_random_uuid(), n, 'GUIDE', 0, CASE n % 2 WHEN 0 THEN 'PENDING_ATTRIBUTION' ELSE 'APPLIED' END,
+            now(),
             now() - make_interval(secs => CASE WHEN n <= 20 THEN 90000 WHEN n <= 40 THEN 7200 ELSE 60 END)
         FROM generate_series(1, 50) AS n
         """,

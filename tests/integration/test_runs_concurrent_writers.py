@@ -193,6 +193,9 @@ async def test_a_batch_and_a_single_report_of_several_jobs_never_deadlock(runs: 
         await runs.jobs.create(name, shell())
     jobs = [row["job_id"] for row in await runs.jobs.rows()]
     calls = []
+    for job in jobs:
+        for number in range(1, 9):
+            await runs.show(job, number)
     for number in range(1, 9):
         order = jobs if number % 2 else jobs[::-1]
         calls.append(
@@ -258,6 +261,9 @@ RANKS = {
 
 
 async def _check(runs: Runs, scene: Scene, pair: tuple[str, str]) -> None:
+    if any(name.startswith("webhook") for name in pair):
+        # Reports of a run that Jenkins has not accepted yet wait until its build is shown.
+        await scene.reading.observe(scene.claimed.tenant_id, [scene.seen(None)])
     row = await runs.run(scene.claimed.run_id)
     # A step that lost its fence, or that decided on what has changed since, does nothing: a worse word may be
     # missing, a better one never.
@@ -314,7 +320,7 @@ async def test_the_guard_in_sql_holds_against_a_stale_decision(runs: Runs) -> No
 
     scene = await _scene(runs)
     stale = replace(scene.item.run, waiting_reason="stale")
-    await scene.webhook_finalized()
+    await scene.read_final()
     async with runs.jobs.databases.worker.acquire() as connection:
         await store.update(connection, scene.claimed.tenant_id, [stale])
     row = await runs.run(scene.claimed.run_id)
@@ -325,6 +331,7 @@ async def test_a_blocked_job_does_not_delay_its_neighbours(runs: Runs) -> None:
     """P6: rows locked by somebody else go in a transaction of their own; the report is to be sent again."""
     await runs.jobs.create("other", shell())
     blocked, free = (row["job_id"] for row in await runs.jobs.rows())
+    await runs.show(free, 1)
     async with runs.jobs.databases.api.acquire() as connection, connection.transaction():
         await reports.lock_jobs(connection, runs.jobs.tenant.tenant_id, [blocked])
         results = await runs.tell(
@@ -347,12 +354,15 @@ async def test_a_bad_report_is_found_by_halving(
         seen: list[Observation],
         *,
         source: EventSource,
+        **more: Any,
     ) -> Any:
         if any(o.sighting.number == 3 for o in seen):
             await connection.execute("SELECT 1 / 0")
-        return await real(connection, tenant_id, seen, source=source)
+        return await real(connection, tenant_id, seen, source=source, **more)
 
     monkeypatch.setattr("deployment_service.actions.report.observe_builds", refusing)
+    for number in range(1, 8):
+        await runs.show(job_id, number)
     results = await runs.tell(
         *(plugin(job_id, n, "FINALIZED", "SUCCESS", parameters_known=True) for n in range(1, 8))
     )

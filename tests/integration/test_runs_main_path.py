@@ -247,6 +247,7 @@ async def test_a_webhook_is_faster_and_reading_confirms(
             Verdict.APPLIED,
             "tenants/demo/deployments/web",
         )
+        await runs.show(job_id, 1, run_id=started.run_id)
         (result,) = await runs.tell(guide(job_id, 1, "success"))
         assert (result.old_status, result.status) == ("RUNNING", "COMPLETED")
         assert (await runs.run(started.run_id))["certainty"] == "REPORTED"
@@ -269,7 +270,7 @@ async def test_a_report_without_run_id_is_kept_until_jenkins_says_whose_it_is(
         started = await runs.start("web")
         job_id = (await jobs.row())["job_id"]
         (result,) = await runs.tell(guide(job_id, 1, "failure"))
-        assert result.verdict is Verdict.KEPT
+        assert result.verdict is Verdict.PENDING_ATTRIBUTION
         assert (await runs.run(started.run_id))["status"] == "RUNNING"
     async with runs_of(jobs, dispatch=False) as runs:
         row = await runs.until(started.run_id, status="FAILED")
@@ -280,6 +281,7 @@ async def test_a_build_that_somebody_else_starts(runs: Runs, jenkins: JenkinsSim
     """It becomes an EXTERNAL run, whether a webhook or reading tells of it first."""
     await runs.jobs.create("web", shell())
     job_id = (await runs.jobs.row())["job_id"]
+    await runs.show(job_id, 1)
     (result,) = await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS", parameters_known=True))
     assert result.verdict is Verdict.APPLIED
     (row,) = await runs.runs()
@@ -309,6 +311,7 @@ async def test_adopted_jobs_shared_by_two_deployments(
     assert row["build_number"] == 1
     assert (await runs.deployment("south"))["status"] == "PENDING"
     job_id = (await runs.jobs.row())["job_id"]
+    await runs.show(job_id, 2, parameters={"PLACE": "south"})
     (result,) = await runs.tell(
         plugin(
             job_id, 2, "FINALIZED", "FAILURE", parameters_known=True, parameters={"PLACE": "south"}
@@ -317,12 +320,13 @@ async def test_adopted_jobs_shared_by_two_deployments(
     assert result.deployment == "tenants/demo/deployments/south"
     assert (await runs.deployment("south"))["status"] == "FAILED"
     (result,) = await runs.tell(plugin(job_id, 3, "FINALIZED", "FAILURE"))
-    assert result.verdict is Verdict.AMBIGUOUS
+    assert result.verdict is Verdict.PENDING_ATTRIBUTION
 
 
 async def test_unstable_may_count_as_completed(runs: Runs) -> None:
     await runs.jobs.create("web", shell(), unstable_policy=UnstablePolicy.COMPLETED)
     job_id = (await runs.jobs.row())["job_id"]
+    await runs.show(job_id, 1)
     await runs.tell(plugin(job_id, 1, "FINALIZED", "UNSTABLE", parameters_known=True))
     assert (await runs.deployment())["status"] == "COMPLETED"
 

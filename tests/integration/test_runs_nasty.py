@@ -143,8 +143,10 @@ async def test_the_rebuild_is_heard_of_first(jobs: Jobs, jenkins: JenkinsSimulat
         started = await runs.start("web")
         job_id = (await jobs.row())["job_id"]
         ours = {"run_id": str(started.run_id), "parameters_known": True}
+        await runs.show(job_id, 2, run_id=started.run_id)
         await runs.tell(plugin(job_id, 2, "FINALIZED", "FAILURE", **ours))
         assert (await runs.run(started.run_id))["build_number"] == 2
+        await runs.show(job_id, 1, run_id=started.run_id)
         await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS", **ours))
         row, stranger = await runs.runs()
         assert (row["build_number"], row["status"]) == (1, "COMPLETED")

@@ -250,7 +250,7 @@ def test_every_reason_and_verdict_has_an_answer():
     """P1: nothing is answered by chance, and 2xx only for what is durable or has no effect."""
     assert set(errors.ANSWERS) == set(errors.Reason)
     assert set(errors.VERDICTS) == set(pb.ReportVerdict.values())
-    durable = {pb.REPORT_VERDICT_APPLIED, pb.REPORT_VERDICT_KEPT}
+    durable = {pb.REPORT_VERDICT_APPLIED}
     without_effect = {
         pb.REPORT_VERDICT_DUPLICATE,
         pb.REPORT_VERDICT_STALE,
