@@ -21,6 +21,7 @@ def claim_of(seen: Observation, build: Build) -> Claim:
         read=seen.sighting.read,
         building=seen.building,
         unsaved_result=seen.unsaved_result,
+        interruption=seen.interruption,
     )
 
 

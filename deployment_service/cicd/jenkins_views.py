@@ -28,7 +28,7 @@ from .port import (
 
 _BUILD = (
     "number,queueId,building,inProgress,result,timestamp,duration,"
-    "actions[parameters[name,value],causes[userId],waitingForInput]"
+    "actions[parameters[name,value],causes[userId,shortDescription],waitingForInput]"
 )
 _ITEM = (
     "id,why,blocked,stuck,cancelled,task[url],executable[number,url],"
@@ -48,6 +48,8 @@ JOB_TREE = (
 
 _NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
 _DISCARDER = "jenkins.model.BuildDiscarderProperty"
+_INTERRUPTED = ".InterruptedBuildAction"
+_MAX_REASON = 200
 _MAX_BUILDS = 100
 _INT64_MAX = 2**63 - 1
 _INT32_MAX = 2**31 - 1
@@ -135,7 +137,13 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
     """Read a build, alone, out of its job or out of an executor."""
     in_progress = data.get("inProgress")
     actions = list(_dicts(data.get("actions")))
-    users = (cause.get("userId") for a in actions for cause in _dicts(a.get("causes")))
+    # Causes of the start and of an interruption have the same form: the action's class tells them apart.
+    interrupted = [a for a in actions if str(a.get("_class", "")).endswith(_INTERRUPTED)]
+    started = [a for a in actions if a not in interrupted]
+    users = (cause.get("userId") for a in started for cause in _dicts(a.get("causes")))
+    reasons = (
+        _text(c.get("shortDescription")) for a in interrupted for c in _dicts(a.get("causes"))
+    )
     return BuildView(
         job_full_name=full_name,
         number=_required_number(data, "number"),
@@ -149,6 +157,7 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
         parameters=_parameters(data),
         waiting_for_input=any(action.get("waitingForInput") is True for action in actions),
         user_ids=tuple(dict.fromkeys(filter(None, map(_text, users)))),
+        interruption=next(filter(None, reasons), "")[:_MAX_REASON],
         session=session,
     )
 

@@ -173,6 +173,8 @@ class BuildView:
     """Also False while the provider can't say: right after its start."""
     user_ids: tuple[str, ...] = ()
     """Who started it, from its causes; empty if no person did."""
+    interruption: str = ""
+    """Why it was interrupted, as the controller words it: `Superseded by #2`. Empty if it was not."""
     session: str | None = None
 
     @property

@@ -325,7 +325,8 @@ class Observation:
     """A claim about one build of one job, from a webhook or from reading.
 
     ``read_time``: when the read began, by the database's clock. ``building``: the read showed ``building:true``.
-    ``unsaved_result``: the result of a build that ended and is not saved yet.
+    ``unsaved_result``: the result of a build that ended and is not saved yet. ``interruption``: why it was
+    interrupted, in Jenkins' words.
     """
 
     job_id: uuid.UUID
@@ -338,6 +339,7 @@ class Observation:
     read_time: datetime | None = None
     building: bool = False
     unsaved_result: str = ""
+    interruption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

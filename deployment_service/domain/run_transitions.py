@@ -267,7 +267,7 @@ def _end(
     certainty = certainty_of(run.evidence)
     unchanged = certainty is before.certainty and status is before.status
     settle_time = (before.settle_time if unchanged else None) or now
-    message = _message(run, cause)
+    message = _message(run, before, cause, claim.interruption)
     ended = replace(
         run,
         status=status,
@@ -320,7 +320,7 @@ def _waiting(run: Run, what: WaitingFor | None, why: str) -> Run:
 _MESSAGES = {
     FailureCause.BUILD_FAILED: "The build failed: see its console output.",
     FailureCause.BUILD_UNSTABLE: "The build is unstable, which counts as a failure here: see its test results.",
-    FailureCause.NOT_BUILT: "Jenkins did not build it: an earlier stage or a condition of the job prevented it.",
+    FailureCause.NOT_BUILT: "The build ended with the result NOT_BUILT: it was started, and something ended it early.",
     FailureCause.CANCELLED_IN_JENKINS: "The build was aborted in Jenkins.",
 }
 
@@ -331,9 +331,20 @@ def _cause(run: Run, policy: UnstablePolicy) -> FailureCause | None:
     return failure_cause(run.known, policy)
 
 
-def _message(run: Run, cause: FailureCause | None) -> str:
+def _message(run: Run, before: Run, cause: FailureCause | None, interruption: str) -> str:
+    """What is known of why a run failed: its cause, and what Jenkins says of an interruption."""
     if cause is None:
         return ""
     if run.known.authority is Authority.PRESUMPTION:
         return run.failure_message
+    if interruption and cause in _INTERRUPTIONS:
+        return f"{_INTERRUPTIONS[cause]} {interruption}."
+    if cause is before.failure_cause and before.failure_message:
+        return before.failure_message
     return _MESSAGES[cause]
+
+
+_INTERRUPTIONS = {
+    FailureCause.NOT_BUILT: "The build was started, and ended with the result NOT_BUILT:",
+    FailureCause.CANCELLED_IN_JENKINS: "The build was aborted in Jenkins:",
+}

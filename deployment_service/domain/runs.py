@@ -111,6 +111,7 @@ class Claim:
 
     ``time``: of a report, when it was stored; of a read (``read``), when it began. ``building``: the read showed
     ``building:true``. ``unsaved_result``: it showed a result of a build that is not saved yet.
+    ``interruption``: why the build was interrupted, in Jenkins' words.
     """
 
     known: Knowledge
@@ -124,6 +125,7 @@ class Claim:
     read: bool = False
     building: bool = False
     unsaved_result: str = ""
+    interruption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from deployment_service.workers.sources import read_build
 
 _log = structlog.get_logger(__name__)
 
+_UNKNOWN_END = "What became of it can't be known; run it again if in doubt."
 _PATIENCE_WITH_HIDDEN_JOBS = 10
 
 
@@ -175,7 +176,7 @@ class Inquiry:
         await self._steps.end(
             item,
             FailureCause.BUILD_LOST,
-            f"{why} What became of it can't be known; run it again if in doubt.",
+            why if item.run.end_time else f"{why} {_UNKNOWN_END}",
             certain=False,
         )
 

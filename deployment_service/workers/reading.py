@@ -119,6 +119,7 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
         waiting_for_input=build.waiting_for_input,
         read_time=job.asked_time,
         building=build.building and not by_executor,
+        interruption=build.interruption,
         unsaved_result=(build.result or "") if unsaved and not by_executor else "",
     )
 
