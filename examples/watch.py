@@ -43,11 +43,12 @@ async def follow(client: DeploymentClient, token_file: Path, *, until_final: boo
             print(event.sequence, event.run or event.deployment, change, event.message, flush=True)
             # Only now is the event dealt with. (In a real consumer: in the same transaction.)
             write(token_file, watch.resume_token)
-            if until_final and event.run and word(event.status) in FINAL:
+            if until_final and event.certainty in SETTLED:
                 return
 
 
-FINAL = ("completed", "failed", "cancelled")
+# A reported end may still be withdrawn; the first event with one of these settles its run.
+SETTLED = (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
 
 
 async def main() -> None:

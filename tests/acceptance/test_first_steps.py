@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from deployment_service.client import DeploymentClient, Watch
 from deployment_service.client.errors import DeadlineExceeded, Unavailable
-from deployment_service.client.waiting import FINAL
+from deployment_service.client.waiting import SETTLED
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.stack import DevStack
 from tests.support.processes import running
@@ -43,11 +43,11 @@ async def create(client: DeploymentClient, slug: str, shell: str, **parameters: 
 
 
 async def until_final(watch: Watch) -> list[pb.DeploymentEvent]:
-    """The events up to and including the next end of a run."""
+    """The events up to and including the one that settles a run."""
     events = []
     async for event in watch:
         events.append(event)
-        if event.run and event.status in FINAL:
+        if event.run and event.certainty in SETTLED:
             break
     return events
 
@@ -106,7 +106,7 @@ async def test_a_killed_service_costs_a_watcher_nothing(stack: DevStack, client:
             if event.status == RUNNING and len(statuses(seen)) == 2:
                 await stack.kill_service()
                 await stack.start_service()
-            if event.run and event.status in FINAL:
+            if event.run and event.certainty in SETTLED:
                 break
     assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
     sequences = [event.sequence for event in seen]
