@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from devstack.stack import DevStack
-from jenkins_simulator.faults import RequestFault
+from jenkins_simulator import RequestFault
 from tests.chaos.chaos import SETTINGS, Plan, play, stack_for
 from tests.chaos.turmoil import CALM
 
