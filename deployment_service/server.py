@@ -22,6 +22,7 @@ from deployment_service.api.event_messages import to_bytes
 from deployment_service.api.gateway_service import GatewayService
 from deployment_service.api.interceptors import Metrics
 from deployment_service.api.peers import PeerLimits, PeerSettings
+from deployment_service.api.pool_metrics import PoolMetrics
 from deployment_service.api.rates import CallRates
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
@@ -158,6 +159,7 @@ class Service:
         )
         self._keys = Keys(api, peers, settings.key_cache_s)
         self._health = Health((api, worker, watch), SERVICE_NAMES)
+        self._metrics.registry.register(PoolMetrics(self._health))
         self._server = make_server(
             Auth(self._keys, api, peers, CallRates(settings.calls_per_second_per_tenant)),
             self._metrics,

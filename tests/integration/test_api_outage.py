@@ -159,3 +159,5 @@ async def test_metrics_count_calls_by_method_and_code(database_url, unused_tcp_p
     name = 'method="DeploymentService/GetDeployment"'
     assert f'rpc_seconds_count{{code="OK",{name}}} 1.0' in text
     assert f'rpc_seconds_count{{code="INVALID_ARGUMENT",{name}}} 1.0' in text
+    for pool in ("api", "worker", "watch"):
+        assert f'database_pool_usable{{pool="{pool}"}} 1.0' in text
