@@ -10,24 +10,27 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TextIO
 
-from deployment_service.actions import api_keys, tenants
-from deployment_service.config import (
-    DatabaseSettings,
-    Settings,
-    SettingsError,
-    describe,
-    load_database_settings,
-    load_settings,
-)
-from deployment_service.domain.access import Role, TenantRef
-from deployment_service.domain.errors import ServiceError
-from deployment_service.domain.names import TenantName
-from deployment_service.logs import configure, log
-from deployment_service.runtime.service_links import SERVICE_LINK
-from deployment_service.secrets import generate_key
-from deployment_service.storage.database import API_ROLE, Database
-from deployment_service.storage.failures import UNKNOWN_HOST, Kind, OutageLog, failure_of
-from deployment_service.storage.schema import SchemaProblem, check_schema
+from deployment_service.runtime.extras import extra_required
+
+with extra_required("deployment-service", "service"):
+    from deployment_service.actions import api_keys, tenants
+    from deployment_service.config import (
+        DatabaseSettings,
+        Settings,
+        SettingsError,
+        describe,
+        load_database_settings,
+        load_settings,
+    )
+    from deployment_service.domain.access import Role, TenantRef
+    from deployment_service.domain.errors import ServiceError
+    from deployment_service.domain.names import TenantName
+    from deployment_service.logs import configure, log
+    from deployment_service.runtime.service_links import SERVICE_LINK
+    from deployment_service.secrets import generate_key
+    from deployment_service.storage.database import API_ROLE, Database
+    from deployment_service.storage.failures import UNKNOWN_HOST, Kind, OutageLog, failure_of
+    from deployment_service.storage.schema import SchemaProblem, check_schema
 
 _SETTINGS_HELP = f"""Settings come from the environment [defaults in brackets]:
 
@@ -45,7 +48,8 @@ def main() -> None:
     """Carry out a command; exit 2 if it or the settings are wrong, 1 if it failed."""
     arguments = _parser().parse_args()
     try:
-        sys.exit(arguments.run(arguments))
+        with extra_required("deployment-service", "service"):
+            sys.exit(arguments.run(arguments))
     except SettingsError as error:
         sys.stderr.write(f"deployment-service: {error}\nSee deployment-service --help.\n")
         sys.exit(2)

@@ -10,16 +10,19 @@ import signal
 import sys
 from typing import Any
 
-from aiohttp import web
-from pydantic import ValidationError
+from deployment_service.runtime.extras import extra_required
 
-from deployment_service.runtime.service_links import SERVICE_LINK
-from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from webhook_gateway.app import Gateway
-from webhook_gateway.channel import connect
-from webhook_gateway.config import PREFIX, Settings, describe
-from webhook_gateway.connections import Door
-from webhook_gateway.logs import configure, log
+with extra_required("webhook-gateway", "gateway"):
+    from aiohttp import web
+    from pydantic import ValidationError
+
+    from deployment_service.runtime.service_links import SERVICE_LINK
+    from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
+    from webhook_gateway.app import Gateway
+    from webhook_gateway.channel import connect
+    from webhook_gateway.config import PREFIX, Settings, describe
+    from webhook_gateway.connections import Door
+    from webhook_gateway.logs import configure, log
 
 _HELP = f"""Takes what Jenkins reports about builds, checks who says it, and hands it to the
 deployment service. Reports go to POST /{{locale}}/{{tenant}}/deployment/webhooks/jenkins?token=…

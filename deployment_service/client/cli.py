@@ -12,16 +12,25 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from deployment_service.runtime.extras import extra_required
 
-from deployment_service.client import cli_admin, cli_deployments, cli_runs, cli_watch, cli_webhook
-from deployment_service.client.cli_settings import (
-    API_KEY,
-    TARGET,
-    TENANT,
-    CliError,
-    resolve,
-)
+with extra_required("deployctl", "cli"):
+    import typer
+
+    from deployment_service.client import (
+        cli_admin,
+        cli_deployments,
+        cli_runs,
+        cli_watch,
+        cli_webhook,
+    )
+    from deployment_service.client.cli_settings import (
+        API_KEY,
+        TARGET,
+        TENANT,
+        CliError,
+        resolve,
+    )
 
 app = typer.Typer(
     name="deployctl",

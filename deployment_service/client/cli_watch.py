@@ -61,6 +61,10 @@ def watch(
         typer.echo(f"interrupted ({failure.message}); again in {pause_s:.1f} s", err=True)
 
     async def work(client: DeploymentClient) -> None:
+        if not resume_token:
+            # A watch of a name that does not exist waits for it: a typing error would wait for ever.
+            for name in names or ():
+                await client.get_deployment(name)
         stream = client.watch_messages(
             *(names or ()),
             resume_token=resume_token,

@@ -264,6 +264,7 @@ async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service
 async def test_watch_until_final_ends_by_itself(service):
     stream = Stream()
     service.will("WatchDeployments", [stream.start(), stream.complete(3), stream.bookmark(4)])
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=pb.Deployment()))
     ended = await deployctl(service, "watch", "web", "--until-final")
     assert ended.code == 0
     (request,) = service.requests["WatchDeployments"]
