@@ -20,7 +20,7 @@ import pytest
 from devstack.options import StackOptions
 from devstack.stack import DevStack
 from tests.acceptance.test_hostile_requests import finalized
-from tests.support.webhooks import Hook, add_tenant, hook_of
+from tests.support.webhooks import NO_READS, Hook, add_tenant, hook_of, show_builds
 
 pytestmark = pytest.mark.alone
 
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.alone
 # who send and measure, this would tell of the machine and not of who gets which share of it.
 CEILING = 100
 FLOOD = 5 * CEILING
-CAPPED = StackOptions(gateway_settings={"TENANT_CEILING": f"{CEILING}/second"})
+CAPPED = StackOptions(
+    gateway_settings={"TENANT_CEILING": f"{CEILING}/second"}, service_settings=NO_READS
+)
 PACE_S = 1 / 50
 SLICE_S = 1.0
 # Before each, so that a quiet second has nothing of the flood before it, and a flooded one not the connecting.
@@ -166,6 +168,8 @@ async def test_a_tenant_at_five_times_its_ceiling_doesnt_slow_its_neighbour(
         loud = await hook_of(client, stack, "loud")
         async with await add_tenant(client, stack, "quiet") as other:
             calm = await hook_of(other, stack, "calm")
+            for hook in (loud, calm):
+                await show_builds(stack, hook, round(2 * MEASURE_S / PACE_S))
         rate, body = str(1.15 * FLOOD), loud.body(1).decode()
         async with (
             process_of("tests.support.evenly", calm.url) as calm_pipes,

@@ -22,7 +22,7 @@ from devstack.options import StackOptions
 from devstack.stack import DevStack
 from tests.integration.gateway_harness import plugin
 from tests.support.hostile import CORPUS, LARGE, made_up
-from tests.support.webhooks import JSON, Hook, fingerprint, hook_of
+from tests.support.webhooks import JSON, NO_READS, Hook, fingerprint, hook_of, show_builds
 
 # Every request is to be looked at as closely as it can be, not turned away by a limit; and a machine that is busy
 # with other things may take its time.
@@ -32,7 +32,8 @@ WIDE_OPEN = StackOptions(
         "FAILED_PROOFS": "1000000/second",
         "FAILED_PROOF_DELAY": "0",
         "ANSWER_TIMEOUT": "5",
-    }
+    },
+    service_settings=NO_READS,
 )
 HOSTILE, OURS = 20_000, 2_000
 _AT_ONCE = 64
@@ -151,6 +152,8 @@ async def test_twenty_thousand_hostile_requests_change_nothing(stack: DevStack) 
     chance = random.Random(random_seed)
     async with stack.client() as client, aiohttp.ClientSession() as session:
         victim, other = await _hooks(client, stack)
+        await show_builds(stack, victim, 1)
+        await show_builds(stack, other, OURS)
         first = Request(
             "valid",
             victim.signed_url,

@@ -39,7 +39,7 @@ _PROVIDER = """
 """
 _DEPLOYMENT = """
     INSERT INTO deployments (tenant_id, slug, provider_id, job_kind, job_spec)
-    SELECT $1, slug, $2, 'EXISTING', '{}' FROM unnest($3::text[]) AS slug
+    SELECT $1, slug, $2, 'EXISTING', '{"full_name": "any"}' FROM unnest($3::text[]) AS slug
 """
 _STATE = "SELECT deployment_id, slug, status, revision FROM deployments WHERE tenant_id = $1"
 _MOVE = """

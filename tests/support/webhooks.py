@@ -17,8 +17,17 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.stack import DevStack
 
 JSON = {"Content-Type": "application/json"}
-# What changes by itself: when a job is read next, and what was read of it.
-_VOLATILE = {"poke_time", "next_sweep_time", "next_build_number"}
+# What changes by itself: when a job or an end is read next, and what was read of it.
+_VOLATILE = {"poke_time", "next_sweep_time", "next_build_number", "confirm_due_time", "look_count"}
+_VOLATILE |= {"look_time"}
+# Reads of them find nothing, so they are made rarely.
+NO_READS = {"READ_INTERVAL_S": "600", "POLLING_INTERVAL_S": "600"}
+_SHOWN_BUILDS = """
+    INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, generation,
+        build_number, shown)
+    SELECT m.tenant_id, m.deployment_id, n, m.job_id, 'EXTERNAL', 'ENDED', 1, n, true
+    FROM deployment_cicd_mappings AS m, generate_series(1, $2::int) AS n WHERE m.job_id = $1
+"""
 _OF_JOB = ("cicd_jobs", "deployment_runs", "deployment_events", "webhook_deliveries")
 _OF_TENANT = ("deployment_cicd_mappings", "cicd_providers", "webhook_keys")
 _DEPLOYMENTS = """
@@ -66,6 +75,15 @@ async def hook_of(client: DeploymentClient, stack: DevStack, slug: str) -> Hook:
         assert time.monotonic() < deadline, job
     tenant = client.names.tenant(None).removeprefix("tenants/")
     return Hook(tenant, job.id, job.webhook_url, webhook_signatures.from_text(job.signing_secret))
+
+
+async def show_builds(stack: DevStack, hook: Hook, count: int) -> None:
+    """Add builds 1 to ``count`` as if Jenkins had shown them: reports about other builds decide nothing."""
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        await connection.execute(_SHOWN_BUILDS, uuid.UUID(hook.job_id), count)
+    finally:
+        await connection.close()
 
 
 async def add_tenant(client: DeploymentClient, stack: DevStack, tenant: str) -> DeploymentClient:
