@@ -18,6 +18,7 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 _EVENT_WORDS = {
     pb.DeploymentEvent.DEPLOYMENT_CREATED: "created",
     pb.DeploymentEvent.DEPLOYMENT_JOB_UPDATE: "job in Jenkins",
+    pb.DeploymentEvent.DEPLOYMENT_JOB_DRIFTED: "job changed in Jenkins",
     pb.DeploymentEvent.DEPLOYMENT_RUN_START: "accepted by Jenkins",
     pb.DeploymentEvent.DEPLOYMENT_RUN_FAILURE: "could not be started",
 }

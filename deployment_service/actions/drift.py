@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from deployment_service.actions.keep_job import job_update
+from deployment_service.domain.events import EventType
 from deployment_service.domain.jobs import Correlation
 from deployment_service.storage import events, job_drift, jobs, runs
 from deployment_service.storage.database import Connection
 
+_MOST_REPAIRS = 3
 _DRIFTED = {
-    Correlation.RUN_ID: "JOB_DRIFTED: the job defines DEPLOYMENT_RUN_ID now, so that its builds name their runs.",
-    Correlation.QUEUE_ITEM: "JOB_DRIFTED: the job no longer defines DEPLOYMENT_RUN_ID. Its builds are tied to runs "
+    Correlation.RUN_ID: "The job defines DEPLOYMENT_RUN_ID now, so that its builds name their runs.",
+    Correlation.QUEUE_ITEM: "The job no longer defines DEPLOYMENT_RUN_ID. Its builds are tied to runs "
     "by their queue items, and a trigger whose answer is lost can't be repeated. Add the parameter again.",
 }
 
@@ -25,10 +28,37 @@ async def note_correlation(
     """
     if not await job_drift.change_correlation(connection, tenant_id, job_id, correlation):
         return False
+    await _tell(connection, tenant_id, job_id, _DRIFTED[correlation])
+    return True
+
+
+async def grant_repair(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, version: int
+) -> bool:
+    """Return whether a locked job of ours may be rewritten, and count it. True also for a newer definition.
+
+    What rewrites the job again and again, such as a seed job, would win: three repairs an hour, then none.
+    The last step of its transaction, as it appends events.
+    """
+    granted = await job_drift.grant_repair(connection, tenant_id, job_id, version, _MOST_REPAIRS)
+    if granted is None:
+        return False
+    if granted.drifted:
+        message = (
+            "The job no longer defined all parameters of its deployment, or DEPLOYMENT_RUN_ID. They were declared "
+            f"again: repair {granted.repairs} of at most {_MOST_REPAIRS} in an hour."
+        )
+        await _tell(connection, tenant_id, job_id, message)
+    return True
+
+
+async def _tell(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, message: str
+) -> None:
     mapped = await jobs.mapped_deployments(connection, tenant_id, job_id)
     await runs.lock_deployments(connection, tenant_id, mapped)
     revised = await jobs.revise(connection, tenant_id, mapped)
-    if revised:
-        news = [job_update(one, job_id, _DRIFTED[correlation]) for one in revised]
+    drifted = EventType.DEPLOYMENT_JOB_DRIFTED
+    news = [replace(job_update(one, job_id, message), type=drifted) for one in revised]
+    if news:
         await events.append(connection, tenant_id, news)
-    return True

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
-from deployment_service.actions.drift import note_correlation
+from deployment_service.actions.drift import grant_repair, note_correlation
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.actions.observe import Ledger
 from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, TriggerReply
@@ -86,6 +86,18 @@ class TriggerSteps:
         await self._database.transaction(work)
         if changed:
             self._committed(run.tenant_id)
+
+    async def may_repair(self, run: Claimed) -> bool:
+        """Commit that the run's job is going to be rewritten; False if that was done too often."""
+
+        async def work(connection: Connection) -> bool:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            version = run.definition_version
+            return await grant_repair(connection, run.tenant_id, run.job_id, version)
+
+        granted = await self._database.transaction(work)
+        self._committed(run.tenant_id)
+        return granted
 
     async def tell_secrets_apart(
         self,

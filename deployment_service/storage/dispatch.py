@@ -55,6 +55,7 @@ _CLAIM = """
             WHERE d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id AND one ->> 'kind' = 'SECRET')
             AS defined_secrets,
         coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind,
+        coalesce(o.version, 0) AS definition_version,
         p.job_folder, p.allowed_folders, p.allowed_job_kinds, d.job_kind AS run_job_kind
     FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
@@ -162,6 +163,7 @@ class Claimed:
     """The names that the run's deployment defines as secret."""
     definitions: tuple[DeclaredParameter, ...]
     """Those of the deployment that owns the job; none for an adopted job."""
+    definition_version: int
     job_kind: str
     """What the owner made the job from; empty for an adopted job."""
     job_folder: str = ""

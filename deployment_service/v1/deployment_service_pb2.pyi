@@ -339,6 +339,7 @@ class DeploymentEvent(_message.Message):
         DEPLOYMENT_DELETED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_JOB_UPDATE: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_RUN_SETTLED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_JOB_DRIFTED: _ClassVar[DeploymentEvent.Type]
     TYPE_UNSPECIFIED: DeploymentEvent.Type
     DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_START: DeploymentEvent.Type
@@ -348,6 +349,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_DELETED: DeploymentEvent.Type
     DEPLOYMENT_JOB_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_SETTLED: DeploymentEvent.Type
+    DEPLOYMENT_JOB_DRIFTED: DeploymentEvent.Type
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]

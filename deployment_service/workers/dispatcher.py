@@ -196,7 +196,7 @@ class Dispatcher:
         except SecretUnreadableError:
             await self._steps.no_build(run, *UNREADABLE, certain=True)
             return
-        job = await prepared_job(run, client)
+        job = await prepared_job(run, client, self._steps.may_repair)
         if job is not None:
             run = await self._secrets.told_apart(run, job)
         trouble = await why_not(run, job, client)

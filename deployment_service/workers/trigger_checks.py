@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from deployment_service.actions.job_ownership import is_owned
 from deployment_service.actions.keep_job import correlation_of
 from deployment_service.cicd.port import CicdProvider, JobView
@@ -53,7 +55,9 @@ def why_not_sent(run: Claimed) -> tuple[FailureCause, str] | None:
     return None
 
 
-async def prepared_job(run: Claimed, client: CicdProvider) -> JobView | None:
+async def prepared_job(
+    run: Claimed, client: CicdProvider, may_repair: Callable[[Claimed], Awaitable[bool]]
+) -> JobView | None:
     """Read the run's job; declare first what a job of ours lacks.
 
     Its deployment got parameters that it doesn't define yet, or its script took them away. Never those of the
@@ -63,7 +67,7 @@ async def prepared_job(run: Claimed, client: CicdProvider) -> JobView | None:
     if job is None or run.owner_deployment_id is None or not lacks(run, job):
         return job
     owner = run.owner_deployment_id
-    if not await is_owned(client, job, owner, run.job_id):
+    if not await is_owned(client, job, owner, run.job_id) or not await may_repair(run):
         return job
     replace = run.job_kind != JobKind.CONFIG_XML
     await client.declare_parameters(run.full_name, str(owner), run.definitions, replace=replace)

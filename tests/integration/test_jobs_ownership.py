@@ -40,9 +40,8 @@ def description(root: ElementTree.Element) -> None:
 def parameters(root: ElementTree.Element) -> None:
     properties = root.find("properties")
     assert properties is not None
-    found = properties.find("hudson.model.ParametersDefinitionProperty")
-    assert found is not None
-    properties.remove(found)
+    for found in properties.findall("hudson.model.ParametersDefinitionProperty"):
+        properties.remove(found)
 
 
 def endpoint(root: ElementTree.Element) -> None:
@@ -118,3 +117,24 @@ async def test_a_job_that_a_seed_job_overwrote_is_not_rewritten(
         started = await runs.start("web")
         await runs.until(started.run_id, status="COMPLETED")
     assert ElementTree.tostring(jenkins.job(NAME).xml) == before
+
+
+async def test_a_job_is_repaired_three_times_an_hour_and_each_time_is_told(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """P9: what overwrites it again and again, such as a seed job, wins in the end."""
+    await jobs.create("web", shell())
+    async with runs_of(jobs) as runs:
+        for number in range(1, 6):
+            edit(jenkins, parameters)
+            started = await runs.start("web")
+            await runs.until(started.run_id, status="COMPLETED")
+            names = [one.name for one in jenkins.job(NAME).config.parameters or ()]
+            assert names == (["DEPLOYMENT_RUN_ID"] if number <= 3 else [])
+    told = await jobs.sql(
+        "SELECT message FROM deployment_events WHERE type = 'DEPLOYMENT_JOB_DRIFTED' ORDER BY sequence"
+    )
+    repaired = [row["message"] for row in told if "repair " in row["message"]]
+    assert len(repaired) == 3
+    assert "repair 3 of at most 3" in repaired[-1]
+    assert "no longer defines DEPLOYMENT_RUN_ID" in told[-1]["message"]

@@ -245,9 +245,9 @@ async def test_a_job_that_drifts_is_noticed(runs: Runs, jenkins: JenkinsSimulato
     row = await runs.until(second.run_id, status="COMPLETED", certainty="CONFIRMED")
     assert row["build_number"] == 2
     messages = await runs.jobs.sql(
-        "SELECT message FROM deployment_events WHERE type = 'DEPLOYMENT_JOB_UPDATE' ORDER BY sequence"
+        "SELECT message FROM deployment_events WHERE type = 'DEPLOYMENT_JOB_DRIFTED' ORDER BY sequence"
     )
-    assert messages[-1]["message"].startswith("JOB_DRIFTED")
+    assert "no longer defines DEPLOYMENT_RUN_ID" in messages[-1]["message"]
 
 
 async def test_the_bound_is_published_and_missed_webhooks_are_counted(
