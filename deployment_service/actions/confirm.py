@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 
-from deployment_service.actions.observe import observe_builds
+from deployment_service.actions.observe import Ledger, observe_builds
 from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import EventSource
-from deployment_service.domain.status import from_read
+from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.status import FailureCause, from_read
 from deployment_service.storage import confirm, reports
 from deployment_service.storage.confirm import DueRun
 from deployment_service.storage.database import Connection, Database
@@ -53,6 +56,16 @@ class ConfirmSteps:
         )
         await self.observe(due, seen)
 
+    async def settle_overdue(self, *, after_s: float) -> None:
+        """Settle reported ends that no read could settle for so long as UNVERIFIABLE."""
+        async with self._database.acquire() as connection:
+            overdue = await confirm.overdue(connection, after_s=after_s)
+        for tenant_id, job_id, run_id in overdue:
+            work = partial(_give_up_reading, tenant_id=tenant_id, job_id=job_id, run_id=run_id)
+            sequence = await self._database.transaction(work)
+            if sequence is not None:
+                self._committed(tenant_id)
+
     async def put_off(self, due: DueRun, *, retry_in_s: float) -> None:
         """Have the end read again later."""
         await self._database.transaction(
@@ -66,3 +79,27 @@ class ConfirmSteps:
         await self._database.transaction(
             lambda connection: confirm.leave(connection, due.job.tenant_id, due.run.run_id)
         )
+
+
+async def _give_up_reading(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, run_id: uuid.UUID
+) -> int | None:
+    if not await reports.lock_jobs(connection, tenant_id, [job_id]):
+        return None
+    ledger = await Ledger.open(
+        connection, tenant_id, [job_id], source=EventSource.READ, run_ids=[run_id]
+    )
+    run = ledger.run(run_id)
+    if run is None or run.certainty is not Certainty.REPORTED:
+        return None
+    ledger.move(
+        *end_without_build(
+            run,
+            FailureCause.BUILD_LOST,
+            "Jenkins could not be read for too long after the end was reported.",
+            certain=False,
+            highest=ledger.highest_build(run.deployment_id),
+            now=ledger.now,
+        )
+    )
+    return await ledger.write()

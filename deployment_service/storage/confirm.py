@@ -35,6 +35,10 @@ _PUT_OFF = """
     WHERE tenant_id = $1 AND run_id = $2 AND certainty = 'REPORTED'
 """
 _LEAVE = "UPDATE deployment_runs SET confirm_due_time = NULL WHERE tenant_id = $1 AND run_id = $2"
+_OVERDUE = """
+    SELECT tenant_id, job_id, run_id FROM deployment_runs
+    WHERE settle_time IS NULL AND certainty = 'REPORTED' AND end_time < now() - $1::interval LIMIT 50
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,11 @@ async def put_off(
 async def leave(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     """Leave the run to the cycles of the reconciler, which look for builds that are not found."""
     await connection.execute(_LEAVE, tenant_id, run_id)
+
+
+async def overdue(
+    connection: Connection, *, after_s: float
+) -> list[tuple[uuid.UUID, uuid.UUID, uuid.UUID]]:
+    """Tenant, job and id of runs whose reported end no read has settled for so long."""
+    rows = await connection.fetch(_OVERDUE, timedelta(seconds=after_s))
+    return [(row["tenant_id"], row["job_id"], row["run_id"]) for row in rows]

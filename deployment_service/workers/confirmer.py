@@ -28,13 +28,16 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class ConfirmerSettings:
     """``poll_s``: how late an end is read that another replica stored. ``lease_s``: when a claimed end is due again.
-    ``unsaved_retry_s``: the pause while Jenkins has not saved the build; ``retry_s``: after a failure."""
+    ``unsaved_retry_s``: the pause while Jenkins has not saved the build; ``retry_s``: after a failure.
+    ``unverifiable_after_s``: when an end that could not be read is settled as UNVERIFIABLE."""
 
     poll_s: float = 0.5
     lease_s: float = 10.0
     unsaved_retry_s: float = 0.5
     retry_s: float = 2.0
     reads_at_once: int = 16
+    unverifiable_after_s: float = 86_400.0
+    overdue_check_s: float = 60.0
 
 
 class Confirmer:
@@ -52,6 +55,7 @@ class Confirmer:
         self._steps = ConfirmSteps(database, committed)
         self._settings = settings
         self._reads: set[asyncio.Task[None]] = set()
+        self._next_overdue_check = 0.0
         self._loop = Loop("confirmer", self._claim, every_s=settings.poll_s)
 
     def wake(self) -> None:
@@ -69,6 +73,10 @@ class Confirmer:
         await asyncio.gather(*self._reads, return_exceptions=True)
 
     async def _claim(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_overdue_check:
+            self._next_overdue_check = now + self._settings.overdue_check_s
+            await self._steps.settle_overdue(after_s=self._settings.unverifiable_after_s)
         free = self._settings.reads_at_once - len(self._reads)
         if free <= 0:
             return

@@ -204,6 +204,25 @@ async def test_a_reported_end_does_not_end_what_depends_on_it(
         assert (await runs.deployment())["last_completed_run_id"] == run["run_id"]
 
 
+async def test_an_end_that_could_not_be_read_for_a_day_is_unverifiable(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """The published bound: a controller that is gone keeps no deployment active for ever."""
+    async with runs_of(jobs) as runs:
+        run, job_id = await running(runs, jenkins)
+    await jenkins.stop()
+    async with runs_of(jobs, dispatch=False, reconcile=False) as runs:
+        await runs.tell(plugin(job_id, 1, "FINALIZED", "SUCCESS"))
+    async with runs_of(jobs, dispatch=False, reconcile=False, confirm=True) as runs:
+        assert (await runs.run(run["run_id"]))["certainty"] == "REPORTED"
+    await jobs.sql("UPDATE deployment_runs SET end_time = now() - interval '25 hours'")
+    async with runs_of(jobs, dispatch=False, reconcile=False, confirm=True) as runs:
+        row = await runs.until(run["run_id"], certainty="UNVERIFIABLE")
+        assert (row["status"], row["result"]) == ("COMPLETED", "SUCCESS")
+        assert (await runs.deployment())["last_completed_run_id"] == run["run_id"]
+    await jenkins.start(port=jenkins.port)
+
+
 @pytest.mark.timeout(120)
 async def test_half_a_second_after_finalized_an_end_is_settled(
     jobs: Jobs, jenkins: JenkinsSimulator
