@@ -20,6 +20,7 @@ with extra_required("deployctl", "cli"):
     from deployment_service.client import (
         cli_admin,
         cli_deployments,
+        cli_output,
         cli_runs,
         cli_watch,
         cli_webhook,
@@ -96,7 +97,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except CliError as error:
-        print(f"deployctl: {error}", file=sys.stderr)
+        print(f"deployctl: {cli_output.clean(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import typer
 from google.protobuf.json_format import MessageToJson
@@ -28,9 +30,36 @@ STYLES = {
 }
 
 
+# Control characters but tab and line end, C1, and what hides or reorders text (Unicode 16, Bidi_Control, Cf).
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def clean(text: str) -> str:
+    """Return text from the service without what a terminal would obey instead of show."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
+class _TextConsole(Console):
+    """Prints strings as they are: no markup, no emoji names, no control characters."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_as_text(one) for one in objects), **options)
+
+
 def console() -> Console:
     """Where output goes."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    width = None if sys.stdout.isatty() else _WIDE
+    return _TextConsole(highlight=False, markup=False, emoji=False, width=width)
+
+
+def _as_text(one: Any) -> Any:
+    if isinstance(one, str):
+        return Text(clean(one))
+    if isinstance(one, Text):
+        one.plain = clean(one.plain)  # as many characters as before, so styles stay in place
+    return one
 
 
 def json_line(message: Message) -> None:
@@ -43,7 +72,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: s
     """Print a table, or ``empty`` if it has no rows."""
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(_as_text(cell) for cell in row))
     if grid.row_count:
         console().print(grid)
     else:
