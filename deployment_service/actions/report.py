@@ -390,4 +390,5 @@ def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> st
         signed_id=report.delivery_id or None,
         receive_time=report.receive_time or datetime.now(UTC),
         named_run_id=seen.sighting.run_id,
+        gateway_key_id=report.gateway_key_id,
     )

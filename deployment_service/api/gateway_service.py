@@ -106,6 +106,7 @@ def _report(message: pb.BuildReport) -> BuildReport:
         key_id=message.key_id,
         delivery_id=message.delivery_id,
         test=message.test,
+        gateway_key_id=calls.current().caller.key_id,
     )
 
 

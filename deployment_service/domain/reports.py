@@ -60,6 +60,8 @@ class BuildReport:
     key_id: str = ""
     delivery_id: str = ""
     test: bool = False
+    gateway_key_id: uuid.UUID | None = None
+    """The API key of the gateway that verified the sender."""
 
     def is_believed(self, seen: Observation, *, token_exposed: bool) -> bool:
         """Whether its word is taken: not for an end, if anyone who reads Jenkins' console could have said it."""

@@ -88,6 +88,7 @@ _DELIVERY = {
     "signed_id": "text",
     "receive_time": "timestamptz",
     "named_run_id": "uuid",
+    "gateway_key_id": "uuid",
 }
 _INSERT_DELIVERIES = f"""
     INSERT INTO webhook_deliveries (tenant_id, {", ".join(_DELIVERY)})
@@ -147,6 +148,7 @@ class Delivery:
     signed_id: str | None
     receive_time: datetime
     named_run_id: uuid.UUID | None
+    gateway_key_id: uuid.UUID | None
 
 
 async def lock_jobs(
