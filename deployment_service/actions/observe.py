@@ -20,7 +20,8 @@ from deployment_service.domain.attribution import (
     external_owner,
     owner_of,
 )
-from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.duplicates import external_noticed, possible_duplicate
+from deployment_service.domain.events import EventSource, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.run_transitions import (
     end_without_build,
@@ -251,13 +252,9 @@ class Ledger(LedgerState):
             parameters[RUN_ID_PARAMETER] = str(seen.sighting.run_id)
         run = self._new_run(deployment_id, job_id, parameters)
         run = replace(run, build=build, queue_id=seen.sighting.queue_id)
-        first = Transition(
-            EventType.DEPLOYMENT_STATUS_UPDATE,
-            DeploymentStatus.PENDING,
-            DeploymentStatus.PENDING,
-            message="A build that was not started by this service was reported.",
-        )
-        self.move(run, [first] if seen.known.stage == 0 else [])
+        repeated = self._runs.get(seen.sighting.run_id) if seen.sighting.run_id else None
+        first = external_noticed(repeated)
+        self.move(run, [first] if seen.known.stage == 0 or repeated else [])
         return run
 
     def _new_run(
@@ -289,9 +286,7 @@ class Ledger(LedgerState):
             source=RunSource.EXTERNAL,
             trigger_state=TriggerState.ENDED,
         )
-        self.move(
-            stranger, [_change(DeploymentStatus.PENDING, run.status, "A build repeats a run's id.")]
-        )
+        self.move(stranger, [possible_duplicate(run, run.status)])
         return self.free(run)
 
     def _claim(self, run: Run, claim: Claim) -> None:
@@ -379,7 +374,3 @@ async def observe_builds(
 
 def jobs_to_poke(seen: Iterable[Observation], outcomes: Iterable[Outcome]) -> set[uuid.UUID]:
     return {o.job_id for o, outcome in zip(seen, outcomes, strict=True) if outcome.poke}
-
-
-def _change(old: DeploymentStatus, new: DeploymentStatus, message: str) -> Transition:
-    return Transition(EventType.DEPLOYMENT_STATUS_UPDATE, old, new, message=message)

@@ -7,7 +7,7 @@ None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deployment_service.domain.queue_ids import parse_queue_id
@@ -17,6 +17,7 @@ from .errors import ProtocolError
 from .job_xml import parse_owner
 from .port import (
     RUN_ID_PARAMETER,
+    BuildCause,
     BuildView,
     JobBuilds,
     JobView,
@@ -139,8 +140,6 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
     actions = list(_dicts(data.get("actions")))
     # Causes of the start and of an interruption have the same form: the action's class tells them apart.
     interrupted = [a for a in actions if str(a.get("_class", "")).endswith(_INTERRUPTED)]
-    started = [a for a in actions if a not in interrupted]
-    users = (cause.get("userId") for a in started for cause in _dicts(a.get("causes")))
     reasons = (
         _text(c.get("shortDescription")) for a in interrupted for c in _dicts(a.get("causes"))
     )
@@ -156,10 +155,21 @@ def build_view(data: Mapping[str, Any], full_name: str, session: str | None) -> 
         duration_ms=_int(data.get("duration")),
         parameters=_parameters(data),
         waiting_for_input=any(action.get("waitingForInput") is True for action in actions),
-        user_ids=tuple(dict.fromkeys(filter(None, map(_text, users)))),
+        causes=tuple(_causes(actions)),
         interruption=next(filter(None, reasons), "")[:_MAX_REASON],
         session=session,
     )
+
+
+def _causes(actions: Iterable[Mapping[str, Any]]) -> Iterator[BuildCause]:
+    """Return the causes of the start. An interrupted build shows those of its interruption beside them."""
+    for action in actions:
+        if (_text(action.get("_class")) or "").endswith(_INTERRUPTED):
+            continue
+        for cause in _dicts(action.get("causes")):
+            user = _text(cause.get("userId")) or ""
+            named = (_text(cause.get("_class")) or "").endswith("Cause$UserIdCause") and user
+            yield BuildCause(bool(named), user if named else "")
 
 
 def job_builds(data: Mapping[str, Any], full_name: str, session: str | None) -> JobBuilds:

@@ -148,6 +148,14 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildCause:
+    """One cause of a build's start. ``by_user``: a named account; ``user_id`` is empty otherwise."""
+
+    by_user: bool
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BuildView:
     """A build as it is now."""
 
@@ -171,8 +179,8 @@ class BuildView:
     """False if the answer had to be read without them, as they are too large."""
     waiting_for_input: bool = False
     """Also False while the provider can't say: right after its start."""
-    user_ids: tuple[str, ...] = ()
-    """Who started it, from its causes; empty if no person did."""
+    causes: tuple[BuildCause, ...] = ()
+    """Why it was started, not why it was interrupted. Plugins copy them when they start a build again."""
     interruption: str = ""
     """Why it was interrupted, as the controller words it: `Superseded by #2`. Empty if it was not."""
     session: str | None = None

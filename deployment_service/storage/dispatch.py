@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from deployment_service.domain.duplicates import SentAttempts
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
@@ -126,6 +127,17 @@ _SENT = """
     SELECT count(*) FILTER (WHERE outcome = 'SERVER_ERROR') AS server_errors,
         coalesce(bool_and(named) FILTER (WHERE send_by IS NOT NULL), true) AS all_named
     FROM run_attempts WHERE tenant_id = $1 AND run_id = $2
+"""
+
+# An attempt that was announced and has no outcome belongs to a process that died or stalled.
+_SENT_ATTEMPTS = """
+    SELECT count(*) FILTER (WHERE outcome IN ('', 'UNCLEAR')) AS unanswered,
+        count(*) FILTER (WHERE outcome = 'ACCEPTED') AS answered,
+        (SELECT count(*) FROM deployment_runs AS e JOIN deployment_runs AS own
+            ON own.tenant_id = $1 AND own.run_id = $2 AND e.job_id = own.job_id
+         WHERE e.tenant_id = $1 AND e.source = 'EXTERNAL' AND e.cancel_request_time IS NOT NULL
+             AND e.parameters ->> 'DEPLOYMENT_RUN_ID' = $2::text) AS stopped
+    FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 AND send_by IS NOT NULL
 """
 
 
@@ -294,6 +306,14 @@ async def sent(connection: Connection, run: Claimed) -> Sent:
     """What has been sent for a run so far."""
     (row,) = await connection.fetch(_SENT, run.tenant_id, run.run_id)
     return Sent(**row)
+
+
+async def sent_attempts(
+    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
+) -> SentAttempts:
+    """What became of the requests that were announced for a run."""
+    (row,) = await connection.fetch(_SENT_ATTEMPTS, tenant_id, run_id)
+    return SentAttempts(**row)
 
 
 def _interval(seconds: float) -> timedelta:

@@ -340,6 +340,7 @@ class DeploymentEvent(_message.Message):
         DEPLOYMENT_JOB_UPDATE: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_RUN_SETTLED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_JOB_DRIFTED: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_POSSIBLE_DUPLICATE: _ClassVar[DeploymentEvent.Type]
     TYPE_UNSPECIFIED: DeploymentEvent.Type
     DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_START: DeploymentEvent.Type
@@ -350,6 +351,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_JOB_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_SETTLED: DeploymentEvent.Type
     DEPLOYMENT_JOB_DRIFTED: DeploymentEvent.Type
+    DEPLOYMENT_POSSIBLE_DUPLICATE: DeploymentEvent.Type
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]

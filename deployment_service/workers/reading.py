@@ -43,7 +43,11 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
     """Say what the two lists tell of each run."""
     found = Findings()
     builds = {(build.job_full_name, build.number): build for build in running.builds}
-    by_run_id = {build.parameters.get(RUN_ID_PARAMETER): build for build in running.builds}
+    # The lowest number that carries an id is its run's: others are copies.
+    by_run_id = {
+        (build.job_full_name, build.parameters.get(RUN_ID_PARAMETER)): build
+        for build in sorted(running.builds, key=lambda build: -build.number)
+    }
     items = {item.parameters.get(RUN_ID_PARAMETER): item for item in queue.items}
     items_by_id = {item.queue_id: item for item in queue.items}
     known = set()
@@ -62,7 +66,7 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                 if item.to_cancel:
                     found.to_cancel.append((item, build))
             continue
-        mine = by_run_id.get(str(run.run_id)) or _by_queue_id(item, free)
+        mine = by_run_id.get((item.job.full_name, str(run.run_id))) or _by_queue_id(item, free)
         queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or "")
         if mine is not None and mine.job_full_name == item.job.full_name:
             known.add((mine.job_full_name, mine.number))

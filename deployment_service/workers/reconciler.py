@@ -38,6 +38,7 @@ from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.detection import TICK_S, Detection
 from deployment_service.workers.dispatcher import FindController
+from deployment_service.workers.duplicate_builds import DuplicateBuilds
 from deployment_service.workers.inquiry import Inquiry
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reading import (
@@ -45,7 +46,6 @@ from deployment_service.workers.reading import (
     observation,
     sort_out,
 )
-from deployment_service.workers.repeats import Repeats
 from deployment_service.workers.sources import read_sources
 
 _log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ class Reconciler:
         self._find_controller = find_controller
         self._detection = detection
         self._steps = ReconcileSteps(database, committed)
-        self._repeats = Repeats(database, committed)
+        self._duplicates = DuplicateBuilds(database, committed)
         self._inquiry = Inquiry(
             self._steps,
             detection,
@@ -252,7 +252,7 @@ class Reconciler:
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
         ask = partial(self._inquiry.ask, queue_read=lists.queue_read)
         await self._each(found.changed, lambda item: ask(item, controller, restarted))
-        await self._repeats.stop_ours(items, controller)
+        await self._duplicates.stop_ours(items, controller)
         return sessions
 
     async def _write_going_on(self, found: Findings) -> None:

@@ -259,7 +259,10 @@ class TestBuilds:
             (2, "r2"),
         ]
         assert listed.next_build_number == 4
-        assert all(b.result == "SUCCESS" and b.user_ids == ("admin",) for b in listed.builds)
+        assert all(
+            b.result == "SUCCESS" and [c.user_id for c in b.causes] == ["admin"]
+            for b in listed.builds
+        )
         assert (await provider.read_job("app")).last_build_number == 3
 
     async def test_a_finished_build_may_be_stopped_as_jenkins_sees_it(self, jenkins, provider):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from deployment_service.cicd import jenkins_views as views
 from deployment_service.cicd.errors import ProtocolError
+from deployment_service.cicd.port import BuildCause
 
 PARAMETERS = {
     "_class": "hudson.model.ParametersAction",
@@ -20,9 +21,8 @@ PARAMETERS = {
 CAUSES = {
     "_class": "hudson.model.CauseAction",
     "causes": [
-        {"userId": "admin"},
-        {"_class": "hudson.triggers.TimerTrigger"},
-        {"userId": "admin"},
+        {"_class": "hudson.model.Cause$UserIdCause", "userId": "admin"},
+        {"_class": "hudson.triggers.TimerTrigger$TimerTriggerCause"},
     ],
 }
 
@@ -84,8 +84,19 @@ def test_an_extra_item_of_a_pipeline_belongs_to_no_job():
 def test_a_build():
     view = views.build_view(build(), "j", "s")
     assert (view.number, view.queue_id, view.result, view.finished) == (7, "38", "SUCCESS", True)
-    assert view.user_ids == ("admin",)
+    assert view.causes == (BuildCause(True, "admin"), BuildCause(False))
     assert view.parameters == {"MSG": "a b&c", "FLAG": "false"}
+
+
+def test_why_it_was_interrupted_is_no_cause_of_a_build():
+    interruption = {
+        "_class": "jenkins.model.InterruptedBuildAction",
+        "causes": [
+            {"_class": "jenkins.model.CauseOfInterruption$UserInterruption", "userId": "bob"}
+        ],
+    }
+    view = views.build_view(build(actions=[interruption, CAUSES]), "j", "s")
+    assert view.causes == (BuildCause(True, "admin"), BuildCause(False))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_the_message_of_an_interrupted_build_says_what_jenkins_says(
         "web",
         None,
     )
-    assert view.user_ids == (), "an interruption's user did not start it"
+    assert view.causes == (), "an interruption's user did not start it"
     claim = Claim(
         from_read(finished=True, result=result),
         result,
