@@ -6,20 +6,28 @@ ended. It works the same whether or not the service died meanwhile: calls are re
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import replace
 from typing import Any
 from xml.etree.ElementTree import tostring
 
 from deployment_service.client.errors import AlreadyExists, DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
-from jenkins_simulator import Build, Cause, Job, RequestFault, Result
-from tests.chaos.telling import Story, Told, check
+from jenkins_simulator import RequestFault, Result
+from tests.chaos.further_stories import FURTHER
+from tests.chaos.telling import (
+    JOB,
+    Story,
+    Told,
+    build_of,
+    cancel,
+    check,
+    configure,
+    job_is_gone,
+    start_by_hand,
+)
 from tests.chaos.world import World
 
 TRIGGER = "/buildWithParameters"
-JOB = "demo.web"
 
 
 _ASKED_AGAIN = "SELECT FROM deployment_runs WHERE look_time > end_time"
@@ -40,7 +48,7 @@ async def from_creation_to_deletion(w: World) -> list[Told]:
     told = Told(uid)
     await check(w, told)
     await w.client.delete_deployment("web")
-    await w.until("the job is gone", lambda: _job_is_gone(w))
+    await w.until("the job is gone", lambda: job_is_gone(w))
     return []
 
 
@@ -303,36 +311,6 @@ async def deleted_and_made_again(w: World) -> list[Told]:
     return [Told(uid)]
 
 
-async def deleted_with_its_build(w: World) -> list[Told]:
-    """The run ends with the deployment, and its build is stopped before the job is deleted."""
-    w.jenkins.hold(JOB)
-    await w.create()
-    uid = await w.run()
-    await w.until_run(uid, build_number=1)
-    build = build_of(w, 1)
-    await w.client.delete_deployment("web", force=True, cancel_builds=True)
-    assert await w.jenkins.wait_for(build) is Result.ABORTED
-    await w.until("the job is gone", lambda: _job_is_gone(w))
-    (row,) = await w.sql("SELECT * FROM deployment_runs")
-    assert (row["status"], row["certainty"]) == ("CANCELLED", "UNVERIFIABLE")
-    assert w.builds(uid) == 1
-    return []
-
-
-async def _job_is_gone(w: World) -> bool:
-    return not await w.sql("SELECT FROM cicd_jobs") and w.jenkins.controller.find(JOB) is None
-
-
-async def a_value_with_blanks(w: World) -> list[Told]:
-    """Jenkins trims some parameters: whether it would is read from the job's configuration."""
-    version = pb.ParameterDefinition(name="VERSION", default_value="1.4.1")
-    await w.create()
-    await w.client.update_deployment(pb.Deployment(name="web", parameter_definitions=[version]))
-    uid = await w.run(parameters={"VERSION": " 1.4.2 "})
-    await w.until_run(uid, certainty="CONFIRMED")
-    return [Told(uid)]
-
-
 STORIES: tuple[Story, ...] = (
     from_creation_to_deletion,
     too_quick_to_be_seen,
@@ -353,29 +331,5 @@ STORIES: tuple[Story, ...] = (
     cancelled_in_the_queue,
     the_name_is_taken,
     deleted_and_made_again,
-    deleted_with_its_build,
-    a_value_with_blanks,
+    *FURTHER,
 )
-
-
-async def cancel(w: World, number: int) -> None:
-    request = pb.CancelRunRequest(
-        name=f"tenants/demo/deployments/web/runs/{number}", request_id=str(uuid.uuid4())
-    )
-    await w.client._caller.call(w.client._stub.CancelRun, request)
-
-
-def build_of(w: World, number: int) -> Build:
-    return w.jenkins.job(JOB).builds[number]
-
-
-def configure(w: World, **changes: Any) -> None:
-    job = w.jenkins.job(JOB)
-    job.config = replace(job.config, **changes)
-
-
-def start_by_hand(w: World, parameters: Any = (), user: str = "alice") -> None:
-    """As a person does in Jenkins' own pages."""
-    job = w.jenkins.job(JOB)
-    assert isinstance(job, Job)
-    w.jenkins.controller.schedule(job, parameters, Cause(user))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from deployment_service.v1 import deployment_service_pb2 as pb
+from jenkins_simulator import Build, Cause, Job
 from tests.chaos.world import World
+
+JOB = "demo.web"
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,30 @@ async def check(w: World, told: Told) -> None:
     in_jenkins = told.builds > 0 or told.status == "CANCELLED"
     assert kinds.count("DEPLOYMENT_RUN_START") == in_jenkins, kinds
     assert kinds.count("DEPLOYMENT_RUN_FAILURE") == (told.builds == 0), kinds
+
+
+async def job_is_gone(w: World) -> bool:
+    return not await w.sql("SELECT FROM cicd_jobs") and w.jenkins.controller.find(JOB) is None
+
+
+async def cancel(w: World, number: int) -> None:
+    request = pb.CancelRunRequest(
+        name=f"tenants/demo/deployments/web/runs/{number}", request_id=str(uuid.uuid4())
+    )
+    await w.client._caller.call(w.client._stub.CancelRun, request)
+
+
+def build_of(w: World, number: int) -> Build:
+    return w.jenkins.job(JOB).builds[number]
+
+
+def configure(w: World, **changes: Any) -> None:
+    job = w.jenkins.job(JOB)
+    job.config = replace(job.config, **changes)
+
+
+def start_by_hand(w: World, parameters: Any = (), user: str = "alice") -> None:
+    """As a person does in Jenkins' own pages."""
+    job = w.jenkins.job(JOB)
+    assert isinstance(job, Job)
+    w.jenkins.controller.schedule(job, parameters, Cause(user))

@@ -13,7 +13,7 @@ import pytest
 
 from devstack.postgres import EmbeddedPostgres
 from jenkins_simulator import Result
-from tests.chaos.stories import JOB, configure, start_by_hand
+from tests.chaos.telling import JOB, configure, start_by_hand
 from tests.chaos.world import World, world
 from tests.fixtures_stack import fresh_database, run_sql
 

@@ -20,6 +20,7 @@ from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import Backoff, Caller
 from deployment_service.domain.access import Role
 from deployment_service.secrets import SecretBox
+from deployment_service.storage import egress
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
@@ -277,6 +278,9 @@ async def _seed(url: str, jenkins_url: str, webhook_base_url: str) -> tuple[str,
     try:
         databases = Databases(url, api, worker)
         await seed_provider(databases, box, WebhookKeys(box), DEFAULT_API_TOKEN, columns)
+        # As for a provider that an admin of all tenants adds: its address is a private one.
+        async with api.acquire() as connection:
+            await egress.add(connection, jenkins_url.rstrip("/"))
         keys = [
             await create_api_key(api, role=role, tenant=None, display_name="")
             for role in (Role.ADMIN, Role.GATEWAY)

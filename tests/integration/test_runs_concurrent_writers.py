@@ -170,6 +170,9 @@ async def test_what_became_known_since_a_read_began_outweighs_the_absence_that_i
 ) -> None:
     """P2: another replica has seen the build, or a report came, without changing the rank; absence is probed again."""
     scene = await _scene(runs)
+    if since == "webhook_completed":
+        # Reports decide nothing before Jenkins has shown the build.
+        await scene.reading.observe(scene.claimed.tenant_id, [scene.seen(None)])
     await scene.webhook_finalized()
     stale = Scene(runs, scene.claimed, await _as_read(runs, scene.claimed))
     if since == "webhook_completed":
