@@ -110,7 +110,7 @@ def _migrate(_: argparse.Namespace) -> int:
         lines = "\n".join(f"  {one}" for one in prepared.constants)
         sys.stdout.write(
             "To limit also the sessions that people open as the service's login user, run (replace the name if "
-            f"the service logs in as somebody else):\n{lines}\n"
+            f"the service logs in as another user):\n{lines}\n"
         )
     return 0
 

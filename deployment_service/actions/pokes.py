@@ -1,4 +1,4 @@
-"""Pokes from the gateway: wishes that jobs be read soon. They wait for nobody and fail no call."""
+"""Refresh requests from the gateway: have a job read soon. They wait for no lock and fail no call."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class Pokes:
         self._left.clear()
 
 
-def wishes_of(pokes: Sequence[JobPoke]) -> dict[str, set[uuid.UUID]]:
+def requested_reads(pokes: Sequence[JobPoke]) -> dict[str, set[uuid.UUID]]:
     """Return the jobs to read, by tenant; malformed requests are logged."""
-    wishes: dict[str, set[uuid.UUID]] = {}
+    requested: dict[str, set[uuid.UUID]] = {}
     for poke in pokes:
         try:
             tenant = TenantName.parse(poke.tenant, field="tenant").tenant
-            wishes.setdefault(tenant, set()).add(job_id(poke.cicd_job_id))
+            requested.setdefault(tenant, set()).add(job_id(poke.cicd_job_id))
         except Exception as error:
-            _log.warning("senseless poke", error=str(error))
-    return wishes
+            _log.warning("refresh_request.invalid", error=str(error))
+    return requested

@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from deployment_service.actions.observe import jobs_to_poke, observe_builds
-from deployment_service.actions.pokes import Pokes, wishes_of
+from deployment_service.actions.pokes import Pokes, requested_reads
 from deployment_service.cicd.names import job_path_matches
 from deployment_service.domain.attribution import EXPOSED, Observation, Outcome, Verdict
 from deployment_service.domain.events import EventSource
@@ -107,9 +107,9 @@ class ReportBuilds:
                 results[place] = ReportResult(Verdict.INVALID, message=str(why))
             else:
                 groups.setdefault(tenant.tenant, []).append(_Item(place, report, seen))
-        wishes = wishes_of(pokes)
+        requested = requested_reads(pokes)
         async with self._database.acquire() as connection:
-            tenant_ids = await tenants.ids_by_slug(connection, {*groups, *wishes})
+            tenant_ids = await tenants.ids_by_slug(connection, {*groups, *requested})
 
         failures: dict[str, Exception] = {}
 
@@ -132,12 +132,12 @@ class ReportBuilds:
                 self._reported()
             if work.poked:
                 self._poked()
-            if slug in wishes:
+            if slug in requested:
                 async with self._slots:
-                    await self._pokes.place(tenant_ids[slug], wishes[slug])
+                    await self._pokes.place(tenant_ids[slug], requested[slug])
 
         async with asyncio.TaskGroup() as group:
-            for slug in {*groups, *wishes}:
+            for slug in {*groups, *requested}:
                 group.create_task(one_tenant(slug))
         if failures and not any(results):
             # As it is, not in a group: it says whether the database is away.

@@ -23,7 +23,7 @@ _BUILDABLE_ROOTS = ("project", "flow-definition", "matrix-project", "maven2-modu
 
 
 def parse(config_xml: str, called: str) -> ET.Element:
-    """Parse a config.xml that somebody wrote: no DTD, no entities, a kind of job that builds."""
+    """Parse a config.xml of a caller: no DTD, no entities, a kind of job that builds."""
     text = filled(called, config_xml)
     if len(text) > MAX_CONFIG_XML_CHARS:
         raise DefinitionInvalid(f"{called} has more than {MAX_CONFIG_XML_CHARS} characters.")
@@ -39,7 +39,7 @@ def parse(config_xml: str, called: str) -> ET.Element:
                 f"{called} refers to a control character, such as &#x1b;, in {place}. Jenkins' XML 1.1 "
                 "can hold it, but this service reads XML 1.0; remove it."
             ) from None
-        raise DefinitionInvalid(f"{called} isn't well-formed XML: mend {place}.") from None
+        raise DefinitionInvalid(f"{called} isn't well-formed XML: correct {place}.") from None
     except defusedxml.DefusedXmlException:
         raise DefinitionInvalid(f"{called} has a DTD or entities; remove them.") from None
     if root.tag not in _BUILDABLE_ROOTS:

@@ -30,7 +30,7 @@ class Marks:
     """Remembers whether Jenkins' own header arrives from one controller.
 
     Until an answer has shown otherwise it is expected. A proxy that takes it away is recognised by JSON without it;
-    where it has been seen lately, JSON without it is somebody else's.
+    where it has been seen lately, JSON without it was sent by something else.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -54,7 +54,7 @@ _MAX_REASON = 200
 _MAX_BUILDS = 100
 _INT64_MAX = 2**63 - 1
 _INT32_MAX = 2**31 - 1
-# As much as a run may have; what is beyond is somebody else's and is not stored.
+# As much as a run may have; what is beyond is not stored.
 _MAX_PARAMETERS = 200
 _MAX_NAME_CHARS = 200
 _MAX_VALUE_CHARS = 32 * 1024

@@ -45,7 +45,7 @@ def balancing_options(*, use_proxy: bool) -> ChannelOptions:
     """Return how a channel finds the replicas behind one DNS name: all of them, also those added later.
 
     The server ends connections after a while, and each end makes the channel resolve the name again. gRPC
-    reads ``http_proxy`` from the environment, even for loopback, unless it is told not to.
+    reads ``http_proxy`` from the environment, even for loopback, unless an option forbids it.
     """
     return (
         ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),

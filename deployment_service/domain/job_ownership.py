@@ -2,7 +2,7 @@
 
 A job is only deleted or rewritten if it bears our full name and two of three signs: the mark in its description,
 the description of our parameter, our webhook endpoint. People edit descriptions, and Jenkinsfiles rewrite
-parameters; one sign alone can be copied by whoever copies a text.
+parameters; one sign alone can be copied with a text.
 """
 
 from __future__ import annotations

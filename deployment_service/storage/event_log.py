@@ -63,7 +63,7 @@ _PAGE = """
     ) AS event ON true
     ORDER BY event.sequence
 """
-# By name, as a watch has it: whoever has the name now; if nobody has, whether the last who had it was deleted.
+# By name, as a watch has it: the deployment of that name; without one, whether the last one was deleted.
 _ENDS = """
     WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
     SELECT store.epoch, asked.tenant_id, asked.slug, coalesce(head.sequence, 0) AS sequence,

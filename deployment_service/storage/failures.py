@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
     UNAVAILABLE = "unavailable"  # wait: it ends by itself
     WRONG_SETTINGS = (
-        "wrong settings"  # waiting does not help at start-up; later somebody may correct them
+        "wrong settings"  # waiting does not help at start-up; later an operator may correct them
     )
     MISSING_PRIVILEGE = "missing privilege"  # a DBA has to grant something
     OURS = "ours"  # a defect
@@ -112,7 +112,7 @@ _TABLE = (
     _Row(
         (SessionMismatch,),
         _unavailable(
-            "A session with the database is read-only or changed by somebody else",
+            "A session with the database is read-only or changed by another party",
             "The service takes another connection; check what the address leads to, and the pooler",
         ),
         on_connection=True,

@@ -36,7 +36,7 @@ _ROLES = """
         coalesce(has_schema_privilege(role.oid, $2::text, 'USAGE'), false) AS sees_schema
     FROM unnest($1::text[]) AS name LEFT JOIN pg_roles AS role ON role.rolname = name ORDER BY name
 """
-# Tables that somebody else owns can't be altered.
+# Tables of another owner can't be altered.
 _OWNERS = """
     SELECT DISTINCT pg_get_userbyid(relowner)::text AS owner FROM pg_class
     WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND NOT pg_has_role(relowner, 'USAGE')
@@ -201,7 +201,7 @@ async def ensure_roles(connection: asyncpg.Connection) -> None:
             except asyncpg.InsufficientPrivilegeError:
                 break  # a member by way of another role
             except (asyncpg.InternalServerError, asyncpg.UniqueViolationError):
-                # Somebody else changes the role at this moment: migrations of other databases do.
+                # Another session changes the role at this moment: migrations of other databases do.
                 if attempt == 4:
                     raise
 

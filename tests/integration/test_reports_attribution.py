@@ -12,8 +12,7 @@ from deployment_service.actions.report import MAX_PENDING_REPORTS
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.reports import BuildReport
-from jenkins_simulator import JenkinsSimulator
-from jenkins_simulator.model import Result
+from jenkins_simulator import JenkinsSimulator, Result
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 

@@ -10,8 +10,7 @@ import pytest
 
 from deployment_service.actions.run_deployment import Started
 from deployment_service.cicd.jenkins import JenkinsProvider
-from jenkins_simulator import JenkinsSimulator, RequestFault, Result
-from jenkins_simulator.model import Cause
+from jenkins_simulator import Cause, JenkinsSimulator, RequestFault, Result
 from tests.integration.jobs_harness import eventually, shell
 from tests.integration.runs_harness import Runs
 from tests.support.front_proxy import FrontProxy
