@@ -14,7 +14,7 @@ import pytest
 
 from deployment_service.client import webhook_signatures
 from devstack.stack import DevStack
-from tests.support.webhooks import Hook, fingerprint, hook_of
+from tests.support.webhooks import Hook, fingerprint, hook_of, show_builds
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "jenkins.md"
 SNIPPETS = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
@@ -66,6 +66,7 @@ async def test_the_documents_snippets_and_deployctl_work(stack: DevStack) -> Non
         code, said = await run(*ctl, "show", "web", env=settings)
         assert json.loads(said)["signed_url"] == hook.signed_url
         assert await fingerprint(stack, hook) == before
+        await show_builds(stack, hook, 1)
         code, said = await step(hook, "SUCCESS")
         assert (code, json.loads(said)["status"]) == (0, "completed"), said
         code, said = await step(hook, "SUCCESS", SIGNING_SECRET="whsec_AAAA")

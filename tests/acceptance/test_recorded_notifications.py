@@ -95,9 +95,11 @@ async def test_a_repeated_and_reversed_recording_ends_the_same(quiet_stack: DevS
     async with stack.client() as client:
         run, url = await _building(stack, client, slug)
         bodies = [rewritten(b, run, f"demo.{slug}") for b in recorded("notification-1.15-failure")]
-        await _send(url, [*reversed(bodies), *bodies])
+        # The build has ended, or a read that shows it running would withdraw the reports.
         assert stack.simulator is not None
-        stack.simulator.release(f"demo.{slug}", result=Result.FAILURE)
+        (build,) = stack.simulator.release(f"demo.{slug}", result=Result.FAILURE)
+        await stack.simulator.wait_for(build)
+        await _send(url, [*reversed(bodies), *bodies])
         assert (await _ended(client, slug)).status == pb.DEPLOYMENT_STATUS_FAILED
         events = [event async for event in client.history(slug)]
     ends = [event.type for event in events if event.status == pb.DEPLOYMENT_STATUS_FAILED]

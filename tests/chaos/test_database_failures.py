@@ -18,6 +18,8 @@ from tests.fixtures_stack import run_sql
 from tests.support.replication import caught_up, promote, standby_of
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
+# They measure how long a recovery takes.
+pytestmark = pytest.mark.alone
 ROUNDS = [
     pytest.param(1, id="once"),
     pytest.param(4, id="again and again", marks=pytest.mark.full),

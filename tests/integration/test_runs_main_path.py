@@ -14,7 +14,7 @@ from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.status import UnstablePolicy
-from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
 from tests.support.parameters import strings
@@ -272,9 +272,14 @@ async def test_a_report_without_run_id_is_kept_until_jenkins_says_whose_it_is(
         (result,) = await runs.tell(guide(job_id, 1, "failure"))
         assert result.verdict is Verdict.PENDING_ATTRIBUTION
         assert (await runs.run(started.run_id))["status"] == "RUNNING"
+    # The build has ended, or a read that shows it running would withdraw the report.
+    (build,) = jenkins.release("demo.web", result=Result.FAILURE)
+    await jenkins.wait_for(build)
     async with runs_of(jobs, dispatch=False) as runs:
-        row = await runs.until(started.run_id, status="FAILED")
+        row = await runs.until(started.run_id, status="FAILED", certainty="CONFIRMED")
         assert row["build_number"] == 1
+        (delivery,) = await jobs.sql("SELECT verdict, run_id FROM webhook_deliveries")
+        assert tuple(delivery) == ("APPLIED", started.run_id)
 
 
 async def test_a_build_that_somebody_else_starts(runs: Runs, jenkins: JenkinsSimulator) -> None:
