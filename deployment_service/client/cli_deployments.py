@@ -85,7 +85,6 @@ def get_deployment(context: typer.Context, name: Name) -> None:
         ("labels", ", ".join(f"{k}={v}" for k, v in sorted(one.labels.items()))),
         ("created", out.local_time(one.create_time)),
         ("changed", out.local_time(one.update_time)),
-        ("webhook", job.webhook_url),
     ]
     out.table(("", ""), ((key, value) for key, value in lines if value), "")
 

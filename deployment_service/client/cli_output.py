@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
@@ -63,9 +64,28 @@ def _as_text(one: Any) -> Any:
 
 
 def json_line(message: Message) -> None:
-    """Print a message as one line of JSON; flushed, because a program may be waiting for it."""
-    typer.echo(MessageToJson(message, indent=None, always_print_fields_with_no_presence=True))
+    """Print a message as one line of JSON; flushed, because a program may be waiting for it.
+
+    Without the secrets of webhooks: only ``webhook show`` prints them.
+    """
+    fields = MessageToDict(message, always_print_fields_with_no_presence=True)
+    typer.echo(json.dumps(_without_webhook_secrets(fields)))
     sys.stdout.flush()
+
+
+_WEBHOOK_SECRETS = ("webhookUrl", "signingSecret")
+
+
+def _without_webhook_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_webhook_secrets(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            key: _without_webhook_secrets(one)
+            for key, one in value.items()
+            if key not in _WEBHOOK_SECRETS
+        }
+    return value
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: str) -> None:

@@ -85,10 +85,11 @@ def rotate(
         say(f"How far it is: deployctl webhook rotate --progress-of {request_id}")
     if made.other_jobs:
         say(
-            "These jobs aren't ours to write to: give each its new URL or secret. They are secrets."
+            "These jobs aren't ours to write to. Give each its new URL or secret, which "
+            "deployctl webhook show prints for its deployment:"
         )
         for job in made.other_jobs:
-            say(f"  {job.job}  {job.webhook_url}  {job.signing_secret}")
+            say(f"  {job.job}")
     out.table(
         ("KEY", "MADE", "LAST SEEN", "JOBS USING IT"),
         (

@@ -287,16 +287,41 @@ async def test_rotate_tells_what_is_left_to_do(service):
     answer = admin_pb.RotateWebhookSecretResponse(
         key_id="k2",
         rewriting_jobs=["shop/web"],
-        other_jobs=[admin_pb.WebhookJob(job="old/api", webhook_url="http://gateway/x")],
+        other_jobs=[
+            admin_pb.WebhookJob(
+                job="old/api", webhook_url="http://gateway/x", signing_secret="whsec_x"
+            )
+        ],
         keys=[admin_pb.WebhookKeyInfo(key_id=key, jobs_in_use=2) for key in ("k2", "k1")],
     )
     service.will("RotateWebhookSecret", answer)
     ended = await deployctl(service, "webhook", "rotate", "--progress-of", "its-request-id")
     assert (ended.code, ended.err) == (0, "")
-    for word in ("shop/web", "--progress-of its-request-id", "old/api  http://gateway/x", "k1"):
+    for word in ("shop/web", "--progress-of its-request-id", "old/api", "webhook show", "k1"):
         assert word in ended.out
-    (request,) = service.requests["RotateWebhookSecret"]
+    as_json = await deployctl(service, "--json", "webhook", "rotate", "--progress-of", "id")
+    assert "old/api" in as_json.out
+    for printed in (ended.out, as_json.out):
+        assert "http://gateway/x" not in printed
+        assert "whsec_x" not in printed
+    request = service.requests["RotateWebhookSecret"][0]
     assert (request.tenant, request.request_id) == ("tenants/demo", "its-request-id")
+
+
+@pytest.mark.parametrize("command", [("get", "web"), ("list",)])
+@pytest.mark.parametrize("json", [(), ("--json",)])
+async def test_webhook_secrets_are_shown_by_webhook_show_only(service, command, json):
+    job = pb.CicdJob(
+        name="demo.web", webhook_url="http://gateway/x?token=t", signing_secret="whsec_x"
+    )
+    one = pb.Deployment(name="tenants/demo/deployments/web", cicd_job=job)
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=one))
+    service.will("ListDeployments", pb.ListDeploymentsResponse(deployments=[one]))
+    ended = await deployctl(service, *json, "deployments", *command)
+    assert ended.code == 0
+    assert "demo.web" in ended.out
+    assert "token=t" not in ended.out
+    assert "whsec_x" not in ended.out
 
 
 async def test_retire_forces_only_if_told_to(service):
