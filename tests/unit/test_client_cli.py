@@ -308,22 +308,6 @@ async def test_rotate_tells_what_is_left_to_do(service):
     assert (request.tenant, request.request_id) == ("tenants/demo", "its-request-id")
 
 
-@pytest.mark.parametrize("command", [("get", "web"), ("list",)])
-@pytest.mark.parametrize("json", [(), ("--json",)])
-async def test_webhook_secrets_are_shown_by_webhook_show_only(service, command, json):
-    job = pb.CicdJob(
-        name="demo.web", webhook_url="http://gateway/x?token=t", signing_secret="whsec_x"
-    )
-    one = pb.Deployment(name="tenants/demo/deployments/web", cicd_job=job)
-    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=one))
-    service.will("ListDeployments", pb.ListDeploymentsResponse(deployments=[one]))
-    ended = await deployctl(service, *json, "deployments", *command)
-    assert ended.code == 0
-    assert "demo.web" in ended.out
-    assert "token=t" not in ended.out
-    assert "whsec_x" not in ended.out
-
-
 async def test_retire_forces_only_if_told_to(service):
     gone = admin_pb.RetireWebhookKeyResponse(key=admin_pb.WebhookKeyInfo(key_id="k1"))
     service.will("RetireWebhookKey", gone)

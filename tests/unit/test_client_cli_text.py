@@ -61,3 +61,19 @@ async def test_an_error_of_the_service_is_cleaned(service):
     ended = await deployctl(service, "deployments", "get", "x")
     assert ended.code == 4
     assert "no \ufffd'x' [/foo]" in ended.err
+
+
+@pytest.mark.parametrize("command", [("get", "web"), ("list",)])
+@pytest.mark.parametrize("json", [(), ("--json",)])
+async def test_webhook_secrets_are_shown_by_webhook_show_only(service, command, json):
+    job = pb.CicdJob(
+        name="demo.web", webhook_url="http://gateway/x?token=t", signing_secret="whsec_x"
+    )
+    one = pb.Deployment(name="tenants/demo/deployments/web", cicd_job=job)
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=one))
+    service.will("ListDeployments", pb.ListDeploymentsResponse(deployments=[one]))
+    ended = await deployctl(service, *json, "deployments", *command)
+    assert ended.code == 0
+    assert "demo.web" in ended.out
+    assert "token=t" not in ended.out
+    assert "whsec_x" not in ended.out
