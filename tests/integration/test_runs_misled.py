@@ -18,6 +18,7 @@ from deployment_service.storage.database import Connection
 from jenkins_simulator import READ_ONLY, JenkinsSimulator, Permission, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
+from tests.support.waiting import until
 
 TRIGGER = "/buildWithParameters"
 HUGE = 2**31 - 1
@@ -263,8 +264,9 @@ async def test_a_wrong_number_that_names_our_run_is_corrected_by_jenkins(
     )
     await runs.tell(told)
     jenkins.release("demo.web", 1, Result.FAILURE)
-    # A report alone makes the number provisional: Jenkins may not have started the build yet.
-    await runs.until(started.run_id, build_number=2, shown=True)
+    # A report alone may have made the number up: Jenkins may not have started the build yet.
+    await until(lambda: 2 in jenkins.job("demo.web").builds, what="build 2 has started")
+    await runs.until(started.run_id, build_number=2)
     jenkins.release("demo.web", 2)
     row = await runs.until(
         started.run_id, status="COMPLETED", certainty="CONFIRMED", build_number=2
