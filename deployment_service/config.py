@@ -12,6 +12,7 @@ from deployment_service import failpoints
 from deployment_service.client import webhook_paths
 from deployment_service.domain.egress import check_http_url, origin_of
 from deployment_service.domain.errors import InvalidArgument
+from deployment_service.runtime.metrics_server import host_port
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.runtime.settings_source import EnvironmentSettings
@@ -260,14 +261,6 @@ class Settings(DatabaseSettings):
     def secret_box(self) -> SecretBox:
         """What encrypts and decrypts secrets at rest."""
         return SecretBox([key.get_secret_value() for key in self.secret_keys])
-
-
-def host_port(value: str) -> tuple[str, int]:
-    """Split ``host:port``; a host with colons is in brackets. Raises ValueError."""
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError("must be host:port, such as 127.0.0.1:50051 or [::]:50051")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def load_database_settings() -> DatabaseSettings:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-from prometheus_client import start_http_server
 
 from deployment_service import failpoints
 from deployment_service.actions.cancel_run import RunCanceller
@@ -29,8 +26,9 @@ from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider
-from deployment_service.config import Settings, host_port
+from deployment_service.config import Settings
 from deployment_service.failpoints import Failpoints
+from deployment_service.runtime.metrics_server import MetricsServer, host_port
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.event_log import EventLog
 from deployment_service.v1 import (
@@ -82,7 +80,7 @@ class Service:
         self._webhook_keys = WebhookKeys(self._box)
         self._changes = Changes()
         self._metrics = Metrics()
-        self._metrics_server: Any = None
+        self._metrics_server = MetricsServer(settings.metrics_listen, self._metrics.registry)
         self._hub = self._make_hub()
         self._metrics.registry.register(WatchMetrics(self._hub))
         self._allowed_origins = AllowedOrigins(worker, settings.allowed_origins)
@@ -211,11 +209,7 @@ class Service:
             port = self._server.add_insecure_port(f"{shown}:{port}")
         except RuntimeError:
             raise OSError(f"can't listen on {self._settings.listen}: is it in use?") from None
-        if self._settings.metrics_listen:
-            metrics_host, metrics_port = host_port(self._settings.metrics_listen)
-            self._metrics_server, _ = start_http_server(
-                metrics_port, metrics_host, self._metrics.registry
-            )
+        self._metrics_server.start()
         await self._hub.start()
         await self._keys.start()
         await self._connections.start(port)
@@ -234,9 +228,7 @@ class Service:
         await self._keys.stop()
         await self._connections.stop()
         await self._controllers.close()
-        if self._metrics_server is not None:
-            await asyncio.to_thread(self._metrics_server.shutdown)
-            self._metrics_server.server_close()
+        await self._metrics_server.stop()
         await asyncio.gather(*(one.close() for one in (self._api, self._worker, self._watch)))
 
     def _make_hub(self) -> WatchHub:

@@ -16,6 +16,7 @@ with extra_required("webhook-gateway", "gateway"):
     from aiohttp import web
     from pydantic import ValidationError
 
+    from deployment_service.runtime.metrics_server import MetricsServer
     from deployment_service.runtime.service_links import SERVICE_LINK
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
     from webhook_gateway.app import Gateway
@@ -31,7 +32,8 @@ It takes its settings from the environment [defaults in brackets]:
 
 {describe()}
 
-It serves /healthz, /readyz and /metrics too. SIGTERM or Ctrl-C stops it gracefully; a second one, at once."""
+It serves /healthz and /readyz too, and metrics at METRICS_LISTEN.
+SIGTERM or Ctrl-C stops it gracefully; a second one, at once."""
 
 
 def main() -> None:
@@ -83,10 +85,15 @@ async def serve(settings: Settings) -> int:
         await runner.setup()
         assert runner.server is not None
         door = Door(settings)
+        metrics = MetricsServer(settings.metrics_listen, gateway.metrics.registry)
+        address = settings.metrics_listen
         try:
+            metrics.start()
+            address = f"{settings.host}:{settings.port}"
             url = await door.open(runner.server)
         except OSError as error:
-            log.error("cannot listen", host=settings.host, port=settings.port, why=error.strerror)
+            log.error("cannot listen", address=address, why=error.strerror)
+            await metrics.stop()
             await runner.cleanup()
             return 1
         log.info("listening", url=url, service=settings.service_target)
@@ -98,6 +105,7 @@ async def serve(settings: Settings) -> int:
         left = await gateway.finish(settings.stop_timeout)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(runner.cleanup(), 3)
+        await metrics.stop()
         log.info("stopped", reports_given_up=left)
     return 0
 

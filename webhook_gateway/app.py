@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import prometheus_client
 from aiohttp import web
 
 from deployment_service.client import webhook_paths
@@ -15,6 +14,7 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import payloads, signatures, unmatched
 from webhook_gateway.channel import ServiceCalls
 from webhook_gateway.config import Settings
+from webhook_gateway.connections import check_version
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
 from webhook_gateway.limits import BodyMemory, Line, RateLimit
@@ -69,7 +69,6 @@ class Gateway:
             app.router.add_get(path, self._try_url, allow_head=False)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics_page)
         return app
 
     async def finish(self, timeout: float) -> int:
@@ -92,6 +91,7 @@ class Gateway:
         self._no_request.clear()
         reason = ""
         try:
+            check_version(request)
             response = await self._route(request, handler)
         except RefusedError as refusal:
             reason = refusal.reason
@@ -135,6 +135,7 @@ class Gateway:
         # What is signed must be read before it is known who sends it: little, and out of a share of its own.
         with self._unproven.lease(self._senders.address(request)) as lease:
             try:
+                _check_encoding(request)
                 body = await self._read_body(request, lease.grow, signatures.MAX_BODY)
             except RefusedError as refusal:
                 self._log_refusal(refusal, request, None)
@@ -265,19 +266,28 @@ class Gateway:
 
     # -- for operators
 
-    async def _healthz(self, _request: web.Request) -> web.Response:
+    async def _healthz(self, request: web.Request) -> web.Response:
+        _check_plain_path(request, "/healthz")
         return web.json_response({"status": "ok"})
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request) -> web.Response:
+        _check_plain_path(request, "/readyz")
         why = "STOPPING" if self.stopping else await self.readiness.why_not()
         body = {"status": "not ready", "why": why} if why else {"status": "ready"}
         return web.json_response(body, status=503 if why else 200)
 
-    async def _metrics_page(self, _request: web.Request) -> web.Response:
-        page = prometheus_client.generate_latest(self.metrics.registry)
-        return web.Response(
-            body=page, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        )
+
+def _check_plain_path(request: web.Request, path: str) -> None:
+    """Refuse encoded and absolute spellings: a proxy that hides a path may not recognise them."""
+    if request.raw_path.partition("?")[0] != path:
+        raise web.HTTPNotFound
+
+
+def _check_encoding(request: web.Request) -> None:
+    """Refuse what any copy of the header calls encoded, whichever copy a proxy has looked at."""
+    encodings = request.headers.getall("Content-Encoding", [])
+    if any(encoding.lower() != "identity" for encoding in encodings):
+        raise RefusedError(Reason.UNSUPPORTED_ENCODING)
 
 
 def _check_headers(request: web.Request, max_body: int) -> None:
@@ -288,8 +298,7 @@ def _check_headers(request: web.Request, max_body: int) -> None:
     ):
         named = payloads.clean(request.headers.get("Content-Type", "none"), 40)
         raise RefusedError(Reason.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type is {named}.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RefusedError(Reason.UNSUPPORTED_ENCODING)
+    _check_encoding(request)
     if (request.content_length or 0) > max_body:
         raise RefusedError(Reason.BODY_TOO_LARGE, f"At most {max_body} bytes.")
 

@@ -6,9 +6,10 @@ import ipaddress
 from typing import Annotated, Literal
 
 from limits import RateLimitItem, parse
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from deployment_service.runtime.metrics_server import host_port
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.settings_source import EnvironmentSettings
 
@@ -56,6 +57,10 @@ class Settings(EnvironmentSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    metrics_listen: str = Field(
+        "",
+        description="host:port for Prometheus, which only operators may reach; empty: no metrics",
+    )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (),
         description="networks, comma-separated, whose X-Forwarded-For is believed: 10.0.0.0/8,::1",
@@ -108,6 +113,13 @@ class Settings(EnvironmentSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal, else json"
     )
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if value:
+            host_port(value)
+        return value
 
 
 def describe() -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError, problem
@@ -20,6 +20,33 @@ MAX_HEADER = 4096
 MAX_HEADERS = 64
 _LINGER = 2.0
 _BACKLOG = 1024
+
+
+_VERSIONS = (HttpVersion10, HttpVersion11)
+_OTHER_VERSION = web.RequestKey("other_version", bool)
+
+
+def check_version(request: web.BaseRequest) -> None:
+    """Refuse a request whose first line names a version that isn't spoken here. Raises RefusedError."""
+    if _OTHER_VERSION in request:
+        raise RefusedError(Reason.HTTP_VERSION_NOT_SUPPORTED)
+
+
+def _mark_versions(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Return a request factory that marks requests of other versions.
+
+    aiohttp takes HTTP/0.9 and HTTP/2.0 as if they were HTTP/1.1, and repeats them in its answers. They are answered
+    as HTTP/1.1, and nothing more is read from their connection.
+    """
+
+    def make_request(message: Any, *parts: Any) -> web.BaseRequest:
+        if message.version in _VERSIONS:
+            return make(message, *parts)
+        request = make(message._replace(version=HttpVersion11, should_close=True), *parts)
+        request[_OTHER_VERSION] = True
+        return request
+
+    return make_request
 
 
 class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
@@ -104,6 +131,7 @@ class Door:
 
     async def open(self, server: web.Server) -> str:
         """Listen; return the URL."""
+        server.request_factory = _mark_versions(server.request_factory)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Guard(self, server),
             self._settings.host,

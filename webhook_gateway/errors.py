@@ -41,6 +41,7 @@ class Reason(StrEnum):
     NOT_DURABLE_YET = "NOT_DURABLE_YET"
     KEYS_UNAVAILABLE = "KEYS_UNAVAILABLE"
     OVERLOADED = "OVERLOADED"
+    HTTP_VERSION_NOT_SUPPORTED = "HTTP_VERSION_NOT_SUPPORTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,11 @@ ANSWERS: dict[Reason, Answer] = {
         503,
         "The gateway has no room for the report.",
         "Nothing: the job will be read from Jenkins. Sending it again later does no harm.",
+    ),
+    Reason.HTTP_VERSION_NOT_SUPPORTED: Answer(
+        505,
+        "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
+        "Send HTTP/1.1; a proxy in front may speak other versions with its clients.",
     ),
 }
 

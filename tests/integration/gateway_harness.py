@@ -17,6 +17,7 @@ import grpc
 from aiohttp import web
 
 from deployment_service.client import webhook_signatures, webhook_tokens
+from deployment_service.runtime.metrics_server import MetricsServer
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
@@ -178,6 +179,7 @@ class Running:
     gateway: Gateway
     url: str
     client: aiohttp.ClientSession
+    metrics_port: int = 0
 
     def hook(
         self, token: str | None = None, tenant: str = "demo", locale: str = "en", job: str = JOB
@@ -223,12 +225,15 @@ async def running(service: FakeService, **settings: Any) -> AsyncIterator[Runnin
         await runner.setup()
         assert runner.server is not None
         door = Door(options)
+        metrics = MetricsServer(options.metrics_listen, gateway.metrics.registry)
+        metrics.start()
         url = await door.open(runner.server)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as client:
             try:
-                yield Running(service, gateway, url, client)
+                yield Running(service, gateway, url, client, metrics.port)
             finally:
+                await metrics.stop()
                 door.close()
                 await gateway.finish(2)
                 await runner.cleanup()

@@ -257,11 +257,23 @@ def test_wrong_settings_are_named():
     assert "Traceback" not in result.stderr
 
 
-def test_a_port_that_is_taken():
-    """P1: it says so and ends."""
-    result = run(HOST="192.0.2.1")
+@pytest.mark.parametrize(
+    "settings", [{"HOST": "192.0.2.1", "PORT": "99"}, {"METRICS_LISTEN": "192.0.2.1:99"}]
+)
+def test_a_port_that_is_taken(settings: dict[str, str]):
+    """P1: it says which address it cannot have, and ends."""
+    result = run(**settings)
     assert result.returncode == 1
-    assert json.loads(result.stdout.splitlines()[-1])["event"] == "cannot listen"
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert (last["event"], last["address"]) == ("cannot listen", "192.0.2.1:99")
+    assert result.stderr == ""
+
+
+def test_an_address_for_metrics_that_is_none():
+    """P1: the setting is named."""
+    result = run(METRICS_LISTEN="9090")
+    assert result.returncode == 2
+    assert "WEBHOOK_GATEWAY_METRICS_LISTEN" in result.stderr
 
 
 @pytest.mark.parametrize(
