@@ -25,6 +25,7 @@ from deployment_service.cicd.port import (
     RUN_ID_PARAMETER,
     CicdProvider,
     JobBuilds,
+    QueueView,
     TriggerOutcome,
     TriggerReply,
 )
@@ -41,6 +42,7 @@ from deployment_service.workers.trigger_checks import (
     CANCELLED,
     last_answer,
     prepared_job,
+    proves_absence,
     why_not,
     why_not_sent,
 )
@@ -269,7 +271,7 @@ class Dispatcher:
             return
         first_look = not self._is_second_probe(run)
         if builds is not None and not found and not first_look:
-            await self._conclude(run, builds)
+            await self._conclude(run, queue, builds)
         elif run.overdue or (builds is None and not first_look):
             # Jenkins can't be looked through: the job is gone, or isn't shown to us.
             cause, message = _UNKNOWN
@@ -289,15 +291,10 @@ class Dispatcher:
         between = timedelta(seconds=self._settings.between_looks_s)
         return run.look_time is not None and run.claim_time - run.look_time >= between
 
-    async def _conclude(self, run: Claimed, builds: JobBuilds) -> None:
-        """Two looks have found nothing. Send again only if it is proven that nothing came of it."""
-        shown = {build.number for build in builds.builds}
-        first, following = run.first_build_number or 1, builds.next_build_number
-        # If the numbers have fallen the job was made again, and what became of a request to the old one can't be known.
+    async def _conclude(self, run: Claimed, queue: QueueView, builds: JobBuilds) -> None:
+        """Two probes have found nothing. Send again only if it is proven that nothing came of it."""
         sent = await self._steps.sent(run)
-        # Who can't be recognised can't be missed.
-        proven = run.correlation == "RUN_ID" and sent.all_named and first <= following
-        proven = proven and all(number in shown for number in range(first, following))
+        proven = proves_absence(run, queue, builds, all_named=sent.all_named)
         if proven and run.cancel_requested:
             await self._steps.no_build(run, *CANCELLED, certain=True)
         elif proven and sent.server_errors >= 2:

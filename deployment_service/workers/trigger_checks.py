@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from deployment_service.actions.job_ownership import is_owned
 from deployment_service.actions.keep_job import correlation_of
-from deployment_service.cicd.port import CicdProvider, JobView
+from deployment_service.cicd.port import (
+    RUN_ID_PARAMETER,
+    CicdProvider,
+    JobBuilds,
+    JobView,
+    QueueView,
+)
 from deployment_service.domain.definition import JobKind, JobRules, check_rules
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.job_parameters import (
@@ -134,6 +140,23 @@ async def _missing_build(
                 "account can't see it.",
             )
     return None
+
+
+def proves_absence(run: Claimed, queue: QueueView, builds: JobBuilds, *, all_named: bool) -> bool:
+    """Return whether Jenkins proves that no build came of a run's requests, none of which the caller found by its id.
+
+    ``all_named``: each request carried the run's id. Without our parameter we cannot tell which build is ours, so
+    absence proves nothing; nor does it where a build or an item lacks the parameter: Jenkins drops one that the job
+    does not define when the build starts. If the numbers have fallen the job was made again.
+    """
+    first, following = run.first_build_number or 1, builds.next_build_number
+    if run.correlation != Correlation.RUN_ID or not all_named or first > following:
+        return False
+    since = {build.number: build for build in builds.builds if build.number >= first}
+    shown = [build.parameters for build in since.values()]
+    shown += [item.parameters for item in queue.items if item.job_full_name == run.full_name]
+    named = all(RUN_ID_PARAMETER in parameters for parameters in shown)
+    return named and all(number in since for number in range(first, following))
 
 
 def last_answer(text: str | None) -> str:
