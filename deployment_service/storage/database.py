@@ -47,11 +47,14 @@ _RELEASE_TIMEOUT_S = 2.0
 _SILENT_AFTER_S = 3.0
 # What is wrong with one connection for these is wrong with all that lead to the same server.
 _OTHERS_TOO = (SessionMismatch, asyncpg.ReadOnlySQLTransactionError, TimeoutError)
-# Of connections that wait for an answer: those of which the server says that it waits for us.
+# Of connections that wait for an answer: those of which the server says that it waits for us. Between the messages
+# that prepare a statement and those that execute it the server is 'active' and reads from the client; no timeout of
+# the server applies then (PostgreSQL 16, tcop/postgres.c: timers of idle sessions begin at ReadyForQuery).
 _SILENT = """
     SELECT waiting.pid FROM unnest($1::int[]) AS waiting (pid) LEFT JOIN pg_stat_activity AS activity USING (pid)
     WHERE activity.pid IS NULL
-        OR activity.state <> 'active' AND clock_timestamp() - activity.state_change > interval '2 seconds'
+        OR (activity.state <> 'active' OR activity.wait_event = 'ClientRead')
+            AND clock_timestamp() - activity.state_change > interval '2 seconds'
 """
 # Sessions of connections that we have given up: on the server they may wait for a lock, get it and keep it.
 _END = """

@@ -32,6 +32,13 @@ _CLIENT_MARGIN_S = 2.0
 # A connection that fell silent within a transaction holds its locks until the server ends the transaction.
 _IDLE_IN_TRANSACTION_S = 5
 _STATEMENT_CACHE = 100
+# The server too gives up a peer that does not acknowledge: sessions of a host that has gone would keep their locks.
+_SERVER_KEEPALIVE = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "8000",
+}
 
 _FACTS = """
     SELECT pg_backend_pid() AS pid,
@@ -188,7 +195,7 @@ class Connector:
             prepares = not connection.pooled or await _is_prepared_by_pooler(connection)
         settings = self._settings(facts["schemas"])
         if not connection.pooled:
-            await connection.execute(_set_all(settings, local=False))
+            await connection.execute(_set_all(settings | _SERVER_KEEPALIVE, local=False))
         connection.check = self._check
         connection.begin = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED; {_set_all(settings, local=True)}; {self._check}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -14,7 +14,7 @@ from deployment_service.storage.failures import SessionMismatch
 from deployment_service.storage.sessions import ServiceConnection
 from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql
-from tests.support.tcp_proxy import tcp_proxy
+from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 from tests.support.waiting import until
 
 STATE = """
@@ -118,23 +118,46 @@ async def test_a_connection_that_fell_silent_while_idle_costs_no_error(
                     await pid(connection)
 
 
+async def before_a_statement(connection: Connection, proxy: TcpProxy) -> None:
+    """The server sees a transaction that is idle."""
+    proxy.silence()
+    await connection.execute("SELECT 1")
+
+
+async def between_prepare_and_execute(connection: Connection, proxy: TcpProxy) -> None:
+    """The server sees an active statement whose next message it waits for."""
+    # Its description names the column; executing it follows.
+    proxy.silence_after = b"silent_from_here"
+    await connection.fetch("SELECT 1 AS silent_from_here")
+
+
+async def during_a_statement(connection: Connection, proxy: TcpProxy) -> None:
+    """The statement ends on the server, and its answer is lost."""
+    running = asyncio.ensure_future(connection.execute("SELECT pg_sleep(0.3)"))
+    asyncio.get_running_loop().call_later(0.1, proxy.silence)
+    await running
+
+
 @pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE])
+@pytest.mark.parametrize(
+    "silence", [before_a_statement, between_prepare_and_execute, during_a_statement]
+)
 async def test_a_connection_that_falls_silent_in_use_is_found_by_the_check(
-    database_url: str, postgres: EmbeddedPostgres, role: str
+    database_url: str,
+    postgres: EmbeddedPostgres,
+    role: str,
+    silence: Callable[[Connection, TcpProxy], Awaitable[None]],
 ) -> None:
     """It would hold its locks and its place in the pool; the statement fails long before its own limit."""
     async with tcp_proxy(postgres.port) as proxy:
         async with opened(proxy.url(database_url), role, size=1) as database:
-            locked = asyncio.Event()
 
             async def work(connection: Connection) -> None:
                 await connection.execute("SELECT pg_advisory_xact_lock(1)")
-                proxy.silence()
-                locked.set()
-                await connection.execute("SELECT 1")
+                await silence(connection, proxy)
 
             stuck = asyncio.create_task(database.transaction(work))
-            await locked.wait()
+            await until(lambda: proxy.silenced)
             async with asyncio.timeout(10):
                 while not stuck.done():
                     await database.check()
@@ -204,6 +227,8 @@ async def test_the_kernel_gives_up_a_peer_that_does_not_acknowledge(database_url
         peer = connection._con._transport.get_extra_info("socket")  # type: ignore[union-attr]
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 8000
+        for setting, value in [("tcp_keepalives_idle", "5"), ("tcp_user_timeout", "8s")]:
+            assert await connection.fetchval(f"SHOW {setting}") == value, "on the server's side"
 
 
 async def test_tables_are_found_in_the_schema_of_the_login_user(

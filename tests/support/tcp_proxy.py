@@ -16,6 +16,10 @@ class TcpProxy:
     def __init__(self, target: int | None) -> None:
         self.target = target
         self.port = 0
+        self.silenced = False
+        """Whether ``silence()`` was called."""
+        self.silence_after = b""
+        """The answer of the server after which ``silence()`` happens by itself."""
         self.silent_from_start = False
         """New connections are accepted and never answered."""
         self._silent: set[asyncio.Task[None]] = set()
@@ -30,6 +34,7 @@ class TcpProxy:
 
     def silence(self) -> None:
         """Let all connections that exist fall silent, for ever."""
+        self.silenced = True
         self._silent |= self._tasks
 
     def cut(self) -> None:
@@ -72,7 +77,7 @@ class TcpProxy:
             done, left = await asyncio.wait(
                 {
                     asyncio.ensure_future(self._pass(task, reader, server_writer)),
-                    asyncio.ensure_future(self._pass(task, server_reader, writer)),
+                    asyncio.ensure_future(self._pass(task, server_reader, writer, answers=True)),
                 },
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -88,12 +93,19 @@ class TcpProxy:
                 self._kept.append(server_writer)
 
     async def _pass(
-        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        task: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        answers: bool = False,
     ) -> None:
         while data := await reader.read(65536):
             if task not in self._silent:
                 writer.write(data)
                 await writer.drain()
+            if answers and self.silence_after and self.silence_after in data:
+                self.silence()
 
 
 @contextlib.asynccontextmanager
