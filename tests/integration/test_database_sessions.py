@@ -227,7 +227,7 @@ async def test_the_kernel_gives_up_a_peer_that_does_not_acknowledge(database_url
         peer = connection._con._transport.get_extra_info("socket")  # type: ignore[union-attr]
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 8000
-        for setting, value in [("tcp_keepalives_idle", "5"), ("tcp_user_timeout", "8s")]:
+        for setting, value in [("tcp_keepalives_idle", "5"), ("tcp_user_timeout", "8000")]:
             assert await connection.fetchval(f"SHOW {setting}") == value, "on the server's side"
 
 
