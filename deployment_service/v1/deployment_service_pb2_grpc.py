@@ -5,7 +5,7 @@ import warnings
 
 from deployment_service.v1 import deployment_service_pb2 as deployment__service_dot_v1_dot_deployment__service__pb2
 
-GRPC_GENERATED_VERSION = '1.71.0'
+GRPC_GENERATED_VERSION = '1.72.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -65,6 +65,48 @@ def test_lock_files_pin_with_hashes_and_without_addresses():
             assert "--hash=sha256:" in requirement, requirement[:80]
 
 
+# The first releases above published advisories. A floor never falls below them, nor does a pinned version.
+SAFE = {"aiohttp": (3, 14, 3), "urllib3": (2, 7), "protobuf": (6, 33, 5), "grpcio": (1, 72)}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", text)[:3])
+
+
+@pytest.mark.parametrize("name", sorted(SAFE))
+def test_floors_and_pins_are_above_known_advisories(name: str):
+    declared = re.findall(
+        rf'^ *"{name}[>=]=([0-9.]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert declared
+    pinned = [
+        found
+        for lock in ("requirements.lock", "requirements-protos.lock")
+        for found in re.findall(rf"^{name}==([0-9.]+)", (ROOT / lock).read_text(), re.MULTILINE)
+    ]
+    assert pinned
+    assert [one for one in declared + pinned if _version(one) < SAFE[name]] == []
+
+
+def test_generated_code_asks_for_no_more_than_the_floors():
+    """A client with the oldest protobuf and grpcio that we allow can import it."""
+    floors = dict(
+        re.findall(
+            r'^    "(protobuf|grpcio)>=([0-9.]+)',
+            (ROOT / "pyproject.toml").read_text(),
+            re.MULTILINE,
+        )
+    )
+    for path in GENERATED.glob("*_pb2.py"):
+        version = re.search(r"Protobuf Python Version: ([0-9.]+)", path.read_text())
+        assert version, path.name
+        assert _version(version[1]) <= _version(floors["protobuf"]), path.name
+    for path in GENERATED.glob("*_pb2_grpc.py"):
+        version = re.search(r"GRPC_GENERATED_VERSION = '([0-9.]+)'", path.read_text())
+        assert version, path.name
+        assert _version(version[1]) <= _version(floors["grpcio"]), path.name
+
+
 def test_the_gateway_imports_only_the_contract_and_the_client():
     # Beside the contract of import-linter, which can only forbid modules by name, and only those that exist.
     imported = {
