@@ -118,8 +118,7 @@ _QUEUE_ITEM_OWNER = """
              FROM run_attempts AS theirs
              JOIN run_attempts AS ours ON ours.tenant_id = $1 AND ours.run_id = $4 AND ours.attempt = $5
              JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
-             JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
-             LEFT JOIN cicd_controllers AS c ON c.controller_key = p.controller_key
+             LEFT JOIN cicd_controllers AS c ON c.tenant_id = j.tenant_id AND c.provider_id = j.provider_id
              WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id),
             build_number IS NULL AND end_time IS NULL)
 """

@@ -1,4 +1,4 @@
-"""What the reconciler asks the store: whose turn it is, what is unconfirmed, what was poked."""
+"""What the reconciler asks the store: what is unconfirmed, what was poked."""
 
 from __future__ import annotations
 
@@ -10,41 +10,9 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from deployment_service.domain.runs import Run
-from deployment_service.domain.sessions import SessionSeen, alternate
 from deployment_service.storage.database import Connection
 from deployment_service.storage.runs import RUN_COLUMNS, from_row
 
-_ENROL = """
-    INSERT INTO cicd_controllers (controller_key) SELECT DISTINCT controller_key FROM cicd_providers
-    ON CONFLICT DO NOTHING
-"""
-# A poke makes a controller due at once; but whoever pokes without end (a printed token allows that) has Jenkins
-# read twice a second at most.
-_CLAIM = """
-    UPDATE cicd_controllers AS c SET lease_owner = $1, lease_until = now() + $2::interval
-    FROM (
-        SELECT controller_key FROM cicd_controllers AS k
-        WHERE (lease_until IS NULL OR lease_until < now())
-            AND (next_cycle_time <= now() OR next_poked_cycle_time <= now() AND EXISTS (
-                SELECT FROM cicd_jobs AS j JOIN cicd_providers AS p
-                    ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
-                WHERE j.poke_time IS NOT NULL AND p.controller_key = k.controller_key))
-        ORDER BY next_cycle_time LIMIT $3 FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE c.controller_key = due.controller_key
-    RETURNING c.controller_key, c.sessions, now()
-"""
-_RENEW = """
-    UPDATE cicd_controllers SET lease_until = now() + $3::interval WHERE controller_key = $1 AND lease_owner = $2
-"""
-_GIVE_BACK_ALL = (
-    "UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1"
-)
-_END_CYCLE = """
-    UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL, next_cycle_time = now() + $3::interval,
-        next_poked_cycle_time = now() + interval '0.5 s', sessions = $4, sessions_alternate = $5
-    WHERE controller_key = $1 AND lease_owner = $2
-"""
 WORK_COLUMNS = """
     j.tenant_id, j.job_id, j.provider_id, j.full_name, j.generation, j.next_build_number, now() AS asked_time,
     (SELECT 'tenants/' || t.slug || '/providers/' || p.slug FROM tenants AS t WHERE t.tenant_id = p.tenant_id)
@@ -62,11 +30,11 @@ _UNCONFIRMED_HEAD = f"""
     JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
 """
-_UNCONFIRMED = (
+UNCONFIRMED = (
     _UNCONFIRMED_HEAD
     + """
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
-    WHERE p.controller_key = $1 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
+    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
         AND r.trigger_state IN ('ACCEPTED', 'ENDED') AND d.delete_time IS NULL
         AND (r.settle_time IS NULL OR r.end_time > now() - interval '1 day' AND (
             r.look_time IS NULL OR r.look_time < r.last_observed_time
@@ -75,19 +43,20 @@ _UNCONFIRMED = (
 """
 )
 # Builds of deleted deployments that are to be stopped.
-_TO_STOP = (
+TO_STOP = (
     _UNCONFIRMED_HEAD
     + """
-    WHERE p.controller_key = $1 AND r.stop_until > now() AND (r.look_time IS NULL
+    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND r.stop_until > now() AND (r.look_time IS NULL
         OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
     ORDER BY r.end_time LIMIT 1000
 """
 )
-_JOBS_TO_READ = f"""
+JOBS_TO_READ = f"""
     SELECT {WORK_COLUMNS}, j.poke_time
     FROM cicd_jobs AS j
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
-    WHERE p.controller_key = $1 AND j.state = 'READY' AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
+    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND j.state = 'READY'
+        AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
     ORDER BY j.poke_time NULLS LAST, j.next_sweep_time LIMIT 50
 """
 # An AUTO provider is polled where Jenkins hasn't kept our endpoint; its bound is that of a job where it has.
@@ -95,11 +64,11 @@ _PROVIDERS = """
     SELECT 'tenants/' || t.slug || '/providers/' || p.slug AS name, p.reporting = 'POLLING' AS polled
     FROM cicd_providers AS p JOIN tenants AS t ON t.tenant_id = p.tenant_id ORDER BY name
 """
-_JOBS_NAMED = f"""
+JOBS_NAMED = f"""
     SELECT {WORK_COLUMNS}
     FROM cicd_jobs AS j
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
-    WHERE p.controller_key = $1 AND j.state = 'READY' AND j.full_name = ANY($2)
+    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND j.state = 'READY' AND j.full_name = ANY($3)
 """
 # The slow sweep is spread by chance, so that jobs that were made together aren't read together for ever.
 _JOB_WAS_READ = """
@@ -153,15 +122,6 @@ _NOTE_CANCEL_SENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A controller whose cycle is ours. ``now``: when it was claimed, by the database's clock."""
-
-    controller_key: str
-    sessions: tuple[SessionSeen, ...]
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class ReadJob:
     """A job to be read. ``polled``: no webhooks come from it. ``asked_time``: before Jenkins is asked."""
 
@@ -190,50 +150,12 @@ class Unconfirmed:
     """Its deployment was deleted: only its build is to be stopped."""
 
 
-async def claim_turns(
-    connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int
-) -> list[Turn]:
-    """Claim controllers whose cycle is due."""
-    await connection.execute(_ENROL)
-    rows = await connection.fetch(_CLAIM, owner, timedelta(seconds=lease_s), limit)
-    return [
-        Turn(row["controller_key"], tuple(map(_session, row["sessions"])), row["now"])
-        for row in rows
-    ]
-
-
-async def renew(connection: Connection, turn: Turn, owner: uuid.UUID, *, lease_s: float) -> None:
-    """Keep a controller while its cycle goes on."""
-    await connection.execute(_RENEW, turn.controller_key, owner, timedelta(seconds=lease_s))
-
-
-async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
-    """Give every controller back, so that another replica needn't wait for the leases to run out."""
-    await connection.execute(_GIVE_BACK_ALL, owner)
-
-
-async def end_cycle(
-    connection: Connection,
-    turn: Turn,
-    owner: uuid.UUID,
-    *,
-    next_in_s: float,
-    sessions: Sequence[SessionSeen],
-) -> None:
-    """Give the controller back until its next cycle. ``sessions``: those known by now."""
-    shown = [
-        {"session": s.session, "first": s.first.isoformat(), "last": s.last.isoformat()}
-        for s in sessions
-    ]
-    interval = timedelta(seconds=next_in_s)
-    key = (turn.controller_key, owner)
-    await connection.execute(_END_CYCLE, *key, interval, shown, alternate(sessions))
-
-
-async def unconfirmed(connection: Connection, controller_key: str) -> list[Unconfirmed]:
+async def unconfirmed(
+    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
+) -> list[Unconfirmed]:
     """The runs of a controller whose end is not certain yet, longest unobserved first; then those to be stopped."""
-    rows = await connection.fetch(_UNCONFIRMED, controller_key)
-    rows += await connection.fetch(_TO_STOP, controller_key)
+    rows = await connection.fetch(UNCONFIRMED, tenant_id, provider_id)
+    rows += await connection.fetch(TO_STOP, tenant_id, provider_id)
     return [
         Unconfirmed(
             from_row(row),
@@ -248,10 +170,10 @@ async def unconfirmed(connection: Connection, controller_key: str) -> list[Uncon
 
 
 async def jobs_to_read(
-    connection: Connection, controller_key: str
+    connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
 ) -> list[tuple[ReadJob, datetime | None]]:
-    """Poked jobs, with the time of the poke, and those whose slow sweep is due."""
-    rows = await connection.fetch(_JOBS_TO_READ, controller_key)
+    """Poked jobs of a controller, with the time of the poke, and those whose slow sweep is due."""
+    rows = await connection.fetch(JOBS_TO_READ, tenant_id, provider_id)
     return [(job_from_row(row), row["poke_time"]) for row in rows]
 
 
@@ -261,13 +183,14 @@ async def providers(connection: Connection) -> list[tuple[str, bool]]:
 
 
 async def jobs_named(
-    connection: Connection, controller_key: str, full_names: Collection[str]
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    provider_id: uuid.UUID,
+    full_names: Collection[str],
 ) -> list[ReadJob]:
-    """The jobs of a controller that have one of these names; one for each tenant that maps it."""
-    return [
-        job_from_row(row)
-        for row in await connection.fetch(_JOBS_NAMED, controller_key, list(full_names))
-    ]
+    """The jobs of a controller that have one of these names."""
+    rows = await connection.fetch(JOBS_NAMED, tenant_id, provider_id, list(full_names))
+    return [job_from_row(row) for row in rows]
 
 
 async def job_was_read(
@@ -356,11 +279,6 @@ async def note_cancel_sent(connection: Connection, tenant_id: uuid.UUID, run_id:
 async def note_missing(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
     """A run was in neither list."""
     await connection.execute(_NOTE_MISSING, tenant_id, run_id)
-
-
-def _session(row: dict[str, str]) -> SessionSeen:
-    times = (datetime.fromisoformat(row[name]) for name in ("first", "last"))
-    return SessionSeen(row["session"], *times)
 
 
 def job_from_row(row: asyncpg.Record) -> ReadJob:

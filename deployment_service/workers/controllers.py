@@ -1,15 +1,13 @@
-"""The controllers that providers lead to: one client, one bulkhead and one breaker for each.
+"""The controllers: one client, one bulkhead and one breaker for each provider of a tenant.
 
-A controller is a Jenkins seen through one account. Several providers may lead to the same one; they
-share it only if they have the same credentials and CA too, so that a tenant who knows no more than
-address and account of a controller neither gets at it nor closes it for others.
+Two providers share nothing, though they name the same URL and account: no tenant reads with another one's
+credential, fills its slots or opens its breaker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import random
 import time
 import uuid
@@ -51,7 +49,7 @@ class ProviderAccess(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ControllerAddress:
-    """All that a client needs; what makes two controllers different."""
+    """All that a client needs."""
 
     base_url: str
     username: str
@@ -59,12 +57,6 @@ class ControllerAddress:
     ca_certificate_pem: str = field(default="", repr=False)
     private_allowed: bool = True
     """Whether its host may be a loopback, link-local or private address."""
-
-    @property
-    def key(self) -> str:
-        """As the column ``cicd_providers.controller_key``: the same for everybody with this URL and account."""
-        text = f"{self.base_url}\n{self.username}"
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 ClientFactory = Callable[[ControllerAddress], CicdProvider]
@@ -152,12 +144,18 @@ class Breaker:
 
 
 class Controller:
-    """A controller: ``client`` to call it, in a slot."""
+    """A controller: ``client`` to call it, in a slot. ``version``: the provider's, when its row was read last."""
 
     def __init__(
-        self, address: ControllerAddress, client: CicdProvider, limits: ControllerLimits
+        self,
+        provider: ProviderAccess,
+        address: ControllerAddress,
+        client: CicdProvider,
+        limits: ControllerLimits,
     ) -> None:
-        self.key = address.key
+        self.provider_id = provider.provider_id
+        self.version = provider.version
+        self.address = address
         self.account = address.username
         self.client = client
         self.breaker = Breaker(limits)
@@ -292,8 +290,7 @@ class Controllers:
         self._decrypt = decrypt
         self._limits = limits or ControllerLimits()
         self._idle_s = idle_s
-        self._by_address: dict[ControllerAddress, Controller] = {}
-        self._by_provider: dict[tuple[uuid.UUID, uuid.UUID], tuple[int, ControllerAddress]] = {}
+        self._by_provider: dict[tuple[uuid.UUID, uuid.UUID], Controller] = {}
 
     async def get(self, provider: ProviderAccess) -> Controller:
         """Return the provider's controller. Don't keep it for longer than one piece of work.
@@ -301,31 +298,32 @@ class Controllers:
         Raises ProviderUnreachable if what is stored of the provider can't be used.
         """
         identity = (provider.tenant_id, provider.provider_id)
-        version, address = self._by_provider.get(identity, (None, None))
-        controller = self._by_address.get(address) if address is not None else None
         allowed = self._allows is None or await self._allows(provider.base_url)
-        if (
-            controller is not None
-            and address is not None
-            and (version, address.private_allowed) == (provider.version, allowed)
+        controller = self._by_provider.get(identity)
+        if controller is not None and (controller.version, controller.address.private_allowed) == (
+            provider.version,
+            allowed,
         ):
             return controller
         address = replace(self._address(provider), private_allowed=allowed)
+        if controller is not None and controller.address == address:
+            controller.version = provider.version
+            return controller
         if not allowed:
             _log.info(
                 "controller_limited_to_public_addresses",
                 origin=origin_of(provider.base_url),
                 to_allow=f"{ALLOWED_ORIGINS_SETTING}={origin_of(provider.base_url)}",
             )
-        controller = self._by_address.get(address) or self._new(address)
-        self._by_provider[identity] = (provider.version, address)
+        new = self._by_provider[identity] = self._new(provider, address)
+        if controller is not None:
+            await controller.retire()
         await self._retire_unused()
-        return controller
+        return new
 
     async def close(self) -> None:
         """Close every client; calls under way end with an error."""
-        controllers = list(self._by_address.values())
-        self._by_address.clear()
+        controllers = list(self._by_provider.values())
         self._by_provider.clear()
         for controller in controllers:
             await controller.retire()
@@ -344,18 +342,16 @@ class Controllers:
             provider.base_url, provider.username, token, provider.ca_certificate_pem
         )
 
-    def _new(self, address: ControllerAddress) -> Controller:
+    def _new(self, provider: ProviderAccess, address: ControllerAddress) -> Controller:
         try:
             client = self._make_client(address)
         except ValueError as error:
             raise ProviderUnreachable(f"The provider can't be used: {error}.") from error
-        controller = self._by_address[address] = Controller(address, client, self._limits)
-        return controller
+        return Controller(provider, address, client, self._limits)
 
     async def _retire_unused(self) -> None:
-        """Close what no provider leads to any more, or nobody has used for long."""
-        wanted = {address for _, address in self._by_provider.values()}
-        for address, controller in list(self._by_address.items()):
-            if address not in wanted or controller.idle_s() > self._idle_s:
-                del self._by_address[address]
+        """Close what has not been used for long, such as that of a provider that was deleted."""
+        for identity, controller in list(self._by_provider.items()):
+            if controller.idle_s() > self._idle_s:
+                del self._by_provider[identity]
                 await controller.retire()

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import math
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,10 +31,11 @@ from deployment_service.cicd.port import (
 )
 from deployment_service.domain.attribution import Observation
 from deployment_service.domain.sessions import SessionSeen, note_sessions, restart_time
-from deployment_service.storage import reconcile
+from deployment_service.storage import controllers, reconcile
+from deployment_service.storage.controllers import Turn
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.failures import OutageLog, failure_of
-from deployment_service.storage.reconcile import ReadJob, Turn, Unconfirmed
+from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.detection import TICK_S, Detection
 from deployment_service.workers.dispatcher import FindController
@@ -42,7 +43,6 @@ from deployment_service.workers.duplicate_builds import DuplicateBuilds
 from deployment_service.workers.inquiry import Inquiry
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reading import (
-    Findings,
     observation,
     sort_out,
 )
@@ -60,7 +60,8 @@ _PENDING_READS = 20
 class ReconcilerSettings:
     """``read_interval_s`` where webhooks come, ``polling_interval_s`` where none do; ``lost_after_s``: how
     long a run must have been missing before it counts as lost; ``lease_s``: how soon another replica takes
-    over the controllers of one that died. A cycle renews its lease."""
+    over the controllers of one that died. A cycle renews its lease. ``controllers_per_tenant``: how many of one
+    tenant are read at once, by all replicas."""
 
     read_interval_s: float = 5.0
     polling_interval_s: float = 2.0
@@ -69,7 +70,8 @@ class ReconcilerSettings:
     between_looks_s: float = 10.0
     lease_s: float = 10.0
     longest_cycle_s: float = 60.0
-    controllers_at_once: int = 16
+    controllers_at_once: int = 32
+    controllers_per_tenant: int = 8
     reads_at_once: int = 4
 
 
@@ -110,8 +112,9 @@ class Reconciler:
         )
         self._settings = settings
         self._owner = uuid.uuid4()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
         self._announced = False
+        self._more_due = False
         self._outage = OutageLog("reconciler")
         self._loop = Loop(
             "reconciler", self._claim, every_s=min(TICK_S, settings.polling_interval_s)
@@ -132,7 +135,7 @@ class Reconciler:
         await asyncio.gather(*self._under_way, return_exceptions=True)
         with contextlib.suppress(*AWAY):
             async with self._database.acquire() as connection:
-                await reconcile.give_back_all(connection, self._owner)
+                await controllers.give_back_all(connection, self._owner)
 
     async def _claim(self) -> None:
         free = self._settings.controllers_at_once - len(self._under_way)
@@ -143,13 +146,24 @@ class Reconciler:
                 for provider, polled in await reconcile.providers(connection):
                     self._detection.publish(provider, polled=polled)
                 self._announced = True
-            turns = await reconcile.claim_turns(
-                connection, self._owner, lease_s=self._settings.lease_s, limit=free
+            turns = await controllers.claim_turns(
+                connection,
+                self._owner,
+                lease_s=self._settings.lease_s,
+                limit=free,
+                per_tenant=self._settings.controllers_per_tenant,
             )
         for turn in turns:
             task = asyncio.create_task(self._take_turn(turn))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way[task] = turn.tenant_id
+            task.add_done_callback(self._done)
+        most = max(Counter(self._under_way.values()).values(), default=0)
+        self._more_due = len(turns) == free or most >= self._settings.controllers_per_tenant
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        if self._more_due:
+            self._loop.wake()
 
     async def _take_turn(self, turn: Turn) -> None:
         read, clock = _Read(turn.sessions, True, math.inf), asyncio.get_running_loop().time
@@ -157,19 +171,19 @@ class Reconciler:
             async with asyncio.timeout(self._settings.longest_cycle_s), self._renewing(turn):
                 read = await self._cycle(turn)
         except (TimeoutError, ProviderError) as error:
-            _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
+            _log.warning("cycle cut short", **_names(turn), error=str(error))
         except AWAY as error:
             self._outage.report(failure_of(error))
             return
         except Exception:
-            _log.exception("cycle failed", controller=turn.controller_key)
+            _log.exception("cycle failed", **_names(turn))
         settings = self._settings
         next_in_s = settings.polling_interval_s if read.polled else settings.read_interval_s
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s -= max(0.0, clock() - read.at)
         try:
             async with self._database.acquire() as connection:
-                await reconcile.end_cycle(
+                await controllers.end_cycle(
                     connection,
                     turn,
                     self._owner,
@@ -189,7 +203,7 @@ class Reconciler:
                 await asyncio.sleep(self._settings.lease_s / 3)
                 with contextlib.suppress(*AWAY):
                     async with self._database.acquire() as connection:
-                        await reconcile.renew(
+                        await controllers.renew(
                             connection, turn, self._owner, lease_s=self._settings.lease_s
                         )
 
@@ -203,35 +217,23 @@ class Reconciler:
     async def _cycle(self, turn: Turn) -> _Read:
         """Read a controller once."""
         async with self._database.acquire() as connection:
-            runs = await reconcile.unconfirmed(connection, turn.controller_key)
-            jobs = await reconcile.jobs_to_read(connection, turn.controller_key)
-        # Providers of one controller may hold different credentials for it: each is read with its own.
-        by_provider: dict[tuple[uuid.UUID, uuid.UUID], list[Unconfirmed]] = defaultdict(list)
-        for item in runs:
-            by_provider[item.job.tenant_id, item.job.provider_id].append(item)
+            runs = await reconcile.unconfirmed(connection, *turn.key)
+            jobs = await reconcile.jobs_to_read(connection, *turn.key)
         for job in (*(item.job for item in runs), *(job for job, _ in jobs)):
             self._detection.publish(job.provider_name, polled=job.polled)
-        by_controller: dict[Controller, list[Unconfirmed]] = defaultdict(list)
-        for provider, items in by_provider.items():
-            async with self._alone(turn):
-                by_controller[await self._find_controller(*provider)] += items
         sessions: Sequence[SessionSeen] = turn.sessions
-        for controller, items in by_controller.items():
-            async with self._alone(turn):
-                sessions = await self._read_runs(turn, controller, items)
+        if runs:
+            # Jobs are read all the same: by requests of their own.
+            try:
+                controller = await self._find_controller(*turn.key)
+                sessions = await self._read_runs(turn, controller, runs)
+            except ProviderError as error:
+                _log.warning("cycle cut short", **_names(turn), error=str(error))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
         read = _Read(sessions, polled, asyncio.get_running_loop().time())
         await self._read_jobs(jobs)
         return read
-
-    @contextlib.asynccontextmanager
-    async def _alone(self, turn: Turn) -> AsyncIterator[None]:
-        """What fails inside, a provider's outdated credentials for one, is nobody else's trouble."""
-        try:
-            yield
-        except ProviderError as error:
-            _log.warning("cycle cut short", controller=turn.controller_key, error=str(error))
 
     async def _read_runs(
         self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
@@ -241,12 +243,12 @@ class Reconciler:
         seen = {lists.queue.session, lists.running.session}
         sessions = note_sessions(turn.sessions, seen, turn.now)
         restarted = restart_time(sessions, turn.now)
-        await self._write_going_on(found)
+        if found.going_on:
+            await self._steps.going_on(
+                turn.tenant_id, [(item.run, waits, why) for item, waits, why in found.going_on]
+            )
         await self._write_seen(
-            [
-                (job.tenant_id, observation(job, build, by_executor=True))
-                for job, build in found.started
-            ]
+            turn, [observation(job, build, by_executor=True) for job, build in found.started]
         )
         await self._write_strangers(turn, found.strangers)
         await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
@@ -255,20 +257,9 @@ class Reconciler:
         await self._duplicates.stop_ours(items, controller)
         return sessions
 
-    async def _write_going_on(self, found: Findings) -> None:
-        by_tenant = defaultdict(list)
-        for item, waits, why in found.going_on:
-            by_tenant[item.job.tenant_id].append((item.run, waits, why))
-        for tenant_id, seen in by_tenant.items():
-            await self._steps.going_on(tenant_id, seen)
-
-    async def _write_seen(self, seen: Iterable[tuple[uuid.UUID, Observation]]) -> None:
-        by_tenant: dict[uuid.UUID, list[Observation]] = defaultdict(list)
-        for tenant_id, one in seen:
-            by_tenant[tenant_id].append(one)
-        for tenant_id, observations in by_tenant.items():
-            for start in range(0, len(observations), _BATCH):
-                await self._steps.observe(tenant_id, observations[start : start + _BATCH])
+    async def _write_seen(self, turn: Turn, seen: Sequence[Observation]) -> None:
+        for start in range(0, len(seen), _BATCH):
+            await self._steps.observe(turn.tenant_id, seen[start : start + _BATCH])
 
     async def _write_strangers(self, turn: Turn, strangers: Sequence[BuildView]) -> None:
         """Builds that somebody else started in jobs of ours."""
@@ -276,13 +267,16 @@ class Reconciler:
             return
         async with self._database.acquire() as connection:
             jobs = await reconcile.jobs_named(
-                connection, turn.controller_key, {build.job_full_name for build in strangers}
+                connection, *turn.key, {build.job_full_name for build in strangers}
             )
         await self._write_seen(
-            (job.tenant_id, observation(job, build, by_executor=True))
-            for job in jobs
-            for build in strangers
-            if build.job_full_name == job.full_name
+            turn,
+            [
+                observation(job, build, by_executor=True)
+                for job in jobs
+                for build in strangers
+                if build.job_full_name == job.full_name
+            ],
         )
 
     async def _cancel(
@@ -383,3 +377,7 @@ class Reconciler:
                     group.create_task(one(thing))
         except ExceptionGroup as away:
             raise away.exceptions[0] from None
+
+
+def _names(turn: Turn) -> dict[str, str]:
+    return {"tenant_id": str(turn.tenant_id), "provider_id": str(turn.provider_id)}

@@ -73,5 +73,5 @@ async def _read(
         async with controller.slot() as client:
             return await call(client), None
     except ProviderError as error:
-        _log.warning("source.failed", controller=controller.key, error=str(error))
+        _log.warning("source.failed", provider_id=str(controller.provider_id), error=str(error))
         return None, error

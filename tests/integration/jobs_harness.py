@@ -142,6 +142,8 @@ async def jobs_of(
     base_url: str,
     *,
     like: Jobs | None = None,
+    slug: str = "demo",
+    box: SecretBox | None = None,
     make_client: Callable[[ControllerAddress], CicdProvider] = jenkins_client,
     settings: JobKeeperSettings = SOON,
     keep: bool = True,
@@ -151,14 +153,17 @@ async def jobs_of(
     keep_deleted_s: float = 3600.0,
     **provider: Any,
 ) -> AsyncIterator[Jobs]:
-    """One process. ``like``: another replica of that one. ``keep`` False: its keeper isn't started."""
-    box = like.box if like else SecretBox([generate_key()])
+    """One process. ``like``: another replica of that one. ``keep`` False: its keeper isn't started.
+
+    ``slug``: of the tenant that is made. ``box``: of another tenant's process, if one reads for both.
+    """
+    box = like.box if like else box or SecretBox([generate_key()])
     keys = WebhookKeys(box)
     if like:
         tenant, provider_id = like.tenant, like.provider_id
     else:
         columns = {"base_url": base_url, "webhook_base_url": webhook_base_url, **provider}
-        tenant, provider_id = await seed_provider(databases, box, keys, token, columns)
+        tenant, provider_id = await seed_provider(databases, box, keys, token, columns, slug)
     commits: list[None] = []
     changes = Changes()
     controllers = Controllers(make_client, box.decrypt, LIMITS)
@@ -195,12 +200,17 @@ async def jobs_of(
 
 
 async def seed_provider(
-    databases: Databases, box: SecretBox, keys: WebhookKeys, token: str, columns: dict[str, Any]
+    databases: Databases,
+    box: SecretBox,
+    keys: WebhookKeys,
+    token: str,
+    columns: dict[str, Any],
+    slug: str = "demo",
 ) -> tuple[TenantRef, uuid.UUID]:
     values = {"username": "admin", "api_token_encrypted": box.encrypt(token.encode()), **columns}
     async with databases.api.acquire() as connection:
         tenant_id = await connection.fetchval(
-            "INSERT INTO tenants (slug) VALUES ('demo') RETURNING tenant_id"
+            "INSERT INTO tenants (slug) VALUES ($1) RETURNING tenant_id", slug
         )
         await keys.add_first(connection, tenant_id)
         places = ", ".join(f"${place}" for place in range(2, len(values) + 2))
@@ -210,7 +220,7 @@ async def seed_provider(
             tenant_id,
             *values.values(),
         )
-    return TenantRef(tenant_id, "demo"), provider_id
+    return TenantRef(tenant_id, slug), provider_id
 
 
 class FakeJenkins:

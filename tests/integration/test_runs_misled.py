@@ -164,7 +164,7 @@ async def test_a_build_that_appears_for_a_cancelled_run_is_stopped(
 async def test_a_provider_with_outdated_credentials_is_nobody_elses_trouble(
     runs: Runs, jenkins: JenkinsSimulator
 ) -> None:
-    """P6: two providers lead to one controller, and the token was changed in one of them."""
+    """P6: two providers name one Jenkins and account, and the token of one is outdated."""
     (tenant,) = await runs.jobs.sql(
         "INSERT INTO tenants (slug) VALUES ('other') RETURNING tenant_id"
     )

@@ -1,9 +1,8 @@
-"""Controllers: shared by those who have the same credentials, and one dead one never holds up a caller."""
+"""Controllers: one for each provider of a tenant, and one that does not answer never holds up a caller."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -56,16 +55,11 @@ def _client(client: CicdProvider) -> Client:
     return client
 
 
-async def test_providers_with_the_same_credentials_share_a_controller() -> None:
-    controllers = _controllers()
-    one = await controllers.get(Provider())
-    assert await controllers.get(Provider()) is one
-    assert one.key == hashlib.md5(b"https://ci.invalid/\ndeployer").hexdigest()
-
-
 @pytest.mark.parametrize(
     "changes",
     [
+        {},
+        {"tenant_id": Provider().tenant_id},
         {"api_token_encrypted": b"guessed"},
         {"api_token_encrypted": None},
         {"ca_certificate_pem": "other"},
@@ -73,15 +67,44 @@ async def test_providers_with_the_same_credentials_share_a_controller() -> None:
         {"base_url": "https://other.invalid/"},
     ],
 )
-async def test_who_doesnt_have_the_credentials_gets_a_controller_of_their_own(
-    changes: dict[str, object],
-) -> None:
-    """P6: nobody can use, block or break another tenant's controller by naming its address."""
+async def test_no_two_providers_share_a_controller(changes: dict[str, object]) -> None:
+    """P6: a tenant that names another one's address, account, even token, has slots and a breaker of its own."""
+    controllers = _controllers(ControllerLimits(failures=1, concurrency=1))
+    one, other = (
+        await controllers.get(Provider()),
+        await controllers.get(replace(Provider(), **changes)),  # type: ignore[arg-type]
+    )
+    assert other.client is not one.client
+    other.failed()
+    assert not other.available()
+    assert one.available()
+    async with one.slot():
+        with pytest.raises(ControllerUnavailable):
+            async with one.slot(wait_s=0.01):
+                pass
+
+
+async def test_the_same_provider_id_of_two_tenants_is_two_controllers() -> None:
+    """P6"""
     controllers = _controllers()
-    one = await controllers.get(Provider())
-    other = await controllers.get(replace(Provider(), **changes))  # type: ignore[arg-type]
-    assert other is not one
-    assert other.breaker is not one.breaker
+    one = Provider()
+    other = replace(one, tenant_id=uuid.uuid4())
+    assert await controllers.get(one) is not await controllers.get(other)
+
+
+async def test_a_changed_permission_replaces_the_client_of_the_same_version() -> None:
+    allowed = True
+
+    async def allows(_: str) -> bool:
+        return allowed
+
+    controllers = Controllers(_make, lambda secret: secret, allows=allows)
+    provider = Provider()
+    old = await controllers.get(provider)
+    allowed = False
+    new = await controllers.get(provider)
+    assert not _client(new.client).address.private_allowed
+    assert _client(old.client).closed
 
 
 async def test_a_changed_provider_gets_a_new_client_and_the_old_one_is_closed() -> None:
