@@ -185,7 +185,7 @@ class Database:
         finally:
             raw.used_at = _now()
             self._in_use.discard(raw)
-            await self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S)
+            await self._give_back(proxy)
 
     async def _check_out(
         self, begin: _Begin
@@ -204,9 +204,18 @@ class Database:
             except BaseException as error:
                 self._in_use.discard(raw)
                 self._discard(raw, error)
-                await self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S)
+                await self._give_back(proxy)
                 if fresh or not isinstance(error, AWAY):
                     raise
+
+    async def _give_back(self, proxy: asyncpg.pool.PoolConnectionProxy) -> None:
+        """Release a connection, to the end also if the caller is cancelled meanwhile.
+
+        asyncpg (0.32) shields its release from that, but then retrieves no exception of it, such as a timeout.
+        """
+        task = asyncio.ensure_future(self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S))
+        task.add_done_callback(_retrieve)
+        await asyncio.shield(task)
 
     def _discard(self, connection: ServiceConnection, error: BaseException) -> None:
         """Close a connection; if it was silent or led to the wrong server, also all that are as old."""
@@ -257,6 +266,12 @@ class Database:
             orphans = self._orphans
             await connection.execute(_END, list(orphans), list(orphans.values()))
             self._orphans = {}
+
+
+def _retrieve(task: asyncio.Future[None]) -> None:
+    """Mark an exception as retrieved: asyncio logs one that no one awaited."""
+    if not task.cancelled():
+        task.exception()
 
 
 _AFTER_COMMIT: ContextVar[list[Callable[[], None]]] = ContextVar("after_commit")

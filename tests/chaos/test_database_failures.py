@@ -26,8 +26,13 @@ ROUNDS = [
 ]
 
 
+# A worker or a pool logs each outage once; there are eleven of them.
+LINES_PER_OUTAGE = 20
+
+
 @asynccontextmanager
-async def stack_at(url: str) -> AsyncIterator[tuple[DevStack, Traffic]]:
+async def stack_at(url: str, outages: int) -> AsyncIterator[tuple[DevStack, Traffic]]:
+    """A stack with traffic, whose database is unavailable so many times."""
     options = StackOptions(database_url=url, service_settings=SETTINGS)
     lines: list[str] = []
 
@@ -40,7 +45,8 @@ async def stack_at(url: str) -> AsyncIterator[tuple[DevStack, Traffic]]:
             yield stack, under_way
     tracebacks = [line for line in lines if "Traceback" in line]
     assert not tracebacks, tracebacks[0]
-    assert len([line for line in lines if "database.unavailable" in line]) < 60
+    unavailable = [line for line in lines if "database.unavailable" in line]
+    assert len(unavailable) < LINES_PER_OUTAGE * outages
 
 
 async def recovers(under_way: Traffic) -> None:
@@ -58,7 +64,7 @@ async def test_connections_that_fall_silent(
 ) -> None:
     """New connections work: NAT or a firewall has forgotten those that exist, and still acknowledges."""
     async with tcp_proxy(postgres.port) as proxy:
-        async with stack_at(proxy.url(database_url)) as (_, under_way):
+        async with stack_at(proxy.url(database_url), rounds) as (_, under_way):
             for _ in range(rounds):
                 proxy.silence()
                 await recovers(under_way)
@@ -70,7 +76,7 @@ async def test_a_database_that_accepts_connections_and_never_answers(
     postgres: EmbeddedPostgres, database_url: str, rounds: int
 ) -> None:
     async with tcp_proxy(postgres.port) as proxy:
-        async with stack_at(proxy.url(database_url)) as (_, under_way):
+        async with stack_at(proxy.url(database_url), rounds) as (_, under_way):
             for _ in range(rounds):
                 proxy.silence()
                 proxy.silent_from_start = True
@@ -87,7 +93,7 @@ async def test_switchover_to_a_standby_and_back(rounds: int) -> None:
         primary = await servers.enter_async_context(EmbeddedPostgres(durable=False))
         await migrate(primary.url())
         proxy.target = primary.port
-        async with stack_at(proxy.url(primary.url())) as (_, under_way):
+        async with stack_at(proxy.url(primary.url()), 3 * rounds) as (_, under_way):
             for _ in range(rounds):
                 other = await servers.enter_async_context(standby_of(primary))
                 await lead_to_standby_for_a_while(proxy, primary, other, under_way)
@@ -130,7 +136,7 @@ async def test_a_password_is_rotated(
     await run_sql(postgres.url(), f"CREATE ROLE {login} LOGIN SUPERUSER PASSWORD 'first'")
     url = f"postgresql://{login}:first@{database_url.partition('@')[2]}"
     async with tcp_proxy(postgres.port) as proxy:
-        async with stack_at(proxy.url(url)) as (_, under_way):
+        async with stack_at(proxy.url(url), rounds) as (_, under_way):
             for _ in range(rounds):
                 await run_sql(postgres.url(), f"ALTER ROLE {login} PASSWORD 'second'")
                 await under_way.until_runs_end(4, RECOVERED_S)

@@ -42,9 +42,12 @@ async def settling_times(stack: DevStack) -> list[float]:
 
 
 @pytest.mark.timeout(240)
-async def test_ends_are_settled_within_a_second_of_finalized_and_a_run_costs_few_requests() -> None:
+@pytest.mark.parametrize("runs", [60, pytest.param(240, marks=pytest.mark.full)])
+async def test_ends_are_settled_within_a_second_of_finalized_and_a_run_costs_few_requests(
+    runs: int,
+) -> None:
     """P4, with Jenkins answering in 50 ms."""
-    plan = Plan(seed=1, runs=60, teams=12, builds_last_s=0.5, turmoil=CALM, settings=_USUAL)
+    plan = Plan(seed=1, runs=runs, teams=12, builds_last_s=0.5, turmoil=CALM, settings=_USUAL)
     async with stack_for(plan) as stack:
         assert stack.simulator is not None
         stack.simulator.faults.add(RequestFault(delay_after_s=0.05))

@@ -241,3 +241,40 @@ async def test_tables_are_found_in_the_schema_of_the_login_user(
     async with opened(database_url) as database:
         async with database.acquire() as connection:
             assert await connection.fetch("SELECT * FROM mine") == []
+
+
+@pytest.mark.parametrize("cancelled", [2, 3])
+async def test_a_caller_that_is_cancelled_again_while_its_connection_falls_silent(
+    postgres: EmbeddedPostgres, database_url: str, cancelled: int
+) -> None:
+    """The release times out with no caller left to tell; that is not an unexpected error of the process."""
+    async with (
+        tcp_proxy(postgres.port) as proxy,
+        opened(proxy.url(database_url), size=1) as database,
+    ):
+        asked = asyncio.Event()
+
+        async def ask() -> None:
+            async with database.acquire() as connection:
+                asked.set()
+                await connection.execute("SELECT pg_sleep(30)")
+
+        task = asyncio.create_task(ask())
+        await asked.wait()
+        proxy.silence()
+        proxy.silent_from_start = True
+        for _ in range(cancelled):
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        proxy.silent_from_start = False
+
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    async with database.acquire() as connection:
+                        assert await connection.fetchval("SELECT true")
+                        break
+                except AWAY:
+                    continue
