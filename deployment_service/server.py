@@ -7,6 +7,7 @@ import asyncio
 from deployment_service import failpoints
 from deployment_service.actions.cancel_run import RunCanceller
 from deployment_service.actions.changes import Changes
+from deployment_service.actions.check_provider import ProviderChecker, Reach
 from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
@@ -289,11 +290,22 @@ class Service:
                 self._api,
                 self._box,
                 self._allowed_origins,
+                ProviderChecker(self._make_checked_client, locale=settings.webhook_locale),
                 locale=settings.webhook_locale,
                 wake_keeper=self._keeper.wake,
             ),
             self._server,
         )
+
+    def _make_checked_client(self, reach: Reach) -> CicdProvider:
+        address = ControllerAddress(
+            reach.base_url,
+            reach.username,
+            reach.api_token,
+            reach.ca_certificate_pem,
+            private_allowed=reach.private_allowed,
+        )
+        return self._make_client(address)
 
     def _make_client(self, address: ControllerAddress) -> CicdProvider:
         client = JenkinsProvider(

@@ -1,3 +1,3 @@
 """Fixtures for all tests live in plugins, by theme."""
 
-pytest_plugins = ["tests.fixtures_stack"]
+pytest_plugins = ["tests.fixtures_network", "tests.fixtures_stack"]

@@ -62,6 +62,29 @@ async def claim(connection: Connection, key: RequestKey | None) -> Remembered | 
         request_id=key.request_id,
         body_sha256=key.body_sha256,
     )
+    return _same(known, key)
+
+
+async def find(connection: Connection, key: RequestKey | None) -> Remembered | None:
+    """Return what was remembered of an intent, without claiming it. A hint: ``claim`` decides.
+
+    For work that may not be done in a transaction, and not twice. Raises as ``claim`` does.
+    """
+    if key is None:
+        return None
+    return _same(
+        await request_ids.find(
+            connection,
+            tenant_id=key.tenant_id,
+            caller=key.caller,
+            method=key.method,
+            request_id=key.request_id,
+        ),
+        key,
+    )
+
+
+def _same(known: request_ids.Claimed | None, key: RequestKey) -> Remembered | None:
     if known is None:
         return None
     if known.body_sha256 != key.body_sha256:

@@ -1,88 +1,116 @@
-"""Providers: a Jenkins and the account to use there. Jenkins is not contacted here."""
+"""Providers: a Jenkins and the account to use there. Settings are tried out before they are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
-from cryptography import x509
-
-from deployment_service.actions.egress import AllowedOrigins
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.check_provider import (
+    NOT_CHECKED,
+    CheckResult,
+    ProviderChecker,
+    Reach,
+    refuse_wrong,
+    unreadable_token,
+)
+from deployment_service.actions.idempotency import RequestKey, claim, find, remember
+from deployment_service.actions.provider_settings import (
+    EgressRule,
+    ProviderInput,
+    as_input,
+    check_bound,
+    in_normal_form,
+    provider_with,
+    row_fields,
+)
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.definition import check_display_name, check_full_name
-from deployment_service.domain.egress import check_http_url, check_visible, origin_of
 from deployment_service.domain.errors import (
+    Aborted,
     AlreadyExists,
     FailedPrecondition,
-    InvalidArgument,
     NotFound,
 )
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.names import ProviderName, check_id
-from deployment_service.secrets import SecretBox
+from deployment_service.secrets import SecretBox, SecretUnreadableError
 from deployment_service.storage import providers
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.pages import Page, Paging
-from deployment_service.storage.providers import Provider, ProviderFields
+from deployment_service.storage.providers import Provider
+
+# What a finding can prove wrong. An update that changes none of it is not refused for what was wrong before.
+_PROVABLE = (
+    "base_url",
+    "username",
+    "ca_certificate_pem",
+    "job_folder",
+    "allowed_folders",
+)
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderInput:
-    """What a caller sets. An empty ``api_token`` leaves the stored one as it is."""
+class Stored:
+    """A provider as it now is, and what the check of its settings found."""
 
-    base_url: str
-    display_name: str = ""
-    username: str = ""
-    api_token: str = field(default="", repr=False)
-    reporting: str = "AUTO"
-    webhook_base_url: str = ""
-    ca_certificate_pem: str = ""
-    job_folder: str = ""
-    allowed_folders: tuple[str, ...] = ()
-    allowed_job_kinds: tuple[str, ...] = ()
-    private_console: bool = False
-
-
-CHANGEABLE = frozenset(ProviderInput.__dataclass_fields__)
-"""The fields of a provider that an update may name."""
+    provider: Provider
+    check: CheckResult
 
 
 @dataclass(frozen=True, slots=True)
-class EgressRule:
-    """Where the caller may have the service connect to. ``caller_decides``: an admin of all tenants."""
+class Trial:
+    """How a caller's settings are tried out, within ``left_s()`` seconds. Not in a transaction: it asks Jenkins."""
 
-    allowed: AllowedOrigins
-    caller_decides: bool
+    checker: ProviderChecker
+    box: SecretBox
+    egress: EgressRule
+    left_s: Callable[[], float]
 
     async def check(
-        self, connection: Connection, given: ProviderInput, *, stored: Provider | None = None
-    ) -> None:
-        """Raise InvalidArgument if a URL that changes leads to an address that isn't allowed."""
-        for name in ("base_url", "webhook_base_url"):
-            url = getattr(given, name)
-            if url and (stored is None or url != getattr(stored, name)):
-                await self.allowed.check(
-                    connection, url, field=f"provider.{name}", caller_decides=self.caller_decides
-                )
+        self,
+        tenant: TenantRef,
+        given: ProviderInput,
+        stored_token: bytes | None,
+        *,
+        private_allowed: bool,
+    ) -> CheckResult:
+        """Try settings in normal form. ``stored_token`` is used if they bring none."""
+        token = given.api_token
+        if not token and stored_token is not None and given.username:
+            try:
+                token = self.box.decrypt(stored_token).decode()
+            except SecretUnreadableError:
+                return unreadable_token()
+        reach = Reach(
+            given.base_url,
+            given.username,
+            token,
+            given.ca_certificate_pem,
+            private_allowed=private_allowed,
+        )
+        return await self.checker.check(
+            tenant,
+            given,
+            reach,
+            coarse=not self.egress.caller_decides,
+            within_s=self.left_s(),
+        )
 
 
 async def create_provider(
     database: Database,
-    box: SecretBox,
     tenant: TenantRef,
     *,
     provider_id: str,
     given: ProviderInput,
-    egress: EgressRule,
+    trial: Trial,
     key: RequestKey | None = None,
-) -> Provider:
-    """Create a provider."""
+) -> Stored:
+    """Create a provider. Raises FailedPrecondition if its settings are proven wrong."""
     name = ProviderName(tenant.slug, check_id(provider_id, field="provider_id"))
-    checked = _checked(given)
-    new = _fields(checked, box, stored_token=None)
+    settings = in_normal_form(given)
+    new = row_fields(settings, trial.box, stored_token=None)
 
     async def work(connection: Connection) -> Provider:
         known = await claim(connection, key)
@@ -92,14 +120,49 @@ async def create_provider(
             if again is None:
                 raise _not_found(name)
             return again
-        await egress.check(connection, checked)
+        await trial.egress.check(connection, settings)
         provider = await providers.insert(connection, tenant.tenant_id, name.provider, new)
         if provider is None:
             raise AlreadyExists("provider", str(name))
         await remember(connection, key, provider.provider_id)
         return provider
 
-    return await database.transaction(work)
+    private = False
+    async with database.acquire() as connection:
+        repeated = await find(connection, key) is not None
+        if not repeated:
+            if await providers.by_slug(connection, tenant.tenant_id, name.provider) is not None:
+                raise AlreadyExists("provider", str(name))
+            private = await trial.egress.permits_private(connection, settings)
+    check = NOT_CHECKED
+    if not repeated:
+        check = await trial.check(tenant, settings, None, private_allowed=private)
+        refuse_wrong(check, str(name))
+    return Stored(await database.transaction(work), check)
+
+
+async def check_provider(
+    database: Database,
+    tenant: TenantRef,
+    slug: str,
+    *,
+    given: ProviderInput | None,
+    trial: Trial,
+) -> CheckResult:
+    """Try out the settings that are given, or those that are stored. Stores nothing."""
+    async with database.acquire() as connection:
+        provider = await providers.by_slug(connection, tenant.tenant_id, slug)
+        if given is not None:
+            settings = in_normal_form(given)
+            if provider is not None:
+                check_bound(provider, settings)
+        elif provider is not None:
+            settings = as_input(provider)
+        else:
+            raise _not_found(ProviderName(tenant.slug, slug))
+        private = await trial.egress.permits_private(connection, settings, stored=provider)
+    token = provider.api_token_encrypted if provider is not None else None
+    return await trial.check(tenant, settings, token, private_allowed=private)
 
 
 async def get_provider(database: Database, tenant: TenantRef, slug: str) -> Provider:
@@ -122,46 +185,99 @@ async def list_providers(
 
 async def update_provider(
     database: Database,
-    box: SecretBox,
     tenant: TenantRef,
     slug: str,
     *,
     given: ProviderInput,
     paths: frozenset[str],
     etag: str,
-    egress: EgressRule,
+    trial: Trial,
     key: RequestKey | None = None,
-) -> Provider:
-    """Change the fields in ``paths`` to what is given."""
+) -> Stored:
+    """Change the fields in ``paths`` to what is given.
 
-    async def work(connection: Connection) -> Provider:
-        known = await claim(connection, key)
-        if known is not None:
-            return await _find(connection, tenant, slug)
-        provider_id = await providers.lock(connection, tenant.tenant_id, slug)
-        if provider_id is None:
-            raise _not_found(ProviderName(tenant.slug, slug))
-        provider = await _find(connection, tenant, slug)
-        check_etag(etag, provider_id, provider.version, name=str(ProviderName(tenant.slug, slug)))
-        changes = {path: getattr(given, path) for path in paths}
-        merged = _checked(replace(_as_input(provider), **changes))
-        _check_bound(provider, merged)
-        await egress.check(connection, merged, stored=provider)
-        await providers.update(
-            connection,
-            tenant.tenant_id,
-            provider_id,
-            # Without an account a token is of no use, and must not wait for another one.
-            _fields(
-                merged,
-                box,
-                stored_token=provider.api_token_encrypted if merged.username else None,
-            ),
+    Raises FailedPrecondition if what changes makes settings that are proven wrong.
+    """
+    name = str(ProviderName(tenant.slug, slug))
+    private = False
+    for _ in range(_TRIES):
+        async with database.acquire() as connection:
+            repeated = await find(connection, key) is not None
+            provider = await _find(connection, tenant, slug)
+            settings = provider_with(provider, given, paths)
+            if not repeated:
+                check_etag(etag, provider.provider_id, provider.version, name=name)
+                check_bound(provider, settings)
+                private = await trial.egress.permits_private(connection, settings, stored=provider)
+        check = NOT_CHECKED
+        if not repeated:
+            token = provider.api_token_encrypted
+            check = await trial.check(tenant, settings, token, private_allowed=private)
+            if _changes_what_is_provable(provider, settings):
+                refuse_wrong(check, name)
+        change = _Change(tenant, slug, given, paths, etag, trial, key)
+        stored = await change.store(
+            database, checked_version=None if repeated else provider.version
         )
-        await remember(connection, key, provider_id)
-        return await _find(connection, tenant, slug)
+        if stored is not None:
+            return Stored(stored, check)
+    raise Aborted(
+        "CONCURRENT_CHANGE", f"Others keep changing '{name}' while it is checked; try again."
+    )
 
-    return await database.transaction(work)
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The transaction of an update."""
+
+    tenant: TenantRef
+    slug: str
+    given: ProviderInput
+    paths: frozenset[str]
+    etag: str
+    trial: Trial
+    key: RequestKey | None
+
+    async def store(self, database: Database, *, checked_version: int | None) -> Provider | None:
+        """Return the provider as changed; None, and nothing changed, if it has another version than was checked."""
+        tenant, slug, key = self.tenant, self.slug, self.key
+
+        async def work(connection: Connection) -> Provider | None:
+            known = await claim(connection, key)
+            if known is not None:
+                return await _find(connection, tenant, slug)
+            provider_id = await providers.lock(connection, tenant.tenant_id, slug)
+            if provider_id is None:
+                raise _not_found(ProviderName(tenant.slug, slug))
+            provider = await _find(connection, tenant, slug)
+            name = str(ProviderName(tenant.slug, slug))
+            check_etag(self.etag, provider_id, provider.version, name=name)
+            if checked_version is not None and provider.version != checked_version:
+                raise _Overtaken
+            merged = provider_with(provider, self.given, self.paths)
+            check_bound(provider, merged)
+            await self.trial.egress.check(connection, merged, stored=provider)
+            # Without an account a token is of no use, and must not wait for another one.
+            kept = provider.api_token_encrypted if merged.username else None
+            new = row_fields(merged, self.trial.box, stored_token=kept)
+            await providers.update(connection, tenant.tenant_id, provider_id, new)
+            await remember(connection, key, provider_id)
+            return await _find(connection, tenant, slug)
+
+        try:
+            return await database.transaction(work)
+        except _Overtaken:
+            return None
+
+
+class _Overtaken(Exception):
+    """Rolls a transaction back, the claimed request id too."""
+
+
+def _changes_what_is_provable(stored: Provider, settings: ProviderInput) -> bool:
+    return bool(settings.api_token) or any(
+        getattr(stored, name) != getattr(settings, name) for name in _PROVABLE
+    )
 
 
 async def delete_provider(database: Database, tenant: TenantRef, slug: str, *, etag: str) -> None:
@@ -195,89 +311,3 @@ async def _find(connection: Connection, tenant: TenantRef, slug: str) -> Provide
 
 def _not_found(name: ProviderName) -> NotFound:
     return NotFound("provider", str(name))
-
-
-def _as_input(provider: Provider) -> ProviderInput:
-    values = {name: getattr(provider, name) for name in CHANGEABLE - {"api_token"}}
-    return ProviderInput(**values)
-
-
-def _fields(given: ProviderInput, box: SecretBox, *, stored_token: bytes | None) -> ProviderFields:
-    values = {name: getattr(given, name) for name in CHANGEABLE - {"api_token"}}
-    token = box.encrypt(given.api_token.encode()) if given.api_token else stored_token
-    return ProviderFields(**values, api_token_encrypted=token)
-
-
-def _check_bound(stored: Provider, merged: ProviderInput) -> None:
-    """Raise FailedPrecondition if the stored token would go elsewhere than where it was meant for.
-
-    Else a caller who can't read the token could have it sent to an address of their own.
-    """
-    if stored.api_token_encrypted is None or merged.api_token or not merged.username:
-        return
-    moved = [
-        name
-        for name in ("username", "ca_certificate_pem")
-        if getattr(stored, name) != getattr(merged, name)
-    ]
-    if _place(stored.base_url) != _place(merged.base_url):
-        moved.insert(0, "base_url")
-    if moved:
-        raise FailedPrecondition(
-            "CREDENTIAL_REQUIRED",
-            f"The stored API token is for the {', '.join(moved)} that the provider has. To change that, give "
-            "api_token in the same call (and name it in update_mask, if there is one).",
-            metadata={"fields": ",".join(moved)},
-        )
-
-
-def _place(base_url: str) -> tuple[str, str]:
-    return origin_of(base_url), urlsplit(base_url).path.rstrip("/")
-
-
-def _checked(given: ProviderInput) -> ProviderInput:
-    """The provider in normal form; raises InvalidArgument."""
-    if ":" in given.username:
-        raise InvalidArgument("provider.username", "must not contain ':'")
-    check_visible(given.username, field="provider.username")
-    if given.api_token and not given.username:
-        raise InvalidArgument("provider.username", "is required with api_token: whose token is it?")
-    webhook_base_url = given.webhook_base_url
-    if webhook_base_url:
-        webhook_base_url = check_http_url(
-            webhook_base_url, field="provider.webhook_base_url"
-        ).rstrip("/")
-    _check_pem(given.ca_certificate_pem)
-    return replace(
-        given,
-        base_url=check_http_url(given.base_url, field="provider.base_url"),
-        display_name=check_display_name(given.display_name, field="provider.display_name"),
-        webhook_base_url=webhook_base_url,
-        job_folder=_folder(given.job_folder, "provider.job_folder"),
-        allowed_folders=_each(given.allowed_folders, _folder, "provider.allowed_folders"),
-        allowed_job_kinds=tuple(dict.fromkeys(given.allowed_job_kinds)),
-    )
-
-
-def _folder(text: str, where: str) -> str:
-    text = text.strip("/")
-    return check_full_name(text, field=where, to_create=False) if text else ""
-
-
-def _each(texts: tuple[str, ...], check: Callable[[str, str], str], where: str) -> tuple[str, ...]:
-    checked = [check(text, f"{where}[{index}]") for index, text in enumerate(texts)]
-    # An empty one would stand for the root, that is for everything.
-    if "" in checked:
-        raise InvalidArgument(where, "must not contain the root; leave it empty to allow all")
-    return tuple(dict.fromkeys(checked))
-
-
-def _check_pem(text: str) -> None:
-    if not text:
-        return
-    try:
-        x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        raise InvalidArgument(
-            "provider.ca_certificate_pem", "must be one or more certificates in PEM form"
-        ) from None

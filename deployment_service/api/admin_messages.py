@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from deployment_service.actions.providers import ProviderInput
+from deployment_service.actions.provider_settings import ProviderInput
 from deployment_service.actions.rotate_webhook_keys import Rotation
 from deployment_service.api.masks import timestamp
 from deployment_service.domain.access import Role
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
+from deployment_service.domain.findings import Finding
 from deployment_service.domain.names import ProviderName, TenantName
 from deployment_service.storage.api_keys import ApiKey
 from deployment_service.storage.providers import Provider
@@ -95,6 +96,17 @@ def provider_input(message: pb.Provider) -> ProviderInput:
             pb.JobKind.Name(kind).removeprefix("JOB_KIND_") for kind in message.allowed_job_kinds
         ),
         private_console=message.private_console,
+    )
+
+
+def finding_message(finding: Finding) -> pb.ProviderFinding:
+    """What a check found."""
+    return pb.ProviderFinding(
+        kind=f"KIND_{finding.kind}",
+        severity=f"SEVERITY_{finding.severity}",
+        message=finding.message,
+        field=finding.field,
+        settings_wrong=finding.settings_wrong,
     )
 
 

@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Callable
 
 from deployment_service.actions import api_keys, providers, rotate_webhook_keys, tenants
+from deployment_service.actions.check_provider import CHECK_LIMIT_S, ProviderChecker
 from deployment_service.actions.egress import AllowedOrigins
+from deployment_service.actions.provider_settings import CHANGEABLE, EgressRule
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api import admin_messages as messages
 from deployment_service.api import calls
@@ -35,6 +37,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         database: Database,
         box: SecretBox,
         allowed_origins: AllowedOrigins,
+        provider_checker: ProviderChecker,
         *,
         locale: str = "en",
         wake_keeper: Callable[[], None] = lambda: None,
@@ -44,10 +47,14 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self._wake_keeper = wake_keeper
         self._box = box
         self._allowed_origins = allowed_origins
+        self._provider_checker = provider_checker
         self._webhook_keys = WebhookKeys(box)
 
-    def _egress_rule(self, call: Call) -> providers.EgressRule:
-        return providers.EgressRule(self._allowed_origins, call.caller.tenant is None)
+    def _trial(self, call: Call) -> providers.Trial:
+        egress = EgressRule(self._allowed_origins, call.caller.tenant is None)
+        return providers.Trial(
+            self._provider_checker, self._box, egress, lambda: call.remaining_s(CHECK_LIMIT_S)
+        )
 
     async def CreateTenant(
         self, request: pb.CreateTenantRequest, context: Context
@@ -125,17 +132,35 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.CreateProviderRequest, context: Context
     ) -> pb.CreateProviderResponse:
         call = calls.current()
-        provider = await providers.create_provider(
+        stored = await providers.create_provider(
             self._database,
-            self._box,
             call.tenant,
             provider_id=request.provider_id,
             given=messages.provider_input(request.provider),
-            egress=self._egress_rule(call),
+            trial=self._trial(call),
             key=call.request_key(request),
         )
         return pb.CreateProviderResponse(
-            provider=messages.provider_message(provider, call.tenant.slug)
+            provider=messages.provider_message(stored.provider, call.tenant.slug),
+            findings=map(messages.finding_message, stored.check.findings),
+        )
+
+    async def CheckProvider(
+        self, request: pb.CheckProviderRequest, context: Context
+    ) -> pb.CheckProviderResponse:
+        call = calls.current()
+        given = messages.provider_input(request.provider) if request.HasField("provider") else None
+        check = await providers.check_provider(
+            self._database,
+            call.tenant,
+            ProviderName.parse(request.name, field="name").provider,
+            given=given,
+            trial=self._trial(call),
+        )
+        return pb.CheckProviderResponse(
+            findings=map(messages.finding_message, check.findings),
+            jenkins_version=check.version,
+            account=check.account,
         )
 
     async def GetProvider(
@@ -162,19 +187,19 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.UpdateProviderRequest, context: Context
     ) -> pb.UpdateProviderResponse:
         call = calls.current()
-        provider = await providers.update_provider(
+        stored = await providers.update_provider(
             self._database,
-            self._box,
             call.tenant,
             ProviderName.parse(request.provider.name, field="provider.name").provider,
             given=messages.provider_input(request.provider),
-            egress=self._egress_rule(call),
-            paths=paths(request.update_mask, request.provider, providers.CHANGEABLE),
+            paths=paths(request.update_mask, request.provider, CHANGEABLE),
             etag=request.provider.etag,
+            trial=self._trial(call),
             key=call.request_key(request),
         )
         return pb.UpdateProviderResponse(
-            provider=messages.provider_message(provider, call.tenant.slug)
+            provider=messages.provider_message(stored.provider, call.tenant.slug),
+            findings=map(messages.finding_message, stored.check.findings),
         )
 
     async def DeleteProvider(

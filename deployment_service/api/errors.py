@@ -44,6 +44,7 @@ CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
 # Metadata is limited to about 8 KiB in all, and a message appears in it up to three times.
 _MAX_MESSAGE_BYTES = 800
 _MAX_METADATA_BYTES = 200
+_MAX_VIOLATIONS = 3
 
 _outage = OutageLog("api")
 # Somebody else changed the same things at the same time, more often than we try.
@@ -140,12 +141,7 @@ def _further_details(error: errors.ServiceError, message: str) -> list[Message]:
                 )
             ]
         case errors.FailedPrecondition():
-            failure = error_details_pb2.PreconditionFailure.Violation(
-                type=error.reason,
-                subject=_clip(error.metadata.get("name", ""), _MAX_METADATA_BYTES),
-                description=message,
-            )
-            details: list[Message] = [error_details_pb2.PreconditionFailure(violations=[failure])]
+            details: list[Message] = [_precondition_failure(error, message)]
             if error.retry_after_s is not None:
                 details.append(_retry_info(error.retry_after_s))
             return details
@@ -155,6 +151,20 @@ def _further_details(error: errors.ServiceError, message: str) -> list[Message]:
             return [_retry_info(0.1)]
         case _:
             return []
+
+
+def _precondition_failure(error: errors.FailedPrecondition, message: str) -> Message:
+    own = errors.PreconditionViolation(error.reason, error.metadata.get("name", ""), message)
+    violations = [
+        error_details_pb2.PreconditionFailure.Violation(
+            type=one.kind,
+            subject=_clip(one.subject, _MAX_METADATA_BYTES),
+            description=_clip(one.message, _MAX_MESSAGE_BYTES),
+        )
+        for one in (error.violations or (own,))[:_MAX_VIOLATIONS]
+    ]
+    failure: Message = error_details_pb2.PreconditionFailure(violations=violations)
+    return failure
 
 
 def _retry_info(seconds: float) -> Message:

@@ -129,6 +129,7 @@ POLICIES: dict[str, Policy] = {
     _ADMIN + "RotateWebhookSecret": Policy(Role.ADMIN, _named(TenantName, "tenant")),
     _ADMIN + "RetireWebhookKey": Policy(Role.ADMIN, _named(TenantName, "tenant")),
     _ADMIN + "CreateProvider": Policy(Role.ADMIN, _named(TenantName, "parent"), _MEDIUM),
+    _ADMIN + "CheckProvider": Policy(Role.ADMIN, _named(ProviderName, "name"), _MEDIUM),
     _ADMIN + "GetProvider": Policy(Role.ADMIN, _named(ProviderName, "name")),
     _ADMIN + "ListProviders": Policy(Role.ADMIN, _named(TenantName, "parent")),
     _ADMIN + "UpdateProvider": Policy(Role.ADMIN, _named(ProviderName, "provider.name"), _MEDIUM),

@@ -12,7 +12,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from deployment_service.domain.problems import ProblemReason
+from deployment_service.domain.provider_facts import ControllerFacts
 
 from . import jenkins_replies as replies
 from . import jenkins_trigger_replies as triggers
@@ -39,6 +40,7 @@ from .jenkins_http import (
     TransportFailure,
 )
 from .jenkins_json import INLINE_BYTES, MIB, AnswerBudget, decode
+from .jenkins_survey import Survey
 from .jenkins_wire import Exchange
 from .names import job_path
 from .port import (
@@ -113,6 +115,15 @@ class JenkinsProvider(JobConfigurations):
         if not isinstance(name, str):
             raise ProtocolError("Jenkins doesn't say who we are. Check the provider's base_url.")
         return ControllerInfo(reply.headers.get("X-Jenkins"), name, session)
+
+    async def survey(self, folders: Sequence[str], *, limit_s: float) -> ControllerFacts:
+        """See `CicdProvider`."""
+
+        async def decoded(reply: HttpReply) -> dict[str, Any]:
+            return await self._view(reply, lambda data, _: data)
+
+        survey = Survey(self._exchange, decoded, self._base_url, self._timeout_s)
+        return await survey.run(folders, limit_s)
 
     async def read_job(self, full_name: str) -> JobView | None:
         """See `CicdProvider`. A folder is returned as a job that isn't buildable."""

@@ -24,10 +24,14 @@ from .jenkins_wire import Aborted, Adapter, AddressDenied, Exchange, current, cu
 
 NO_ANSWER_IN_TIME = "no answer in time"
 TOO_LARGE = "its answer is larger than"
+UNTRUSTED = "its certificate isn't trusted"
 _MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
 _TELLING = (403, 500, 503)
+# X509_V_ERR_… of OpenSSL: hostname and IP address mismatch; not yet valid, expired.
+_OTHER_NAME = (62, 64)
+_OUT_OF_TIME = (9, 10)
 
 
 class TransportFailure(Exception):
@@ -222,10 +226,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, socket.gaierror):
             return "its host name can't be resolved"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate isn't trusted: {cause.verify_message}. Set ca_certificate_pem of the provider "
-                "to the CA that signed it"
-            )
+            return f"{UNTRUSTED}: {cause.verify_message}. {_certificate_advice(cause)}"
         if isinstance(cause, ssl.SSLError):
             return "the TLS handshake failed"
         if isinstance(cause, ConnectionRefusedError):
@@ -237,6 +238,17 @@ def _reason(error: BaseException) -> str:
         if type(cause) is OSError and cause.errno:
             return os.strerror(cause.errno).lower()
     return "the connection broke before the answer"
+
+
+def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _OTHER_NAME:
+        return (
+            "It is for another host: use the certificate's name in base_url, or set ca_certificate_pem of the "
+            "provider to the CA of a server that has one for this name"
+        )
+    if error.verify_code in _OUT_OF_TIME:
+        return "Renew it, and check the clocks of both machines"
+    return "Set ca_certificate_pem of the provider to the CA that signed it"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -11,13 +11,19 @@ from urllib.parse import quote
 
 from .jenkins_http import HttpRequest
 
-_DOMAIN = "credentials/store/system/domain/_"
+STORE = "credentials/store/system/domain/_"
+"""Where they are kept."""
 _SECRET_TEXT = "org.jenkinsci.plugins.plaincredentials.impl.StringCredentialsImpl"  # noqa: S105 - a class
 
 
 def create(secret_id: str, text: str) -> HttpRequest:
     """200; 409 if there is one of that id."""
     return _post("createCredentials", _xml(secret_id, text))
+
+
+def without_content() -> HttpRequest:
+    """400, and nothing is created, if the account may create secret texts; 403 if not."""
+    return HttpRequest("POST", f"{STORE}/createCredentials")
 
 
 def update(secret_id: str, text: str) -> HttpRequest:
@@ -27,11 +33,11 @@ def update(secret_id: str, text: str) -> HttpRequest:
 
 def delete(secret_id: str) -> HttpRequest:
     """302; 404 if there is none."""
-    return HttpRequest("POST", f"{_DOMAIN}/credential/{quote(secret_id)}/doDelete")
+    return HttpRequest("POST", f"{STORE}/credential/{quote(secret_id)}/doDelete")
 
 
 def _post(action: str, body: bytes) -> HttpRequest:
-    return HttpRequest("POST", f"{_DOMAIN}/{action}", {}, body, "application/xml; charset=utf-8")
+    return HttpRequest("POST", f"{STORE}/{action}", {}, body, "application/xml; charset=utf-8")
 
 
 def _xml(secret_id: str, text: str) -> bytes:

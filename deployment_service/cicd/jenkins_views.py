@@ -47,7 +47,7 @@ JOB_TREE = (
     "property[parameterDefinitions[name,type,description,choices,defaultParameterValue[value]]]"
 )
 
-_NOTIFICATION = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
+NOTIFICATION_PROPERTY = "com.tikal.hudson.plugins.notification.HudsonNotificationProperty"
 _DISCARDER = "jenkins.model.BuildDiscarderProperty"
 _INTERRUPTED = ".InterruptedBuildAction"
 _MAX_REASON = 200
@@ -97,7 +97,7 @@ def job_view(data: Mapping[str, Any], full_name: str, session: str | None) -> Jo
         parameters=tuple(definitions[:_MAX_DEFINITIONS]),
         description=description,
         owner=parse_owner(description),
-        has_notification_property=_NOTIFICATION in classes,
+        has_notification_property=NOTIFICATION_PROPERTY in classes,
         discards_builds=_DISCARDER in classes,
         last_build_number=_number(last_build.get("number"))
         if isinstance(last_build, dict)

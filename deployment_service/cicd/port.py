@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from deployment_service.domain.parameter_definitions import DeclaredParameter
+from deployment_service.domain.provider_facts import ControllerFacts
 
 RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
 """The parameter by which a build, a queue item or a webhook says which run it belongs to."""
@@ -233,6 +234,14 @@ class CicdProvider(Protocol):
 
     async def ping(self) -> ControllerInfo:
         """Say who answers; proves that address, certificate and credentials are right."""
+        ...
+
+    async def survey(self, folders: Sequence[str], *, limit_s: float) -> ControllerFacts:
+        """Find out what answers, and what our account may do in these folders (empty: the root).
+
+        Changes nothing there, and never raises for anything that the provider or the network does. Ends within
+        `limit_s` seconds, with what was found until then.
+        """
         ...
 
     async def read_job(self, full_name: str) -> JobView | None:

@@ -5,7 +5,8 @@ Each carries a stable ``reason`` (UPPER_SNAKE_CASE) and a message that tells wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 class ServiceError(Exception):
@@ -53,10 +54,20 @@ class AlreadyExists(ServiceError):
         self.name = name
 
 
+@dataclass(frozen=True, slots=True)
+class PreconditionViolation:
+    """One of several reasons for a FailedPrecondition. ``subject``: what it is about, such as a field."""
+
+    kind: str
+    subject: str
+    message: str
+
+
 class FailedPrecondition(ServiceError):
     """The request is fine, the state of the system isn't: change that first.
 
-    ``retry_after_s``: the state changes by itself about then; None: it does not.
+    ``retry_after_s``: the state changes by itself about then; None: it does not. ``violations``: what is wrong, if
+    that is more than the message says.
     """
 
     def __init__(
@@ -66,9 +77,11 @@ class FailedPrecondition(ServiceError):
         *,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
+        violations: Sequence[PreconditionViolation] = (),
     ) -> None:
         super().__init__(reason, message, metadata=metadata)
         self.retry_after_s = retry_after_s
+        self.violations = tuple(violations)
 
 
 class Aborted(ServiceError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+import asyncpg
+
 from deployment_service.storage.database import Connection
 
 # Waits for a transaction that has claimed the same id and not ended yet: if that one commits, nothing is
@@ -52,8 +54,25 @@ async def claim(
             return None
         row = await connection.fetchrow(_FIND, *key)
         if row is not None:
-            return Claimed(row["body_sha256"], row["resource_id"], row["sequence"])
+            return _claimed(row)
     raise AssertionError("unreachable: an id was deleted as often as it was claimed")
+
+
+async def find(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+) -> Claimed | None:
+    """Return the row of an id whose call has committed."""
+    row = await connection.fetchrow(_FIND, tenant_id, caller, method, request_id)
+    return _claimed(row) if row is not None else None
+
+
+def _claimed(row: asyncpg.Record) -> Claimed:
+    return Claimed(row["body_sha256"], row["resource_id"], row["sequence"])
 
 
 async def complete(

@@ -102,6 +102,68 @@ class Provider(_message.Message):
     private_console: bool
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., username: _Optional[str] = ..., api_token: _Optional[str] = ..., reporting: _Optional[_Union[Reporting, str]] = ..., webhook_base_url: _Optional[str] = ..., ca_certificate_pem: _Optional[str] = ..., job_folder: _Optional[str] = ..., allowed_folders: _Optional[_Iterable[str]] = ..., allowed_job_kinds: _Optional[_Iterable[_Union[JobKind, str]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., private_console: bool = ...) -> None: ...
 
+class ProviderFinding(_message.Message):
+    __slots__ = ("kind", "severity", "message", "field", "settings_wrong")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[ProviderFinding.Kind]
+        KIND_UNREACHABLE: _ClassVar[ProviderFinding.Kind]
+        KIND_UNAVAILABLE: _ClassVar[ProviderFinding.Kind]
+        KIND_CERTIFICATE: _ClassVar[ProviderFinding.Kind]
+        KIND_REDIRECT: _ClassVar[ProviderFinding.Kind]
+        KIND_NOT_JENKINS: _ClassVar[ProviderFinding.Kind]
+        KIND_NOT_ROOT: _ClassVar[ProviderFinding.Kind]
+        KIND_JENKINS: _ClassVar[ProviderFinding.Kind]
+        KIND_JENKINS_URL: _ClassVar[ProviderFinding.Kind]
+        KIND_ACCOUNT: _ClassVar[ProviderFinding.Kind]
+        KIND_PERMISSION: _ClassVar[ProviderFinding.Kind]
+        KIND_FOLDER: _ClassVar[ProviderFinding.Kind]
+        KIND_READING: _ClassVar[ProviderFinding.Kind]
+        KIND_PLUGIN: _ClassVar[ProviderFinding.Kind]
+        KIND_SECRETS: _ClassVar[ProviderFinding.Kind]
+        KIND_CLOCK: _ClassVar[ProviderFinding.Kind]
+        KIND_WEBHOOKS: _ClassVar[ProviderFinding.Kind]
+        KIND_INCOMPLETE: _ClassVar[ProviderFinding.Kind]
+    KIND_UNSPECIFIED: ProviderFinding.Kind
+    KIND_UNREACHABLE: ProviderFinding.Kind
+    KIND_UNAVAILABLE: ProviderFinding.Kind
+    KIND_CERTIFICATE: ProviderFinding.Kind
+    KIND_REDIRECT: ProviderFinding.Kind
+    KIND_NOT_JENKINS: ProviderFinding.Kind
+    KIND_NOT_ROOT: ProviderFinding.Kind
+    KIND_JENKINS: ProviderFinding.Kind
+    KIND_JENKINS_URL: ProviderFinding.Kind
+    KIND_ACCOUNT: ProviderFinding.Kind
+    KIND_PERMISSION: ProviderFinding.Kind
+    KIND_FOLDER: ProviderFinding.Kind
+    KIND_READING: ProviderFinding.Kind
+    KIND_PLUGIN: ProviderFinding.Kind
+    KIND_SECRETS: ProviderFinding.Kind
+    KIND_CLOCK: ProviderFinding.Kind
+    KIND_WEBHOOKS: ProviderFinding.Kind
+    KIND_INCOMPLETE: ProviderFinding.Kind
+    class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SEVERITY_UNSPECIFIED: _ClassVar[ProviderFinding.Severity]
+        SEVERITY_ERROR: _ClassVar[ProviderFinding.Severity]
+        SEVERITY_WARNING: _ClassVar[ProviderFinding.Severity]
+        SEVERITY_INFO: _ClassVar[ProviderFinding.Severity]
+    SEVERITY_UNSPECIFIED: ProviderFinding.Severity
+    SEVERITY_ERROR: ProviderFinding.Severity
+    SEVERITY_WARNING: ProviderFinding.Severity
+    SEVERITY_INFO: ProviderFinding.Severity
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_WRONG_FIELD_NUMBER: _ClassVar[int]
+    kind: ProviderFinding.Kind
+    severity: ProviderFinding.Severity
+    message: str
+    field: str
+    settings_wrong: bool
+    def __init__(self, kind: _Optional[_Union[ProviderFinding.Kind, str]] = ..., severity: _Optional[_Union[ProviderFinding.Severity, str]] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., settings_wrong: bool = ...) -> None: ...
+
 class ApiKey(_message.Message):
     __slots__ = ("name", "display_name", "role", "tenant", "create_time", "revoke_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -265,10 +327,30 @@ class CreateProviderRequest(_message.Message):
     def __init__(self, parent: _Optional[str] = ..., provider_id: _Optional[str] = ..., provider: _Optional[_Union[Provider, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateProviderResponse(_message.Message):
-    __slots__ = ("provider",)
+    __slots__ = ("provider", "findings")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     provider: Provider
-    def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[ProviderFinding]
+    def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[ProviderFinding, _Mapping]]] = ...) -> None: ...
+
+class CheckProviderRequest(_message.Message):
+    __slots__ = ("name", "provider")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    provider: Provider
+    def __init__(self, name: _Optional[str] = ..., provider: _Optional[_Union[Provider, _Mapping]] = ...) -> None: ...
+
+class CheckProviderResponse(_message.Message):
+    __slots__ = ("findings", "jenkins_version", "account")
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    JENKINS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[ProviderFinding]
+    jenkins_version: str
+    account: str
+    def __init__(self, findings: _Optional[_Iterable[_Union[ProviderFinding, _Mapping]]] = ..., jenkins_version: _Optional[str] = ..., account: _Optional[str] = ...) -> None: ...
 
 class GetProviderRequest(_message.Message):
     __slots__ = ("name",)
@@ -311,10 +393,12 @@ class UpdateProviderRequest(_message.Message):
     def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateProviderResponse(_message.Message):
-    __slots__ = ("provider",)
+    __slots__ = ("provider", "findings")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     provider: Provider
-    def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[ProviderFinding]
+    def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[ProviderFinding, _Mapping]]] = ...) -> None: ...
 
 class DeleteProviderRequest(_message.Message):
     __slots__ = ("name", "etag")

@@ -75,6 +75,11 @@ class AdminServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderResponse.FromString,
                 _registered_method=True)
+        self.CheckProvider = channel.unary_unary(
+                '/deployment_service.v1.AdminService/CheckProvider',
+                request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderResponse.FromString,
+                _registered_method=True)
         self.GetProvider = channel.unary_unary(
                 '/deployment_service.v1.AdminService/GetProvider',
                 request_serializer=deployment__service_dot_v1_dot_admin__service__pb2.GetProviderRequest.SerializeToString,
@@ -170,8 +175,21 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateProvider(self, request, context):
-        """Creates a provider: a Jenkins and the account to use there. Jenkins is not contacted.
-        Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`).
+        """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+        Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
+        they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckProvider(self, request, context):
+        """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
+        changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
+        nothing is changed in Jenkins. Takes at most 10 seconds.
+
+        Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
+        an update, if settings are given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +211,8 @@ class AdminServiceServicer(object):
 
     def UpdateProvider(self, request, context):
         """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
+        The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
+        `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,6 +288,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CreateProvider,
                     request_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderResponse.SerializeToString,
+            ),
+            'CheckProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckProvider,
+                    request_deserializer=deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderResponse.SerializeToString,
             ),
             'GetProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProvider,
@@ -522,6 +547,33 @@ class AdminService(object):
             '/deployment_service.v1.AdminService/CreateProvider',
             deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderRequest.SerializeToString,
             deployment__service_dot_v1_dot_admin__service__pb2.CreateProviderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.AdminService/CheckProvider',
+            deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderRequest.SerializeToString,
+            deployment__service_dot_v1_dot_admin__service__pb2.CheckProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,

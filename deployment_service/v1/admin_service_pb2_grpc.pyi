@@ -153,6 +153,22 @@ _AdminServiceCreateProviderType = typing_extensions.TypeVar(
     ],
 )
 
+_AdminServiceCheckProviderType = typing_extensions.TypeVar(
+    '_AdminServiceCheckProviderType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+        deployment_service.v1.admin_service_pb2.CheckProviderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+        deployment_service.v1.admin_service_pb2.CheckProviderResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+        deployment_service.v1.admin_service_pb2.CheckProviderResponse,
+    ],
+)
+
 _AdminServiceGetProviderType = typing_extensions.TypeVar(
     '_AdminServiceGetProviderType',
     grpc.UnaryUnaryMultiCallable[
@@ -265,7 +281,7 @@ _AdminServiceRevokeApiKeyType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServiceGetTenantType, _AdminServiceListTenantsType, _AdminServiceUpdateTenantType, _AdminServiceDeleteTenantType, _AdminServiceRotateWebhookSecretType, _AdminServiceRetireWebhookKeyType, _AdminServiceCreateProviderType, _AdminServiceGetProviderType, _AdminServiceListProvidersType, _AdminServiceUpdateProviderType, _AdminServiceDeleteProviderType, _AdminServiceCreateApiKeyType, _AdminServiceListApiKeysType, _AdminServiceRevokeApiKeyType]):
+class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServiceGetTenantType, _AdminServiceListTenantsType, _AdminServiceUpdateTenantType, _AdminServiceDeleteTenantType, _AdminServiceRotateWebhookSecretType, _AdminServiceRetireWebhookKeyType, _AdminServiceCreateProviderType, _AdminServiceCheckProviderType, _AdminServiceGetProviderType, _AdminServiceListProvidersType, _AdminServiceUpdateProviderType, _AdminServiceDeleteProviderType, _AdminServiceCreateApiKeyType, _AdminServiceListApiKeysType, _AdminServiceRevokeApiKeyType]):
     """Manages tenants, providers and API keys. Needs role admin; tenants need an admin key whose scope is all tenants."""
 
     @typing.overload
@@ -301,6 +317,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.CreateProviderRequest,
             deployment_service.v1.admin_service_pb2.CreateProviderResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+            deployment_service.v1.admin_service_pb2.CheckProviderResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.GetProviderRequest,
@@ -367,6 +387,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
             deployment_service.v1.admin_service_pb2.CreateProviderResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+            deployment_service.v1.admin_service_pb2.CheckProviderResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.admin_service_pb2.GetProviderRequest,
             deployment_service.v1.admin_service_pb2.GetProviderResponse,
         ],
@@ -424,8 +448,18 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     """
 
     CreateProvider: _AdminServiceCreateProviderType
-    """Creates a provider: a Jenkins and the account to use there. Jenkins is not contacted.
-    Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`).
+    """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+    Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
+    they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+    """
+
+    CheckProvider: _AdminServiceCheckProviderType
+    """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
+    changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
+    nothing is changed in Jenkins. Takes at most 10 seconds.
+
+    Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
+    an update, if settings are given.
     """
 
     GetProvider: _AdminServiceGetProviderType
@@ -435,7 +469,10 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     """Lists a tenant's providers, ordered by id."""
 
     UpdateProvider: _AdminServiceUpdateProviderType
-    """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it."""
+    """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
+    The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
+    `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
+    """
 
     DeleteProvider: _AdminServiceDeleteProviderType
     """Deletes a provider. Errors: `FAILED_PRECONDITION` (`PROVIDER_IN_USE`) while deployments or jobs use it."""
@@ -481,6 +518,10 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.admin_service_pb2.CreateProviderRequest,
         deployment_service.v1.admin_service_pb2.CreateProviderResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+        deployment_service.v1.admin_service_pb2.CheckProviderResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.admin_service_pb2.GetProviderRequest,
@@ -583,8 +624,23 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.CreateProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.CreateProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.CreateProviderResponse]]:
-        """Creates a provider: a Jenkins and the account to use there. Jenkins is not contacted.
-        Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`).
+        """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+        Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
+        they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+        """
+
+    @abc.abstractmethod
+    def CheckProvider(
+        self,
+        request: deployment_service.v1.admin_service_pb2.CheckProviderRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.admin_service_pb2.CheckProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.CheckProviderResponse]]:
+        """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
+        changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
+        nothing is changed in Jenkins. Takes at most 10 seconds.
+
+        Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
+        an update, if settings are given.
         """
 
     @abc.abstractmethod
@@ -609,7 +665,10 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.UpdateProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.UpdateProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.UpdateProviderResponse]]:
-        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it."""
+        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
+        The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
+        `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
+        """
 
     @abc.abstractmethod
     def DeleteProvider(

@@ -33,7 +33,7 @@ NEEDED: dict[str, str] = {
         "GATEWAY": "ReportBuilds GetWebhookKeys",
         "ADMIN": (
             "CreateTenant GetTenant ListTenants UpdateTenant DeleteTenant "
-            "RotateWebhookSecret RetireWebhookKey CreateProvider GetProvider "
+            "RotateWebhookSecret RetireWebhookKey CreateProvider GetProvider CheckProvider "
             "ListProviders UpdateProvider DeleteProvider CreateApiKey ListApiKeys "
             "RevokeApiKey"
         ),

@@ -24,6 +24,7 @@ AT_ONCE = 8
 # Why no story leads there. Nothing that triggers a build or commits what became of one may be in here.
 NOT_REACHED = {
     "provider.set_webhook": "only rotating webhook keys makes it, which touches no run",
+    "provider.survey": "only checking a provider, an operator's call, makes it",
     "provider.ping": "only PingProvider, an operator's call, makes it",
     "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
     "statement.keep_job.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "

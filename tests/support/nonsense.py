@@ -75,6 +75,9 @@ SOUND: dict[str, Callable[[], Message]] = {
         provider=admin.Provider(base_url="http://new/"),
         request_id=request_id(),
     ),
+    "CheckProvider": lambda: admin.CheckProviderRequest(
+        name="tenants/demo/providers/new", provider=admin.Provider(base_url="http://new/")
+    ),
     "GetProvider": lambda: admin.GetProviderRequest(name="tenants/demo/providers/main"),
     "ListProviders": lambda: admin.ListProvidersRequest(parent="tenants/demo"),
     "UpdateProvider": lambda: admin.UpdateProviderRequest(
@@ -132,6 +135,8 @@ NOT_HERE = {
     ("CreateTenant", "tenant.etag"),
     ("CreateProvider", "provider.name"),
     ("CreateProvider", "provider.etag"),
+    ("CheckProvider", "provider.name"),
+    ("CheckProvider", "provider.etag"),
     ("CreateApiKey", "api_key.name"),
     ("CreateDeployment", "deployment.name"),
     ("CreateDeployment", "deployment.etag"),

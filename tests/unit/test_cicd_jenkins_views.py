@@ -136,7 +136,7 @@ def test_a_job():
             "description": "x Managed by the deployment service; do not edit. owner=abc-1",
             "lastBuild": {"number": 7},
             "property": [
-                {"_class": views._NOTIFICATION},
+                {"_class": views.NOTIFICATION_PROPERTY},
                 {
                     "parameterDefinitions": [
                         {

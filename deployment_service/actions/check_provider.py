@@ -1,0 +1,186 @@
+"""Try out a provider's settings: ask its Jenkins, and say what that means. Nothing is stored or changed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from deployment_service.cicd.port import CicdProvider
+from deployment_service.client import webhook_paths
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    PreconditionViolation,
+)
+from deployment_service.domain.findings import Finding, Kind, Severity
+from deployment_service.domain.provider_facts import ControllerFacts, Place
+from deployment_service.domain.provider_findings import (
+    CheckedSettings,
+    findings_of,
+    first_wrong,
+    folders_of,
+)
+from deployment_service.logs import log
+
+CHECK_LIMIT_S = 10.0
+"""What one check may take in all; less if the call that waits for it has less left."""
+_AT_ONCE = 16
+_AT_ONCE_PER_TENANT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach a controller. ``private_allowed``: whether its host may have a private address."""
+
+    base_url: str
+    username: str
+    api_token: str = field(repr=False)
+    ca_certificate_pem: str = field(default="", repr=False)
+    private_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found."""
+
+    findings: tuple[Finding, ...] = ()
+    version: str = ""
+    account: str = ""
+
+
+NOT_CHECKED = CheckResult()
+"""The result of a repeated call: its effect is an earlier one's."""
+
+
+class ProviderChecker:
+    """Checks providers, a few at once for each tenant and in all, so that no tenant's Jenkins holds up another's."""
+
+    def __init__(
+        self,
+        make_client: Callable[[Reach], CicdProvider],
+        *,
+        locale: str = "en",
+        limit_s: float = CHECK_LIMIT_S,
+    ) -> None:
+        """``make_client`` raises ValueError for what can't be used."""
+        self._make_client = make_client
+        self._locale = locale
+        self._limit_s = limit_s
+        self._all = asyncio.Semaphore(_AT_ONCE)
+        self._of_tenants: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def check(
+        self,
+        tenant: TenantRef,
+        settings: CheckedSettings,
+        reach: Reach,
+        *,
+        coarse: bool,
+        within_s: float,
+    ) -> CheckResult:
+        """Return what is found within ``within_s`` seconds, and at most ten.
+
+        ``coarse``: the caller may not learn what the network is like.
+        """
+        limit_s = min(self._limit_s, within_s)
+        facts = await self._facts(tenant, settings, reach, limit_s)
+        path = webhook_paths.webhook_path(self._locale, tenant.slug)
+        findings = findings_of(settings, facts, webhook_path=path, coarse=coarse)
+        log.info(
+            "provider.checked",
+            tenant=tenant.slug,
+            base_url=settings.base_url,
+            place=str(facts.place),
+            detail=facts.detail,
+            errors=[str(one.kind) for one in findings if one.severity is Severity.ERROR],
+        )
+        return CheckResult(findings, facts.version, facts.account)
+
+    async def _facts(
+        self,
+        tenant: TenantRef,
+        settings: CheckedSettings,
+        reach: Reach,
+        limit_s: float,
+    ) -> ControllerFacts:
+        clock = asyncio.get_running_loop().time
+        until = clock() + limit_s
+        of_tenant = self._of_tenants.setdefault(
+            tenant.tenant_id, asyncio.Semaphore(_AT_ONCE_PER_TENANT)
+        )
+        try:
+            async with asyncio.timeout(limit_s):
+                await of_tenant.acquire()
+        except TimeoutError:
+            return _not_begun()
+        try:
+            try:
+                async with asyncio.timeout(until - clock()):
+                    await self._all.acquire()
+            except TimeoutError:
+                return _not_begun()
+            try:
+                return await self._survey(reach, folders_of(settings), until - clock())
+            finally:
+                self._all.release()
+        finally:
+            of_tenant.release()
+
+    async def _survey(
+        self, reach: Reach, folders: Sequence[str], limit_s: float
+    ) -> ControllerFacts:
+        try:
+            client = self._make_client(reach)
+        except ValueError as error:
+            raise InvalidArgument(
+                "provider.ca_certificate_pem", f"can't be used: {error}"
+            ) from None
+        try:
+            return await client.survey(folders, limit_s=max(limit_s, 0.0))
+        finally:
+            await client.close()
+
+
+def refuse_wrong(result: CheckResult, name: str) -> None:
+    """Raise FailedPrecondition, with all findings of that kind, if the settings are proven wrong."""
+    wrong = first_wrong(result.findings)
+    if wrong is None:
+        return
+    every = [one for one in result.findings if one.settings_wrong]
+    raise FailedPrecondition(
+        "PROVIDER_SETTINGS_WRONG",
+        wrong.message,
+        metadata={
+            "name": name,
+            "field": wrong.field,
+            "findings": ",".join(dict.fromkeys(str(one.kind) for one in every)),
+        },
+        violations=[PreconditionViolation(one.kind, one.field, one.message) for one in every],
+    )
+
+
+def unreadable_token() -> CheckResult:
+    """Return the result for a stored token that none of our keys decrypts: Jenkins was not asked."""
+    return CheckResult(
+        (
+            Finding(
+                Kind.ACCOUNT,
+                Severity.ERROR,
+                "The stored API token can't be decrypted with any of the configured secret keys, so Jenkins can't be "
+                "used. Give api_token anew, or the service the key with which it was stored.",
+                "api_token",
+            ),
+        )
+    )
+
+
+def _not_begun() -> ControllerFacts:
+    return ControllerFacts(
+        Place.UNAVAILABLE,
+        "Jenkins was not asked, because too many providers are being checked at this moment",
+        complete=False,
+    )

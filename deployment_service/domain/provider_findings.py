@@ -1,0 +1,368 @@
+"""What the facts of a survey mean for a provider's settings: findings that say what to do next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from deployment_service.domain import provider_permissions as permissions
+from deployment_service.domain.findings import Finding, Kind, Severity
+from deployment_service.domain.provider_facts import Access, ControllerFacts, Place
+
+CLOCK_TOLERANCE_S = 60.0
+"""A larger difference of the clocks is told. Signatures of webhooks allow five minutes."""
+OLDEST_VERSION = (2, 277)
+"""Older versions of Jenkins were never tried."""
+UNREACHABLE_FOR_TENANTS = (
+    "no such host, no answer, or an address that no operator has allowed; operators see which in the "
+    "log of the service"
+)
+
+
+class CheckedSettings(Protocol):
+    """The settings of a provider, in normal form."""
+
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def reporting(self) -> str: ...
+    @property
+    def webhook_base_url(self) -> str: ...
+    @property
+    def job_folder(self) -> str: ...
+    @property
+    def allowed_folders(self) -> tuple[str, ...]: ...
+    @property
+    def allowed_job_kinds(self) -> tuple[str, ...]: ...
+    @property
+    def private_console(self) -> bool: ...
+
+
+def folders_of(settings: CheckedSettings) -> tuple[str, ...]:
+    """Return the folders in which the provider's jobs are; the first is where new ones go. Empty: the root."""
+    first = () if settings.allowed_folders and not settings.job_folder else (settings.job_folder,)
+    return tuple(dict.fromkeys((*first, *settings.allowed_folders)))
+
+
+def findings_of(
+    settings: CheckedSettings, facts: ControllerFacts, *, webhook_path: str, coarse: bool
+) -> tuple[Finding, ...]:
+    """Return what the facts mean, errors first.
+
+    ``webhook_path``: where jobs post to below ``webhook_base_url``. ``coarse``: the caller may not learn what the
+    network between us and Jenkins is like.
+    """
+    found = [*_place(settings, facts, coarse=coarse)]
+    if facts.place is Place.ROOT:
+        found += _account(settings, facts)
+        found += permissions.judge(
+            facts,
+            account=settings.username or "anonymous",
+            folders=folders_of(settings),
+            creates=_creates(settings),
+            secrets=_creates(settings)
+            and _uses_webhooks(settings)
+            and not settings.private_console,
+        )
+        found += _reading(facts)
+        found += _plugin(settings, facts)
+    found += _clock(facts)
+    found += _webhooks(settings, webhook_path)
+    if not facts.complete:
+        found.append(
+            Finding(
+                Kind.INCOMPLETE,
+                Severity.WARNING,
+                "The check ended before everything was tried: Jenkins answers slowly, or there are many folders. What "
+                "is not listed is not known. Check the provider again.",
+            )
+        )
+    order = list(Severity)
+    return tuple(sorted(found, key=lambda one: order.index(one.severity)))
+
+
+def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -> Iterator[Finding]:
+    url, see = settings.base_url, facts.suggested_url
+    detail = UNREACHABLE_FOR_TENANTS if coarse and facts.network_detail else facts.detail
+    match facts.place:
+        case Place.ROOT:
+            yield from _root(settings, facts)
+        case Place.UNREACHABLE:
+            yield Finding(
+                Kind.UNREACHABLE,
+                Severity.WARNING,
+                f"{url} can't be reached ({detail}). Nothing is known of its Jenkins, and no job can be created or run "
+                "until it answers. Start it, or correct base_url, then check the provider again.",
+                "base_url",
+            )
+        case Place.UNAVAILABLE:
+            yield Finding(
+                Kind.UNAVAILABLE,
+                Severity.WARNING,
+                f"{detail}. That says nothing about the settings. Check the provider again when Jenkins is up"
+                + (" and what stands in front of it lets us through." if facts.by_front else "."),
+                "base_url",
+            )
+        case Place.UNTRUSTED:
+            yield _wrong(
+                Kind.CERTIFICATE,
+                f"{url} can't be used: {facts.detail}. Nothing was sent there.",
+                "ca_certificate_pem",
+            )
+        case Place.REDIRECT:
+            what_next = f"Set base_url to {see}." if see else _NO_LOGIN
+            yield _wrong(
+                Kind.REDIRECT,
+                f"{url} redirects elsewhere (HTTP {facts.status}), and redirects are not followed. {what_next}",
+                "base_url",
+            )
+        case Place.NOT_JENKINS:
+            yield _wrong(
+                Kind.NOT_JENKINS,
+                f"{url} is not the address of a Jenkins: {facts.detail}. Set base_url to Jenkins' root, with its path "
+                f"prefix if it has one. {_NO_LOGIN}",
+                "base_url",
+            )
+        case Place.INSIDE:
+            yield _wrong(
+                Kind.NOT_ROOT,
+                f"{url} is a {facts.object_kind} inside a Jenkins, not its root: jobs would be looked for and "
+                f"created in the wrong place. Set base_url to {see or 'its root'}"
+                + (" and job_folder to the folder." if facts.object_kind == "folder" else "."),
+                "base_url",
+            )
+        case Place.NO_SUCH_PAGE:
+            yield _wrong(
+                Kind.NOT_ROOT,
+                f"A Jenkins answers at {url}, but that is not its root: it has no such page, or hides it from the "
+                f"account. Set base_url to {see or 'its root'}.",
+                "base_url",
+            )
+        case Place.REFUSED:
+            yield _refused(settings, facts)
+
+
+def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding]:
+    if not facts.version:
+        yield Finding(
+            Kind.JENKINS,
+            Severity.WARNING,
+            f"A Jenkins answers at {settings.base_url} without saying its version: something in front of it takes the "
+            "header X-Jenkins away, so answers of that can't be told from Jenkins'. Let the header pass.",
+            "base_url",
+        )
+    elif _numbers(facts.version) < OLDEST_VERSION:
+        yield Finding(
+            Kind.JENKINS,
+            Severity.WARNING,
+            f"Jenkins {facts.version} answers as its root. The service was never tried with one older than "
+            f"{'.'.join(map(str, OLDEST_VERSION))}. Update it.",
+        )
+    else:
+        yield Finding(
+            Kind.JENKINS, Severity.INFO, f"Jenkins {facts.version} answers at {settings.base_url}."
+        )
+    if facts.own_url is not None and facts.own_url != settings.base_url:
+        shown = facts.own_url or "something that is no URL"
+        yield Finding(
+            Kind.JENKINS_URL,
+            Severity.INFO,
+            f"Jenkins calls itself {shown}, which is not base_url. That is fine behind a proxy; links to builds lead "
+            "where Jenkins says. To change that set Jenkins' URL in Manage Jenkins, System.",
+        )
+    elif facts.own_url is None and facts.overall_read is Access.GRANTED:
+        yield Finding(
+            Kind.JENKINS_URL,
+            Severity.INFO,
+            "Jenkins has no URL configured: its notifications lack links to builds. Set it in Manage Jenkins, System.",
+        )
+
+
+def _refused(settings: CheckedSettings, facts: ControllerFacts) -> Finding:
+    if settings.username:
+        return _wrong(
+            Kind.ACCOUNT,
+            f"Jenkins doesn't accept the credentials of the account {settings.username!r} (HTTP {facts.status}): the "
+            "API token is wrong or revoked, or there is no such account. Create an API token for it in Jenkins and "
+            "give the provider that.",
+            "api_token",
+        )
+    return _wrong(
+        Kind.ACCOUNT,
+        f"Jenkins asks for credentials (HTTP {facts.status}), and the provider has no account. Give it username and "
+        "api_token.",
+        "username",
+    )
+
+
+def _account(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding]:
+    if facts.anonymous and settings.username and facts.security is not False:
+        yield Finding(
+            Kind.ACCOUNT,
+            Severity.ERROR,
+            f"The provider has the account {settings.username!r}, but Jenkins takes its requests for anonymous ones: "
+            "something in front of it takes the Authorization header away. Let the header pass.",
+            "username",
+        )
+    elif facts.anonymous or not settings.username:
+        yield Finding(
+            Kind.ACCOUNT,
+            Severity.INFO if facts.security is False else Severity.WARNING,
+            "The provider has no account: it may do in Jenkins what everybody may. Stopping a duplicate build needs a "
+            "named account. Give it username and api_token.",
+            "username",
+        )
+    elif facts.account:
+        yield Finding(Kind.ACCOUNT, Severity.INFO, f"Jenkins knows us as {facts.account!r}.")
+    else:
+        yield Finding(
+            Kind.ACCOUNT,
+            Severity.WARNING,
+            f"Jenkins accepts the request but doesn't say as whom it knows us (whoAmI). Check that "
+            f"{settings.username!r} is the account that is meant.",
+            "username",
+        )
+
+
+def _reading(facts: ControllerFacts) -> Iterator[Finding]:
+    for problem, what in (
+        (facts.queue_problem, "queue"),
+        (facts.executors_problem, "executors"),
+    ):
+        if problem:
+            yield Finding(
+                Kind.READING,
+                Severity.WARNING,
+                f"Jenkins' {what} can't be read ({problem.rstrip('.')}). Builds are then read job by job, which takes "
+                "more requests. Look into Jenkins' log.",
+            )
+
+
+def _plugin(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding]:
+    if not (_uses_webhooks(settings) and _creates(settings)):
+        return
+    plugin = facts.plugin
+    if plugin.installed:
+        shown = f" {plugin.version}" if plugin.version else ""
+        yield Finding(
+            Kind.PLUGIN, Severity.INFO, f"The Notification plugin{shown} is installed in Jenkins."
+        )
+    elif plugin.installed is None:
+        yield Finding(
+            Kind.PLUGIN,
+            Severity.INFO,
+            "Whether Jenkins has the Notification plugin doesn't show to this account. Without it builds are read from "
+            "Jenkins every few seconds; the first job that is created tells.",
+        )
+    else:
+        yield Finding(
+            Kind.PLUGIN,
+            Severity.WARNING,
+            "Jenkins doesn't have the Notification plugin: jobs send no webhooks, and builds are read every few "
+            "seconds instead. Install the plugin `notification`, or set reporting to REPORTING_POLLING.",
+            "reporting",
+        )
+
+
+def _clock(facts: ControllerFacts) -> Iterator[Finding]:
+    offset = facts.clock_offset_s
+    if offset is None or abs(offset) <= CLOCK_TOLERANCE_S:
+        return
+    direction = "ahead of" if offset > 0 else "behind"
+    yield Finding(
+        Kind.CLOCK,
+        Severity.WARNING,
+        f"The clock of Jenkins is {_span(abs(offset))} {direction} ours. Times of builds are shown wrong, and from "
+        "five minutes on webhooks that a build signs are refused. Synchronise the clocks of both machines (NTP).",
+    )
+
+
+def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]:
+    url = settings.webhook_base_url
+    if settings.reporting == "POLLING":
+        yield Finding(
+            Kind.WEBHOOKS,
+            Severity.INFO,
+            "Builds are read from Jenkins every few seconds (polling).",
+        )
+        return
+    if not url:
+        asked = settings.reporting == "WEBHOOK"
+        yield Finding(
+            Kind.WEBHOOKS,
+            Severity.WARNING if asked else Severity.INFO,
+            "Jobs get no webhook, as webhook_base_url is empty: builds are read from Jenkins every few seconds. Set it "
+            "to the URL by which Jenkins reaches the gateway"
+            + (", or reporting." if asked else "."),
+            "webhook_base_url",
+        )
+        return
+    shown = f"{url.rstrip('/')}/{webhook_path}/…"
+    if _is_loopback(url) and not _is_loopback(settings.base_url):
+        yield Finding(
+            Kind.WEBHOOKS,
+            Severity.WARNING,
+            f"Jobs post to {shown}, which on Jenkins' machine leads to that machine itself. Set webhook_base_url to "
+            "the URL by which Jenkins reaches the gateway.",
+            "webhook_base_url",
+        )
+    elif urlsplit(url).scheme == "http" and not _is_loopback(url):
+        yield Finding(
+            Kind.WEBHOOKS,
+            Severity.WARNING,
+            f"Jobs post to {shown} without encryption: whoever can listen learns the token, and can report builds with "
+            "it. Use https.",
+            "webhook_base_url",
+        )
+    else:
+        yield Finding(
+            Kind.WEBHOOKS,
+            Severity.INFO,
+            f"Jobs post to {shown}. Whether Jenkins reaches that shows only when a build reports.",
+        )
+
+
+def _creates(settings: CheckedSettings) -> bool:
+    """Return whether the provider's jobs may be created by us; else they are only adopted."""
+    kinds = settings.allowed_job_kinds
+    return not kinds or any(kind != "EXISTING" for kind in kinds)
+
+
+def _uses_webhooks(settings: CheckedSettings) -> bool:
+    return bool(settings.webhook_base_url) and settings.reporting != "POLLING"
+
+
+def _wrong(kind: Kind, message: str, field: str) -> Finding:
+    return Finding(kind, Severity.ERROR, message, field, settings_wrong=True)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for part in version.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _is_loopback(url: str) -> bool:
+    host = (urlsplit(url).hostname or "").lower()
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def first_wrong(findings: Sequence[Finding]) -> Finding | None:
+    """Return a finding that proves the settings wrong, if there is one."""
+    return next((one for one in findings if one.settings_wrong), None)
+
+
+_NO_LOGIN = (
+    "If a login page (single sign-on) stands in front of it, let its API through for the service."
+)
