@@ -74,6 +74,7 @@ class Database:
         self._connector = connector
         self._acquire_timeout_s = acquire_timeout_s
         self._in_use: set[ServiceConnection] = set()
+        self._releases: set[asyncio.Task[None]] = set()
         self._valid_from = 0.0
         # The sessions on the server of connections that were closed without having answered.
         self._orphans: dict[int, datetime | None] = {}
@@ -185,7 +186,7 @@ class Database:
         finally:
             raw.used_at = _now()
             self._in_use.discard(raw)
-            await self._give_back(proxy)
+            await self._release(proxy)
 
     async def _check_out(
         self, begin: _Begin
@@ -204,18 +205,24 @@ class Database:
             except BaseException as error:
                 self._in_use.discard(raw)
                 self._discard(raw, error)
-                await self._give_back(proxy)
+                await self._release(proxy)
                 if fresh or not isinstance(error, AWAY):
                     raise
 
-    async def _give_back(self, proxy: asyncpg.pool.PoolConnectionProxy) -> None:
-        """Release a connection, to the end also if the caller is cancelled meanwhile.
-
-        asyncpg (0.32) shields its release from that, but then retrieves no exception of it, such as a timeout.
-        """
-        task = asyncio.ensure_future(self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S))
-        task.add_done_callback(_retrieve)
+    async def _release(self, proxy: asyncpg.pool.PoolConnectionProxy) -> None:
+        """Return a connection to the pool, also if the caller is cancelled meanwhile. Raises nothing."""
+        task = asyncio.create_task(self._release_or_close(proxy))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
         await asyncio.shield(task)
+
+    async def _release_or_close(self, proxy: asyncpg.pool.PoolConnectionProxy) -> None:
+        raw = _raw(proxy)
+        try:
+            await self._pool.release(proxy, timeout=_RELEASE_TIMEOUT_S)
+        except Exception as error:
+            # A statement was cancelled and the server did not confirm it: asyncpg has closed the connection.
+            self._discard(raw, error)
 
     def _discard(self, connection: ServiceConnection, error: BaseException) -> None:
         """Close a connection; if it was silent or led to the wrong server, also all that are as old."""
@@ -266,12 +273,6 @@ class Database:
             orphans = self._orphans
             await connection.execute(_END, list(orphans), list(orphans.values()))
             self._orphans = {}
-
-
-def _retrieve(task: asyncio.Future[None]) -> None:
-    """Mark an exception as retrieved: asyncio logs one that no one awaited."""
-    if not task.cancelled():
-        task.exception()
 
 
 _AFTER_COMMIT: ContextVar[list[Callable[[], None]]] = ContextVar("after_commit")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 _SCHEME = re.compile(r"postgres(ql)?://", re.IGNORECASE)
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -44,6 +44,28 @@ def target_session_attrs(url: str) -> str:
     """What the URL asks for, by default a server that takes writes: an address may lead to a standby for a while."""
     asked = parse_qs(urlsplit(url).query).get("target_session_attrs")
     return asked[-1] if asked else "read-write"
+
+
+def single_hosts(url: str) -> list[str]:
+    """Return a URL for each host that ``url`` names, in its order, so that each can have a timeout of its own."""
+    parts = urlsplit(url)
+    login, at, authority = parts.netloc.rpartition("@")
+    fields = dict(parse_qsl(parts.query, keep_blank_values=True))
+    hosts = (authority or fields.get("host", "")).split(",")
+    if len(hosts) < 2:
+        return [url]
+    ports = fields.pop("port", "").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise ValueError("the number of ports is not that of hosts")
+    urls = []
+    for host, port in zip(hosts, ports, strict=True):
+        place = host if authority else ""
+        query = fields | ({"port": port} if port else {}) | ({} if authority else {"host": host})
+        text = urlencode(query, safe="/", quote_via=quote)
+        urls.append(f"{parts.scheme}://{login}{at}{place}{parts.path}{'?' if text else ''}{text}")
+    return urls
 
 
 class UnreadableFile(Exception):

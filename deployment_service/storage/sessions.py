@@ -19,8 +19,8 @@ from typing import Any, cast
 import asyncpg
 import structlog
 
-from deployment_service.storage.database_url import check_files, target_session_attrs
-from deployment_service.storage.failures import BadDatabaseUrl, SessionMismatch
+from deployment_service.storage.database_url import check_files, single_hosts, target_session_attrs
+from deployment_service.storage.failures import UNAVAILABLE_ERRORS, BadDatabaseUrl, SessionMismatch
 
 _log = structlog.get_logger(__name__)
 
@@ -134,6 +134,8 @@ class Connector:
 
     def __init__(self, url: str, *, role: str, statement_timeout_s: float) -> None:
         self._url = url
+        # Changed by what answers: the next connection need not wait for a host that is down.
+        self._hosts: list[str] = []
         self._role = role
         self._statement_timeout_s = statement_timeout_s
         # Until it is known what is in between: a statement left behind in a pooler's session disturbs others.
@@ -153,8 +155,10 @@ class Connector:
         return connection
 
     async def _connect(self, **kwargs: Any) -> ServiceConnection:
+        self._hosts = self._hosts or hosts_of(self._url)
         made = await connect(
             self._url,
+            hosts=self._hosts,
             application=self._name,
             command_timeout_s=self._statement_timeout_s + _CLIENT_MARGIN_S,
             statement_cache=self._statement_cache,
@@ -241,26 +245,46 @@ async def connect(
     application: str,
     command_timeout_s: float | None,
     statement_cache: int = 0,
+    hosts: list[str] | None = None,
     **kwargs: Any,
 ) -> asyncpg.Connection:
-    """Connect as the login user, with nothing set. Raises BadDatabaseUrl without quoting the URL."""
-    attributes: Any = target_session_attrs(url)
+    """Connect as the login user, with nothing set, to the first host of the URL that answers and takes writes.
+
+    Each has ``CONNECT_TIMEOUT_S``. ``hosts``: as ``hosts_of(url)`` returns them; the one that answered becomes the
+    first. Raises BadDatabaseUrl without quoting the URL, else the error of the last host.
+    """
+    hosts = hosts_of(url) if hosts is None else hosts
     check_files(url)
+    options = kwargs | {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
+        "statement_cache_size": statement_cache,
+        # Only what poolers pass on: everything else is set by the transactions themselves.
+        "server_settings": {"application_name": f"deployment-service/{application}"},
+        "target_session_attrs": target_session_attrs(url),
+    }
+    order = tuple(hosts)
+    for host in order:
+        try:
+            connection: asyncpg.Connection = await asyncpg.connect(host, **options)
+        except ValueError as error:
+            raise BadDatabaseUrl(type(error).__name__) from None
+        except UNAVAILABLE_ERRORS:
+            if host == order[-1]:
+                raise
+        else:
+            hosts.sort(key=host.__ne__)
+            keep_alive(connection)
+            return connection
+    raise AssertionError("unreachable")
+
+
+def hosts_of(url: str) -> list[str]:
+    """Return a URL for each host. Raises BadDatabaseUrl without quoting the URL."""
     try:
-        connection: asyncpg.Connection = await asyncpg.connect(
-            url,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=command_timeout_s,
-            statement_cache_size=statement_cache,
-            # Only what poolers pass on: everything else is set by the transactions themselves.
-            server_settings={"application_name": f"deployment-service/{application}"},
-            target_session_attrs=attributes,
-            **kwargs,
-        )
+        return single_hosts(url)
     except ValueError as error:
         raise BadDatabaseUrl(type(error).__name__) from None
-    keep_alive(connection)
-    return connection
 
 
 async def _is_prepared_by_pooler(connection: ServiceConnection) -> bool:

@@ -220,6 +220,28 @@ async def test_a_server_that_accepts_and_never_answers_is_given_up(database_url:
                 await database.check()
 
 
+@pytest.mark.parametrize("hosts", ["{silent},{good}", "{closed},{silent},{good}"])
+async def test_each_host_of_the_url_has_a_time_of_its_own(
+    database_url: str, postgres: EmbeddedPostgres, hosts: str
+) -> None:
+    """A host that never answers takes nothing from the next; once found, the one that answers comes first."""
+    async with (
+        tcp_proxy(None) as silent,
+        tcp_proxy(None) as closed,
+        tcp_proxy(postgres.port) as good,
+    ):
+        silent.silent_from_start = True
+        ports = {"silent": silent.port, "closed": closed.port, "good": good.port}
+        places = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        url = database_url.replace(f"127.0.0.1:{postgres.port}", hosts.format(**places))
+        async with opened(url) as database:
+            async with asyncio.timeout(9):
+                await database.transaction(pid)
+            good.cut()
+            async with asyncio.timeout(2):
+                await database.transaction(pid)
+
+
 async def test_the_kernel_gives_up_a_peer_that_does_not_acknowledge(database_url: str) -> None:
     import socket
 
