@@ -9,10 +9,11 @@ from datetime import datetime
 from deployment_service.actions.observe import Ledger, jobs_to_poke, observe_builds
 from deployment_service.domain.attribution import Observation, Outcome
 from deployment_service.domain.events import EventSource
+from deployment_service.domain.problems import Problem
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import cancel, pending_reports, reconcile, reports
+from deployment_service.storage import cancel, pending_reports, problems, reconcile, reports
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 
@@ -174,6 +175,16 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> None:
             await reconcile.note_cancel_sent(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def cancel_failed(self, item: Unconfirmed, problem: Problem, *, answered: bool) -> None:
+        """The run can't be cancelled in Jenkins. ``answered``: it is tried again only after a while."""
+
+        async def work(connection: Connection) -> None:
+            await problems.note_cancel_failed(
+                connection, item.job.tenant_id, item.run.run_id, problem, answered=answered
+            )
 
         await self._database.transaction(work)
 

@@ -141,7 +141,9 @@ class AdminService(pb_grpc.AdminServiceServicer):
             key=call.request_key(request),
         )
         return pb.CreateProviderResponse(
-            provider=messages.provider_message(stored.provider, call.tenant.slug),
+            provider=messages.provider_message(
+                stored.provider, call.tenant.slug, in_full=call.sees_network
+            ),
             findings=map(messages.finding_message, stored.check.findings),
         )
 
@@ -166,20 +168,27 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def GetProvider(
         self, request: pb.GetProviderRequest, context: Context
     ) -> pb.GetProviderResponse:
-        tenant = calls.current().tenant
+        call = calls.current()
         slug = ProviderName.parse(request.name, field="name").provider
-        provider = await providers.get_provider(self._database, tenant, slug)
-        return pb.GetProviderResponse(provider=messages.provider_message(provider, tenant.slug))
+        provider = await providers.get_provider(self._database, call.tenant, slug)
+        return pb.GetProviderResponse(
+            provider=messages.provider_message(
+                provider, call.tenant.slug, in_full=call.sees_network
+            )
+        )
 
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Context
     ) -> pb.ListProvidersResponse:
-        tenant = calls.current().tenant
+        call = calls.current()
         page = await providers.list_providers(
-            self._database, tenant, page_size=request.page_size, page_token=request.page_token
+            self._database, call.tenant, page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListProvidersResponse(
-            providers=[messages.provider_message(row, tenant.slug) for row in page.rows],
+            providers=[
+                messages.provider_message(row, call.tenant.slug, in_full=call.sees_network)
+                for row in page.rows
+            ],
             next_page_token=page.next_token,
         )
 
@@ -198,7 +207,9 @@ class AdminService(pb_grpc.AdminServiceServicer):
             key=call.request_key(request),
         )
         return pb.UpdateProviderResponse(
-            provider=messages.provider_message(stored.provider, call.tenant.slug),
+            provider=messages.provider_message(
+                stored.provider, call.tenant.slug, in_full=call.sees_network
+            ),
             findings=map(messages.finding_message, stored.check.findings),
         )
 

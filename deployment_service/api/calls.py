@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from deployment_service.actions.idempotency import NO_TENANT, RequestKey
-from deployment_service.domain.access import Caller, TenantRef
+from deployment_service.domain.access import Caller, Role, TenantRef
 from deployment_service.domain.errors import InvalidArgument
 
 
@@ -30,6 +30,11 @@ class Call:
         """The tenant of a call that must name one."""
         assert self.tenant_ref is not None, f"the policy of {self.method} names no tenant"
         return self.tenant_ref
+
+    @property
+    def sees_network(self) -> bool:
+        """Whether answers may hold details of the operators' network: for admins of all tenants."""
+        return self.caller.role is Role.ADMIN and self.caller.tenant is None
 
     def remaining_s(self, at_most: float) -> float:
         """How long a wait may take so that the answer still arrives in time."""

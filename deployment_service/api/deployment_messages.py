@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.masks import timestamp
+from deployment_service.api.problem_messages import problem_message
 from deployment_service.api.words import value_of
 from deployment_service.cicd.names import job_path
 from deployment_service.domain.access import TenantRef
@@ -19,9 +20,16 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 
 
 def deployment_message(
-    tenant: TenantRef, row: DeploymentRecord, *, webhook: JobWebhook | None = None
+    tenant: TenantRef,
+    row: DeploymentRecord,
+    *,
+    webhook: JobWebhook | None = None,
+    in_full: bool = False,
 ) -> pb.Deployment:
-    """A deployment. ``webhook`` holds its job's secrets, which not every caller may see."""
+    """A deployment. ``webhook`` holds its job's secrets, which not every caller may see.
+
+    ``in_full``: with details of the network, for operators.
+    """
     name = DeploymentName(tenant.slug, row.resource_id)
     return pb.Deployment(
         name=str(name),
@@ -32,7 +40,8 @@ def deployment_message(
         parameter_definitions=map(_definition_message, row.parameter_definitions),
         labels=row.labels,
         job=_job_definition(row),
-        cicd_job=_cicd_job(row, webhook),
+        cicd_job=_cicd_job(row, webhook, in_full),
+        observation_problem=problem_message(row.problem, in_full=in_full),
         current_run=_run_name(tenant, row, row.current_run_number),
         last_completed_run=_run_name(tenant, row, row.last_completed_run_number),
         revision=row.revision,
@@ -63,8 +72,8 @@ def webhook_of(
     )
 
 
-def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
-    """A run."""
+def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> pb.Run:
+    """A run. ``in_full``: with details of the network, for operators."""
     message = pb.Run(
         name=str(RunName(tenant.slug, row.deployment_resource_id, row.number)),
         uid=str(row.run_id),
@@ -82,6 +91,7 @@ def run_message(tenant: TenantRef, row: RunRecord) -> pb.Run:
         cancel_request_time=timestamp(row.cancel_request_time),
         settle_time=timestamp(row.settle_time),
         failure_message=row.failure_message,
+        observation_problem=problem_message(row.problem, in_full=in_full),
     )
     if row.build_number and row.job_full_name:
         message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
@@ -201,7 +211,9 @@ def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:
             return pb.DeploymentJob(config_xml=job.text, full_name=job.full_name)
 
 
-def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob | None:
+def _cicd_job(
+    row: DeploymentRecord, webhook: JobWebhook | None, in_full: bool
+) -> pb.CicdJob | None:
     # A deployment's job is never in state DELETING: by then the deployment is deleted and has none.
     if row.job_id is None:
         return None
@@ -219,6 +231,7 @@ def _cicd_job(row: DeploymentRecord, webhook: JobWebhook | None) -> pb.CicdJob |
         webhook_url=webhook.url if webhook else "",
         token_exposed=row.job_token_exposed,
         signing_secret=webhook.signing_secret if webhook else "",
+        observation_problem=problem_message(row.job_problem, in_full=in_full),
     )
 
 

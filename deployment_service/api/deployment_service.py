@@ -135,6 +135,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                 call.tenant,
                 row,
                 webhook=messages.webhook_of(call.tenant, row, key, self._parts.locale),
+                in_full=call.sees_network,
             )
             for row in listed.rows
         )
@@ -211,15 +212,17 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         )
         row = await self._reader.run_by_id(call.tenant, started.run_id)
         return pb.RunDeploymentResponse(
-            run=messages.run_message(call.tenant, row),
+            run=messages.run_message(call.tenant, row, in_full=call.sees_network),
             resume_token=self._position(call, epoch, started.sequence),
         )
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
-        tenant = calls.current().tenant
+        call = calls.current()
         name = RunName.parse(request.name, field="name", allow_deleted=True)
-        row = await self._reader.run(tenant, name)
-        return pb.GetRunResponse(run=messages.run_message(tenant, row))
+        row = await self._reader.run(call.tenant, name)
+        return pb.GetRunResponse(
+            run=messages.run_message(call.tenant, row, in_full=call.sees_network)
+        )
 
     async def CancelRun(
         self, request: pb.CancelRunRequest, context: Context
@@ -233,20 +236,21 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         )
         row = await self._reader.run_by_id(call.tenant, cancelled.run_id)
         return pb.CancelRunResponse(
-            run=messages.run_message(call.tenant, row),
+            run=messages.run_message(call.tenant, row, in_full=call.sees_network),
             resume_token=self._position(call, epoch, cancelled.sequence),
         )
 
     async def ExplainRun(
         self, request: pb.ExplainRunRequest, context: Context
     ) -> pb.ExplainRunResponse:
-        tenant = calls.current().tenant
+        call = calls.current()
         name = RunName.parse(request.name, field="name", allow_deleted=True)
-        run, trail = await self._reader.explain(tenant, name)
-        return explain_message(tenant, run, trail)
+        run, trail = await self._reader.explain(call.tenant, name)
+        return explain_message(call.tenant, run, trail, in_full=call.sees_network)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
-        tenant = calls.current().tenant
+        call = calls.current()
+        tenant = call.tenant
         deployment = _deployment_or_all(request.parent)
         page = PageRequest(request.page_size, request.page_token)
         statuses = _statuses(request.statuses)
@@ -257,7 +261,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         else:
             listed = await self._reader.runs(tenant, deployment, page, statuses=statuses)
         return pb.ListRunsResponse(
-            runs=[messages.run_message(tenant, row) for row in listed.rows],
+            runs=[
+                messages.run_message(tenant, row, in_full=call.sees_network) for row in listed.rows
+            ],
             next_page_token=listed.next_page_token,
             resume_token=listed.resume_token,
         )
@@ -292,7 +298,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             call.tenant, resource_id, uid=uid, with_key=_may_see_webhooks(call)
         )
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
-        return messages.deployment_message(call.tenant, row, webhook=webhook)
+        return messages.deployment_message(
+            call.tenant, row, webhook=webhook, in_full=call.sees_network
+        )
 
     def _position(self, call: Call, epoch: bytes, sequence: int) -> str:
         return self._parts.hub.tokens.position(call.tenant.tenant_id, epoch, sequence)

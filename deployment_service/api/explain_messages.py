@@ -7,16 +7,20 @@ import asyncpg
 from deployment_service.api import event_messages
 from deployment_service.api.deployment_messages import run_message
 from deployment_service.api.masks import timestamp
+from deployment_service.api.problem_messages import problem_message
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.deployments import RunRecord
 from deployment_service.storage.explain import Trail
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 
-def explain_message(tenant: TenantRef, run: RunRecord, trail: Trail) -> pb.ExplainRunResponse:
-    """All that is known of a run."""
+def explain_message(
+    tenant: TenantRef, run: RunRecord, trail: Trail, *, in_full: bool
+) -> pb.ExplainRunResponse:
+    """All that is known of a run. ``in_full``: with details of the network, for operators."""
     return pb.ExplainRunResponse(
-        run=run_message(tenant, run),
+        run=run_message(tenant, run, in_full=in_full),
+        job_problem=problem_message(run.job_problem, in_full=in_full),
         attempts=[_attempt(row) for row in trail.attempts],
         reports=[_report(row) for row in trail.reports],
         events=[event_messages.to_message(tenant.slug, event) for event in trail.events],

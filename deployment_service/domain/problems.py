@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+_MAX_CHARS = 500
 
 
 class ProblemReason(StrEnum):
@@ -28,3 +32,60 @@ class ProblemReason(StrEnum):
     """The answer is larger than allowed, or not what Jenkins sends."""
     JOB_NOT_SHOWN = "JOB_NOT_SHOWN"
     """Jenkins shows no such job: it was deleted, renamed, or hidden from the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A failure of a call to Jenkins. ``message``: for operators, says what to do."""
+
+    reason: ProblemReason
+    message: str
+
+    @classmethod
+    def of(cls, reason: ProblemReason, message: str) -> Problem:
+        """Return a problem with a message that can be stored: 1 to 500 characters."""
+        text = message.replace("\x00", "").strip() or "No reason was given."
+        return cls(reason, text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationProblem:
+    """A problem that lasts. ``reason`` is a plain text if a newer replica wrote a value that is not known here."""
+
+    since: datetime
+    reason: str
+    message: str
+
+    cancelling: bool = False
+    """Whether a cancel request waits for its end."""
+
+    def shown(self, *, in_full: bool) -> str:
+        """Return the message for people. ``in_full``: for operators, with details of the network."""
+        text = self.message if in_full else coarse_message(self.reason, self.message)
+        return f"The run could not be cancelled yet. {text}" if self.cancelling else text
+
+
+_COARSE = {
+    ProblemReason.UNREACHABLE: "Jenkins can't be reached. Nothing is lost: its builds go on, and reading is retried. "
+    "If it lasts, tell the operators of the deployment service.",
+    ProblemReason.SLOW: "Jenkins does not answer in time. Reading is retried. If it lasts, tell the operators of "
+    "the deployment service.",
+    ProblemReason.STARTING: "Jenkins is starting. Wait until it is up; reading is retried.",
+    ProblemReason.OVERLOADED: "Jenkins, or a proxy in front of it, is overloaded or not up. Reading is retried.",
+    ProblemReason.SERVER_ERROR: "Jenkins answers with an internal error. Its log says why; reading is retried.",
+    ProblemReason.NOT_JENKINS: "Something in front of Jenkins answers in its place: a proxy, a firewall or a login "
+    "page. Tell the operators of the deployment service.",
+    ProblemReason.MALFORMED_ANSWER: "Jenkins' answer can't be used. Tell the operators of the deployment service.",
+}
+
+
+def coarse_message(reason: str, message: str) -> str:
+    """Return what a tenant may read of a problem: nothing of the network between the service and Jenkins.
+
+    A tenant chooses the address of its provider, and details would tell what answers where in the operators' network.
+    What Jenkins itself says of accounts, permissions and jobs stays as it is.
+    """
+    try:
+        return _COARSE.get(ProblemReason(reason), message)
+    except ValueError:
+        return "Jenkins can't be observed."

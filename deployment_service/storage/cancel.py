@@ -30,7 +30,11 @@ _REQUEST_STOPS = """
 _IS_STOPPING = """
     SELECT EXISTS (SELECT FROM deployment_runs WHERE tenant_id = $1 AND job_id = $2 AND stop_until > now())
 """
-_STOPPED = "UPDATE deployment_runs SET stop_until = NULL WHERE tenant_id = $1 AND run_id = $2"
+_STOPPED = """
+    UPDATE deployment_runs SET stop_until = NULL, cancel_problem_since = NULL, cancel_problem_reason = NULL,
+        cancel_problem_message = NULL
+    WHERE tenant_id = $1 AND run_id = $2
+"""
 _HAS_ENDED = "SELECT end_time IS NOT NULL FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2"
 
 

@@ -18,22 +18,30 @@ from deployment_service.domain.parameter_definitions import (
     definitions_from_json,
     definitions_to_json,
 )
+from deployment_service.domain.problems import ObservationProblem
 from deployment_service.storage.database import Connection
 from deployment_service.storage.pages import Chunk
+from deployment_service.storage.problems import (
+    CURRENT_RUN_PROBLEM_COLUMNS,
+    JOB_PROBLEM_COLUMNS,
+    RUN_PROBLEM_COLUMNS,
+    problem_in,
+)
 
 # A deployment has exactly one job until it is deleted; its current and last completed runs may be missing.
-_SELECT = """
+_SELECT = f"""
     SELECT d.deployment_id, d.resource_id, d.slug, d.display_name, d.job_kind, d.job_spec,
         d.parameter_definitions, d.labels,
         d.unstable_policy, d.status, d.revision, d.version, d.create_time, d.update_time, d.delete_time, d.purge_time,
         coalesce(p.slug, '') AS provider_slug, coalesce(p.base_url, '') AS base_url,
         coalesce(p.webhook_base_url, '') AS webhook_base_url,
-        coalesce(m.fixed_parameters, '{}') AS fixed_parameters,
+        coalesce(m.fixed_parameters, '{{}}') AS fixed_parameters,
         j.job_id, coalesce(j.full_name, '') AS job_full_name, coalesce(j.state, '') AS job_state,
         coalesce(j.state_message, '') AS job_state_message, j.correlation AS job_correlation,
         coalesce(j.status, '') AS job_status, coalesce(j.status_build_number, 0) AS job_build_number,
         coalesce(j.token_exposed AND NOT p.private_console, false) AS job_token_exposed,
-        current_run.number AS current_run_number, completed_run.number AS last_completed_run_number
+        current_run.number AS current_run_number, completed_run.number AS last_completed_run_number,
+        {JOB_PROBLEM_COLUMNS}, {CURRENT_RUN_PROBLEM_COLUMNS}
     FROM deployments AS d
     LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
     LEFT JOIN deployment_cicd_mappings AS m ON m.tenant_id = d.tenant_id AND m.deployment_id = d.deployment_id
@@ -70,12 +78,13 @@ _UPDATE = """
     WHERE tenant_id = $1 AND deployment_id = $2
 """
 
-_SELECT_RUN = """
+_SELECT_RUN = f"""
     SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
         r.secret_parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
         r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
-        r.cancel_request_time, j.full_name AS job_full_name, coalesce(p.base_url, '') AS base_url
+        r.cancel_request_time, j.full_name AS job_full_name, coalesce(p.base_url, '') AS base_url,
+        {RUN_PROBLEM_COLUMNS}, {JOB_PROBLEM_COLUMNS}
     FROM deployment_runs AS r
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
     LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
@@ -143,6 +152,10 @@ class DeploymentRecord:
     job_token_exposed: bool
     current_run_number: int | None
     last_completed_run_number: int | None
+    problem: ObservationProblem | None
+    """Of its current run, while that is not settled."""
+    job_problem: ObservationProblem | None
+    """Of its job or of its whole provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,10 @@ class RunRecord:
     cancel_request_time: datetime | None
     job_full_name: str | None
     base_url: str
+    problem: ObservationProblem | None
+    """Its own, else its job's or its provider's, while it is not settled."""
+    job_problem: ObservationProblem | None
+    """Of its job or of its whole provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +322,11 @@ async def runs_of_all(
 
 
 Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
-_NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in (DeploymentRecord, RunRecord)}
+_PROBLEMS = ("problem", "job_problem")
+_NAMES = {
+    kind: tuple(f.name for f in fields(kind) if f.name not in _PROBLEMS)
+    for kind in (DeploymentRecord, RunRecord)
+}
 # A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
 _MAX_CHUNK_BYTES = 3_500_000
 # What a row becomes on the wire beyond its texts: names and URLs put together of them, numbers, times.
@@ -347,4 +368,6 @@ def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
     values: dict[str, Any] = {name: row[name] for name in _NAMES[kind]}
     if "parameter_definitions" in values:
         values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+    for name in _PROBLEMS:
+        values[name] = problem_in(row, name)
     return kind(**values)

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import asyncpg
 
+from deployment_service.domain.problems import ObservationProblem
 from deployment_service.storage.database import Connection
+from deployment_service.storage.problems import problem_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,11 @@ class Provider(ProviderFields):
     version: int
     create_time: datetime
     update_time: datetime
+    problem: ObservationProblem | None = None
 
 
 _SETTABLE = tuple(f.name for f in fields(ProviderFields))
-_COLUMNS = tuple(f.name for f in fields(Provider))
+_COLUMNS = tuple(f.name for f in fields(Provider) if f.name != "problem")
 
 _INSERT = """
     INSERT INTO cicd_providers (tenant_id, slug, base_url, display_name, username, api_token_encrypted, reporting,
@@ -135,4 +138,4 @@ def _provider(row: asyncpg.Record) -> Provider:
     values = {name: row[name] for name in _COLUMNS}
     values["allowed_folders"] = tuple(values["allowed_folders"])
     values["allowed_job_kinds"] = tuple(values["allowed_job_kinds"])
-    return Provider(**values)
+    return Provider(**values, problem=problem_in(row))

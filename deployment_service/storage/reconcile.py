@@ -116,9 +116,11 @@ _NOTE_MISSING = """
     WHERE tenant_id = $1 AND run_id = $2
 """
 _NOTE_ASKED = "UPDATE deployment_runs SET look_time = now() WHERE tenant_id = $1 AND run_id = $2"
-_NOTE_CANCEL_SENT = (
-    "UPDATE deployment_runs SET cancel_sent_time = now() WHERE tenant_id = $1 AND run_id = $2"
-)
+_NOTE_CANCEL_SENT = """
+    UPDATE deployment_runs SET cancel_sent_time = now(), cancel_problem_since = NULL, cancel_problem_reason = NULL,
+        cancel_problem_message = NULL
+    WHERE tenant_id = $1 AND run_id = $2
+"""
 
 
 @dataclass(frozen=True, slots=True)

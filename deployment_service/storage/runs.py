@@ -101,7 +101,11 @@ _WRITTEN = {
 _UPDATE = f"""
     UPDATE deployment_runs AS r SET {", ".join(f"{name} = n.{name}" for name in _WRITTEN)},
         -- Nothing can need them any more.
-        secret_values = CASE WHEN n.settle_time IS NULL THEN r.secret_values END
+        secret_values = CASE WHEN n.settle_time IS NULL THEN r.secret_values END,
+        -- A settled run has nothing to cancel, unless its deployment was deleted: then its build is still stopped.
+        (cancel_problem_since, cancel_problem_reason, cancel_problem_message) = (
+            SELECT r.cancel_problem_since, r.cancel_problem_reason, r.cancel_problem_message
+            WHERE n.settle_time IS NULL OR r.stop_until IS NOT NULL)
     FROM unnest($2::uuid[], $3::bool[],
         {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_WRITTEN.values(), 4))})
         AS n (run_id, forced, {", ".join(_WRITTEN)})

@@ -1,3 +1,4 @@
+from deployment_service.v1 import deployment_service_pb2 as _deployment_service_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -67,7 +68,7 @@ class Tenant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Provider(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "base_url", "username", "api_token", "reporting", "webhook_base_url", "ca_certificate_pem", "job_folder", "allowed_folders", "allowed_job_kinds", "create_time", "update_time", "etag", "private_console")
+    __slots__ = ("name", "uid", "display_name", "base_url", "username", "api_token", "reporting", "webhook_base_url", "ca_certificate_pem", "job_folder", "allowed_folders", "allowed_job_kinds", "create_time", "update_time", "etag", "private_console", "observation_problem")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +85,7 @@ class Provider(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_CONSOLE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -100,7 +102,8 @@ class Provider(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     etag: str
     private_console: bool
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., username: _Optional[str] = ..., api_token: _Optional[str] = ..., reporting: _Optional[_Union[Reporting, str]] = ..., webhook_base_url: _Optional[str] = ..., ca_certificate_pem: _Optional[str] = ..., job_folder: _Optional[str] = ..., allowed_folders: _Optional[_Iterable[str]] = ..., allowed_job_kinds: _Optional[_Iterable[_Union[JobKind, str]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., private_console: bool = ...) -> None: ...
+    observation_problem: _deployment_service_pb2.ObservationProblem
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., username: _Optional[str] = ..., api_token: _Optional[str] = ..., reporting: _Optional[_Union[Reporting, str]] = ..., webhook_base_url: _Optional[str] = ..., ca_certificate_pem: _Optional[str] = ..., job_folder: _Optional[str] = ..., allowed_folders: _Optional[_Iterable[str]] = ..., allowed_job_kinds: _Optional[_Iterable[_Union[JobKind, str]]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., private_console: bool = ..., observation_problem: _Optional[_Union[_deployment_service_pb2.ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class ProviderFinding(_message.Message):
     __slots__ = ("kind", "severity", "message", "field", "settings_wrong")

@@ -82,6 +82,20 @@ class EventSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_SOURCE_WEBHOOK: _ClassVar[EventSource]
     EVENT_SOURCE_READ: _ClassVar[EventSource]
 
+class ObservationProblemReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBSERVATION_PROBLEM_REASON_UNSPECIFIED: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_UNREACHABLE: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_SLOW: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_STARTING: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_OVERLOADED: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_SERVER_ERROR: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_NOT_JENKINS: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_REFUSED: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_PERMISSION_MISSING: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_MALFORMED_ANSWER: _ClassVar[ObservationProblemReason]
+    OBSERVATION_PROBLEM_REASON_JOB_NOT_SHOWN: _ClassVar[ObservationProblemReason]
+
 class ParameterKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PARAMETER_KIND_UNSPECIFIED: _ClassVar[ParameterKind]
@@ -135,6 +149,17 @@ EVENT_SOURCE_API: EventSource
 EVENT_SOURCE_DISPATCHER: EventSource
 EVENT_SOURCE_WEBHOOK: EventSource
 EVENT_SOURCE_READ: EventSource
+OBSERVATION_PROBLEM_REASON_UNSPECIFIED: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_UNREACHABLE: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_SLOW: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_STARTING: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_OVERLOADED: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_SERVER_ERROR: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_NOT_JENKINS: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_REFUSED: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_PERMISSION_MISSING: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_MALFORMED_ANSWER: ObservationProblemReason
+OBSERVATION_PROBLEM_REASON_JOB_NOT_SHOWN: ObservationProblemReason
 PARAMETER_KIND_UNSPECIFIED: ParameterKind
 PARAMETER_KIND_STRING: ParameterKind
 PARAMETER_KIND_TEXT: ParameterKind
@@ -142,8 +167,18 @@ PARAMETER_KIND_BOOLEAN: ParameterKind
 PARAMETER_KIND_CHOICE: ParameterKind
 PARAMETER_KIND_SECRET: ParameterKind
 
+class ObservationProblem(_message.Message):
+    __slots__ = ("since", "reason", "message")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    reason: ObservationProblemReason
+    message: str
+    def __init__(self, since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[ObservationProblemReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy", "delete_time", "purge_time")
+    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy", "delete_time", "purge_time", "observation_problem")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +204,7 @@ class Deployment(_message.Message):
     UNSTABLE_POLICY_FIELD_NUMBER: _ClassVar[int]
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -187,7 +223,8 @@ class Deployment(_message.Message):
     unstable_policy: UnstablePolicy
     delete_time: _timestamp_pb2.Timestamp
     purge_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    observation_problem: ObservationProblem
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class ParameterDefinition(_message.Message):
     __slots__ = ("name", "kind", "default_value", "choices", "required", "description")
@@ -249,7 +286,7 @@ class PipelineScm(_message.Message):
     def __init__(self, url: _Optional[str] = ..., branch: _Optional[str] = ..., script_path: _Optional[str] = ..., credentials_id: _Optional[str] = ...) -> None: ...
 
 class CicdJob(_message.Message):
-    __slots__ = ("id", "name", "url", "status", "build_number", "correlation", "state", "state_message", "webhook_url", "token_exposed", "signing_secret")
+    __slots__ = ("id", "name", "url", "status", "build_number", "correlation", "state", "state_message", "webhook_url", "token_exposed", "signing_secret", "observation_problem")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -261,6 +298,7 @@ class CicdJob(_message.Message):
     WEBHOOK_URL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_EXPOSED_FIELD_NUMBER: _ClassVar[int]
     SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     url: str
@@ -272,10 +310,11 @@ class CicdJob(_message.Message):
     webhook_url: str
     token_exposed: bool
     signing_secret: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ...) -> None: ...
+    observation_problem: ObservationProblem
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters")
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters", "observation_problem")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +343,7 @@ class Run(_message.Message):
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
     REPORTED_STATUS_FIELD_NUMBER: _ClassVar[int]
     SECRET_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     status: DeploymentStatus
     source: RunSource
@@ -325,7 +365,8 @@ class Run(_message.Message):
     settle_time: _timestamp_pb2.Timestamp
     reported_status: DeploymentStatus
     secret_parameters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ...) -> None: ...
+    observation_problem: ObservationProblem
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
     __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
@@ -558,16 +599,18 @@ class ExplainRunRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ExplainRunResponse(_message.Message):
-    __slots__ = ("run", "attempts", "reports", "events")
+    __slots__ = ("run", "job_problem", "attempts", "reports", "events")
     RUN_FIELD_NUMBER: _ClassVar[int]
+    JOB_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     run: Run
+    job_problem: ObservationProblem
     attempts: _containers.RepeatedCompositeFieldContainer[RunAttempt]
     reports: _containers.RepeatedCompositeFieldContainer[RunReport]
     events: _containers.RepeatedCompositeFieldContainer[DeploymentEvent]
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[RunAttempt, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., job_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[RunAttempt, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ...) -> None: ...
 
 class RunAttempt(_message.Message):
     __slots__ = ("attempt", "owner", "claim_time", "send_by", "next_build_number", "jenkins_session", "outcome", "http_status", "queue_id", "message", "end_time")

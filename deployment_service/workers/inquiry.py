@@ -13,6 +13,7 @@ from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.reconcile import Unconfirmed
+from deployment_service.workers.cancels import Cancels
 from deployment_service.workers.controllers import Controller
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.reading import (
@@ -36,11 +37,13 @@ class Inquiry:
         self,
         steps: ReconcileSteps,
         detection: Detection,
+        cancels: Cancels,
         *,
         lost_after_s: float,
         between_looks_s: float,
     ) -> None:
         self._steps = steps
+        self._cancels = cancels
         self._detection = detection
         self._lost_after_s = lost_after_s
         self._between_looks_s = between_looks_s
@@ -52,11 +55,15 @@ class Inquiry:
         restarted: datetime | None,
         *,
         queue_read: bool = True,
-    ) -> None:
-        """Ask about one run that is neither queued nor building as it was.
+    ) -> bool:
+        """Ask about one run that is neither queued nor building as it was; return whether Jenkins shows its job.
 
         ``queue_read``: the queue could be read. Otherwise a run without a build may wait there, and is not missing.
+
+        Raises:
+            ProviderError: nothing became known of the run.
         """
+        stop: BuildView | None = None
         async with controller.slot() as client:
             build = await self._find_build(item, client, queue_read=queue_read)
             if isinstance(build, _Cancelled):
@@ -66,15 +73,15 @@ class Inquiry:
                     "It was taken out of Jenkins' queue before it was built.",
                     certain=True,
                 )
-                return
-            if isinstance(build, _StillQueued):
-                return
-            if build is None:
+            elif isinstance(build, _StillQueued):
+                pass
+            elif build is None:
                 job = await client.list_builds(item.job.full_name, limit=1)
                 if job is not None and _was_never_issued(item.run, job.next_build_number):
                     await self._steps.not_its_build(item)
                 else:
                     await self._not_found(item, restarted, job_is_shown=job is not None)
+                return job is not None
             elif is_reused_number(item.run, build):
                 await self._made_again(item, build)
             else:
@@ -83,15 +90,16 @@ class Inquiry:
                 if item.run.build is None and outcomes[0].run_id != item.run.run_id:
                     # It looks like the run's build and is another run's: its item was folded into that one's.
                     await self._not_found(item, restarted, job_is_shown=True)
-                    return
+                    return True
                 applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
                 if applied and seen.known.final and item.run.active and not item.job.polled:
                     self._detection.missed(item.job.provider_name)
-                if item.to_cancel and build.building:
-                    await client.stop_build(item.job.full_name, build.number)
-                    await self._steps.cancel_sent(item)
+                stop = build if item.to_cancel and build.building else None
                 if item.to_stop and build.finished:
                     await self._steps.stopped(item)
+        if stop is not None:
+            await self._cancels.carry_out(item, stop, controller)
+        return True
 
     async def _find_build(
         self, item: Unconfirmed, client: CicdProvider, *, queue_read: bool

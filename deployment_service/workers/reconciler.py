@@ -24,10 +24,8 @@ from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
     BuildView,
-    CancelOutcome,
     CicdProvider,
     JobBuilds,
-    QueueItemView,
 )
 from deployment_service.domain.attribution import Observation
 from deployment_service.domain.sessions import SessionSeen, note_sessions, restart_time
@@ -36,17 +34,20 @@ from deployment_service.storage.controllers import Turn
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.storage.failures import OutageLog, failure_of
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
+from deployment_service.workers.cancels import Cancels
 from deployment_service.workers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.detection import TICK_S, Detection
 from deployment_service.workers.dispatcher import FindController
 from deployment_service.workers.duplicate_builds import DuplicateBuilds
+from deployment_service.workers.each import for_each
 from deployment_service.workers.inquiry import Inquiry
 from deployment_service.workers.loop import Loop
+from deployment_service.workers.observation import CycleProblems
 from deployment_service.workers.reading import (
     observation,
     sort_out,
 )
-from deployment_service.workers.sources import read_sources
+from deployment_service.workers.sources import Sources, read_sources
 
 _log = structlog.get_logger(__name__)
 
@@ -104,9 +105,11 @@ class Reconciler:
         self._detection = detection
         self._steps = ReconcileSteps(database, committed)
         self._duplicates = DuplicateBuilds(database, committed)
+        self._cancels = Cancels(self._steps)
         self._inquiry = Inquiry(
             self._steps,
             detection,
+            self._cancels,
             lost_after_s=settings.lost_after_s,
             between_looks_s=settings.between_looks_s,
         )
@@ -167,11 +170,14 @@ class Reconciler:
 
     async def _take_turn(self, turn: Turn) -> None:
         read, clock = _Read(turn.sessions, True, math.inf), asyncio.get_running_loop().time
+        problems = CycleProblems(*turn.key)
         try:
             async with asyncio.timeout(self._settings.longest_cycle_s), self._renewing(turn):
-                read = await self._cycle(turn)
-        except (TimeoutError, ProviderError) as error:
+                await problems.begin(self._database)
+                read = await self._cycle(turn, problems)
+        except TimeoutError as error:
             _log.warning("cycle cut short", **_names(turn), error=str(error))
+            problems.cut_short()
         except AWAY as error:
             self._outage.report(failure_of(error))
             return
@@ -182,6 +188,7 @@ class Reconciler:
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s -= max(0.0, clock() - read.at)
         try:
+            await problems.write(self._database)
             async with self._database.acquire() as connection:
                 await controllers.end_cycle(
                     connection,
@@ -214,7 +221,7 @@ class Reconciler:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _cycle(self, turn: Turn) -> _Read:
+    async def _cycle(self, turn: Turn, problems: CycleProblems) -> _Read:
         """Read a controller once."""
         async with self._database.acquire() as connection:
             runs = await reconcile.unconfirmed(connection, *turn.key)
@@ -222,24 +229,32 @@ class Reconciler:
         for job in (*(item.job for item in runs), *(job for job, _ in jobs)):
             self._detection.publish(job.provider_name, polled=job.polled)
         sessions: Sequence[SessionSeen] = turn.sessions
-        if runs:
+        if runs or problems.to_probe:
             # Jobs are read all the same: by requests of their own.
             try:
-                controller = await self._find_controller(*turn.key)
-                sessions = await self._read_runs(turn, controller, runs)
+                with problems.of_provider():
+                    controller = await self._find_controller(*turn.key)
+                    lists = await read_sources(controller)
+                sessions = await self._read_runs(turn, controller, runs, lists, problems)
             except ProviderError as error:
                 _log.warning("cycle cut short", **_names(turn), error=str(error))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
         read = _Read(sessions, polled, asyncio.get_running_loop().time())
-        await self._read_jobs(jobs)
+        await self._read_jobs(jobs, problems)
         return read
 
     async def _read_runs(
-        self, turn: Turn, controller: Controller, items: Sequence[Unconfirmed]
+        self,
+        turn: Turn,
+        controller: Controller,
+        items: Sequence[Unconfirmed],
+        lists: Sources,
+        problems: CycleProblems,
     ) -> Sequence[SessionSeen]:
-        lists = await read_sources(controller)
         found = sort_out(items, lists.queue, lists.running)
+        for job in (*(item.job for item, *_ in found.going_on), *(job for job, _ in found.started)):
+            problems.job_read(job, shown=True)
         seen = {lists.queue.session, lists.running.session}
         sessions = note_sessions(turn.sessions, seen, turn.now)
         restarted = restart_time(sessions, turn.now)
@@ -251,9 +266,15 @@ class Reconciler:
             turn, [observation(job, build, by_executor=True) for job, build in found.started]
         )
         await self._write_strangers(turn, found.strangers)
-        await self._each(found.to_cancel, lambda pair: self._cancel(*pair, controller))
+        await self._each(found.to_cancel, lambda pair: self._cancels.carry_out(*pair, controller))
         ask = partial(self._inquiry.ask, queue_read=lists.queue_read)
-        await self._each(found.changed, lambda item: ask(item, controller, restarted))
+
+        async def ask_about(item: Unconfirmed) -> None:
+            with problems.of_job(item.job):
+                shown = await ask(item, controller, restarted)
+            problems.job_read(item.job, shown=shown)
+
+        await self._each(found.changed, ask_about)
         await self._duplicates.stop_ours(items, controller)
         return sessions
 
@@ -279,23 +300,9 @@ class Reconciler:
             ],
         )
 
-    async def _cancel(
-        self, item: Unconfirmed, where: QueueItemView | BuildView, controller: Controller
+    async def _read_jobs(
+        self, jobs: Sequence[tuple[ReadJob, datetime | None]], problems: CycleProblems
     ) -> None:
-        """Ask Jenkins to cancel what was just seen to be the run's; what comes of it is read, not presumed."""
-        async with controller.slot() as client:
-            if isinstance(where, BuildView):
-                await client.stop_build(item.job.full_name, where.number)
-            else:
-                outcome = await client.cancel_queue_item(where.queue_id)
-                if outcome is CancelOutcome.ALREADY_LEFT:
-                    return  # it has become a build, which the next cycle sees
-                if item.to_stop and outcome is CancelOutcome.CANCELLED:
-                    await self._steps.stopped(item)
-        await self._steps.cancel_sent(item)
-        self._loop.wake()
-
-    async def _read_jobs(self, jobs: Sequence[tuple[ReadJob, datetime | None]]) -> None:
         """Read whole jobs until it is time for the next cycle; the rest is read then."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._settings.polling_interval_s
@@ -304,7 +311,9 @@ class Reconciler:
             if clock() > until:
                 return
             try:
-                await self._read_job(*pair)
+                with problems.of_job(pair[0]):
+                    shown = await self._read_job(*pair)
+                problems.job_read(pair[0], shown=shown)
             except ControllerUnavailable:
                 raise
             except ProviderError:
@@ -313,13 +322,17 @@ class Reconciler:
 
         await self._each(jobs, read)
 
-    async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> None:
-        """Read a whole job: it was poked, or builds are to be found that nobody told us of."""
+    async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> bool:
+        """Read a whole job: it was poked, or builds are to be found that no report named.
+
+        Return whether Jenkins shows it.
+        """
         controller = await self._find_controller(job.tenant_id, job.provider_id)
         async with controller.slot() as client:
             builds = await client.list_builds(job.full_name, limit=50)
             pending = await self._steps.pending_numbers(job) if builds is not None else []
             shown, absent = await self._read_pending(client, job, builds, pending)
+        job_is_shown = builds is not None
         if builds is None:
             # Gone, or not ours to see any more: the next run says so.
             builds = JobBuilds(job.full_name, job.next_build_number or 1, ())
@@ -333,6 +346,7 @@ class Reconciler:
             absent=absent,
             probe_interval_s=self._settings.between_looks_s,
         )
+        return job_is_shown
 
     async def _read_pending(
         self,
@@ -357,26 +371,7 @@ class Reconciler:
         return shown, absent
 
     async def _each(self, things: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-        """Do it for each, a few at once. One that fails doesn't keep the others from their turn."""
-        places = asyncio.Semaphore(self._settings.reads_at_once)
-
-        async def one(thing: T) -> None:
-            async with places:
-                try:
-                    await work(thing)
-                except ProviderError as error:
-                    _log.warning("reading failed", error=str(error))
-                except AWAY:
-                    raise
-                except Exception:
-                    _log.exception("reading failed")
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for thing in things:
-                    group.create_task(one(thing))
-        except ExceptionGroup as away:
-            raise away.exceptions[0] from None
+        await for_each(things, work, at_once=self._settings.reads_at_once)
 
 
 def _names(turn: Turn) -> dict[str, str]:

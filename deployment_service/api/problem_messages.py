@@ -1,0 +1,23 @@
+"""Observation problems as messages: in full for operators, without details of the network for tenants."""
+
+from __future__ import annotations
+
+from deployment_service.api.masks import timestamp
+from deployment_service.api.words import value_of
+from deployment_service.domain.problems import ObservationProblem
+from deployment_service.v1 import deployment_service_pb2 as pb
+
+
+def problem_message(
+    problem: ObservationProblem | None, *, in_full: bool
+) -> pb.ObservationProblem | None:
+    """Return a problem as a message; None, which leaves a field unset, for None."""
+    if problem is None:
+        return None
+    return pb.ObservationProblem(
+        since=timestamp(problem.since),
+        reason=value_of(
+            pb.OBSERVATION_PROBLEM_REASON_UNSPECIFIED, pb.ObservationProblemReason, problem.reason
+        ),
+        message=problem.shown(in_full=in_full),
+    )

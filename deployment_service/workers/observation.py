@@ -1,0 +1,92 @@
+"""Notes which calls of a reading cycle fail, and whose problem that is (``domain/observation.py``)."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+
+from deployment_service.actions.observation import note_problems
+from deployment_service.cicd.errors import ProviderError
+from deployment_service.domain.observation import CycleObservation
+from deployment_service.domain.problems import Problem, ProblemReason
+from deployment_service.storage import problems
+from deployment_service.storage.database import Database
+from deployment_service.storage.problems import StoredProblems
+from deployment_service.storage.reconcile import ReadJob
+from deployment_service.workers.controllers import ControllerUnavailable
+
+NOT_SHOWN = Problem.of(
+    ProblemReason.JOB_NOT_SHOWN,
+    "Jenkins does not show the job to the account of the provider: it was deleted, renamed, or the account lacks "
+    "Job/Read there. Restore the job or grant the permission.",
+)
+_CUT_SHORT = Problem.of(
+    ProblemReason.SLOW,
+    "Jenkins answers too slowly to read all of its runs. Look into its load.",
+)
+
+
+class CycleProblems:
+    """The problems that one cycle of a provider finds: ``begin``, make the calls, then ``write``."""
+
+    def __init__(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> None:
+        self._key = tenant_id, provider_id
+        self._stored = StoredProblems()
+        self._seen = CycleObservation()
+
+    async def begin(self, database: Database) -> None:
+        """Read the problems that are stored."""
+        async with database.acquire() as connection:
+            self._stored = await problems.stored(connection, *self._key)
+
+    @property
+    def to_probe(self) -> bool:
+        """Whether to read the provider although no run may have to be read: to learn whether it answers again."""
+        return self._stored.provider is not None or self._stored.held_up
+
+    @contextlib.contextmanager
+    def of_provider(self) -> Iterator[None]:
+        """Note the outcome of calls that concern no job in particular."""
+        try:
+            yield
+        except ProviderError as error:
+            if not _is_ours(error):
+                self._seen.failed(problem_of(error))
+            raise
+        self._seen.answered()
+
+    @contextlib.contextmanager
+    def of_job(self, job: ReadJob) -> Iterator[None]:
+        """Note calls about a job that fail."""
+        try:
+            yield
+        except ProviderError as error:
+            if not _is_ours(error):
+                self._seen.job_failed(job.job_id, problem_of(error))
+            raise
+
+    def job_read(self, job: ReadJob, *, shown: bool) -> None:
+        """Note an answer about a job: whether Jenkins shows it."""
+        if shown:
+            self._seen.job_shown(job.job_id)
+        else:
+            self._seen.job_failed(job.job_id, NOT_SHOWN)
+
+    def cut_short(self) -> None:
+        """Note that the cycle took too long."""
+        self._seen.cut_short(_CUT_SHORT)
+
+    async def write(self, database: Database) -> None:
+        """Write what has changed."""
+        await note_problems(database, *self._key, self._stored, self._seen.verdicts())
+
+
+def problem_of(error: ProviderError) -> Problem:
+    """What an error says about Jenkins."""
+    return Problem.of(error.reason, error.message)
+
+
+def _is_ours(error: ProviderError) -> bool:
+    """Whether nothing was sent for a reason that ends at once: the provider has just been changed."""
+    return isinstance(error, ControllerUnavailable) and error.wait_s == 0
