@@ -15,6 +15,7 @@ from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import Backoff
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.stack import DevStack
+from tests.support.webhooks import create_ready
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -113,7 +114,8 @@ async def traffic(stack: DevStack, teams: int = 4) -> AsyncIterator[Traffic]:
         one = Traffic(client, stack.target)
         names = [f"team-{number}" for number in range(teams)]
         for name in names:
-            await client.create_deployment(
+            await create_ready(
+                client,
                 name,
                 pb.Deployment(
                     provider="main",

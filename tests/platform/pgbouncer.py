@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +22,16 @@ class PgBouncer:
 
     def url(self, database: str) -> str:
         return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+
+def prepares_statements() -> bool:
+    """Return whether this PgBouncer keeps prepared statements in transaction mode: since 1.21, Debian 12 has 1.18."""
+    said = subprocess.run(
+        [program("pgbouncer"), "--version"], capture_output=True, text=True, check=True
+    )
+    version = re.search(r"PgBouncer (\d+)\.(\d+)", said.stdout)
+    assert version is not None, said.stdout
+    return (int(version[1]), int(version[2])) >= (1, 21)
 
 
 @contextlib.asynccontextmanager
