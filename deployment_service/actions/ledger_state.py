@@ -10,7 +10,7 @@ from typing import Self
 from deployment_service.domain.attribution import (
     DeploymentOfJob,
 )
-from deployment_service.domain.events import EventSource, NewEvent
+from deployment_service.domain.events import Actor, EventSource, NewEvent
 from deployment_service.domain.runs import (
     Build,
     Run,
@@ -28,12 +28,18 @@ class LedgerState:
     """What one transaction knows of some jobs of one tenant, and what it changes. Use ``open_ledger``."""
 
     def __init__(
-        self, connection: Connection, tenant_id: uuid.UUID, source: EventSource, now: datetime
+        self,
+        connection: Connection,
+        tenant_id: uuid.UUID,
+        source: EventSource,
+        now: datetime,
+        actor: Actor | None = None,
     ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
         self._source = source
         self._now = now
+        self._actor = actor
         self._jobs: dict[uuid.UUID, JobState] = {}
         self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
         self._deployments: dict[uuid.UUID, DeploymentState] = {}
@@ -61,12 +67,13 @@ class LedgerState:
         source: EventSource,
         numbers: Collection[int] = (),
         run_ids: Collection[uuid.UUID] = (),
+        actor: Actor | None = None,
     ) -> Self:
         """Lock and read all that claims about these builds or runs could concern.
 
-        The jobs must be locked (``reports.lock_jobs``).
+        The jobs must be locked (``reports.lock_jobs``). ``actor``: who decides what is changed, if a person does.
         """
-        ledger = cls(connection, tenant_id, source, await runs.now(connection))
+        ledger = cls(connection, tenant_id, source, await runs.now(connection), actor)
         jobs = list(job_ids)
         concerned = await runs.lock_concerned(
             connection, tenant_id, jobs, list(numbers), list(run_ids)

@@ -29,6 +29,7 @@ from deployment_service.domain.run_transitions import (
     observe,
     still_current,
     without_build,
+    without_resolution,
 )
 from deployment_service.domain.runs import (
     Build,
@@ -112,7 +113,14 @@ class Ledger(LedgerState):
         build = Build(self._jobs[job_id].generation, number)
         waiting = self._kept.pop((job_id, number), [])
         named = {kept.named_run_id for kept in waiting}
-        run = next((r for r in self._runs.values() if r.run_id in named and not r.shown), None)
+        run = next(
+            (
+                r
+                for r in self._runs.values()
+                if r.run_id in named and not r.shown and not r.resolved
+            ),
+            None,
+        )
         if run is None:
             sighting = Sighting(number, next(iter(named - {None}), None))
             owner = external_owner(sighting, build, self._mapped[job_id])
@@ -279,14 +287,14 @@ class Ledger(LedgerState):
         repeated = {**run.parameters, RUN_ID_PARAMETER: str(run.run_id)}
         stranger = self._new_run(run.deployment_id, run.job_id, repeated)
         stranger = replace(
-            run,
+            without_resolution(run),
             parameters=repeated,
             run_id=stranger.run_id,
             number=stranger.number,
             source=RunSource.EXTERNAL,
             trigger_state=TriggerState.ENDED,
         )
-        self.move(stranger, [possible_duplicate(run, run.status)])
+        self.move(stranger, [possible_duplicate(run, stranger.status)])
         return self.free(run)
 
     def _claim(self, run: Run, claim: Claim) -> None:
@@ -342,6 +350,7 @@ class Ledger(LedgerState):
                 correction=transition.correction,
                 failure_cause=transition.failure_cause,
                 message=transition.message,
+                actor=self._actor,
             )
         )
 

@@ -12,6 +12,7 @@ from deployment_service.actions.create_deployment import CreateDeployment, Deplo
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
 from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.read_deployments import PageRequest, Reader
+from deployment_service.actions.resolve_run import ResolveRun, resolve_run
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter
 from deployment_service.actions.update_deployment import (
     CHANGEABLE,
@@ -31,6 +32,7 @@ from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.events import EventType
 from deployment_service.domain.names import ALL, DeploymentName, ProviderName, RunName
+from deployment_service.domain.resolution import Resolution
 from deployment_service.storage.database import Database
 from deployment_service.storage.deployments import DeploymentFilter
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -238,6 +240,28 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         return pb.CancelRunResponse(
             run=messages.run_message(call.tenant, row, in_full=call.sees_network),
             resume_token=self._position(call, epoch, cancelled.sequence),
+        )
+
+    async def ResolveRun(
+        self, request: pb.ResolveRunRequest, context: Context
+    ) -> pb.ResolveRunResponse:
+        call = calls.current()
+        name = RunName.parse(request.name, field="name")
+        status = pb.DeploymentStatus.Name(request.status).removeprefix("DEPLOYMENT_STATUS_")
+        command = ResolveRun(
+            tenant=call.tenant,
+            name=name,
+            resolution=Resolution.of(status, request.reason),
+            key_id=call.caller.key_id,
+            request=call.request_key(request),
+        )
+        epoch = await self._parts.hub.epoch.current()
+        resolved = await resolve_run(self._parts.database, command)
+        self._parts.hub.notify(call.tenant.tenant_id)
+        row = await self._reader.run_by_id(call.tenant, resolved.run_id)
+        return pb.ResolveRunResponse(
+            run=messages.run_message(call.tenant, row),
+            resume_token=self._position(call, epoch, resolved.sequence),
         )
 
     async def ExplainRun(

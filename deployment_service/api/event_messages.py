@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import Event, EventSource, EventType
+from deployment_service.domain.events import Actor, ActorKind, Event, EventSource, EventType
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -27,6 +27,9 @@ _STATUSES = {
 }
 _CERTAINTIES = {
     one: cast("pb.Certainty", pb.Certainty.Value(f"CERTAINTY_{one.value}")) for one in Certainty
+}
+_ACTOR_KINDS = {
+    one: cast("pb.Actor.Kind", pb.Actor.Kind.Value(f"KIND_{one.value}")) for one in ActorKind
 }
 _CAUSES = {
     one: cast("pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}"))
@@ -58,9 +61,20 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         message.run = str(RunName(tenant_slug, event.deployment_slug, event.run_number))
     if event.failure_cause is not None:
         message.failure_cause = _CAUSES.get(event.failure_cause, pb.FAILURE_CAUSE_UNSPECIFIED)
+    if event.actor is not None:
+        message.actor.CopyFrom(actor_message(event.actor))
     if event.create_time is not None:
         message.create_time.FromDatetime(event.create_time)
     return message
+
+
+def actor_message(actor: Actor) -> pb.Actor:
+    """The message of an actor."""
+    return pb.Actor(
+        kind=_ACTOR_KINDS.get(actor.kind, pb.Actor.KIND_UNSPECIFIED),
+        subject=actor.subject,
+        display_name=actor.display_name,
+    )
 
 
 def to_bytes(tenant_slug: str, event: Event) -> bytes:

@@ -8,8 +8,10 @@ from deployment_service.api import event_messages
 from deployment_service.api.deployment_messages import run_message
 from deployment_service.api.masks import timestamp
 from deployment_service.api.problem_messages import problem_message
+from deployment_service.api.words import value_of
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.deployments import RunRecord
+from deployment_service.storage.events import actor_of
 from deployment_service.storage.explain import Trail
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -24,6 +26,7 @@ def explain_message(
         attempts=[_attempt(row) for row in trail.attempts],
         reports=[_report(row) for row in trail.reports],
         events=[event_messages.to_message(tenant.slug, event) for event in trail.events],
+        resolutions=[_resolution(row) for row in trail.resolutions],
     )
 
 
@@ -54,3 +57,19 @@ def _report(row: asyncpg.Record) -> pb.RunReport:
         verdict=row["verdict"],
         message=row["message"],
     )
+
+
+def _resolution(row: asyncpg.Record) -> pb.RunResolution:
+    actor = actor_of(row)
+    return pb.RunResolution(
+        status=_status(row["status"]),
+        reason=row["reason"],
+        actor=event_messages.actor_message(actor) if actor else None,
+        create_time=timestamp(row["create_time"]),
+        old_status=_status(row["old_status"]),
+        old_certainty=value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row["old_certainty"] or ""),
+    )
+
+
+def _status(text: str) -> pb.DeploymentStatus:
+    return value_of(pb.DEPLOYMENT_STATUS_UNSPECIFIED, pb.DeploymentStatus, text)

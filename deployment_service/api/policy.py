@@ -111,6 +111,7 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "RunDeployment": Policy(Role.DEPLOYER, _named(DeploymentName, "name"), _LARGEST),
     _DEPLOYMENTS + "GetRun": Policy(Role.VIEWER, _named(RunName, "name")),
     _DEPLOYMENTS + "CancelRun": Policy(Role.DEPLOYER, _named(RunName, "name")),
+    _DEPLOYMENTS + "ResolveRun": Policy(Role.ADMIN, _named(RunName, "name")),
     _DEPLOYMENTS + "ExplainRun": Policy(Role.VIEWER, _named(RunName, "name")),
     _DEPLOYMENTS + "ListRuns": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)

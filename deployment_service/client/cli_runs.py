@@ -1,4 +1,4 @@
-"""deployctl run, runs, cancel, explain."""
+"""deployctl run, runs, cancel, resolve, explain."""
 
 from __future__ import annotations
 
@@ -136,6 +136,34 @@ def cancel(
     _show(settings, settings.run(work))
 
 
+def resolve(
+    context: typer.Context,
+    name: RunName,
+    status: Annotated[
+        str, typer.Option("--status", help="How it ended: completed, failed or cancelled.")
+    ],
+    reason: Annotated[
+        str, typer.Option("--reason", help="How this is known; it stands in the history.")
+    ],
+    request_id: Annotated[
+        str | None, typer.Option(help="A UUID: repeating the command with it has one effect.")
+    ] = None,
+) -> None:
+    """End a run yourself, because its Jenkins can't say any more how it ended. Needs an admin's key.
+
+    Nothing is done in Jenkins. Neither reports nor Jenkins change this end; only another `resolve` does.
+    """
+    settings = of(context)
+    (wanted,) = statuses([status])
+
+    async def work(client: DeploymentClient) -> pb.Run:
+        run_name = await _run_name(client, name)
+        answer = await client.resolve_run(run_name, wanted, reason, request_id=request_id)
+        return answer.run
+
+    _show(settings, settings.run(work))
+
+
 def explain(context: typer.Context, name: RunName) -> None:
     """Show how a run came to be what it is: tries to trigger it, reports about its build, events."""
     settings = of(context)
@@ -167,6 +195,7 @@ def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, 
         came = " ".join(filter(None, (report.phase, report.status)))
         brief = f"build {report.build_number}: {came} → {report.verdict}"
         yield report.receive_time, f"report of {report.source.lower()}", brief, report.message
+    yield from map(_by_operator, trail.resolutions)
     for event in trail.events:
         kind = pb.DeploymentEvent.Type.Name(event.type).removeprefix("DEPLOYMENT_").lower()
         change = f"{out.status_word(event.old_status)} → {out.status_word(event.status)}"
@@ -177,6 +206,12 @@ def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, 
             kind.replace("_", " "),
             (f"{brief}  {event.message}".strip()),
         )
+
+
+def _by_operator(one: pb.RunResolution) -> tuple[Timestamp, str, str, str]:
+    who = f" ({one.actor.display_name})" if one.actor.display_name else ""
+    change = f"{out.status_word(one.old_status)} → {out.status_word(one.status)}"
+    return one.create_time, f"resolved by {one.actor.subject}{who}", change, one.reason
 
 
 async def _run_name(client: DeploymentClient, name: str) -> str:

@@ -262,6 +262,23 @@ class DeploymentClient:
         )
         return await self._caller.call(self._stub.CancelRun, request)
 
+    async def resolve_run(
+        self,
+        name: str,
+        status: pb.DeploymentStatus,
+        reason: str,
+        *,
+        request_id: str | None = None,
+    ) -> pb.ResolveRunResponse:
+        """End a run as an operator decides, because its Jenkins can't say it any more. Needs role admin."""
+        request = pb.ResolveRunRequest(
+            name=self.names.run(name),
+            status=status,
+            reason=reason,
+            request_id=request_id or new_request_id(),
+        )
+        return await self._caller.call(self._stub.ResolveRun, request)
+
     async def explain_run(self, name: str) -> pb.ExplainRunResponse:
         """Return how a run came to be what it is: its attempts, reports and events."""
         request = pb.ExplainRunRequest(name=self.names.run(name))

@@ -180,7 +180,7 @@ def _owner_of_read(
     # A number that was only reported gives way to what Jenkins shows under it.
     squatter = next((run for run in runs if run.build == build and run is not holder), None)
     named = next((run for run in runs if run.run_id == sighting.run_id), None)
-    if named is not None and named.source is RunSource.SERVICE:
+    if named is not None and named.source is RunSource.SERVICE and not _is_closed(named):
         owner = _named(named, build, holder or squatter, read=True)
         if owner is not None:
             return owner
@@ -196,6 +196,11 @@ def _owner_of_read(
     if not nameless and _may_be_ours(sighting, runs):
         return _pending("a run of ours has no build yet: Jenkins is asked whose this is")
     return replace(external_owner(sighting, build, deployments), evicts=squatter)
+
+
+def _is_closed(run: Run) -> bool:
+    """Whether an operator ended the run before it had a build: a build that carries its id is external."""
+    return run.resolved and run.build is None
 
 
 def _holder(sighting: Sighting, runs: Sequence[Run]) -> Run | None:

@@ -62,7 +62,12 @@ def keeps_from_stopping(attempts: SentAttempts, build: DuplicateBuild) -> str | 
 def possible_duplicate(run: Run, status: DeploymentStatus, *, stopping: bool = False) -> Transition:
     """Return the event that shows a build with the id of ``run``; ``status`` is the external run's."""
     own = f", which has #{run.build.number}" if run.build else ""
-    if stopping:
+    if run.resolved and run.build is None:
+        message = (
+            f"A build carries the id of run {run.number}, which an operator had resolved before Jenkins showed "
+            "a build of it: a possible duplicate. It goes on as an external run."
+        )
+    elif stopping:
         message = (
             f"A second build of run {run.number}{own}: a request that was given up reached Jenkins late. "
             "It is being stopped."

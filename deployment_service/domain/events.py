@@ -24,6 +24,21 @@ class EventType(StrEnum):
     DEPLOYMENT_POSSIBLE_DUPLICATE = "DEPLOYMENT_POSSIBLE_DUPLICATE"
 
 
+class ActorKind(StrEnum):
+    """By what an actor has identified itself."""
+
+    KEY = "KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who decided. ``subject`` is stable: ``apiKeys/<uuid>``; ``display_name`` is what it was called then."""
+
+    kind: ActorKind
+    subject: str
+    display_name: str = ""
+
+
 class EventSource(StrEnum):
     API = "API"
     DISPATCHER = "DISPATCHER"
@@ -55,6 +70,7 @@ class NewEvent:
     failure_cause: FailureCause | None = None
     message: str = ""
     old_deployment_status: DeploymentStatus | None = None
+    actor: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from deployment_service.domain.certainty import (
     certainty_of,
 )
 from deployment_service.domain.events import EventType
+from deployment_service.domain.resolution import show_build
 from deployment_service.domain.runs import (
     Build,
     Claim,
@@ -27,6 +28,7 @@ from deployment_service.domain.runs import (
 )
 from deployment_service.domain.status import (
     QUEUED,
+    RUNNING,
     Authority,
     DeploymentStatus,
     FailureCause,
@@ -58,6 +60,8 @@ def observe(
 
     ``read_at_completed``: Jenkins may discard the build right after COMPLETED (see ``confirm_due``).
     """
+    if run.resolved:
+        return show_build(run, claim, now), []
     time = claim.time or now
     if claim.read:
         evidence = add_read(run.evidence, claim.known, time, building=claim.building)
@@ -178,7 +182,12 @@ _UNVERIFIABLE = "What webhooks reported of it stays its status; it cannot be ver
 
 
 def without_build(run: Run) -> tuple[Run, list[Transition]]:
-    """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own."""
+    """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own.
+
+    The end that an operator gave it stays.
+    """
+    if run.resolved:
+        return replace(run, build=None, build_timestamp_ms=None, shown=False, queue_id=None), []
     freed = replace(
         _reopened(run),
         known=QUEUED,
@@ -211,6 +220,13 @@ def _reopened(run: Run) -> Run:
         failure_message="",
         end_time=None,
     )
+
+
+def without_resolution(run: Run) -> Run:
+    """Return the run as if no operator had ended it: running, until its build is read."""
+    if not run.resolved:
+        return run
+    return replace(_reopened(run), known=RUNNING, reports=())
 
 
 def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:

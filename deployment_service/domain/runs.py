@@ -16,6 +16,7 @@ from deployment_service.domain.certainty import (
 from deployment_service.domain.events import EventType
 from deployment_service.domain.status import (
     NOTHING,
+    Authority,
     DeploymentStatus,
     FailureCause,
     Knowledge,
@@ -98,6 +99,11 @@ class Run:
     @property
     def settled(self) -> bool:
         return self.settle_time is not None
+
+    @property
+    def resolved(self) -> bool:
+        """An operator has decided its end: only an operator changes it again."""
+        return self.known.authority is Authority.OPERATOR
 
     @property
     def evidence(self) -> Evidence:

@@ -49,6 +49,7 @@ _REVOKE = """
     UPDATE api_keys SET revoke_time = coalesce(revoke_time, now())
     WHERE key_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 """
+_DISPLAY_NAME = "SELECT display_name FROM api_keys WHERE key_id = $1"
 _VALID_OF = "SELECT key_id FROM api_keys WHERE key_id = ANY($1::uuid[]) AND revoke_time IS NULL"
 
 
@@ -65,6 +66,12 @@ async def insert(
         _INSERT, tenant_id, secret_sha256, role.value, display_name
     )
     return key_id
+
+
+async def display_name(connection: Connection, key_id: uuid.UUID) -> str:
+    """What a key is called; empty if it is gone."""
+    name: str | None = await connection.fetchval(_DISPLAY_NAME, key_id)
+    return name or ""
 
 
 async def find_caller(connection: Connection, secret_sha256: bytes) -> Caller | None:

@@ -11,7 +11,14 @@ import asyncpg
 
 from deployment_service import transition_log
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
+from deployment_service.domain.events import (
+    Actor,
+    ActorKind,
+    Event,
+    EventSource,
+    EventType,
+    NewEvent,
+)
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.storage.database import Connection, after_commit
 
@@ -24,15 +31,18 @@ _LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 _APPEND = """
     INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
         job_id, build_number, old_status, status, deployment_status, source, certainty, correction, failure_cause,
-        message)
+        message, actor_kind, actor_subject, actor_display_name)
     SELECT $1, head.sequence + new.place, new.deployment_id, new.deployment_slug, new.revision, new.type,
         new.run_number, new.job_id, new.build_number, new.old_status, new.status, new.deployment_status, new.source,
-        new.certainty, new.correction, new.failure_cause, new.message
+        new.certainty, new.correction, new.failure_cause, new.message, new.actor_kind, new.actor_subject,
+        new.actor_display_name
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
         unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::uuid[], $8::int[], $9::text[],
-            $10::text[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::text[], $16::text[])
+            $10::text[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::text[], $16::text[],
+            $17::text[], $18::text[], $19::text[])
         WITH ORDINALITY AS new (deployment_id, deployment_slug, revision, type, run_number, job_id, build_number,
-            old_status, status, deployment_status, source, certainty, correction, failure_cause, message, place)
+            old_status, status, deployment_status, source, certainty, correction, failure_cause, message,
+            actor_kind, actor_subject, actor_display_name, place)
     RETURNING sequence
 """
 _FIELDS = (
@@ -52,6 +62,7 @@ _FIELDS = (
     "failure_cause",
     "message",
 )
+_ACTOR_FIELDS = ("kind", "subject", "display_name")
 _HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_id = $1"
 
 
@@ -60,6 +71,7 @@ async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[
     it holds the tenant until the commit. Transitions are logged once it has committed."""
     tenant_slug = await connection.fetchval(_LOCK_TENANT, tenant_id)
     columns = [[getattr(event, field) for event in events] for field in _FIELDS]
+    columns += [[getattr(event.actor, field, None) for event in events] for field in _ACTOR_FIELDS]
     rows = await connection.fetch(_APPEND, tenant_id, *columns)
     after_commit(lambda: transition_log.write(tenant_slug, events))
     return max(int(row["sequence"]) for row in rows)
@@ -90,9 +102,18 @@ def from_row(row: asyncpg.Record) -> Event:
         correction=row["correction"],
         failure_cause=_word(FailureCause, cause) if cause else None,
         message=row["message"],
+        actor=actor_of(row),
         sequence=row["sequence"],
         create_time=row["create_time"],
     )
+
+
+def actor_of(row: asyncpg.Record) -> Actor | None:
+    """The actor of a row that has its three columns; None if nobody in particular decided."""
+    if row["actor_kind"] is None:
+        return None
+    kind = _word(ActorKind, row["actor_kind"])
+    return Actor(kind, row["actor_subject"], row["actor_display_name"])
 
 
 def _word(kind: type[Word], text: str) -> Word:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from deployment_service.domain.events import Event
+from deployment_service.storage import resolutions
 from deployment_service.storage.database import Connection
 from deployment_service.storage.events import from_row
 
@@ -36,11 +37,12 @@ EVENTS = """
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Rows of ``run_attempts`` and ``webhook_deliveries``, and events, each oldest first."""
+    """Rows of ``run_attempts``, ``webhook_deliveries`` and ``run_resolutions``, and events, each oldest first."""
 
     attempts: Sequence[asyncpg.Record]
     reports: Sequence[asyncpg.Record]
     events: Sequence[Event]
+    resolutions: Sequence[asyncpg.Record]
 
 
 async def trail(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> Trail:
@@ -48,4 +50,5 @@ async def trail(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID)
     attempts = await connection.fetch(_ATTEMPTS, tenant_id, run_id)
     reports = await connection.fetch(REPORTS, tenant_id, run_id)
     events = await connection.fetch(EVENTS, tenant_id, run_id)
-    return Trail(attempts, reports, [from_row(row) for row in events])
+    resolved = await resolutions.of_run(connection, tenant_id, run_id)
+    return Trail(attempts, reports, [from_row(row) for row in events], resolved)

@@ -66,6 +66,7 @@ class FailureCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CAUSE_JOB_MISSING: _ClassVar[FailureCause]
     FAILURE_CAUSE_CANCELLED: _ClassVar[FailureCause]
     FAILURE_CAUSE_DEPLOYMENT_DELETED: _ClassVar[FailureCause]
+    FAILURE_CAUSE_RESOLVED_BY_OPERATOR: _ClassVar[FailureCause]
 
 class Certainty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -140,6 +141,7 @@ FAILURE_CAUSE_JOB_PARAMETERS_MISMATCH: FailureCause
 FAILURE_CAUSE_JOB_MISSING: FailureCause
 FAILURE_CAUSE_CANCELLED: FailureCause
 FAILURE_CAUSE_DEPLOYMENT_DELETED: FailureCause
+FAILURE_CAUSE_RESOLVED_BY_OPERATOR: FailureCause
 CERTAINTY_UNSPECIFIED: Certainty
 CERTAINTY_REPORTED: Certainty
 CERTAINTY_CONFIRMED: Certainty
@@ -368,8 +370,24 @@ class Run(_message.Message):
     observation_problem: ObservationProblem
     def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
+class Actor(_message.Message):
+    __slots__ = ("kind", "subject", "display_name")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[Actor.Kind]
+        KIND_KEY: _ClassVar[Actor.Kind]
+    KIND_UNSPECIFIED: Actor.Kind
+    KIND_KEY: Actor.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: Actor.Kind
+    subject: str
+    display_name: str
+    def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
+
 class DeploymentEvent(_message.Message):
-    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause")
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
@@ -411,6 +429,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_UID_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     revision: int
     type: DeploymentEvent.Type
@@ -428,7 +447,8 @@ class DeploymentEvent(_message.Message):
     deployment_uid: str
     deployment_status: DeploymentStatus
     failure_cause: FailureCause
-    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("parent", "deployment_id", "deployment", "request_id")
@@ -592,6 +612,42 @@ class CancelRunResponse(_message.Message):
     resume_token: str
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
+class ResolveRunRequest(_message.Message):
+    __slots__ = ("name", "status", "reason", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    status: DeploymentStatus
+    reason: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ResolveRunResponse(_message.Message):
+    __slots__ = ("run", "resume_token")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    resume_token: str
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class RunResolution(_message.Message):
+    __slots__ = ("status", "reason", "actor", "create_time", "old_status", "old_certainty")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    OLD_STATUS_FIELD_NUMBER: _ClassVar[int]
+    OLD_CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    status: DeploymentStatus
+    reason: str
+    actor: Actor
+    create_time: _timestamp_pb2.Timestamp
+    old_status: DeploymentStatus
+    old_certainty: Certainty
+    def __init__(self, status: _Optional[_Union[DeploymentStatus, str]] = ..., reason: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., old_certainty: _Optional[_Union[Certainty, str]] = ...) -> None: ...
+
 class ExplainRunRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -599,18 +655,20 @@ class ExplainRunRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ExplainRunResponse(_message.Message):
-    __slots__ = ("run", "job_problem", "attempts", "reports", "events")
+    __slots__ = ("run", "job_problem", "attempts", "reports", "events", "resolutions")
     RUN_FIELD_NUMBER: _ClassVar[int]
     JOB_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTIONS_FIELD_NUMBER: _ClassVar[int]
     run: Run
     job_problem: ObservationProblem
     attempts: _containers.RepeatedCompositeFieldContainer[RunAttempt]
     reports: _containers.RepeatedCompositeFieldContainer[RunReport]
     events: _containers.RepeatedCompositeFieldContainer[DeploymentEvent]
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., job_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[RunAttempt, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ...) -> None: ...
+    resolutions: _containers.RepeatedCompositeFieldContainer[RunResolution]
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., job_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[RunAttempt, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ..., resolutions: _Optional[_Iterable[_Union[RunResolution, _Mapping]]] = ...) -> None: ...
 
 class RunAttempt(_message.Message):
     __slots__ = ("attempt", "owner", "claim_time", "send_by", "next_build_number", "jenkins_session", "outcome", "http_status", "queue_id", "message", "end_time")

@@ -75,6 +75,11 @@ class DeploymentServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.ResolveRun = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/ResolveRun',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunResponse.FromString,
+                _registered_method=True)
         self.ExplainRun = channel.unary_unary(
                 '/deployment_service.v1.DeploymentService/ExplainRun',
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ExplainRunRequest.SerializeToString,
@@ -189,6 +194,20 @@ class DeploymentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveRun(self, request, context):
+        """Ends a run as an operator decides: the way out when its Jenkins is gone. The end is CONFIRMED at once; reports and
+        reads never change it, only another ResolveRun does. Nothing is done in Jenkins: cancel the run first if its build
+        should stop. A run that was not sent yet is never sent. If a request was under way, or the run was in Jenkins'
+        queue, the build that comes of it is shown as an external run, with an event DEPLOYMENT_POSSIBLE_DUPLICATE.
+
+        The reason and the caller stand in the event and in ExplainRun. Needs role admin.
+
+        Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if it has that status already and is CONFIRMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainRun(self, request, context):
         """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
         what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
@@ -271,6 +290,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ResolveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveRun,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunResponse.SerializeToString,
             ),
             'ExplainRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainRun,
@@ -510,6 +534,33 @@ class DeploymentService(object):
             '/deployment_service.v1.DeploymentService/CancelRun',
             deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunRequest.SerializeToString,
             deployment__service_dot_v1_dot_deployment__service__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/ResolveRun',
+            deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.ResolveRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -171,6 +171,22 @@ _DeploymentServiceCancelRunType = typing_extensions.TypeVar(
     ],
 )
 
+_DeploymentServiceResolveRunType = typing_extensions.TypeVar(
+    '_DeploymentServiceResolveRunType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+        deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+        deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+        deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
+    ],
+)
+
 _DeploymentServiceExplainRunType = typing_extensions.TypeVar(
     '_DeploymentServiceExplainRunType',
     grpc.UnaryUnaryMultiCallable[
@@ -235,7 +251,7 @@ _DeploymentServiceWatchDeploymentsType = typing_extensions.TypeVar(
     ],
 )
 
-class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
+class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceResolveRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
     """Create, run and watch deployments. For internal services and for people."""
 
     @typing.overload
@@ -271,6 +287,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.CancelRunRequest,
             deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+            deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
@@ -323,6 +343,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.CancelRunRequest,
             deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+            deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
@@ -403,6 +427,17 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
     """
 
+    ResolveRun: _DeploymentServiceResolveRunType
+    """Ends a run as an operator decides: the way out when its Jenkins is gone. The end is CONFIRMED at once; reports and
+    reads never change it, only another ResolveRun does. Nothing is done in Jenkins: cancel the run first if its build
+    should stop. A run that was not sent yet is never sent. If a request was under way, or the run was in Jenkins'
+    queue, the build that comes of it is shown as an external run, with an event DEPLOYMENT_POSSIBLE_DUPLICATE.
+
+    The reason and the caller stand in the event and in ExplainRun. Needs role admin.
+
+    Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if it has that status already and is CONFIRMED.
+    """
+
     ExplainRun: _DeploymentServiceExplainRunType
     """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
     what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
@@ -461,6 +496,10 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.CancelRunRequest,
         deployment_service.v1.deployment_service_pb2.CancelRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+        deployment_service.v1.deployment_service_pb2.ResolveRunResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.ExplainRunRequest,
@@ -582,6 +621,22 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         first stays what it became, and a build that shows up only later is stopped. Needs role deployer.
 
         Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
+        """
+
+    @abc.abstractmethod
+    def ResolveRun(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.ResolveRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ResolveRunResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ResolveRunResponse]]:
+        """Ends a run as an operator decides: the way out when its Jenkins is gone. The end is CONFIRMED at once; reports and
+        reads never change it, only another ResolveRun does. Nothing is done in Jenkins: cancel the run first if its build
+        should stop. A run that was not sent yet is never sent. If a request was under way, or the run was in Jenkins'
+        queue, the build that comes of it is shown as an external run, with an event DEPLOYMENT_POSSIBLE_DUPLICATE.
+
+        The reason and the caller stand in the event and in ExplainRun. Needs role admin.
+
+        Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if it has that status already and is CONFIRMED.
         """
 
     @abc.abstractmethod

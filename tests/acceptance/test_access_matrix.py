@@ -32,7 +32,7 @@ NEEDED: dict[str, str] = {
         "DEFINER": "CreateDeployment UpdateDeployment DeleteDeployment",
         "GATEWAY": "ReportBuilds GetWebhookKeys",
         "ADMIN": (
-            "CreateTenant GetTenant ListTenants UpdateTenant DeleteTenant "
+            "ResolveRun CreateTenant GetTenant ListTenants UpdateTenant DeleteTenant "
             "RotateWebhookSecret RetireWebhookKey CreateProvider GetProvider CheckProvider "
             "ListProviders UpdateProvider DeleteProvider CreateApiKey ListApiKeys "
             "RevokeApiKey"

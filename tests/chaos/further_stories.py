@@ -151,6 +151,20 @@ async def the_description_was_edited(w: World) -> list[Told]:
     return []
 
 
+async def an_operator_decides_how_it_ended(w: World) -> list[Told]:
+    """Neither the report nor the read of another result changes that."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1, shown=True)
+    await w.client.resolve_run("web/runs/1", pb.DEPLOYMENT_STATUS_FAILED, "Seen on the servers.")
+    w.jenkins.release(JOB, 1)
+    await w.jenkins.wait_for(build_of(w, 1))
+    await w.report({**_FINALIZED, "run_id": uid})
+    assert len(await w.sql("SELECT FROM run_resolutions")) == 1
+    return [Told(uid, 1, "FAILED", "RESOLVED_BY_OPERATOR")]
+
+
 FURTHER: tuple[Story, ...] = (
     deleted_with_its_build,
     a_value_with_blanks,
@@ -159,4 +173,5 @@ FURTHER: tuple[Story, ...] = (
     a_lost_request_arrives_after_all,
     a_password_of_an_adopted_job,
     the_description_was_edited,
+    an_operator_decides_how_it_ended,
 )

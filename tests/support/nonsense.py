@@ -53,6 +53,12 @@ SOUND: dict[str, Callable[[], Message]] = {
     ),
     "RunDeployment": lambda: deployments.RunDeploymentRequest(name=WEB, request_id=request_id()),
     "CancelRun": lambda: deployments.CancelRunRequest(name=f"{WEB}/runs/1"),
+    "ResolveRun": lambda: deployments.ResolveRunRequest(
+        name=f"{WEB}/runs/1",
+        status=deployments.DEPLOYMENT_STATUS_FAILED,
+        reason="Seen.",
+        request_id=request_id(),
+    ),
     "ExplainRun": lambda: deployments.ExplainRunRequest(name=f"{WEB}/runs/1"),
     "GetRun": lambda: deployments.GetRunRequest(name=f"{WEB}/runs/1"),
     "ListRuns": lambda: deployments.ListRunsRequest(parent="tenants/demo/deployments/-"),
@@ -128,6 +134,7 @@ PARTICULAR = {
     "ca_certificate_pem": ("x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
     "job_folder": ("a//b", "..", "a/../b"),
     "username": ("a:b",),
+    "reason": ("", " ", "x" * 501),
 }
 # The same words mean something else here, or nothing at all.
 NOT_HERE = {

@@ -1,0 +1,100 @@
+"""ResolveRun: an operator decides how a run has ended, when Jenkins can't say it any more.
+
+Nothing is done in Jenkins. What was not sent yet is never sent; a request that is under way already may still make
+a build, which is shown as an external run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import structlog
+
+from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.observe import Ledger
+from deployment_service.domain.access import TenantRef
+from deployment_service.domain.certainty import Certainty
+from deployment_service.domain.errors import FailedPrecondition, NotFound
+from deployment_service.domain.events import Actor, ActorKind, EventSource
+from deployment_service.domain.names import RunName
+from deployment_service.domain.resolution import Resolution, resolve
+from deployment_service.storage import api_keys, cancel, events, reports, resolutions
+from deployment_service.storage.database import Connection, Database, after_commit
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRun:
+    """What is asked for; ``key_id`` is the operator's API key."""
+
+    tenant: TenantRef
+    name: RunName
+    resolution: Resolution
+    key_id: uuid.UUID
+    request: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What was committed, now or by an earlier call with the same request_id."""
+
+    run_id: uuid.UUID
+    sequence: int
+
+
+async def resolve_run(database: Database, command: ResolveRun) -> Resolved:
+    """Commit the end that the operator decided. Raises NotFound and FailedPrecondition (RUN_ENDED)."""
+    return await database.transaction(lambda connection: _commit(connection, command))
+
+
+async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
+    known = await claim(connection, command.request)
+    if known is not None and known.resource_id is not None:
+        return Resolved(known.resource_id, known.sequence)
+    tenant_id, name = command.tenant.tenant_id, command.name
+    found = await cancel.find(connection, tenant_id, name.deployment, name.number)
+    if found is None:
+        raise NotFound("run", str(name))
+    run_id, job_id = found
+    actor = await _actor(connection, command.key_id)
+    await reports.lock_jobs(connection, tenant_id, [job_id])
+    ledger = await Ledger.open(
+        connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id], actor=actor
+    )
+    run = ledger.run(run_id)
+    if run is None:
+        raise NotFound("run", str(name))
+    if run.certainty is Certainty.CONFIRMED and run.status is command.resolution.status:
+        raise FailedPrecondition(
+            "RUN_ENDED",
+            f"'{name}' is {run.status}, and that is certain: there is nothing to resolve.",
+            metadata={"run": str(name), "status": str(run.status)},
+        )
+    highest = ledger.highest_build(run.deployment_id)
+    ended, transition = resolve(run, command.resolution, highest=highest, now=ledger.now)
+    before = await events.head(connection, tenant_id)
+    await resolutions.add(connection, tenant_id, run, command.resolution, actor)
+    # A build that Jenkins made of it meanwhile becomes an external run.
+    await reports.poke(connection, tenant_id, [job_id])
+    ledger.move(ended, [transition])
+    await ledger.write()
+    await remember(connection, command.request, run_id, before)
+    after_commit(
+        lambda: _log.warning(
+            "run.resolved",
+            tenant=command.tenant.slug,
+            run=str(name),
+            old_status=str(run.status),
+            status=str(ended.status),
+            actor=actor.subject,
+            reason=command.resolution.reason,
+        )
+    )
+    return Resolved(run_id, before)
+
+
+async def _actor(connection: Connection, key_id: uuid.UUID) -> Actor:
+    display_name = await api_keys.display_name(connection, key_id)
+    return Actor(ActorKind.KEY, f"apiKeys/{key_id}", display_name)
