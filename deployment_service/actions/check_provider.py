@@ -17,7 +17,7 @@ from deployment_service.domain.errors import (
     PreconditionViolation,
 )
 from deployment_service.domain.findings import Finding, Kind, Severity
-from deployment_service.domain.provider_facts import ControllerFacts, Place
+from deployment_service.domain.provider_facts import ControllerFacts
 from deployment_service.domain.provider_findings import (
     CheckedSettings,
     findings_of,
@@ -88,6 +88,8 @@ class ProviderChecker:
         """
         limit_s = min(self._limit_s, within_s)
         facts = await self._facts(tenant, settings, reach, limit_s)
+        if facts is None:
+            return _NO_TURN
         path = webhook_paths.webhook_path(self._locale, tenant.slug)
         findings = findings_of(settings, facts, webhook_path=path, coarse=coarse)
         log.info(
@@ -106,7 +108,8 @@ class ProviderChecker:
         settings: CheckedSettings,
         reach: Reach,
         limit_s: float,
-    ) -> ControllerFacts:
+    ) -> ControllerFacts | None:
+        """Return None if no turn came in time."""
         clock = asyncio.get_running_loop().time
         until = clock() + limit_s
         of_tenant = self._of_tenants.setdefault(
@@ -116,13 +119,13 @@ class ProviderChecker:
             async with asyncio.timeout(limit_s):
                 await of_tenant.acquire()
         except TimeoutError:
-            return _not_begun()
+            return None
         try:
             try:
                 async with asyncio.timeout(until - clock()):
                     await self._all.acquire()
             except TimeoutError:
-                return _not_begun()
+                return None
             try:
                 return await self._survey(reach, folders_of(settings), until - clock())
             finally:
@@ -178,9 +181,13 @@ def unreadable_token() -> CheckResult:
     )
 
 
-def _not_begun() -> ControllerFacts:
-    return ControllerFacts(
-        Place.UNAVAILABLE,
-        "Jenkins was not asked, because too many providers are being checked at this moment",
-        complete=False,
+_NO_TURN = CheckResult(
+    (
+        Finding(
+            Kind.INCOMPLETE,
+            Severity.WARNING,
+            "Jenkins was not asked, because too many providers are being checked at this moment: nothing is known "
+            "of the settings. Check the provider again.",
+        ),
     )
+)

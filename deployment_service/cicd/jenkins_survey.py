@@ -188,7 +188,10 @@ class Survey:
             reply = await self._get(
                 f"{path}api/json", f"jobs[name,buildable,property[_class]]{{0,{_SAMPLES}}}"
             )
-            if reply.status == 404 and author_of(reply) is not Author.FRONT:
+            author = author_of(reply)
+            # 403: it may be discovered and not read.
+            hidden = reply.status == 403 and author is Author.JENKINS
+            if hidden or (reply.status == 404 and author is not Author.FRONT):
                 yield FolderFacts(name, Access.MISSING)
                 return
             data = await self._decode(reply)

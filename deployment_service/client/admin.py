@@ -83,14 +83,41 @@ class AdminCalls:
         tenant: str | None = None,
         request_id: str | None = None,
     ) -> pb.Provider:
-        """Create a provider: a Jenkins and the account to use there."""
+        """Create a provider: a Jenkins and the account to use there.
+
+        Raises FailedPrecondition (``PROVIDER_SETTINGS_WRONG``) if trying it out proves the settings wrong.
+        """
+        made = await self.create_checked_provider(
+            provider_id, provider, tenant=tenant, request_id=request_id
+        )
+        return made.provider
+
+    async def create_checked_provider(
+        self,
+        provider_id: str,
+        provider: pb.Provider,
+        *,
+        tenant: str | None = None,
+        request_id: str | None = None,
+    ) -> pb.CreateProviderResponse:
+        """As ``create_provider``, and return what trying it out found."""
         request = pb.CreateProviderRequest(
             parent=self._names.tenant(tenant),
             provider_id=provider_id,
             provider=provider,
             request_id=request_id or str(uuid.uuid4()),
         )
-        return (await self._caller.call(self._stub.CreateProvider, request)).provider
+        return await self._caller.call(self._stub.CreateProvider, request)
+
+    async def check_provider(
+        self, provider: str, settings: pb.Provider | None = None
+    ) -> pb.CheckProviderResponse:
+        """Try out a provider, or the ``settings`` that it would have; stores and changes nothing.
+
+        Takes up to ten seconds, and four fifths of the call's timeout.
+        """
+        request = pb.CheckProviderRequest(name=self._names.provider(provider), provider=settings)
+        return await self._caller.call(self._stub.CheckProvider, request)
 
     async def get_provider(self, provider: str) -> pb.Provider:
         """Return a provider, without its credentials."""

@@ -21,6 +21,7 @@ with extra_required("deployctl", "cli"):
         cli_admin,
         cli_deployments,
         cli_output,
+        cli_providers,
         cli_runs,
         cli_watch,
         cli_webhook,
@@ -55,7 +56,7 @@ app.command("events")(cli_watch.events)
 app.command("watch")(cli_watch.watch)
 app.add_typer(cli_webhook.app, name="webhook")
 app.add_typer(cli_admin.tenants, name="tenants")
-app.add_typer(cli_admin.providers, name="providers")
+app.add_typer(cli_providers.app, name="providers")
 app.add_typer(cli_admin.keys, name="keys")
 
 

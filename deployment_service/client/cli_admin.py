@@ -1,4 +1,4 @@
-"""deployctl tenants, providers, keys: for operators."""
+"""deployctl tenants, keys: for operators."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Annotated, cast
 import typer
 
 from deployment_service.client import cli_output as out
-from deployment_service.client.cli_settings import CliError, of, secret
+from deployment_service.client.cli_settings import CliError, of
 from deployment_service.v1 import admin_service_pb2 as pb
 
 tenants = typer.Typer(no_args_is_help=True, help="Manage tenants (admin).")
-providers = typer.Typer(no_args_is_help=True, help="Manage a tenant's Jenkinses (admin).")
 keys = typer.Typer(no_args_is_help=True, help="Manage API keys (admin).")
 
 
@@ -24,14 +23,6 @@ class RoleWord(StrEnum):
     DEFINER = "definer"
     GATEWAY = "gateway"
     ADMIN = "admin"
-
-
-class ReportingWord(StrEnum):
-    """How results are learned, as one types it."""
-
-    AUTO = "auto"
-    WEBHOOK = "webhook"
-    POLLING = "polling"
 
 
 @tenants.command("create")
@@ -60,70 +51,6 @@ def list_tenants(context: typer.Context) -> None:
         return
     rows = ((out.last(t.name), t.display_name, out.local_time(t.create_time)) for t in page.tenants)
     out.table(("TENANT", "TITLE", "CREATED"), rows, "There are no tenants.")
-
-
-@providers.command("create")
-def create_provider(
-    context: typer.Context,
-    provider_id: Annotated[str, typer.Argument(help="Its id: `main`.")],
-    url: Annotated[str, typer.Option(help="Jenkins' URL: `https://jenkins.internal/`.")],
-    user: Annotated[str, typer.Option(help="The account there.")] = "",
-    token: Annotated[
-        str,
-        typer.Option(
-            envvar="JENKINS_API_TOKEN", help="Its API token; better given by the environment."
-        ),
-    ] = "",
-    webhook_base_url: Annotated[
-        str, typer.Option(help="Where this Jenkins reaches the gateway. Empty: it is polled.")
-    ] = "",
-    reporting: Annotated[
-        ReportingWord, typer.Option(help="How results are learned.")
-    ] = ReportingWord.AUTO,
-    job_folder: Annotated[str, typer.Option(help="The folder to make jobs in.")] = "",
-    title: Annotated[str, typer.Option(help="For people.")] = "",
-) -> None:
-    """Create a provider: a Jenkins, and the account to use there."""
-    token = secret(token, "JENKINS_API_TOKEN")
-    if bool(user) != bool(token):
-        raise CliError("Give both --user and --token (or JENKINS_API_TOKEN), or neither.")
-    settings = of(context)
-    provider = pb.Provider(
-        display_name=title,
-        base_url=url,
-        username=user,
-        api_token=token,
-        reporting=cast("pb.Reporting", pb.Reporting.Value(f"REPORTING_{reporting.name}")),
-        webhook_base_url=webhook_base_url,
-        job_folder=job_folder,
-    )
-    made = settings.run(lambda client: client.admin.create_provider(provider_id, provider))
-    if settings.as_json:
-        out.json_line(made)
-    else:
-        out.console().print(f"Created {made.name} for {made.base_url}.")
-
-
-@providers.command("list")
-def list_providers(context: typer.Context) -> None:
-    """List the tenant's providers."""
-    settings = of(context)
-    page = settings.run(lambda client: client.admin.list_providers(page_size=500))
-    if settings.as_json:
-        for one in page.providers:
-            out.json_line(one)
-        return
-    rows = (
-        (
-            out.last(one.name),
-            one.base_url,
-            one.username,
-            pb.Reporting.Name(one.reporting).removeprefix("REPORTING_").lower(),
-            one.webhook_base_url,
-        )
-        for one in page.providers
-    )
-    out.table(("PROVIDER", "URL", "USER", "REPORTING", "WEBHOOKS TO"), rows, "No providers.")
 
 
 @keys.command("create")

@@ -101,7 +101,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: s
 
 def status_word(status: pb.DeploymentStatus) -> str:
     """``running``, for DEPLOYMENT_STATUS_RUNNING."""
-    return _word(pb.DeploymentStatus, status, "DEPLOYMENT_STATUS_")
+    return enum_word(pb.DeploymentStatus, status, "DEPLOYMENT_STATUS_")
 
 
 def status_text(status: pb.DeploymentStatus) -> Text:
@@ -113,13 +113,14 @@ def status_text(status: pb.DeploymentStatus) -> Text:
 def cause_word(cause: pb.FailureCause) -> str:
     """``build failed``, for FAILURE_CAUSE_BUILD_FAILED; empty if there is none."""
     return (
-        _word(pb.FailureCause, cause, "FAILURE_CAUSE_").replace("_", " ")
+        enum_word(pb.FailureCause, cause, "FAILURE_CAUSE_").replace("_", " ")
         if cause != pb.FAILURE_CAUSE_UNSPECIFIED
         else ""
     )
 
 
-def _word(enum: type, value: int, prefix: str) -> str:
+def enum_word(enum: type, value: int, prefix: str) -> str:
+    """``build_failed``, for FAILURE_CAUSE_BUILD_FAILED; the number if it is newer than this client."""
     try:
         return str(enum.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]
     except ValueError:

@@ -87,8 +87,8 @@ class ControllerFacts:
     status: int | None = None
     suggested_url: str = ""
     """Where the root seems to be, if the answer tells."""
-    object_kind: str = ""
-    """What an INSIDE answer is: `folder`, `view`, `job`."""
+    object_kind: str = "page"
+    """What an INSIDE answer is: `folder`, `view`, `job`, or another page."""
     by_front: bool = False
     """Whether something in front of Jenkins answered."""
     version: str = ""

@@ -14,6 +14,7 @@ CLOCK_TOLERANCE_S = 60.0
 """A larger difference of the clocks is told. Signatures of webhooks allow five minutes."""
 OLDEST_VERSION = (2, 277)
 """Older versions of Jenkins were never tried."""
+_MAX_URL_CHARS = 150
 UNREACHABLE_FOR_TENANTS = (
     "no such host, no answer, or an address that no operator has allowed; operators see which in the "
     "log of the service"
@@ -85,7 +86,7 @@ def findings_of(
 
 
 def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -> Iterator[Finding]:
-    url, see = settings.base_url, facts.suggested_url
+    url, see = _shown(settings.base_url), _shown(facts.suggested_url)
     detail = UNREACHABLE_FOR_TENANTS if coarse and facts.network_detail else facts.detail
     match facts.place:
         case Place.ROOT:
@@ -150,8 +151,8 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
         yield Finding(
             Kind.JENKINS,
             Severity.WARNING,
-            f"A Jenkins answers at {settings.base_url} without saying its version: something in front of it takes the "
-            "header X-Jenkins away, so answers of that can't be told from Jenkins'. Let the header pass.",
+            f"A Jenkins answers at {_shown(settings.base_url)} without saying its version: something in front of it "
+            "takes the header X-Jenkins away, so answers of that can't be told from Jenkins'. Let the header pass.",
             "base_url",
         )
     elif _numbers(facts.version) < OLDEST_VERSION:
@@ -163,10 +164,12 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
         )
     else:
         yield Finding(
-            Kind.JENKINS, Severity.INFO, f"Jenkins {facts.version} answers at {settings.base_url}."
+            Kind.JENKINS,
+            Severity.INFO,
+            f"Jenkins {facts.version} answers at {_shown(settings.base_url)}.",
         )
     if facts.own_url is not None and facts.own_url != settings.base_url:
-        shown = facts.own_url or "something that is no URL"
+        shown = _shown(facts.own_url) or "something that is no URL"
         yield Finding(
             Kind.JENKINS_URL,
             Severity.INFO,
@@ -300,7 +303,7 @@ def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]
             "webhook_base_url",
         )
         return
-    shown = f"{url.rstrip('/')}/{webhook_path}/…"
+    shown = _shown(f"{url.rstrip('/')}/{webhook_path}/…")
     if _is_loopback(url) and not _is_loopback(settings.base_url):
         yield Finding(
             Kind.WEBHOOKS,
@@ -333,6 +336,11 @@ def _creates(settings: CheckedSettings) -> bool:
 
 def _uses_webhooks(settings: CheckedSettings) -> bool:
     return bool(settings.webhook_base_url) and settings.reporting != "POLLING"
+
+
+def _shown(url: str) -> str:
+    """Return a URL as far as it fits into a message, of which errors show 800 bytes."""
+    return url if len(url) <= _MAX_URL_CHARS else url[:_MAX_URL_CHARS] + "…"
 
 
 def _wrong(kind: Kind, message: str, field: str) -> Finding:

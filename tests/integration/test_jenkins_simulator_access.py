@@ -178,3 +178,42 @@ async def test_what_is_encoded_in_a_url_stays_encoded_in_its_credentials(
     await until(lambda: receiver.requests)
     expected = aiohttp.encode_basic_auth("us%40er", "to%2Fken")
     assert dict(receiver.requests[0][1])["Authorization"] == expected
+
+
+@pytest.mark.parametrize("parametrised", [False, True])
+async def test_get_of_a_trigger_checks_the_permission_first(client: Client, parametrised: bool):
+    """`BuildAuthorizationToken.checkPermission`; the 405 with its Allow header was recorded."""
+    client.jenkins.create_job("j", freestyle(properties=parameters(V="1") if parametrised else ""))
+    refused = await client.get("job/j/buildWithParameters")
+    assert (refused.status, refused.headers["Allow"]) == (405, "POST")
+    grant(client, Permission.ITEM_READ)
+    refused = await client.get("job/j/buildWithParameters")
+    assert refused.status == 403
+    assert refused.headers["X-Required-Permission"] == "hudson.model.Item.Build"
+    assert not client.jenkins.controller.queue.items()
+
+
+@pytest.mark.parametrize(
+    ("path", "permission"),
+    [
+        ("createItem", Permission.ITEM_CREATE),
+        ("credentials/store/system/domain/_/createCredentials", Permission.CREDENTIALS_CREATE),
+    ],
+)
+async def test_creating_checks_the_permission_before_the_content(
+    client: Client, path: str, permission: Permission
+):
+    """`ItemGroupMixIn.createTopLevelItem` (both answers were recorded) and `doCreateCredentials`."""
+    grant(client, Permission.CREDENTIALS_VIEW, permission)
+    refused = await client.post(path, skip_auto_headers=["Content-Type"])
+    assert (refused.status, refused.headers["X-Error"]) == (400, "No Content-Type header set")
+    grant(client, Permission.CREDENTIALS_VIEW)
+    refused = await client.post(path, skip_auto_headers=["Content-Type"])
+    assert refused.status == 403
+    assert refused.headers["X-Required-Permission"] == permission.id
+
+
+async def test_the_list_of_plugins_is_for_administrators(client: Client):
+    assert (await client.get("pluginManager/api/json")).status == 200
+    grant(client, Permission.ITEM_READ)
+    assert (await client.get("pluginManager/api/json")).status == 403

@@ -118,6 +118,13 @@ class TestFolders:
         assert severity(found) == "ERROR"
         assert f"no folder {spelled!r}" in found.message
 
+    async def test_one_that_may_only_be_discovered(self, api, jenkins):
+        jenkins.set_permissions(
+            DEPLOYER, NEEDED - {Permission.ITEM_READ} | {Permission.ITEM_DISCOVER}
+        )
+        found = one_of_kind(await check(api, jenkins.url, job_folder="shop"), "FOLDER")
+        assert "grant Job/Read on it" in found.message
+
     async def test_an_empty_one_shows_no_job_to_try(self, api, jenkins):
         jenkins.create_job("empty", FOLDER)
         answer = await check(api, jenkins.url, job_folder="empty")
