@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar, cast
 
+import asyncpg
+
 from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import NotFound
 from deployment_service.domain.events import Event, EventType
 from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
-from deployment_service.storage import deployments, event_log, events, explain
+from deployment_service.storage import (
+    deployments,
+    event_log,
+    events,
+    explain,
+    reports_without_run,
+)
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.deployments import (
     DeploymentFilter,
@@ -31,6 +39,7 @@ from deployment_service.watch.tokens import ResumeTokens
 
 Row = TypeVar("Row")
 
+_NO_DELIVERY_YET = 2**63 - 1
 _NO_NUMBER_YET = 2**31 - 1
 _NO_TIME_YET = (datetime.max.replace(tzinfo=UTC), uuid.UUID(int=2**128 - 1))
 
@@ -182,6 +191,34 @@ class Reader:
                 show_deleted=show_deleted,
             )
         return _listed(paging, rows, token, lambda row: (row.create_time, row.run_id))
+
+    async def reports_without_run(
+        self, tenant: TenantRef, of: str | uuid.UUID, page: PageRequest
+    ) -> tuple[list[asyncpg.Record], str]:
+        """Reports that belong to no run, newest first, and the token of the next page.
+
+        ``of``: the job's id, or the deployment that uses it. Raises NotFound.
+        """
+        async with self._database.acquire() as connection:
+            if isinstance(of, str):
+                found = await reports_without_run.job_of_deployment(
+                    connection, tenant.tenant_id, of
+                )
+                if found is None:
+                    raise NotFound("deployment", str(DeploymentName(tenant.slug, of)))
+            else:
+                found = await reports_without_run.find_job(connection, tenant.tenant_id, of)
+                if found is None:
+                    raise NotFound("job", str(of))
+            paging = Paging(("reports", tenant.tenant_id, found), (int,))
+            size = paging.size(page.size)
+            cursor = cast("tuple[int] | None", paging.cursor(page.token))
+            before = cursor[0] if cursor else _NO_DELIVERY_YET
+            chunk = await reports_without_run.page(
+                connection, tenant.tenant_id, found, before=before, limit=size
+            )
+        more = paging.token((chunk.rows[-1]["delivery_id"],)) if chunk.more else ""
+        return chunk.rows, more
 
     async def events(
         self,

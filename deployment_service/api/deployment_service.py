@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployment_service.actions.cancel_run import CancelRun, RunCanceller
@@ -20,18 +20,18 @@ from deployment_service.actions.update_deployment import (
     update_deployment,
 )
 from deployment_service.actions.webhook_keys import WebhookKeys
-from deployment_service.api import calls, event_messages
+from deployment_service.api import arguments, calls, event_messages
 from deployment_service.api import deployment_messages as messages
 from deployment_service.api.calls import Call
-from deployment_service.api.explain_messages import explain_message
+from deployment_service.api.explain_messages import explain_message, report_message
 from deployment_service.api.interceptors import Context
 from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
-from deployment_service.domain.access import Role, TenantRef
+from deployment_service.domain.access import Role
 from deployment_service.domain.definition import JobDefinition, JobKind
-from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
+from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventType
-from deployment_service.domain.names import ALL, DeploymentName, ProviderName, RunName
+from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.domain.resolution import Resolution
 from deployment_service.storage.database import Database
 from deployment_service.storage.deployments import DeploymentFilter
@@ -75,7 +75,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         command = CreateDeployment(
             tenant=call.tenant,
             deployment_id=request.deployment_id,
-            provider_id=_provider_id(given.provider, call.tenant, "deployment.provider"),
+            provider_id=arguments.provider_id(given.provider, call.tenant, "deployment.provider"),
             job=job,
             display_name=given.display_name,
             parameter_definitions=messages.parameter_definitions(given),
@@ -119,9 +119,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ) -> pb.ListDeploymentsResponse:
         call = calls.current()
         wanted = DeploymentFilter(
-            statuses=_statuses(request.statuses),
+            statuses=arguments.statuses(request.statuses),
             labels=dict(request.labels),
-            provider_slug=_provider_id(request.provider, call.tenant, "provider")
+            provider_slug=arguments.provider_id(request.provider, call.tenant, "provider")
             if request.provider
             else None,
             show_deleted=request.show_deleted,
@@ -130,7 +130,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             call.tenant,
             wanted,
             PageRequest(request.page_size, request.page_token),
-            with_key=_may_see_webhooks(call),
+            with_key=arguments.may_see_webhooks(call),
         )
         rows = (
             messages.deployment_message(
@@ -275,9 +275,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         call = calls.current()
         tenant = call.tenant
-        deployment = _deployment_or_all(request.parent)
+        deployment = arguments.deployment_or_all(request.parent)
         page = PageRequest(request.page_size, request.page_token)
-        statuses = _statuses(request.statuses)
+        statuses = arguments.statuses(request.statuses)
         if deployment == ALL:
             listed = await self._reader.runs_of_all(
                 tenant, page, statuses=statuses, show_deleted=request.show_deleted
@@ -292,11 +292,25 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             resume_token=listed.resume_token,
         )
 
+    async def ListReports(
+        self, request: pb.ListReportsRequest, context: Context
+    ) -> pb.ListReportsResponse:
+        tenant = calls.current().tenant
+        name = DeploymentName.parse(request.parent, field="parent", allow_all=True)
+        job_id = arguments.job_id(request.cicd_job_id, name)
+        page = PageRequest(request.page_size, request.page_token)
+        rows, token = await self._reader.reports_without_run(
+            tenant, name.deployment if job_id is None else job_id, page
+        )
+        return pb.ListReportsResponse(
+            reports=[report_message(row) for row in rows], next_page_token=token
+        )
+
     async def ListEvents(
         self, request: pb.ListEventsRequest, context: Context
     ) -> pb.ListEventsResponse:
         tenant = calls.current().tenant
-        deployment = _deployment_or_all(request.parent)
+        deployment = arguments.deployment_or_all(request.parent)
         types = {EventType(pb.DeploymentEvent.Type.Name(one)) for one in request.types}
         listed = await self._reader.events(
             tenant,
@@ -319,7 +333,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         self, call: Call, resource_id: str, uid: uuid.UUID | None = None
     ) -> pb.Deployment:
         row, key = await self._reader.deployment(
-            call.tenant, resource_id, uid=uid, with_key=_may_see_webhooks(call)
+            call.tenant, resource_id, uid=uid, with_key=arguments.may_see_webhooks(call)
         )
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
         return messages.deployment_message(
@@ -336,31 +350,3 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                 "This installation doesn't allow config_xml. Its operators can change that.",
                 metadata={"kind": str(job.kind)},
             )
-
-
-def _deployment_or_all(parent: str) -> str:
-    name = DeploymentName.parse(parent, field="parent", allow_all=True, allow_deleted=True)
-    return name.deployment
-
-
-def _may_see_webhooks(call: Call) -> bool:
-    """The token in a webhook URL lets its holder report builds."""
-    return call.caller.role.includes(Role.DEFINER)
-
-
-def _statuses(values: Iterable[pb.DeploymentStatus]) -> list[str]:
-    return sorted(
-        {pb.DeploymentStatus.Name(one).removeprefix("DEPLOYMENT_STATUS_") for one in values}
-    )
-
-
-def _provider_id(text: str, tenant: TenantRef, field: str) -> str:
-    """The id of a provider, given by its name; or by its id alone, for it can only be of the same tenant."""
-    if text and "/" not in text:
-        text = f"tenants/{tenant.slug}/providers/{text}"
-    name = ProviderName.parse(text, field=field)
-    if name.tenant != tenant.slug:
-        raise InvalidArgument(
-            field, f"must be a provider of tenants/{tenant.slug}", reason="WRONG_PARENT"
-        )
-    return name.provider

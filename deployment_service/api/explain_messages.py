@@ -24,7 +24,7 @@ def explain_message(
         run=run_message(tenant, run, in_full=in_full),
         job_problem=problem_message(run.job_problem, in_full=in_full),
         attempts=[_attempt(row) for row in trail.attempts],
-        reports=[_report(row) for row in trail.reports],
+        reports=[report_message(row) for row in trail.reports],
         events=[event_messages.to_message(tenant.slug, event) for event in trail.events],
         resolutions=[_resolution(row) for row in trail.resolutions],
     )
@@ -46,7 +46,8 @@ def _attempt(row: asyncpg.Record) -> pb.RunAttempt:
     )
 
 
-def _report(row: asyncpg.Record) -> pb.RunReport:
+def report_message(row: asyncpg.Record) -> pb.RunReport:
+    """A report, without what only the service needs: its signature and the gateway's key."""
     return pb.RunReport(
         receive_time=timestamp(row["receive_time"]),
         source=row["source"],
@@ -56,6 +57,7 @@ def _report(row: asyncpg.Record) -> pb.RunReport:
         queue_id=row["queue_id"] or "",
         verdict=row["verdict"],
         message=row["message"],
+        named_run_uid=str(row["named_run_id"] or ""),
     )
 
 

@@ -116,6 +116,9 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "ListRuns": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
     ),
+    _DEPLOYMENTS + "ListReports": Policy(
+        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
+    ),
     _DEPLOYMENTS + "ListEvents": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
     ),

@@ -1,4 +1,4 @@
-"""deployctl run, runs, cancel, resolve, explain."""
+"""deployctl run, runs, cancel, resolve, explain, reports."""
 
 from __future__ import annotations
 
@@ -181,6 +181,37 @@ def explain(context: typer.Context, name: RunName) -> None:
         ("TIME", "WHAT", "", "MORE"),
         ((out.local_time(time), what, brief, more) for time, what, brief, more in rows),
         "Its attempts, reports and events are past retention.",
+    )
+
+
+def reports(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The deployment whose job's reports are meant.")] = "",
+    job: Annotated[str, typer.Option("--job", help="Or the job, by its id (a UUID).")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
+) -> None:
+    """List reports that belong to no run, newest first: why a webhook changed nothing."""
+    if bool(name) == bool(job):
+        raise CliError("Name the deployment, or the job with --job.")
+    settings = of(context)
+    page = settings.run(lambda client: client.list_reports(name, job_id=job, page_size=limit))
+    if settings.as_json:
+        for one in page.reports:
+            out.json_line(one)
+        return
+    out.table(
+        ("RECEIVED", "BUILD", "CAME", "VERDICT", "WHY"),
+        (
+            (
+                out.local_time(one.receive_time),
+                str(one.build_number),
+                " ".join(filter(None, (one.phase, one.status))),
+                one.verdict,
+                one.message,
+            )
+            for one in page.reports
+        ),
+        "No report is without a run.",
     )
 
 

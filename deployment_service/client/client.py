@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from deployment_service.client.admin import AdminCalls
 from deployment_service.client.channel import Backoff, Caller, open_channel
 from deployment_service.client.errors import DeploymentServiceError
+from deployment_service.client.lists import Lists
 from deployment_service.client.names import Names
 from deployment_service.client.waiting import wait_for_run
 from deployment_service.client.watch import Watch, WatchMessages
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceAsyncStub
 
 
-class DeploymentClient:
+class DeploymentClient(Lists):
     """Creates, runs and watches deployments.
 
     Names may be short (``web`` for ``tenants/demo/deployments/web``) once ``tenant`` is set. Every
@@ -108,52 +109,6 @@ class DeploymentClient:
         """Return a deployment as it now is."""
         request = pb.GetDeploymentRequest(name=self.names.deployment(name))
         return (await self._caller.call(self._stub.GetDeployment, request)).deployment
-
-    async def list_deployments(
-        self,
-        *,
-        statuses: Iterable[pb.DeploymentStatus] = (),
-        labels: Mapping[str, str] | None = None,
-        provider: str = "",
-        show_deleted: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
-    ) -> pb.ListDeploymentsResponse:
-        """Return one page; ``deployments()`` goes through all of them."""
-        request = pb.ListDeploymentsRequest(
-            parent=self.names.parent,
-            page_size=page_size,
-            page_token=page_token,
-            statuses=statuses,
-            labels=labels,
-            provider=self.names.provider(provider) if provider else "",
-            show_deleted=show_deleted,
-        )
-        return await self._caller.call(self._stub.ListDeployments, request)
-
-    async def deployments(
-        self,
-        *,
-        statuses: Iterable[pb.DeploymentStatus] = (),
-        labels: Mapping[str, str] | None = None,
-        provider: str = "",
-        show_deleted: bool = False,
-    ) -> AsyncIterator[pb.Deployment]:
-        """Go through all deployments that match, page by page."""
-        statuses, token = list(statuses), ""
-        while True:
-            page = await self.list_deployments(
-                statuses=statuses,
-                labels=labels,
-                provider=provider,
-                show_deleted=show_deleted,
-                page_token=token,
-            )
-            for deployment in page.deployments:
-                yield deployment
-            token = page.next_page_token
-            if not token:
-                return
 
     async def update_deployment(
         self,
@@ -283,53 +238,6 @@ class DeploymentClient:
         """Return how a run came to be what it is: its attempts, reports and events."""
         request = pb.ExplainRunRequest(name=self.names.run(name))
         return await self._caller.call(self._stub.ExplainRun, request)
-
-    async def list_runs(
-        self,
-        deployment: str = "-",
-        *,
-        statuses: Iterable[pb.DeploymentStatus] = (),
-        page_size: int = 0,
-        page_token: str = "",
-    ) -> pb.ListRunsResponse:
-        """Return one page of a deployment's runs (or of all deployments'), newest first."""
-        request = pb.ListRunsRequest(
-            parent=self.names.deployment(deployment),
-            statuses=statuses,
-            page_size=page_size,
-            page_token=page_token,
-        )
-        return await self._caller.call(self._stub.ListRuns, request)
-
-    async def list_events(
-        self,
-        deployment: str = "-",
-        *,
-        types: Iterable[pb.DeploymentEvent.Type] = (),
-        page_size: int = 0,
-        page_token: str = "",
-    ) -> pb.ListEventsResponse:
-        """Return one page of committed events, oldest first; ``history()`` goes through all of them."""
-        request = pb.ListEventsRequest(
-            parent=self.names.deployment(deployment),
-            types=types,
-            page_size=page_size,
-            page_token=page_token,
-        )
-        return await self._caller.call(self._stub.ListEvents, request)
-
-    async def history(
-        self, deployment: str = "-", *, types: Iterable[pb.DeploymentEvent.Type] = ()
-    ) -> AsyncIterator[pb.DeploymentEvent]:
-        """Go through the committed events of one deployment or of all, oldest first."""
-        types, token = list(types), ""
-        while True:
-            page = await self.list_events(deployment, types=types, page_token=token)
-            for event in page.events:
-                yield event
-            token = page.next_page_token
-            if not token:
-                return
 
     def watch(
         self,

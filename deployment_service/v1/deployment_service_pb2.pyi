@@ -697,7 +697,7 @@ class RunAttempt(_message.Message):
     def __init__(self, attempt: _Optional[int] = ..., owner: _Optional[str] = ..., claim_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., send_by: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., next_build_number: _Optional[int] = ..., jenkins_session: _Optional[str] = ..., outcome: _Optional[str] = ..., http_status: _Optional[int] = ..., queue_id: _Optional[str] = ..., message: _Optional[str] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RunReport(_message.Message):
-    __slots__ = ("receive_time", "source", "phase", "status", "build_number", "queue_id", "verdict", "message")
+    __slots__ = ("receive_time", "source", "phase", "status", "build_number", "queue_id", "verdict", "message", "named_run_uid")
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -706,6 +706,7 @@ class RunReport(_message.Message):
     QUEUE_ID_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NAMED_RUN_UID_FIELD_NUMBER: _ClassVar[int]
     receive_time: _timestamp_pb2.Timestamp
     source: str
     phase: str
@@ -714,7 +715,8 @@ class RunReport(_message.Message):
     queue_id: str
     verdict: str
     message: str
-    def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    named_run_uid: str
+    def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., named_run_uid: _Optional[str] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted")
@@ -739,6 +741,26 @@ class ListRunsResponse(_message.Message):
     next_page_token: str
     resume_token: str
     def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class ListReportsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "cicd_job_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CICD_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    cicd_job_id: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., cicd_job_id: _Optional[str] = ...) -> None: ...
+
+class ListReportsResponse(_message.Message):
+    __slots__ = ("reports", "next_page_token")
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[RunReport]
+    next_page_token: str
+    def __init__(self, reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "types")

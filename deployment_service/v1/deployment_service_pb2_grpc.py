@@ -90,6 +90,11 @@ class DeploymentServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.ListReports = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/ListReports',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/deployment_service.v1.DeploymentService/ListEvents',
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListEventsRequest.SerializeToString,
@@ -223,6 +228,17 @@ class DeploymentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReports(self, request, context):
+        """Lists the reports about a job's builds that belong to no run, newest first: those that wait for attribution, were
+        refused or changed nothing. What was reported about a run is in ExplainRun. Reports are kept for a limited time.
+        Needs role viewer.
+
+        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`, `JOB_NOT_FOUND`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Lists the committed events of one deployment or of all, oldest first. Needs role viewer.
         """
@@ -305,6 +321,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -615,6 +636,33 @@ class DeploymentService(object):
             '/deployment_service.v1.DeploymentService/ListRuns',
             deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsRequest.SerializeToString,
             deployment__service_dot_v1_dot_deployment__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/ListReports',
+            deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.ListReportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -219,6 +219,22 @@ _DeploymentServiceListRunsType = typing_extensions.TypeVar(
     ],
 )
 
+_DeploymentServiceListReportsType = typing_extensions.TypeVar(
+    '_DeploymentServiceListReportsType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+        deployment_service.v1.deployment_service_pb2.ListReportsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+        deployment_service.v1.deployment_service_pb2.ListReportsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+        deployment_service.v1.deployment_service_pb2.ListReportsResponse,
+    ],
+)
+
 _DeploymentServiceListEventsType = typing_extensions.TypeVar(
     '_DeploymentServiceListEventsType',
     grpc.UnaryUnaryMultiCallable[
@@ -251,7 +267,7 @@ _DeploymentServiceWatchDeploymentsType = typing_extensions.TypeVar(
     ],
 )
 
-class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceResolveRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
+class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceResolveRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListReportsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
     """Create, run and watch deployments. For internal services and for people."""
 
     @typing.overload
@@ -299,6 +315,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListRunsRequest,
             deployment_service.v1.deployment_service_pb2.ListRunsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+            deployment_service.v1.deployment_service_pb2.ListReportsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListEventsRequest,
@@ -355,6 +375,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListRunsRequest,
             deployment_service.v1.deployment_service_pb2.ListRunsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+            deployment_service.v1.deployment_service_pb2.ListReportsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListEventsRequest,
@@ -446,6 +470,14 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     ListRuns: _DeploymentServiceListRunsType
     """Lists runs, newest first. Needs role viewer."""
 
+    ListReports: _DeploymentServiceListReportsType
+    """Lists the reports about a job's builds that belong to no run, newest first: those that wait for attribution, were
+    refused or changed nothing. What was reported about a run is in ExplainRun. Reports are kept for a limited time.
+    Needs role viewer.
+
+    Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`, `JOB_NOT_FOUND`).
+    """
+
     ListEvents: _DeploymentServiceListEventsType
     """Lists the committed events of one deployment or of all, oldest first. Needs role viewer."""
 
@@ -508,6 +540,10 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.ListRunsRequest,
         deployment_service.v1.deployment_service_pb2.ListRunsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+        deployment_service.v1.deployment_service_pb2.ListReportsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.ListEventsRequest,
@@ -656,6 +692,19 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ListRunsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ListRunsResponse]]:
         """Lists runs, newest first. Needs role viewer."""
+
+    @abc.abstractmethod
+    def ListReports(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.ListReportsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ListReportsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ListReportsResponse]]:
+        """Lists the reports about a job's builds that belong to no run, newest first: those that wait for attribution, were
+        refused or changed nothing. What was reported about a run is in ExplainRun. Reports are kept for a limited time.
+        Needs role viewer.
+
+        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`, `JOB_NOT_FOUND`).
+        """
 
     @abc.abstractmethod
     def ListEvents(

@@ -26,7 +26,8 @@ NEEDED: dict[str, str] = {
     name: role
     for role, names in {
         "VIEWER": (
-            "GetDeployment ListDeployments GetRun ExplainRun ListRuns ListEvents WatchDeployments"
+            "GetDeployment ListDeployments GetRun ExplainRun ListRuns ListReports ListEvents "
+            "WatchDeployments"
         ),
         "DEPLOYER": "RunDeployment CancelRun",
         "DEFINER": "CreateDeployment UpdateDeployment DeleteDeployment",

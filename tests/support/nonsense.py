@@ -62,6 +62,7 @@ SOUND: dict[str, Callable[[], Message]] = {
     "ExplainRun": lambda: deployments.ExplainRunRequest(name=f"{WEB}/runs/1"),
     "GetRun": lambda: deployments.GetRunRequest(name=f"{WEB}/runs/1"),
     "ListRuns": lambda: deployments.ListRunsRequest(parent="tenants/demo/deployments/-"),
+    "ListReports": lambda: deployments.ListReportsRequest(parent=WEB),
     "ListEvents": lambda: deployments.ListEventsRequest(parent=WEB),
     "WatchDeployments": lambda: deployments.WatchDeploymentsRequest(parent="tenants/demo"),
     "ReportBuilds": lambda: gateway.ReportBuildsRequest(reports=[REPORT]),
