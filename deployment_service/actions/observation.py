@@ -1,14 +1,24 @@
-"""What a reading cycle commits about problems: on provider and jobs, where they differ from what is stored."""
+"""What a reading cycle commits about problems: on provider and jobs, and the events that tell of them."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from datetime import timedelta
 
+from deployment_service.domain.certainty import Certainty
+from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.observation import Verdicts
 from deployment_service.domain.problems import Problem
-from deployment_service.storage import problems, reports
+from deployment_service.domain.status import DeploymentStatus
+from deployment_service.storage import events, problem_events, problems, reports, runs
 from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.problem_events import Affected
 from deployment_service.storage.problems import StoredProblems
+
+_BATCH = 200
+_OVER = "The observation problem is over: Jenkins is read again, and requests are carried out."
+_NOT_AFFECTED = "The observation problem is over for this deployment: its runs are settled."
 
 
 async def note_problems(
@@ -36,3 +46,72 @@ async def note_problems(
             await problems.note_provider(connection, tenant_id, provider_id, verdicts.provider)
 
     await database.transaction(work)
+
+
+async def tell_problems(
+    database: Database, tenant_id: uuid.UUID, provider_id: uuid.UUID, *, after_s: float
+) -> int | None:
+    """Append an event for each deployment whose problem has lasted so long, and one at its end.
+
+    Return the last sequence; None if there was nothing to tell. A problem is told once: what was told is stored with
+    the deployment.
+    """
+    after = timedelta(seconds=after_s)
+    sequence: int | None = None
+    while True:
+        async with database.acquire() as connection:
+            ids = await problem_events.candidates(
+                connection, tenant_id, provider_id, after=after, limit=_BATCH
+            )
+        if not ids:
+            return sequence
+
+        async def work(connection: Connection, ids: Sequence[uuid.UUID] = ids) -> int | None:
+            return await _tell(connection, tenant_id, ids, after)
+
+        told = await database.transaction(work)
+        if told is None or len(ids) < _BATCH:
+            return told or sequence
+        sequence = told
+
+
+async def _tell(
+    connection: Connection, tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], after: timedelta
+) -> int | None:
+    await runs.lock_deployments(connection, tenant_id, list(ids))
+    affected = await problem_events.decide(connection, tenant_id, ids, after=after)
+    news = [one for one in affected if _is_news(one)]
+    if not news:
+        return None
+    revisions = await problem_events.revise(
+        connection, tenant_id, [one.deployment_id for one in news]
+    )
+    return await events.append(
+        connection, tenant_id, [_event(one, revisions[one.deployment_id]) for one in news]
+    )
+
+
+def _is_news(one: Affected) -> bool:
+    return one.problem is None if one.told else one.lasted
+
+
+def _event(one: Affected, revision: int) -> NewEvent:
+    over = _NOT_AFFECTED if one.settled else _OVER
+    message = one.problem.shown(in_full=False) if one.problem else over
+    return NewEvent(
+        deployment_id=one.deployment_id,
+        deployment_slug=one.slug,
+        revision=revision,
+        type=EventType.DEPLOYMENT_OBSERVATION_PROBLEM,
+        source=EventSource.READ,
+        old_status=DeploymentStatus(one.status),
+        status=DeploymentStatus(one.status),
+        deployment_status=DeploymentStatus(one.deployment_status),
+        run_number=one.number,
+        job_id=one.job_id,
+        build_number=one.build_number,
+        certainty=Certainty(one.certainty) if one.certainty else None,
+        message=message,
+        problem_since=one.problem.since if one.problem else None,
+        problem_reason=one.problem.reason if one.problem else None,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployment_service.actions.provider_settings import ProviderInput
 from deployment_service.actions.rotate_webhook_keys import Rotation
 from deployment_service.api.masks import timestamp
-from deployment_service.api.problem_messages import problem_message
+from deployment_service.api.problem_messages import optional_problem
 from deployment_service.domain.access import Role
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
@@ -77,7 +77,7 @@ def provider_message(provider: Provider, tenant: str, *, in_full: bool) -> pb.Pr
         create_time=timestamp(provider.create_time),
         update_time=timestamp(provider.update_time),
         etag=etag(provider.provider_id, provider.version),
-        observation_problem=problem_message(provider.problem, in_full=in_full),
+        observation_problem=optional_problem(provider.problem, in_full=in_full),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.masks import timestamp
-from deployment_service.api.problem_messages import problem_message
+from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.words import value_of
 from deployment_service.cicd.names import job_path
 from deployment_service.domain.access import TenantRef
@@ -41,7 +41,7 @@ def deployment_message(
         labels=row.labels,
         job=_job_definition(row),
         cicd_job=_cicd_job(row, webhook, in_full),
-        observation_problem=problem_message(row.problem, in_full=in_full),
+        observation_problem=optional_problem(row.problem, in_full=in_full),
         current_run=_run_name(tenant, row, row.current_run_number),
         last_completed_run=_run_name(tenant, row, row.last_completed_run_number),
         revision=row.revision,
@@ -91,7 +91,7 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
         cancel_request_time=timestamp(row.cancel_request_time),
         settle_time=timestamp(row.settle_time),
         failure_message=row.failure_message,
-        observation_problem=problem_message(row.problem, in_full=in_full),
+        observation_problem=optional_problem(row.problem, in_full=in_full),
     )
     if row.build_number and row.job_full_name:
         message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
@@ -231,7 +231,7 @@ def _cicd_job(
         webhook_url=webhook.url if webhook else "",
         token_exposed=row.job_token_exposed,
         signing_secret=webhook.signing_secret if webhook else "",
-        observation_problem=problem_message(row.job_problem, in_full=in_full),
+        observation_problem=optional_problem(row.job_problem, in_full=in_full),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+from deployment_service.api.problem_messages import problem_message
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import Actor, ActorKind, Event, EventSource, EventType
 from deployment_service.domain.names import DeploymentName, RunName
+from deployment_service.domain.problems import ObservationProblem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -63,6 +65,10 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         message.failure_cause = _CAUSES.get(event.failure_cause, pb.FAILURE_CAUSE_UNSPECIFIED)
     if event.actor is not None:
         message.actor.CopyFrom(actor_message(event.actor))
+    if event.problem_since is not None and event.problem_reason is not None:
+        # Its message is coarse: all watchers of a tenant get the same.
+        problem = ObservationProblem(event.problem_since, event.problem_reason, event.message)
+        message.observation_problem.CopyFrom(problem_message(problem, in_full=True))
     if event.create_time is not None:
         message.create_time.FromDatetime(event.create_time)
     return message

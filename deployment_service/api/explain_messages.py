@@ -7,7 +7,7 @@ import asyncpg
 from deployment_service.api import event_messages
 from deployment_service.api.deployment_messages import run_message
 from deployment_service.api.masks import timestamp
-from deployment_service.api.problem_messages import problem_message
+from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.words import value_of
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.deployments import RunRecord
@@ -22,7 +22,7 @@ def explain_message(
     """All that is known of a run. ``in_full``: with details of the network, for operators."""
     return pb.ExplainRunResponse(
         run=run_message(tenant, run, in_full=in_full),
-        job_problem=problem_message(run.job_problem, in_full=in_full),
+        job_problem=optional_problem(run.job_problem, in_full=in_full),
         attempts=[_attempt(row) for row in trail.attempts],
         reports=[report_message(row) for row in trail.reports],
         events=[event_messages.to_message(tenant.slug, event) for event in trail.events],

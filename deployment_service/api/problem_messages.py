@@ -8,12 +8,15 @@ from deployment_service.domain.problems import ObservationProblem
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 
-def problem_message(
+def optional_problem(
     problem: ObservationProblem | None, *, in_full: bool
 ) -> pb.ObservationProblem | None:
     """Return a problem as a message; None, which leaves a field unset, for None."""
-    if problem is None:
-        return None
+    return None if problem is None else problem_message(problem, in_full=in_full)
+
+
+def problem_message(problem: ObservationProblem, *, in_full: bool) -> pb.ObservationProblem:
+    """Return a problem as a message. ``in_full``: with details of the network, for operators."""
     return pb.ObservationProblem(
         since=timestamp(problem.since),
         reason=value_of(

@@ -22,6 +22,7 @@ class EventType(StrEnum):
     DEPLOYMENT_RUN_SETTLED = "DEPLOYMENT_RUN_SETTLED"
     DEPLOYMENT_JOB_DRIFTED = "DEPLOYMENT_JOB_DRIFTED"
     DEPLOYMENT_POSSIBLE_DUPLICATE = "DEPLOYMENT_POSSIBLE_DUPLICATE"
+    DEPLOYMENT_OBSERVATION_PROBLEM = "DEPLOYMENT_OBSERVATION_PROBLEM"
 
 
 class ActorKind(StrEnum):
@@ -51,7 +52,8 @@ class NewEvent:
     """An event about to be appended: the database gives it its sequence and time.
 
     ``revision`` is the deployment's, already raised in the same transaction. ``old_deployment_status`` is
-    None where the event leaves the deployment's status as it was.
+    None where the event leaves the deployment's status as it was. ``problem_since`` and ``problem_reason`` are those
+    of an observation problem whose message is ``message``.
     """
 
     deployment_id: uuid.UUID
@@ -71,6 +73,8 @@ class NewEvent:
     message: str = ""
     old_deployment_status: DeploymentStatus | None = None
     actor: Actor | None = None
+    problem_since: datetime | None = None
+    problem_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,18 +31,18 @@ _LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
 _APPEND = """
     INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
         job_id, build_number, old_status, status, deployment_status, source, certainty, correction, failure_cause,
-        message, actor_kind, actor_subject, actor_display_name)
+        message, problem_since, problem_reason, actor_kind, actor_subject, actor_display_name)
     SELECT $1, head.sequence + new.place, new.deployment_id, new.deployment_slug, new.revision, new.type,
         new.run_number, new.job_id, new.build_number, new.old_status, new.status, new.deployment_status, new.source,
-        new.certainty, new.correction, new.failure_cause, new.message, new.actor_kind, new.actor_subject,
-        new.actor_display_name
+        new.certainty, new.correction, new.failure_cause, new.message, new.problem_since, new.problem_reason,
+        new.actor_kind, new.actor_subject, new.actor_display_name
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
         unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::uuid[], $8::int[], $9::text[],
             $10::text[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::text[], $16::text[],
-            $17::text[], $18::text[], $19::text[])
+            $17::timestamptz[], $18::text[], $19::text[], $20::text[], $21::text[])
         WITH ORDINALITY AS new (deployment_id, deployment_slug, revision, type, run_number, job_id, build_number,
             old_status, status, deployment_status, source, certainty, correction, failure_cause, message,
-            actor_kind, actor_subject, actor_display_name, place)
+            problem_since, problem_reason, actor_kind, actor_subject, actor_display_name, place)
     RETURNING sequence
 """
 _FIELDS = (
@@ -61,6 +61,8 @@ _FIELDS = (
     "correction",
     "failure_cause",
     "message",
+    "problem_since",
+    "problem_reason",
 )
 _ACTOR_FIELDS = ("kind", "subject", "display_name")
 _HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_id = $1"
@@ -103,6 +105,8 @@ def from_row(row: asyncpg.Record) -> Event:
         failure_cause=_word(FailureCause, cause) if cause else None,
         message=row["message"],
         actor=actor_of(row),
+        problem_since=row["problem_since"],
+        problem_reason=row["problem_reason"],
         sequence=row["sequence"],
         create_time=row["create_time"],
     )

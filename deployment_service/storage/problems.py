@@ -35,15 +35,20 @@ JOB_PROBLEM_COLUMNS = ", ".join(
 )
 """The problem of a job ``j`` or its provider ``p``."""
 
-_PROVIDER = """
+PROVIDER = """
     SELECT p.problem_reason, p.problem_message,
         EXISTS (SELECT FROM cicd_jobs AS j
             JOIN deployment_runs AS r ON r.tenant_id = j.tenant_id AND r.job_id = j.job_id
             WHERE j.tenant_id = p.tenant_id AND j.provider_id = p.provider_id
-                AND r.trigger_state IN ('WAITING', 'SENDING') AND r.failures > 0) AS held_up
+                AND r.trigger_state IN ('WAITING', 'SENDING') AND r.failures > 0) AS held_up,
+        EXISTS (SELECT FROM deployments AS d WHERE d.tenant_id = p.tenant_id AND d.provider_id = p.provider_id
+            AND d.problem_event_time IS NOT NULL) OR EXISTS (SELECT FROM cicd_jobs AS j
+            JOIN deployment_runs AS r ON r.tenant_id = j.tenant_id AND r.job_id = j.job_id
+            WHERE j.tenant_id = p.tenant_id AND j.provider_id = p.provider_id
+                AND r.cancel_problem_since IS NOT NULL) AS to_tell
     FROM cicd_providers AS p WHERE p.tenant_id = $1 AND p.provider_id = $2
 """
-_JOBS = """
+JOBS = """
     SELECT job_id, problem_reason, problem_message FROM cicd_jobs
     WHERE tenant_id = $1 AND provider_id = $2 AND problem_since IS NOT NULL
 """
@@ -67,25 +72,30 @@ _NOTE_CANCEL_FAILED = """
 
 @dataclass(frozen=True, slots=True)
 class StoredProblems:
-    """The problems of a provider and of its jobs. ``held_up``: it has runs that could not be sent."""
+    """The problems of a provider and of its jobs. ``held_up``: it has runs that could not be sent.
+
+    ``to_tell``: runs have problems of their own, or deployments one that was told and may be over.
+    """
 
     provider: Problem | None = None
     jobs: Mapping[uuid.UUID, Problem] = field(default_factory=dict)
     held_up: bool = False
+    to_tell: bool = False
 
 
 async def stored(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
 ) -> StoredProblems:
     """Read the problems of a provider and of its jobs."""
-    provider = await connection.fetchrow(_PROVIDER, tenant_id, provider_id)
-    jobs = await connection.fetch(_JOBS, tenant_id, provider_id)
+    provider = await connection.fetchrow(PROVIDER, tenant_id, provider_id)
+    jobs = await connection.fetch(JOBS, tenant_id, provider_id)
     if provider is None:
         return StoredProblems()
     return StoredProblems(
         _problem(provider) if provider["problem_reason"] else None,
         {row["job_id"]: _problem(row) for row in jobs},
         provider["held_up"],
+        provider["to_tell"],
     )
 
 

@@ -387,7 +387,7 @@ class Actor(_message.Message):
     def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
-    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor")
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
@@ -401,6 +401,7 @@ class DeploymentEvent(_message.Message):
         DEPLOYMENT_RUN_SETTLED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_JOB_DRIFTED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_POSSIBLE_DUPLICATE: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_OBSERVATION_PROBLEM: _ClassVar[DeploymentEvent.Type]
     TYPE_UNSPECIFIED: DeploymentEvent.Type
     DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_START: DeploymentEvent.Type
@@ -412,6 +413,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_RUN_SETTLED: DeploymentEvent.Type
     DEPLOYMENT_JOB_DRIFTED: DeploymentEvent.Type
     DEPLOYMENT_POSSIBLE_DUPLICATE: DeploymentEvent.Type
+    DEPLOYMENT_OBSERVATION_PROBLEM: DeploymentEvent.Type
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -430,6 +432,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     revision: int
     type: DeploymentEvent.Type
@@ -448,7 +451,8 @@ class DeploymentEvent(_message.Message):
     deployment_status: DeploymentStatus
     failure_cause: FailureCause
     actor: Actor
-    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    observation_problem: ObservationProblem
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("parent", "deployment_id", "deployment", "request_id")

@@ -54,6 +54,11 @@ class Detection:
         """The bound where no webhooks come (``polled``) or where they do."""
         return self._pauses_s[polled] + self._slowest_answers_s
 
+    @property
+    def longest_bound_s(self) -> float:
+        """The bound of the jobs that are read most slowly."""
+        return max(self.bound_s(polled=polled) for polled in (False, True))
+
     def publish(self, provider: str, *, polled: bool) -> None:
         """Export and log the bound of a provider: that of its slowest jobs, if some are polled and others not."""
         bound_s = self.bound_s(polled=polled)

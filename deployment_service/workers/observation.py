@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 
-from deployment_service.actions.observation import note_problems
+from deployment_service.actions.observation import note_problems, tell_problems
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.domain.observation import CycleObservation
 from deployment_service.domain.problems import Problem, ProblemReason
@@ -77,9 +77,17 @@ class CycleProblems:
         """Note that the cycle took too long."""
         self._seen.cut_short(_CUT_SHORT)
 
-    async def write(self, database: Database) -> None:
-        """Write what has changed."""
-        await note_problems(database, *self._key, self._stored, self._seen.verdicts())
+    async def write(self, database: Database, *, tell_after_s: float) -> bool:
+        """Write what has changed; return whether events were appended.
+
+        ``tell_after_s``: how long a problem lasts before watchers are told.
+        """
+        stored, verdicts = self._stored, self._seen.verdicts()
+        await note_problems(database, *self._key, stored, verdicts)
+        found = verdicts.provider is not None or any(verdicts.jobs.values())
+        if not (found or stored.provider or stored.jobs or stored.to_tell):
+            return False
+        return await tell_problems(database, *self._key, after_s=tell_after_s) is not None
 
 
 def problem_of(error: ProviderError) -> Problem:

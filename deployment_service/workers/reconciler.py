@@ -101,6 +101,7 @@ class Reconciler:
         detection: Detection,
     ) -> None:
         self._database = database
+        self._committed = committed
         self._find_controller = find_controller
         self._detection = detection
         self._steps = ReconcileSteps(database, committed)
@@ -188,7 +189,8 @@ class Reconciler:
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s -= max(0.0, clock() - read.at)
         try:
-            await problems.write(self._database)
+            if await problems.write(self._database, tell_after_s=self._detection.longest_bound_s):
+                self._committed(turn.tenant_id)
             async with self._database.acquire() as connection:
                 await controllers.end_cycle(
                     connection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import uuid
 
@@ -113,8 +114,6 @@ def test_a_reason_of_a_newer_replica_is_shown_coarsely() -> None:
 
 
 def test_a_cancel_request_that_waits_is_told() -> None:
-    import datetime
-
     since = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     problem = ObservationProblem(since, "REFUSED", "Give it a token.", cancelling=True)
     assert problem.shown(in_full=False) == "The run could not be cancelled yet. Give it a token."
