@@ -56,6 +56,11 @@ test-platform: .venv/ok ## run the service behind the real PgBouncer, HAProxy an
 	@tools/platform.sh
 	@$(BIN)/python -m pytest tests/platform $(ARGS) && echo "make test-platform: everything passed."
 
+.PHONY: test-node
+test-node: .venv/ok ## run the Node.js client of examples/node against a service that is killed
+	@tools/node.sh
+	@$(BIN)/python -m pytest tests/node $(ARGS) && echo "make test-node: everything passed."
+
 .PHONY: chaos
 chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same round again: make chaos SEED=7
 	@SEED=$(SEED) $(BIN)/python -m pytest -m full -s tests/chaos $(ARGS) \

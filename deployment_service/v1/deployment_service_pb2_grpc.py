@@ -258,7 +258,9 @@ class DeploymentServiceServicer(object):
         fresh snapshot follows. The stream has no end, unless `until_final` asks for one. Needs role viewer.
 
         Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a token that is damaged or another
-        tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown: reconnect.
+        tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After the codes that pass (see the
+        conventions at the top), and when the connection breaks, watch again from the last `resume_token`: the first
+        `prev_sequence` continues where the stream before ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,6 +19,9 @@ Conventions that hold for every call:
 * `resume_token` in an answer is a position in the tenant's history of events. Hand it to
   `WatchDeployments` to see everything that was committed after it, exactly once and in order.
 * Calls without a deadline get one of 30 seconds (streams excepted).
+* Codes that pass: after `UNAVAILABLE` or `DEADLINE_EXCEEDED` send the same request again, with the same `request_id`
+  and growing pauses (0.1 s to 5 s); after `RESOURCE_EXHAUSTED` wait for the `RetryInfo` in its details first. All
+  other codes stay: the request has to change, or the state that its `reason` names.
 """
 
 import abc
@@ -493,7 +496,9 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     fresh snapshot follows. The stream has no end, unless `until_final` asks for one. Needs role viewer.
 
     Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a token that is damaged or another
-    tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown: reconnect.
+    tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After the codes that pass (see the
+    conventions at the top), and when the connection breaks, watch again from the last `resume_token`: the first
+    `prev_sequence` continues where the stream before ended.
     """
 
 DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
@@ -731,7 +736,9 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         fresh snapshot follows. The stream has no end, unless `until_final` asks for one. Needs role viewer.
 
         Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a token that is damaged or another
-        tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown: reconnect.
+        tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After the codes that pass (see the
+        conventions at the top), and when the connection breaks, watch again from the last `resume_token`: the first
+        `prev_sequence` continues where the stream before ended.
         """
 
 def add_DeploymentServiceServicer_to_server(servicer: DeploymentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
