@@ -85,7 +85,7 @@ def _earliest_final(controller: Controller, build: Build) -> float:
 
 def _discard_at(controller: Controller, build: Build, phase: str) -> None:
     if controller.conditions.record_gone_at == phase:
-        build.job.builds.pop(build.number, None)
+        controller.discard(build)
 
 
 async def _execute(controller: Controller, build: Build) -> Result:

@@ -20,7 +20,11 @@ from deployment_service.storage.confirm import DueRun
 from deployment_service.storage.database import AWAY, Database
 from deployment_service.workers.dispatcher import FindController
 from deployment_service.workers.loop import Loop
-from deployment_service.workers.reading import is_reused_number, observation
+from deployment_service.workers.reading import (
+    is_reused_number,
+    may_be_a_copy,
+    observation,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -116,6 +120,10 @@ class Confirmer:
                 await self._steps.confirm_unsaved(due)
             else:
                 await self._steps.leave(due)
+            return
+        if may_be_a_copy(run, build):
+            # The reconciler reads the builds of the job.
+            await self._steps.leave(due)
             return
         await self._steps.observe(due, observation(job, build))
         if _is_unsaved(build):

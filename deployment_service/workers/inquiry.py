@@ -19,6 +19,7 @@ from deployment_service.workers.detection import Detection
 from deployment_service.workers.reading import (
     is_items_run,
     is_reused_number,
+    may_be_a_copy,
     observation,
     own_build,
 )
@@ -106,7 +107,11 @@ class Inquiry:
     ) -> BuildView | _Cancelled | _StillQueued | None:
         run, name = item.run, item.job.full_name
         if run.build is not None:
-            return await read_build(client, name, run.build.number)
+            build = await read_build(client, name, run.build.number)
+            if build is None or not may_be_a_copy(run, build):
+                return build
+            listed = await client.list_builds(name, limit=100)
+            return (own_build(item, listed) if listed is not None else None) or build
         if run.queue_id is not None and run.end_time is None:
             try:
                 left = await client.read_queue_item(run.queue_id)

@@ -42,6 +42,7 @@ class Findings:
 def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView) -> Findings:
     """Say what the two lists tell of each run."""
     found = Findings()
+    known: set[tuple[str, int]] = set()
     builds = {(build.job_full_name, build.number): build for build in running.builds}
     # The lowest number that carries an id is its run's: others are copies.
     by_run_id = {
@@ -50,7 +51,6 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
     }
     items = {item.parameters.get(RUN_ID_PARAMETER): item for item in queue.items}
     items_by_id = {item.queue_id: item for item in queue.items}
-    known = set()
     taken = {(i.job.full_name, i.run.build.number) for i in runs if i.run.build is not None}
     free = [build for place, build in builds.items() if place not in taken]
     for item in runs:
@@ -59,7 +59,8 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
             place = (item.job.full_name, run.build.number)
             known.add(place)
             build = builds.get(place)
-            if build is None or _is_another(run, build) or run.end_time is not None:
+            changed = build is None or _is_another(run, build) or may_be_a_copy(run, build)
+            if build is None or changed or run.end_time is not None:
                 found.changed.append(item)
             else:
                 found.going_on.append((item, *_waits_for_input(build)))
@@ -68,7 +69,10 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
             continue
         mine = by_run_id.get((item.job.full_name, str(run.run_id))) or _by_queue_id(item, free)
         queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or "")
-        if mine is not None and mine.job_full_name == item.job.full_name:
+        if mine is not None and may_be_a_copy(run, mine):
+            known.add((mine.job_full_name, mine.number))
+            found.changed.append(item)
+        elif mine is not None and mine.job_full_name == item.job.full_name:
             known.add((mine.job_full_name, mine.number))
             found.started.append((item.job, mine))
             if item.to_cancel:
@@ -134,6 +138,19 @@ def run_id_of(build: BuildView) -> uuid.UUID | None:
         return uuid.UUID(build.parameters.get(RUN_ID_PARAMETER, ""))
     except ValueError:
         return None
+
+
+def may_be_a_copy(run: Run, build: BuildView) -> bool:
+    """Whether a build that carries the run's id may have it from a lower one, so that the job's builds must be read.
+
+    A retry plugin or a person has started the run's build again. What Jenkins has shown to be the run's is no copy,
+    nor is the build of its queue item, nor the first that could come of its request.
+    """
+    if run.shown or run_id_of(build) != run.run_id:
+        return False
+    if run.queue_id is not None and build.queue_id == run.queue_id:
+        return False
+    return build.number > (run.first_build_number or 1)
 
 
 def is_reused_number(run: Run, build: BuildView) -> bool:

@@ -124,7 +124,9 @@ class Backstage:
 
     def discard_build(self, full_name: str, number: int) -> None:
         """Delete the record of a build, running or not, as a clean-up script does."""
-        self.controller.job(full_name).builds.pop(number, None)
+        build = self.controller.job(full_name).builds.get(number)
+        if build is not None:
+            self.controller.discard(build)
 
     def lose_secrets(self, pattern: str = ".*") -> list[str]:
         """Delete the secret texts whose id matches, without a trace, and return their ids."""

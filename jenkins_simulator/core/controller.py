@@ -28,7 +28,7 @@ from jenkins_simulator.core.model import (
     SecretTexts,
     upstream_of,
 )
-from jenkins_simulator.core.parameters import ParameterValue, default_values
+from jenkins_simulator.core.parameters import ParameterValue, default_values, still_defined
 from jenkins_simulator.core.scheduler import BuildQueue, Executors
 from jenkins_simulator.core.shell import Workspaces
 
@@ -132,7 +132,12 @@ class Controller:
             kept.update([b for b in builds if not b.in_progress and b.result in results][:1])
         for build in builds:
             if build not in kept and not build.in_progress and not build.keep_forever:
-                del job.builds[build.number]
+                self.discard(build)
+
+    def discard(self, build: Build) -> None:
+        """Delete the record of a build."""
+        if build.job.builds.pop(build.number, None) is not None:
+            self.ledger.record_gone(build)
 
     # --- the queue
 
@@ -252,7 +257,7 @@ class Controller:
             job,
             job.next_build_number,
             item.id,
-            _still_defined(job, item.parameters),
+            still_defined(job.config.parameters, item.parameters),
             item.causes,
             entered_queue_at=item.entered_at,
             started_at=self.clock.now(),
@@ -382,16 +387,6 @@ async def _until_ended(builds: list[Build]) -> None:
     """Wait for cancelled builds, so that their processes are gone too."""
     tasks = [build.task for build in builds if build.task is not None]
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _still_defined(
-    job: Job, parameters: tuple[ParameterValue, ...] | None
-) -> tuple[ParameterValue, ...] | None:
-    """The parameters that a build keeps: those that its job defines when it starts."""
-    if parameters is None:
-        return None
-    defined = {definition.name for definition in job.config.parameters or ()}
-    return tuple(value for value in parameters if value.name in defined)
 
 
 def _new_session() -> str:

@@ -45,6 +45,10 @@ class LedgerBuild:
     """The number of the build that was started again."""
     stopped_by: str | None = None
     """The account that asked Jenkins to stop it."""
+    dropped: list[str] = field(default_factory=list)
+    """Parameters of the queue item that its job no longer defined when it started."""
+    record_gone: bool = False
+    """Its record was rotated away: Jenkins answers 404 for ever."""
 
 
 @dataclass
@@ -90,6 +94,7 @@ class Ledger:
             build.started_at,
             origin=build.origin.value,
             retry_of=None if build.retry_of is None else build.retry_of.number,
+            dropped=sorted(_names(item) - _names(build)),
         )
         self._builds.append(entry)
         self._of_build[id(build)] = entry
@@ -104,6 +109,10 @@ class Ledger:
         entry.ended_at = ended_at
         entry.result = build.result.name if build.result else None
         entry.lost = lost
+
+    def record_gone(self, build: Build) -> None:
+        """The record of a build was deleted."""
+        self._of_build[id(build)].record_gone = True
 
     def items(self, *, job: str | None = None, run_id: str | None = None) -> list[LedgerItem]:
         """Accepted queue items, oldest first."""
@@ -123,6 +132,10 @@ class Ledger:
 
 def _texts(source: QueueItem) -> dict[str, str]:
     return {p.name: p.text for p in source.parameters or () if not p.is_sensitive}
+
+
+def _names(source: QueueItem | Build) -> set[str]:
+    return {value.name for value in source.parameters or ()}
 
 
 def _matches(

@@ -167,6 +167,16 @@ def default_values(
     return values_from_request(definitions, Submitted({}, {}, newest_build))
 
 
+def still_defined(
+    definitions: Sequence[ParameterDefinition] | None, values: tuple[ParameterValue, ...] | None
+) -> tuple[ParameterValue, ...] | None:
+    """The values that a build keeps: those that its job defines when it starts."""
+    if values is None:
+        return None
+    defined = {definition.name for definition in definitions or ()}
+    return tuple(value for value in values if value.name in defined)
+
+
 def values_from_form(
     definitions: Sequence[ParameterDefinition], form: object
 ) -> tuple[ParameterValue, ...]:

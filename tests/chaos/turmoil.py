@@ -6,14 +6,24 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
+from xml.etree import ElementTree
 
 from devstack.children import Child
 from devstack.stack import DevStack
-from jenkins_simulator import Build, JenkinsSimulator, NotificationFault, RequestFault, Result
+from jenkins_simulator import (
+    Build,
+    JenkinsSimulator,
+    NotificationFault,
+    RequestFault,
+    Result,
+    SeedJob,
+)
 
 TRIGGER, CREATE = "/buildWithParameters|/build$", "/createItem"
 
@@ -47,8 +57,15 @@ class Turmoil:
     longest_outage_s: float = 3.0
     proxy_answers: float = 0.06
     """A proxy answers in Jenkins' place: it limits the rate of triggers, and shows its own pages to reads."""
-    retries: float = 0.0
+    retries: float = 1.0
     """How often a retry plugin starts a failed build again, with the same parameters and causes."""
+    seed_jobs: float = 6.0
+    """How many jobs a seed job overwrites every ``seed_every_s``, parameters and more: see ``overwritten``."""
+    seed_every_s: float = 3.0
+    secret_every_s: float = 3.0
+    """A secret text is lost."""
+    rotate_every_s: float = 3.0
+    """The records of builds that end within the next second are rotated away, at COMPLETED or at FINALIZED."""
 
 
 CALM = Turmoil(**dict.fromkeys((one.name for one in fields(Turmoil)), 0.0))
@@ -69,6 +86,8 @@ class Storm:
         self._processes = asyncio.Lock()
         self._repairs: set[asyncio.Task[object]] = set()
         self.blows: Counter[str] = Counter()
+        self.seeded: set[str] = set()
+        """The jobs that a seed job overwrites."""
 
     async def __aenter__(self) -> Storm:
         turmoil = self._turmoil
@@ -82,6 +101,9 @@ class Storm:
                 (turmoil.restart_every_s, self._restart_jenkins),
                 (turmoil.forget_every_s, self._forget_item),
                 (turmoil.endpoint_every_s, self._fail_endpoint),
+                (turmoil.secret_every_s, self._lose_secret),
+                (turmoil.rotate_every_s, self._rotate_records),
+                (turmoil.seed_jobs and turmoil.seed_every_s, self._seed_job),
             )
         ):
             if every_s:
@@ -96,6 +118,7 @@ class Storm:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*self._repairs)
         self._jenkins.faults.clear()
+        self._jenkins.set_conditions(retry_times=0, seed_jobs=(), record_gone_at=None)
         for child in (self._stack.service, self._stack.gateway):
             await _up(child)
 
@@ -174,6 +197,35 @@ class Storm:
             rules[:] = [rule for rule in rules if rule is not outage]
         return "endpoint failing alone"
 
+    async def _lose_secret(self, dice: random.Random) -> str:
+        kept = sorted(self._jenkins.controller.credentials)
+        if not kept:
+            return "no secret text found"
+        self._jenkins.lose_secrets(re.escape(dice.choice(kept)))
+        return "secret text lost"
+
+    async def _rotate_records(self, dice: random.Random) -> str:
+        self._jenkins.set_conditions(record_gone_at=dice.choice(("COMPLETED", "FINALIZED")))
+        try:
+            await asyncio.sleep(dice.uniform(0.2, 1.0))
+        finally:
+            self._jenkins.set_conditions(record_gone_at=None)
+        return "records rotated away"
+
+    async def _seed_job(self, dice: random.Random) -> str:
+        """Let a seed job take over one more job, of those that have been built: so they were ours."""
+        jobs = sorted({build.job for build in self._jenkins.ledger.builds()} - self.seeded)
+        if not jobs or len(self.seeded) >= self._turmoil.seed_jobs:
+            return "seed jobs at work"
+        name, keeps_signs = dice.choice(jobs), bool(len(self.seeded) % 2)
+        self.seeded.add(name)
+        xml = overwritten(self._jenkins.job(name).xml, keeps_signs=keeps_signs)
+        seeds = self._jenkins.controller.conditions.seed_jobs
+        self._jenkins.set_conditions(
+            seed_jobs=(*seeds, SeedJob(name, xml, self._turmoil.seed_every_s))
+        )
+        return "job seeded"
+
     def _break_requests(self) -> None:
         turmoil, add = self._turmoil, self._jenkins.faults.add
         self._jenkins.faults.reseed(self._seed)
@@ -227,6 +279,22 @@ class Fates:
                     result = self._dice.choice(FATES)
                     loop.call_later(after_s, self._jenkins.controller.release, build, result)
             await asyncio.sleep(0.02)
+
+
+def overwritten(config: ElementTree.Element, *, keeps_signs: bool) -> str:
+    """Return the config.xml that a seed job writes over one of ours: the same builds, without parameters.
+
+    ``keeps_signs``: the mark in the description and the endpoint stay, so that the job is still recognised as ours.
+    """
+    root = deepcopy(config)
+    properties = root.find("properties")
+    for one in list(properties if properties is not None else ()):
+        if not keeps_signs or one.tag.endswith("ParametersDefinitionProperty"):
+            properties.remove(one)  # type: ignore[union-attr]
+    description = root.find("description")
+    if description is not None and not keeps_signs:
+        description.text = "Written by a seed job."
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 async def _up(child: Child) -> None:

@@ -4,24 +4,32 @@ A run is *right* if all of this holds:
 
 * one build at most carries its id;
 * it has a build that ended: its status is that build's result, and it is confirmed;
-* it has a build that a kill of Jenkins took: it FAILED with BUILD_LOST, or it has the result that the build
-  had reached before the kill; if nobody had seen the build yet, TRIGGER_OUTCOME_UNKNOWN is true as well;
+* it has a build that a kill of Jenkins took, or whose record was rotated away: it FAILED with BUILD_LOST, or it has
+  the result that the build had; if the build was never seen, TRIGGER_OUTCOME_UNKNOWN is true as well, and so is
+  the result of the retry that has copied the run's id and is now the lowest number with it;
+* its job is overwritten by a seed job, so that its build may not show the id: the run is judged by its build number, or
+  it ends as UNVERIFIABLE with BUILD_LOST or TRIGGER_OUTCOME_UNKNOWN, or as TRIGGER_REJECTED without a build. There are
+  never more builds of our requests than runs of that job;
 * it has none, but Jenkins had queued it: FAILED with BUILD_LOST or TRIGGER_OUTCOME_UNKNOWN;
 * it has none and was never queued: TRIGGER_OUTCOME_UNKNOWN, and only if a number of its job is unaccounted
-  for in Jenkins (a build that a kill took, or forgotten items), else it should have been sent again;
+  for in Jenkins (a build that a kill took, a record that was rotated away), else it should have been sent again;
 * its events lead from PENDING to that status and cause; from an end they only move by a correction, and there
   is one RUN_START if Jenkins has taken it, and a RUN_FAILURE if it ended before a build of it was ever seen.
+
+An external run that is confirmed has its build's result. No build is stopped but a second one of a run's requests: the
+builds that a retry plugin starts go on. Lost secret texts change nothing but how soon an end is known.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
+from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from jenkins_simulator import Ledger, LedgerBuild
 
 STATUS = {
@@ -45,6 +53,7 @@ class Verdict:
     runs: int = 0
     builds: int = 0
     lost: int = 0
+    rotated: int = 0
     never_built: int = 0
     missing: list[str] = field(default_factory=list)
     duplicate: list[str] = field(default_factory=list)
@@ -62,11 +71,18 @@ class Verdict:
 
 
 def judge(
-    ledger: Ledger, acknowledged: Sequence[str], runs: Sequence[Row], events: Sequence[Row]
+    ledger: Ledger,
+    acknowledged: Sequence[str],
+    runs: Sequence[Row],
+    events: Sequence[Row],
+    seeded: Collection[str] = (),
 ) -> Verdict:
-    """``acknowledged``: the runs that a call has answered with. ``runs``: rows with the job's ``full_name``."""
-    verdict = Verdict(runs=len(runs))
-    rows = {str(row["run_id"]): row for row in runs}
+    """``acknowledged``: the runs that a call has answered with. ``runs``: rows with the job's ``full_name``.
+
+    ``seeded``: the full names of the jobs that a seed job overwrites.
+    """
+    rows = {str(row["run_id"]): row for row in runs if row["source"] == "SERVICE"}
+    verdict = Verdict(runs=len(rows))
     verdict.missing += [
         f"{uid}: acknowledged, but not stored" for uid in set(acknowledged) - set(rows)
     ]
@@ -76,10 +92,13 @@ def judge(
     by_job = defaultdict(list)
     for build in ledger.builds():
         by_job[build.job].append(build)
+    verdict.harmed += [str(build) for build in ledger.builds() if _is_harmed(build, ledger)]
     for uid, row in rows.items():
+        of_job, of_seeded = by_job[row["full_name"]], row["full_name"] in seeded
         carrying = ledger.builds(run_id=uid)
         builds = [build for build in carrying if build.origin == TRIGGERED]
-        verdict.harmed += [f"{uid}: {build}" for build in carrying if _is_harmed(build, builds)]
+        if not builds and of_seeded and row["build_number"] is not None:
+            builds = [build for build in of_job if build.number == row["build_number"]]
         verdict.builds += len(builds)
         cause = f"{row['failure_cause'] or ''} {row['failure_message'] or ''}".strip()
         said = (
@@ -93,46 +112,84 @@ def judge(
             continue
         queued = bool(ledger.items(run_id=uid))
         if builds:
-            wrong = _wrong_end(row, builds[0])
-            verdict.lost += builds[0].lost
-            if not wrong and builds[0].ended_at is not None and not builds[0].lost:
-                verdict.detection_s.append(row["end_time"].timestamp() - builds[0].ended_at)
+            (build,) = builds
+            wrong = _wrong_end(row, build, carrying)
+            verdict.lost += build.lost
+            verdict.rotated += build.record_gone
+            readable = not _is_gone(build) and RUN_ID_PARAMETER not in build.dropped
+            if not wrong and build.ended_at is not None and readable:
+                verdict.detection_s.append(row["end_time"].timestamp() - build.ended_at)
         else:
             verdict.never_built += 1
-            gaps = any(build.lost for build in by_job[row["full_name"]])
-            wrong = _wrong_without_build(row, queued=queued, gaps=gaps)
+            gaps = any(_is_gone(build) for build in of_job)
+            wrong = _wrong_without_build(row, queued=queued, gaps=gaps, seeded=of_seeded)
         wrong = wrong or _wrong_history(history[row["deployment_id"], row["number"]], row)
         if wrong:
             verdict.wrong.append(f"{said}: {wrong}; Jenkins: {builds or 'never built'}")
+    for name in seeded:
+        ours = [build for build in by_job[name] if build.origin == TRIGGERED]
+        wanted = [row for row in rows.values() if row["full_name"] == name]
+        if len(ours) > len(wanted):
+            verdict.duplicate.append(f"{name}: {len(ours)} builds of {len(wanted)} runs: {ours}")
+    verdict.wrong += _wrong_externals([row for row in runs if row["source"] != "SERVICE"], by_job)
     verdict.detection_s.sort()
     return verdict
 
 
-def _is_harmed(build: LedgerBuild, triggered: Sequence[LedgerBuild]) -> bool:
+def _is_gone(build: LedgerBuild) -> bool:
+    """Whether Jenkins doesn't show it any more."""
+    return build.lost or build.record_gone
+
+
+def _is_harmed(build: LedgerBuild, ledger: Ledger) -> bool:
     """Whether a build was stopped that must not be: a round cancels nothing itself."""
-    return build.stopped_by is not None and build not in triggered[1:]
+    if build.stopped_by is None:
+        return False
+    carrying = ledger.builds(run_id=build.parameters.get(RUN_ID_PARAMETER, ""))
+    return build not in [one for one in carrying if one.origin == TRIGGERED][1:]
 
 
-def _wrong_end(row: Row, build: LedgerBuild) -> str:
+def _wrong_end(row: Row, build: LedgerBuild, carrying: Sequence[LedgerBuild]) -> str:
     if build.ended_at is None:
         return "its build goes on"
     result = STATUS.get(build.result or "")
-    if build.lost:
+    if _is_gone(build):
         causes = ["BUILD_LOST"] + ["TRIGGER_OUTCOME_UNKNOWN"] * (row["build_number"] is None)
         lost = row["status"] == "FAILED" and row["failure_cause"] in causes
-        return "" if lost or row["status"] == result else "its build was lost"
+        copies = [STATUS.get(b.result or "") for b in carrying if b.number == row["build_number"]]
+        gone = "was lost" if build.lost else "has no record any more"
+        return "" if lost or row["status"] in (result, *copies) else f"its build {gone}"
+    if RUN_ID_PARAMETER in build.dropped and row["build_number"] is None:
+        unknown = row["failure_cause"] in ("BUILD_LOST", "TRIGGER_OUTCOME_UNKNOWN")
+        unknown = unknown and row["certainty"] == "UNVERIFIABLE"
+        return "" if unknown else "its build does not show its id"
     if row["status"] != result:
         return f"its build ended as {build.result}"
     return "" if row["certainty"] == "CONFIRMED" else "not confirmed"
 
 
-def _wrong_without_build(row: Row, *, queued: bool, gaps: bool) -> str:
+def _wrong_without_build(row: Row, *, queued: bool, gaps: bool, seeded: bool) -> str:
     cause = row["failure_cause"]
     if row["status"] != "FAILED":
         return "nothing was built"
+    if seeded:
+        known = ("BUILD_LOST", "TRIGGER_OUTCOME_UNKNOWN", "TRIGGER_REJECTED")
+        return "" if cause in known else "not an end that a seed job explains"
     if queued:
         return "" if cause in ("BUILD_LOST", "TRIGGER_OUTCOME_UNKNOWN") else "Jenkins lost its item"
     return "" if cause == "TRIGGER_OUTCOME_UNKNOWN" and gaps else "it should have been sent again"
+
+
+def _wrong_externals(
+    rows: Sequence[Row], by_job: Mapping[str, Sequence[LedgerBuild]]
+) -> Iterator[str]:
+    """Yield what is wrong with the runs of builds that others started."""
+    for row in rows:
+        builds = [b for b in by_job[row["full_name"]] if b.number == row["build_number"]]
+        for build in builds:
+            right = row["status"] == STATUS.get(build.result or "") or build.lost
+            if row["certainty"] == "CONFIRMED" and not right:
+                yield f"external {row['full_name']} #{build.number}: {row['status']}; Jenkins: {build}"
 
 
 def _wrong_history(events: Sequence[Row], row: Row) -> str:
