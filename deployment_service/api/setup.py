@@ -20,7 +20,7 @@ from deployment_service.storage.failures import OutageLog, failure_of
 # More than any request may have, so that one of 1 MB too much is told so by us, in our form.
 _MAX_RECEIVE_BYTES = 6 * 2**20
 _MAX_SEND_BYTES = 64 * 2**20
-_CHECK_INTERVAL_S = 1.5
+_CHECK_INTERVAL_S = 1.0
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),

@@ -44,7 +44,7 @@ AWAY = UNAVAILABLE_ERRORS
 # A connection that was idle for longer is checked before single statements: it may have fallen silent.
 _UNCHECKED_IDLE_S = 1.0
 _RELEASE_TIMEOUT_S = 2.0
-_SILENT_AFTER_S = 3.0
+_SILENT_AFTER_S = 2.0
 # What is wrong with one connection for these is wrong with all that lead to the same server.
 _OTHERS_TOO = (SessionMismatch, asyncpg.ReadOnlySQLTransactionError, TimeoutError)
 # Of connections that wait for an answer: those of which the server says that it waits for us. Between the messages
