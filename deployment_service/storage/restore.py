@@ -11,7 +11,8 @@ _IS_SETTLED = "SELECT settled = {epoch} FROM store_epoch"
 _LOCK = "SELECT settled, {epoch} AS epoch FROM store_epoch FOR UPDATE"
 _SETTLE = "UPDATE store_epoch SET settled = $1"
 # Whatever the store says of them, a request may have been sent since: they are looked for, as after a lost answer. The
-# lowest number that can be theirs is the job's next one as the store knows it.
+# lowest number that can be theirs is the job's next one as the store knows it. A run that was created since cannot have
+# been sent before: it need not wait.
 _RUNS = """
     UPDATE deployment_runs AS r SET trigger_state = 'SENDING', unclear_until = now() + $1::interval,
         next_try_time = now() + $1::interval, look_count = 0, look_time = NULL, look_session = NULL,
@@ -20,6 +21,7 @@ _RUNS = """
         waiting_reason = 'The database was restored: Jenkins is asked whether it was sent already.'
     FROM cicd_jobs AS j
     WHERE j.tenant_id = r.tenant_id AND j.job_id = r.job_id AND r.trigger_state IN ('WAITING', 'SENDING')
+        AND (r.store_life = (SELECT store_life())) IS NOT TRUE
 """
 _JOBS = """
     INSERT INTO unread_jobs SELECT tenant_id, job_id FROM cicd_jobs WHERE state = 'READY' ON CONFLICT DO NOTHING
@@ -36,7 +38,7 @@ async def is_settled(connection: Connection) -> bool:
 async def settle(connection: Connection, *, unclear_s: float) -> bool:
     """Take note of a new epoch; False if it is the first one, or somebody else has done it.
 
-    Every run that waits for its trigger counts as sent with unknown outcome, and every job is to be read.
+    Every run of another epoch that waits for its trigger counts as sent with unknown outcome, and every job is to be read.
     """
     source = await usable_epoch_source(connection)
     row = await connection.fetchrow(_LOCK.format(epoch=source))

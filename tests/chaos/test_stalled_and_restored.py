@@ -119,6 +119,26 @@ async def test_two_replicas_one_of_which_is_killed(database_url: str) -> None:
         assert len(attempts) == 2
 
 
+async def test_only_runs_from_before_a_restore_are_looked_for(database_url: str) -> None:
+    """P3, P10: one that was created since, before any replica noticed, cannot have been sent and does not wait."""
+    async with world(database_url) as w:
+        await w.create("before")
+        await w.create("since")
+        await w.restart(NEVER_DISPATCHES)
+        before = await w.run("before")
+        await w.sql("UPDATE store_epoch SET marker = gen_random_uuid()")
+        since = await w.run("since")
+        await w.restart()
+        for uid in (since, before):
+            await w.until_run(uid, status="COMPLETED", certainty="CONFIRMED")
+            assert w.builds(uid) == 1
+        attempts = await w.sql("SELECT run_id::text, attempt FROM deployment_runs ORDER BY number")
+        assert {row["run_id"]: row["attempt"] > 1 for row in attempts} == {
+            before: True,
+            since: False,
+        }
+
+
 async def test_runs_of_a_restored_dump_are_not_built_again(
     postgres: EmbeddedPostgres, database_url: str
 ) -> None:
