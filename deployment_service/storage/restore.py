@@ -38,7 +38,7 @@ async def is_settled(connection: Connection) -> bool:
 async def settle(connection: Connection, *, unclear_s: float) -> bool:
     """Take note of a new epoch; False if it is the first one, or somebody else has done it.
 
-    Every run of another epoch that waits for its trigger counts as sent with unknown outcome, and every job is to be read.
+    Every run of another epoch that waits for its trigger counts as sent with unknown outcome; every job is to be read.
     """
     source = await usable_epoch_source(connection)
     row = await connection.fetchrow(_LOCK.format(epoch=source))
