@@ -25,6 +25,7 @@ from deployment_service.storage import (
     events,
     explain,
     reports_without_run,
+    webhook_keys,
 )
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.deployments import (
@@ -77,10 +78,12 @@ class Reader:
         *,
         uid: uuid.UUID | None = None,
         with_key: bool = False,
+        signing: bool = False,
     ) -> tuple[DeploymentRecord, WebhookKey | None]:
         """A deployment, and the key with which its webhook URL is written.
 
-        With ``uid`` that very deployment, not another of its name.
+        With ``uid`` that very deployment, not another of its name. ``signing``: the caller gets the job's signing
+        secret, so that gateways need it from now on.
         """
         async with self._database.acquire() as connection:
             if uid is not None:
@@ -90,7 +93,12 @@ class Reader:
             if found is None:
                 raise NotFound("deployment", str(DeploymentName(tenant.slug, resource_id)))
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
-            return found, key
+        job_id = found.job_id
+        if signing and job_id is not None:
+            await self._database.transaction(
+                lambda c: webhook_keys.note_signing(c, tenant.tenant_id, job_id)
+            )
+        return found, key
 
     async def deployments(
         self,

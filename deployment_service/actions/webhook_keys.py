@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from deployment_service.client import webhook_paths, webhook_signatures, webhook_tokens
@@ -35,7 +36,10 @@ class WebhookKeys:
 
     async def valid(self, connection: Connection, tenant_id: uuid.UUID) -> list[WebhookKey]:
         """Return every key that is valid now, newest first."""
-        rows = await tenants.webhook_keys(connection, tenant_id)
+        return self.decrypted(await tenants.webhook_keys(connection, tenant_id))
+
+    def decrypted(self, rows: Iterable[tuple[str, bytes]]) -> list[WebhookKey]:
+        """Return keys from their ids and encrypted secrets."""
         return [WebhookKey(key_id, self._box.decrypt(encrypted)) for key_id, encrypted in rows]
 
     async def newest(self, connection: Connection, tenant_id: uuid.UUID) -> WebhookKey | None:

@@ -40,7 +40,7 @@ def rotation_message(rotation: Rotation, tenant: str) -> pb.RotateWebhookSecretR
                 provider=str(ProviderName(tenant, job.provider_slug)),
                 job=job.full_name,
                 webhook_url=webhook.url if job.webhook_base_url else "",
-                signing_secret=webhook.signing_secret,
+                signing_secret=webhook.signing_secret if job.signs else "",
             )
             for job, webhook in rotation.others
         ],

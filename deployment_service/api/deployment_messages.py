@@ -230,7 +230,6 @@ def _cicd_job(
         state_message=row.job_state_message,
         webhook_url=webhook.url if webhook else "",
         token_exposed=row.job_token_exposed,
-        signing_secret=webhook.signing_secret if webhook else "",
         observation_problem=optional_problem(row.job_problem, in_full=in_full),
     )
 

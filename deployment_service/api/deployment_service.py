@@ -111,7 +111,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ) -> pb.GetDeploymentResponse:
         name = DeploymentName.parse(request.name, field="name", allow_deleted=True)
         return pb.GetDeploymentResponse(
-            deployment=await self._read(calls.current(), name.deployment)
+            deployment=await self._read(
+                calls.current(), name.deployment, signing=request.show_signing_secret
+            )
         )
 
     async def ListDeployments(
@@ -330,15 +332,25 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         await serve_watch(self._parts.hub, calls.current().tenant, request, context)
 
     async def _read(
-        self, call: Call, resource_id: str, uid: uuid.UUID | None = None
+        self,
+        call: Call,
+        resource_id: str,
+        uid: uuid.UUID | None = None,
+        *,
+        signing: bool = False,
     ) -> pb.Deployment:
+        allowed = arguments.may_see_webhooks(call)
+        signing = signing and allowed
         row, key = await self._reader.deployment(
-            call.tenant, resource_id, uid=uid, with_key=arguments.may_see_webhooks(call)
+            call.tenant, resource_id, uid=uid, with_key=allowed, signing=signing
         )
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
-        return messages.deployment_message(
+        message = messages.deployment_message(
             call.tenant, row, webhook=webhook, in_full=call.sees_network
         )
+        if signing and webhook is not None:
+            message.cicd_job.signing_secret = webhook.signing_secret
+        return message
 
     def _position(self, call: Call, epoch: bytes, sequence: int) -> str:
         return self._parts.hub.tokens.position(call.tenant.tenant_id, epoch, sequence)

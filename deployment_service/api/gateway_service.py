@@ -6,10 +6,12 @@ from datetime import UTC
 
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.webhook_keys import WebhookKeys, get_webhook_keys
+from deployment_service.actions.webhook_verifiers import JobVerifier, list_verifiers
 from deployment_service.api import calls, validation
 from deployment_service.api.interceptors import Context
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.names import TenantName
 from deployment_service.domain.reports import (
     MAX_REPORTS,
     BuildReport,
@@ -62,6 +64,23 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
             ]
         )
 
+    async def ListWebhookVerifiers(
+        self, request: pb.ListWebhookVerifiersRequest, context: Context
+    ) -> pb.ListWebhookVerifiersResponse:
+        page = await list_verifiers(
+            self._database,
+            self._webhook_keys,
+            calls.current().caller.tenant,
+            cursor=request.cursor,
+            page_size=request.page_size,
+        )
+        return pb.ListWebhookVerifiersResponse(
+            verifiers=[_verifier(one) for one in page.verifiers],
+            next_cursor=page.next_cursor,
+            more=page.more,
+            reset=page.reset,
+        )
+
     async def GetWebhookKeys(
         self, request: pb.GetWebhookKeysRequest, context: Context
     ) -> pb.GetWebhookKeysResponse:
@@ -73,6 +92,20 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
         )
         response.max_age.FromSeconds(_KEYS_MAX_AGE_S)
         return response
+
+
+def _verifier(one: JobVerifier) -> pb.WebhookVerifier:
+    return pb.WebhookVerifier(
+        tenant=str(TenantName(one.tenant_slug)),
+        cicd_job_id=str(one.job_id),
+        deleted=one.deleted,
+        keys=[
+            pb.KeyVerifier(
+                key_id=key.key_id, token_sha256=key.token_sha256, signing_secret=key.signing_secret
+            )
+            for key in one.keys
+        ],
+    )
 
 
 def _problem(item: pb.BuildReport | pb.JobPoke) -> str:

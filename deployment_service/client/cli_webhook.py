@@ -123,7 +123,9 @@ def retire(
 
 
 def _job(context: typer.Context, name: str) -> pb.CicdJob:
-    deployment = of(context).run(lambda client: client.get_deployment(name))
+    deployment = of(context).run(
+        lambda client: client.get_deployment(name, show_signing_secret=True)
+    )
     if not deployment.cicd_job.webhook_url:
         raise CliError(
             "There is no webhook URL: the key needs role definer, the provider a webhook_base_url."

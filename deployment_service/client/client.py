@@ -105,9 +105,13 @@ class DeploymentClient(Lists):
         )
         return await self._caller.call(self._stub.CreateDeployment, request)
 
-    async def get_deployment(self, name: str) -> pb.Deployment:
-        """Return a deployment as it now is."""
-        request = pb.GetDeploymentRequest(name=self.names.deployment(name))
+    async def get_deployment(
+        self, name: str, *, show_signing_secret: bool = False
+    ) -> pb.Deployment:
+        """Return a deployment as it now is; with its job's signing secret only if that is asked for."""
+        request = pb.GetDeploymentRequest(
+            name=self.names.deployment(name), show_signing_secret=show_signing_secret
+        )
         return (await self._caller.call(self._stub.GetDeployment, request)).deployment
 
     async def update_deployment(

@@ -61,6 +61,12 @@ _REQUEST_IDS = """
     DELETE FROM request_ids WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM request_ids WHERE create_time < now() - interval '24 hours' ORDER BY create_time LIMIT $1))
 """
+# A gateway that was away for longer reads everything anew.
+_VERIFIERS = """
+    DELETE FROM webhook_verifiers WHERE (tenant_id, job_id) IN (
+        SELECT tenant_id, job_id FROM webhook_verifiers WHERE gone AND update_time < now() - interval '7 days'
+        ORDER BY update_time LIMIT $1) AND gone
+"""
 # A deployment takes its runs along: few in one transaction, as each may have thousands.
 _MOST_DEPLOYMENTS = 10
 _PURGE = """
@@ -114,6 +120,12 @@ async def trim(
 async def forget_request_ids(connection: Connection, limit: int) -> int:
     """Remove ids that were used more than a day ago; how many there were, at most ``limit``."""
     status = await connection.execute(_REQUEST_IDS, limit)
+    return int(status.rpartition(" ")[2])
+
+
+async def forget_verifiers(connection: Connection, limit: int) -> int:
+    """Remove the traces of jobs that went a week ago; return how many there were, at most ``limit``."""
+    status = await connection.execute(_VERIFIERS, limit)
     return int(status.rpartition(" ")[2])
 
 

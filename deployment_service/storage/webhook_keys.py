@@ -38,7 +38,7 @@ _REWRITING = """
 """
 # Also those whose endpoint is ours but whose builds sign as well: with a secret that somebody put into Jenkins.
 _OTHERS = f"""
-    SELECT j.job_id, j.full_name, p.slug AS provider_slug, p.webhook_base_url
+    SELECT j.job_id, j.full_name, p.slug AS provider_slug, p.webhook_base_url, j.signing_since IS NOT NULL AS signs
     FROM cicd_jobs AS j JOIN cicd_providers AS p USING (tenant_id, provider_id)
     WHERE j.tenant_id = $1 AND j.state <> 'DELETING' AND j.next_try_time IS NULL
         AND (j.endpoint_key_id IS DISTINCT FROM $2 OR EXISTS (
@@ -49,6 +49,9 @@ _OTHERS = f"""
 """
 _RETIRE = """
     UPDATE webhook_keys SET retire_time = coalesce(retire_time, now()) WHERE tenant_id = $1 AND key_id = $2
+"""
+_NOTE_SIGNING = """
+    UPDATE cicd_jobs SET signing_since = now() WHERE tenant_id = $1 AND job_id = $2 AND signing_since IS NULL
 """
 
 
@@ -71,6 +74,7 @@ class OtherJob:
     full_name: str
     provider_slug: str
     webhook_base_url: str
+    signs: bool
 
 
 async def uses(connection: Connection, tenant_id: uuid.UUID) -> list[KeyUse]:
@@ -91,6 +95,11 @@ async def rewriting(connection: Connection, tenant_id: uuid.UUID) -> Sequence[st
 async def others(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> list[OtherJob]:
     """Jobs that don't get the key by themselves."""
     return [OtherJob(*row) for row in await connection.fetch(_OTHERS, tenant_id, key_id)]
+
+
+async def note_signing(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
+    """Note that the job's signing secret is given to somebody."""
+    await connection.execute(_NOTE_SIGNING, tenant_id, job_id)
 
 
 async def retire(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> None:

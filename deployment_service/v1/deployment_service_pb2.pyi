@@ -475,10 +475,12 @@ class CreateDeploymentResponse(_message.Message):
     def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class GetDeploymentRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "show_signing_secret")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    SHOW_SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    show_signing_secret: bool
+    def __init__(self, name: _Optional[str] = ..., show_signing_secret: bool = ...) -> None: ...
 
 class GetDeploymentResponse(_message.Message):
     __slots__ = ("deployment",)

@@ -153,6 +153,48 @@ class ReportResult(_message.Message):
     message: str
     def __init__(self, verdict: _Optional[_Union[ReportVerdict, str]] = ..., deployment: _Optional[str] = ..., old_status: _Optional[_Union[_deployment_service_pb2.DeploymentStatus, str]] = ..., status: _Optional[_Union[_deployment_service_pb2.DeploymentStatus, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
+class ListWebhookVerifiersRequest(_message.Message):
+    __slots__ = ("cursor", "page_size")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    page_size: int
+    def __init__(self, cursor: _Optional[str] = ..., page_size: _Optional[int] = ...) -> None: ...
+
+class ListWebhookVerifiersResponse(_message.Message):
+    __slots__ = ("verifiers", "next_cursor", "more", "reset")
+    VERIFIERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    verifiers: _containers.RepeatedCompositeFieldContainer[WebhookVerifier]
+    next_cursor: str
+    more: bool
+    reset: bool
+    def __init__(self, verifiers: _Optional[_Iterable[_Union[WebhookVerifier, _Mapping]]] = ..., next_cursor: _Optional[str] = ..., more: bool = ..., reset: bool = ...) -> None: ...
+
+class WebhookVerifier(_message.Message):
+    __slots__ = ("tenant", "cicd_job_id", "deleted", "keys")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    CICD_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    cicd_job_id: str
+    deleted: bool
+    keys: _containers.RepeatedCompositeFieldContainer[KeyVerifier]
+    def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., deleted: bool = ..., keys: _Optional[_Iterable[_Union[KeyVerifier, _Mapping]]] = ...) -> None: ...
+
+class KeyVerifier(_message.Message):
+    __slots__ = ("key_id", "token_sha256", "signing_secret")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_SECRET_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    token_sha256: bytes
+    signing_secret: bytes
+    def __init__(self, key_id: _Optional[str] = ..., token_sha256: _Optional[bytes] = ..., signing_secret: _Optional[bytes] = ...) -> None: ...
+
 class GetWebhookKeysRequest(_message.Message):
     __slots__ = ("tenant",)
     TENANT_FIELD_NUMBER: _ClassVar[int]

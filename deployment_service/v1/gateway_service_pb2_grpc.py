@@ -40,6 +40,11 @@ class GatewayServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsResponse.FromString,
                 _registered_method=True)
+        self.ListWebhookVerifiers = channel.unary_unary(
+                '/deployment_service.v1.GatewayService/ListWebhookVerifiers',
+                request_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.FromString,
+                _registered_method=True)
         self.GetWebhookKeys = channel.unary_unary(
                 '/deployment_service.v1.GatewayService/GetWebhookKeys',
                 request_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysRequest.SerializeToString,
@@ -61,6 +66,15 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhookVerifiers(self, request, context):
+        """Returns what has changed in the verifiers of the jobs that the key is for, page by page.
+
+        A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWebhookKeys(self, request, context):
         """Returns the keys with which a tenant's webhook tokens are checked.
 
@@ -77,6 +91,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ReportBuilds,
                     request_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsResponse.SerializeToString,
+            ),
+            'ListWebhookVerifiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookVerifiers,
+                    request_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.SerializeToString,
             ),
             'GetWebhookKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWebhookKeys,
@@ -112,6 +131,33 @@ class GatewayService(object):
             '/deployment_service.v1.GatewayService/ReportBuilds',
             deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsRequest.SerializeToString,
             deployment__service_dot_v1_dot_gateway__service__pb2.ReportBuildsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookVerifiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.GatewayService/ListWebhookVerifiers',
+            deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.SerializeToString,
+            deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _GatewayServiceReportBuildsType = typing_extensions.TypeVar(
     ],
 )
 
+_GatewayServiceListWebhookVerifiersType = typing_extensions.TypeVar(
+    '_GatewayServiceListWebhookVerifiersType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
+    ],
+)
+
 _GatewayServiceGetWebhookKeysType = typing_extensions.TypeVar(
     '_GatewayServiceGetWebhookKeysType',
     grpc.UnaryUnaryMultiCallable[
@@ -57,7 +73,7 @@ _GatewayServiceGetWebhookKeysType = typing_extensions.TypeVar(
     ],
 )
 
-class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _GatewayServiceGetWebhookKeysType]):
+class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _GatewayServiceListWebhookVerifiersType, _GatewayServiceGetWebhookKeysType]):
     """Takes what Jenkins reported, after the gateway has verified who said it. Needs role gateway."""
 
     @typing.overload
@@ -65,6 +81,10 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.gateway_service_pb2.ReportBuildsRequest,
             deployment_service.v1.gateway_service_pb2.ReportBuildsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+            deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
@@ -79,6 +99,10 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
             deployment_service.v1.gateway_service_pb2.ReportBuildsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+            deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
             deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
         ],
@@ -91,6 +115,12 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
     Errors: `INVALID_ARGUMENT` for more than 1,000 reports; `UNAVAILABLE` while the database is away.
     """
 
+    ListWebhookVerifiers: _GatewayServiceListWebhookVerifiersType
+    """Returns what has changed in the verifiers of the jobs that the key is for, page by page.
+
+    A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
+    """
+
     GetWebhookKeys: _GatewayServiceGetWebhookKeysType
     """Returns the keys with which a tenant's webhook tokens are checked.
 
@@ -101,6 +131,10 @@ GatewayServiceAsyncStub: typing_extensions.TypeAlias = GatewayServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.gateway_service_pb2.ReportBuildsRequest,
         deployment_service.v1.gateway_service_pb2.ReportBuildsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+        deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
@@ -121,6 +155,17 @@ class GatewayServiceServicer(metaclass=abc.ABCMeta):
 
         When it answers OK, every result but RETRY is durable. One bad report never fails its neighbours.
         Errors: `INVALID_ARGUMENT` for more than 1,000 reports; `UNAVAILABLE` while the database is away.
+        """
+
+    @abc.abstractmethod
+    def ListWebhookVerifiers(
+        self,
+        request: deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse, collections.abc.Awaitable[deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse]]:
+        """Returns what has changed in the verifiers of the jobs that the key is for, page by page.
+
+        A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
         """
 
     @abc.abstractmethod

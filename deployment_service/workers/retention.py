@@ -69,6 +69,7 @@ class Retention:
             await self._walk(Kept.EVENTS, self._settings.event_age_s, gone)
             await self._walk(Kept.DELIVERIES, self._settings.delivery_age_s, gone)
             await self._in_batches(retention.forget_request_ids, "request_ids", gone)
+            await self._in_batches(retention.forget_verifiers, "webhook_verifiers", gone)
             await self._in_batches(retention.purge_deployments, "deployments", gone)
         except _SomebodyElse:
             pass

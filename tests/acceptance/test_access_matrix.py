@@ -31,7 +31,7 @@ NEEDED: dict[str, str] = {
         ),
         "DEPLOYER": "RunDeployment CancelRun",
         "DEFINER": "CreateDeployment UpdateDeployment DeleteDeployment",
-        "GATEWAY": "ReportBuilds GetWebhookKeys",
+        "GATEWAY": "ReportBuilds GetWebhookKeys ListWebhookVerifiers",
         "ADMIN": (
             "ResolveRun CreateTenant GetTenant ListTenants UpdateTenant DeleteTenant "
             "RotateWebhookSecret RetireWebhookKey CreateProvider GetProvider CheckProvider "
@@ -42,7 +42,7 @@ NEEDED: dict[str, str] = {
     for name in names.split()
 }
 FOR_ALL_TENANTS = {"CreateTenant", "GetTenant", "ListTenants", "UpdateTenant", "DeleteTenant"}
-NAMES_NO_TENANT = {"RevokeApiKey"}
+NAMES_NO_TENANT = {"RevokeApiKey", "ListWebhookVerifiers"}
 INVALID_STATES = ("missing", "malformed", "wrong", "other scheme", "sent twice", "revoked")
 
 

@@ -127,6 +127,11 @@ class FakeService(pb_grpc.GatewayServiceServicer):
         response.max_age.seconds = tenant.max_age
         return response
 
+    async def ListWebhookVerifiers(
+        self, request: Any, context: Any
+    ) -> pb.ListWebhookVerifiersResponse:
+        raise NotImplementedError
+
     async def _authorize(self, context: Any) -> None:
         if dict(context.invocation_metadata()).get("authorization") != f"Bearer {API_KEY}":
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no key")

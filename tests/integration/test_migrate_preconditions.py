@@ -207,7 +207,7 @@ async def test_tables_of_another_owner_are_named(cluster: EmbeddedPostgres) -> N
             await as_told(cluster, first, caught.value)
             await migrate(url.replace(f"{first}:x", f"{other}:x"))
         finally:
-            await run_sql(cluster.url(first), f"DROP OWNED BY {other}")
+            await run_sql(cluster.url(first), f"DROP OWNED BY {other} CASCADE")
             await run_sql(cluster.url(), f"DROP OWNED BY {other}; DROP ROLE {other}")
 
 

@@ -66,6 +66,7 @@ SOUND: dict[str, Callable[[], Message]] = {
     "ListEvents": lambda: deployments.ListEventsRequest(parent=WEB),
     "WatchDeployments": lambda: deployments.WatchDeploymentsRequest(parent="tenants/demo"),
     "ReportBuilds": lambda: gateway.ReportBuildsRequest(reports=[REPORT]),
+    "ListWebhookVerifiers": lambda: gateway.ListWebhookVerifiersRequest(),
     "GetWebhookKeys": lambda: gateway.GetWebhookKeysRequest(tenant="tenants/demo"),
     "CreateTenant": lambda: admin.CreateTenantRequest(
         tenant_id="new", tenant=admin.Tenant(display_name="New"), request_id=request_id()
@@ -102,7 +103,7 @@ SOUND: dict[str, Callable[[], Message]] = {
     "RetireWebhookKey": lambda: admin.RetireWebhookKeyRequest(tenant="tenants/demo", key_id="k1"),
     "RevokeApiKey": lambda: admin.RevokeApiKeyRequest(name=f"apiKeys/{NIL}"),
 }
-EMPTY_IS_SOUND = {"ListTenants", "ListApiKeys", "ReportBuilds"}
+EMPTY_IS_SOUND = {"ListWebhookVerifiers", "ListTenants", "ListApiKeys", "ReportBuilds"}
 
 MEGABYTE = "x" * 2**20
 ANY_TEXT = (MEGABYTE, "a\0b", "\x1b[31m")

@@ -79,7 +79,7 @@ async def create_ready(
     await client.create_deployment(slug, definition)
     deadline = time.monotonic() + 20
     while True:
-        job = (await client.get_deployment(slug)).cicd_job
+        job = (await client.get_deployment(slug, show_signing_secret=True)).cicd_job
         if job.state == pb.CICD_JOB_STATE_READY:
             return job
         assert time.monotonic() < deadline, job

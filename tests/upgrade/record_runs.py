@@ -217,9 +217,10 @@ async def jobs_of_every_kind(recorder: Recorder) -> None:
 
 
 async def reports_of_every_kind(recorder: Recorder) -> None:
-    made = await recorder.create("reported")
+    await recorder.create("reported")
     run = await recorder.building("reported")
-    job = made.cicd_job
+    shown = await recorder.client.get_deployment("reported", show_signing_secret=True)
+    job = shown.cicd_job
     secret = webhook_signatures.from_text(job.signing_secret)
     plain_url = f"{job.webhook_url.partition('?')[0]}?job={job.id}"
 
@@ -285,7 +286,7 @@ async def under_way(recorder: Recorder) -> None:
     run = await recorder.start("queued")
     await recorder.until(run, "in the queue", waiting_for=pb.WAITING_FOR_QUEUE)
     # A report that may be of the queued run's build, or of a build that Jenkins never had.
-    job = (await recorder.client.get_deployment("queued")).cicd_job
+    job = (await recorder.client.get_deployment("queued", show_signing_secret=True)).cicd_job
     secret = webhook_signatures.from_text(job.signing_secret)
     body = f'{{"jobId": "{job.id}", "status": "failure", "buildNumber": 40}}'
     headers = webhook_signatures.signed_headers(secret, "kept", int(time.time()), body.encode())
