@@ -87,12 +87,14 @@ async def serve(settings: Settings) -> int:
         door = Door(settings)
         metrics = MetricsServer(settings.metrics_listen, gateway.metrics.registry)
         address = settings.metrics_listen
+        await gateway.start()
         try:
             metrics.start()
             address = f"{settings.host}:{settings.port}"
             url = await door.open(runner.server)
         except OSError as error:
             log.error("cannot listen", address=address, why=error.strerror)
+            await gateway.verifiers.close()
             await metrics.stop()
             await runner.cleanup()
             return 1

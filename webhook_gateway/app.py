@@ -22,7 +22,9 @@ from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
 from webhook_gateway.metrics import Metrics
 from webhook_gateway.readiness import Readiness
 from webhook_gateway.senders import Senders
-from webhook_gateway.verify import KeyCache, Proof
+from webhook_gateway.unverified import UnverifiedRequests
+from webhook_gateway.verifiers import VerifierList
+from webhook_gateway.verify import Proof, Verifier
 
 if TYPE_CHECKING:
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -41,13 +43,16 @@ class Gateway:
         self._settings = settings
         self.metrics = Metrics()
         self.forwarder = Forwarder(calls, settings, self.metrics)
-        self._keys = KeyCache(
+        self.verifiers = VerifierList(
             calls,
             self.metrics,
-            stale_for=settings.stale_keys,
-            timeout=settings.answer_timeout,
+            interval_s=settings.verifier_interval,
+            stale_for_s=settings.stale_keys,
+            timeout_s=settings.call_timeout,
+            updated=self._refresh_unverified,
         )
-        self._senders = Senders(self._keys, settings)
+        self._unverified = UnverifiedRequests(self.metrics)
+        self._senders = Senders(Verifier(self.verifiers, self._unverified), settings)
         self._ceiling = RateLimit(settings.tenant_ceiling)
         self._crowded = Line()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
@@ -71,6 +76,10 @@ class Gateway:
         app.router.add_get("/readyz", self._readyz)
         return app
 
+    async def start(self) -> None:
+        """Read what webhooks are verified with, before the first of them comes; not for long if the service is away."""
+        await self.verifiers.start(self._settings.call_timeout)
+
     async def finish(self, timeout: float) -> int:
         """Finish the requests in hand, then send what waits; return how many reports were given up."""
         until = time.monotonic() + timeout
@@ -80,7 +89,7 @@ class Gateway:
         except TimeoutError:
             log.warning("requests cut off by the stop", requests=self._in_hand)
         left = await self.forwarder.drain(max(0.1, until - time.monotonic()))
-        await self._keys.close()
+        await self.verifiers.close()
         return left
 
     # -- every request
@@ -251,6 +260,13 @@ class Gateway:
     def _poke(self, proof: Proof, reason: Reason) -> None:
         self.forwarder.poke(proof.tenant_name, proof.job_id, f"refused: {reason}")
 
+    def _refresh_unverified(self) -> None:
+        """Have the jobs read whose reports could not be checked, now that their tokens can be."""
+        for one in self._unverified.take_right(self.verifiers):
+            self.forwarder.poke(
+                f"tenants/{one.tenant}", one.job_id, f"refused: {Reason.KEYS_UNAVAILABLE}"
+            )
+
     def _log_refusal(
         self, refusal: RefusedError, request: web.Request, proof: Proof | None
     ) -> None:
@@ -273,6 +289,8 @@ class Gateway:
     async def _readyz(self, request: web.Request) -> web.Response:
         _check_plain_path(request, "/readyz")
         why = "STOPPING" if self.stopping else await self.readiness.why_not()
+        if why is None and not self.verifiers.is_read:
+            why = "VERIFIERS_NOT_READ"
         body = {"status": "not ready", "why": why} if why else {"status": "ready"}
         return web.json_response(body, status=503 if why else 200)
 

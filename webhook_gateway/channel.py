@@ -61,14 +61,14 @@ class ServiceCalls:
         )
         return response
 
-    async def webhook_keys(
-        self, request: pb.GetWebhookKeysRequest, *, timeout: float
-    ) -> pb.GetWebhookKeysResponse:
-        """Fetch a tenant's keys. A response that names no tenant is a failure, not an unknown tenant."""
-        response: pb.GetWebhookKeysResponse = await self._call(
-            self._stub.GetWebhookKeys, request, timeout
+    async def list_verifiers(
+        self, request: pb.ListWebhookVerifiersRequest, *, timeout: float
+    ) -> pb.ListWebhookVerifiersResponse:
+        """Read a page of changes. A response without a cursor is a failure, not an empty list."""
+        response: pb.ListWebhookVerifiersResponse = await self._call(
+            self._stub.ListWebhookVerifiers, request, timeout
         )
-        if not response.tenant_uid:
+        if not response.next_cursor:
             raise CallFailedError("MALFORMED_RESPONSE")
         return response
 

@@ -103,7 +103,10 @@ class Settings(EnvironmentSettings):
     )
     queue_bytes: int = Field(64 * 2**20, ge=2**20, description="their size, likewise")
     stale_keys: float = Field(
-        3600.0, ge=0, description="seconds that known keys serve while the service is away"
+        3600.0, ge=0, description="seconds that known verifiers serve while the service is away"
+    )
+    verifier_interval: Seconds = Field(
+        5.0, description="seconds between two readings of changed verifiers while no proof fails"
     )
 
     stop_timeout: Seconds = Field(10.0, description="seconds that a graceful stop may take")

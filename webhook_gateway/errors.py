@@ -153,7 +153,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.KEYS_UNAVAILABLE: Answer(
         503,
         "The token can't be checked just now.",
-        "Send it again after Retry-After: what can't be checked isn't kept.",
+        "Nothing: the report is not kept, but if the token is right its job will be read from Jenkins.",
     ),
     Reason.OVERLOADED: Answer(
         503,

@@ -38,9 +38,14 @@ class Metrics:
             "webhook_service_calls", "Calls to the service.", ["code"], registry=self.registry
         )
         self.lookups = Counter(
-            "webhook_key_lookups",
-            "Questions to the service for a tenant's keys; NOT_FOUND: there is no such tenant.",
+            "webhook_verifier_reads",
+            "Calls that read what has changed in the verifiers of jobs.",
             ["code"],
+            registry=self.registry,
+        )
+        self.unverified = Counter(
+            "webhook_unverified_requests",
+            "Requests that could not be checked while the service was away, kept as refresh requests.",
             registry=self.registry,
         )
         self.pokes = Counter(

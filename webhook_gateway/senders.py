@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from aiohttp import web
@@ -12,18 +13,17 @@ from webhook_gateway import signatures, unmatched
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.limits import RateLimit, client_address
-from webhook_gateway.verify import KeyCache, Proof, Verifier, basic_password
+from webhook_gateway.verify import Attempt, Proof, Verifier, basic_password
 
-# For tenants that aren't known yet, by one address with too many failed proofs.
+# Readings of changes that one address with too many failed proofs may cause.
 _ASKS_OF_BLOCKED = parse("10/second")
 
 
 class Senders:
     """Proves senders, and counts the failed proofs of each address."""
 
-    def __init__(self, keys: KeyCache, settings: Settings) -> None:
-        self._keys = keys
-        self._verifier = Verifier(keys)
+    def __init__(self, verifier: Verifier, settings: Settings) -> None:
+        self._verifier = verifier
         self._settings = settings
         self._failed_proofs = RateLimit(settings.failed_proofs)
         self._asks_of_blocked = RateLimit(_ASKS_OF_BLOCKED)
@@ -38,34 +38,24 @@ class Senders:
     ) -> Proof:
         """Return who sent the request: proven by its signature if it has one, else by its token.
 
-        An address with too many failed proofs is still let in with a token that the keys confirm, though
-        it may ask but seldom for tenants that aren't known yet: others may stand behind the same address,
-        and a refused report is a lost one.
+        An address with too many failed proofs is still let in with a proof that the list of verifiers confirms, though
+        it may but seldom have changes read for one that isn't in the list yet: others may stand behind the same
+        address, and a refused report is a lost one.
         """
         address = self.address(request)
         blocked = not self._failed_proofs.allows(address)
-
-        def may_ask() -> bool:
-            return not blocked or self._asks_of_blocked.hit(address)
-
-        tenant = request.match_info["tenant"]
+        attempt = self._attempt(request.match_info["tenant"], address, blocked, start)
         try:
-            deadline = start + self._settings.answer_timeout
             if signed_body is None:
-                return await self._verifier.verify(
-                    tenant, _tokens(request), may_ask=may_ask, deadline=deadline
-                )
+                return await self._verifier.verify(attempt, _tokens(request))
             signed = signatures.parse(request)
             if signed is None:
                 raise RefusedError(Reason.UNAUTHENTICATED)
-            return await self._verifier.verify_signed(
-                tenant, signed, signed_body, may_ask=may_ask, deadline=deadline
-            )
+            return await self._verifier.verify_signed(attempt, signed, signed_body)
         except RefusedError as failure:
             refusal = failure
-            # Also what made us ask in vain for a tenant that may be invented: it costs more than a wrong token.
-            if failure.reason is Reason.UNAUTHENTICATED or not self._keys.knows(tenant):
-                self._failed_proofs.hit(address)
+            # Also what could not be checked: jobs that are not known share the strangers' limits.
+            self._failed_proofs.hit(address)
             if blocked:
                 refusal = RefusedError(
                     Reason.TOO_MANY_FAILED_PROOFS,
@@ -83,22 +73,21 @@ class Senders:
         address = self.address(request)
         start = time.monotonic()
         blocked = not self._failed_proofs.allows(address)
-        deadline = start + self._settings.answer_timeout
-        refuted = False
-        for tenant in unmatched.tenants(request):
-            try:
-                return await self._verifier.verify(
-                    tenant,
-                    texts,
-                    may_ask=lambda: not blocked or self._asks_of_blocked.hit(address),
-                    deadline=deadline,
-                )
-            except RefusedError as failure:
-                refuted |= failure.reason is Reason.UNAUTHENTICATED or not self._keys.knows(tenant)
-        if refuted:
+        tenants = unmatched.tenants(request)
+        for tenant in tenants:
+            attempt = self._attempt(tenant, address, blocked, start)
+            with contextlib.suppress(RefusedError):
+                return await self._verifier.verify(attempt, texts)
+        if tenants:
             self._failed_proofs.hit(address)
         await self._delay_failure(start)
         return None
+
+    def _attempt(self, tenant: str, address: str, blocked: bool, start: float) -> Attempt:
+        def may_ask() -> bool:
+            return not blocked or self._asks_of_blocked.hit(address)
+
+        return Attempt(tenant, address, may_ask, start, start + self._settings.answer_timeout)
 
     async def _delay_failure(self, start: float) -> None:
         rest = start + self._settings.failed_proof_delay - time.monotonic()

@@ -1,4 +1,4 @@
-"""The keys of webhook tokens: made with their tenant, lent to the gateway, used to write webhook URLs."""
+"""The keys of webhook tokens: made with their tenant, used to write webhook URLs; they never leave the service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployment_service.client import webhook_paths, webhook_signatures, webhook
 from deployment_service.secrets import SecretBox
 from deployment_service.storage import tenants
 from deployment_service.storage import webhook_keys as store
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database import Connection
 
 FIRST_KEY_ID = "k1"
 _SECRET_BYTES = 32
@@ -59,14 +59,6 @@ class WebhookKeys:
         """Make the first key of a new tenant."""
         encrypted = self._box.encrypt(secrets.token_bytes(_SECRET_BYTES))
         await tenants.add_webhook_key(connection, tenant_id, FIRST_KEY_ID, encrypted)
-
-
-async def get_webhook_keys(
-    database: Database, keys: WebhookKeys, tenant_id: uuid.UUID
-) -> list[WebhookKey]:
-    """Return a tenant's keys for the gateway."""
-    async with database.acquire() as connection:
-        return await keys.valid(connection, tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from deployment_service.actions.report import ReportBuilds
-from deployment_service.actions.webhook_keys import WebhookKeys, get_webhook_keys
+from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.actions.webhook_verifiers import JobVerifier, list_verifiers
 from deployment_service.api import calls, validation
 from deployment_service.api.interceptors import Context
@@ -25,7 +25,6 @@ from deployment_service.storage.database import Database
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
 
-_KEYS_MAX_AGE_S = 60
 # What says nothing of a proof, or of one that we don't know, is believed least.
 _PROOFS = {pb.REPORT_PROOF_SIGNATURE: Proof.SIGNATURE}
 
@@ -80,18 +79,6 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
             more=page.more,
             reset=page.reset,
         )
-
-    async def GetWebhookKeys(
-        self, request: pb.GetWebhookKeysRequest, context: Context
-    ) -> pb.GetWebhookKeysResponse:
-        tenant = calls.current().tenant
-        keys = await get_webhook_keys(self._database, self._webhook_keys, tenant.tenant_id)
-        response = pb.GetWebhookKeysResponse(
-            tenant_uid=str(tenant.tenant_id),
-            keys=[pb.WebhookKey(key_id=key.key_id, secret=key.secret) for key in keys],
-        )
-        response.max_age.FromSeconds(_KEYS_MAX_AGE_S)
-        return response
 
 
 def _verifier(one: JobVerifier) -> pb.WebhookVerifier:

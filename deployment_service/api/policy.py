@@ -125,7 +125,6 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "WatchDeployments": Policy(Role.VIEWER, _named(TenantName, "parent"), _MEDIUM),
     _GATEWAY + "ReportBuilds": Policy(Role.GATEWAY, ManyTenants(_reported_tenants), _LARGEST),
     _GATEWAY + "ListWebhookVerifiers": Policy(Role.GATEWAY, OwnThings()),
-    _GATEWAY + "GetWebhookKeys": Policy(Role.GATEWAY, _named(TenantName, "tenant")),
     _ADMIN + "CreateTenant": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "GetTenant": Policy(Role.ADMIN, AllTenants()),
     _ADMIN + "ListTenants": Policy(Role.ADMIN, AllTenants()),

@@ -1,5 +1,4 @@
 from deployment_service.v1 import deployment_service_pb2 as _deployment_service_pb2
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -194,27 +193,3 @@ class KeyVerifier(_message.Message):
     token_sha256: bytes
     signing_secret: bytes
     def __init__(self, key_id: _Optional[str] = ..., token_sha256: _Optional[bytes] = ..., signing_secret: _Optional[bytes] = ...) -> None: ...
-
-class GetWebhookKeysRequest(_message.Message):
-    __slots__ = ("tenant",)
-    TENANT_FIELD_NUMBER: _ClassVar[int]
-    tenant: str
-    def __init__(self, tenant: _Optional[str] = ...) -> None: ...
-
-class GetWebhookKeysResponse(_message.Message):
-    __slots__ = ("tenant_uid", "keys", "max_age")
-    TENANT_UID_FIELD_NUMBER: _ClassVar[int]
-    KEYS_FIELD_NUMBER: _ClassVar[int]
-    MAX_AGE_FIELD_NUMBER: _ClassVar[int]
-    tenant_uid: str
-    keys: _containers.RepeatedCompositeFieldContainer[WebhookKey]
-    max_age: _duration_pb2.Duration
-    def __init__(self, tenant_uid: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[WebhookKey, _Mapping]]] = ..., max_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
-
-class WebhookKey(_message.Message):
-    __slots__ = ("key_id", "secret")
-    KEY_ID_FIELD_NUMBER: _ClassVar[int]
-    SECRET_FIELD_NUMBER: _ClassVar[int]
-    key_id: str
-    secret: bytes
-    def __init__(self, key_id: _Optional[str] = ..., secret: _Optional[bytes] = ...) -> None: ...

@@ -45,11 +45,6 @@ class GatewayServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.FromString,
                 _registered_method=True)
-        self.GetWebhookKeys = channel.unary_unary(
-                '/deployment_service.v1.GatewayService/GetWebhookKeys',
-                request_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysRequest.SerializeToString,
-                response_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysResponse.FromString,
-                _registered_method=True)
 
 
 class GatewayServiceServicer(object):
@@ -75,15 +70,6 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetWebhookKeys(self, request, context):
-        """Returns the keys with which a tenant's webhook tokens are checked.
-
-        Errors: `NOT_FOUND` (`TENANT_NOT_FOUND`).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,11 +82,6 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListWebhookVerifiers,
                     request_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.SerializeToString,
-            ),
-            'GetWebhookKeys': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetWebhookKeys,
-                    request_deserializer=deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysRequest.FromString,
-                    response_serializer=deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -158,33 +139,6 @@ class GatewayService(object):
             '/deployment_service.v1.GatewayService/ListWebhookVerifiers',
             deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersRequest.SerializeToString,
             deployment__service_dot_v1_dot_gateway__service__pb2.ListWebhookVerifiersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetWebhookKeys(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/deployment_service.v1.GatewayService/GetWebhookKeys',
-            deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysRequest.SerializeToString,
-            deployment__service_dot_v1_dot_gateway__service__pb2.GetWebhookKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

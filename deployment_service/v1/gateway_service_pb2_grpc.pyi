@@ -57,23 +57,7 @@ _GatewayServiceListWebhookVerifiersType = typing_extensions.TypeVar(
     ],
 )
 
-_GatewayServiceGetWebhookKeysType = typing_extensions.TypeVar(
-    '_GatewayServiceGetWebhookKeysType',
-    grpc.UnaryUnaryMultiCallable[
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
-    ],
-    grpc.aio.UnaryUnaryMultiCallable[
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
-    ],
-    default=grpc.UnaryUnaryMultiCallable[
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
-    ],
-)
-
-class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _GatewayServiceListWebhookVerifiersType, _GatewayServiceGetWebhookKeysType]):
+class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _GatewayServiceListWebhookVerifiersType]):
     """Takes what Jenkins reported, after the gateway has verified who said it. Needs role gateway."""
 
     @typing.overload
@@ -86,10 +70,6 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
             deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
             deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
         ],
-        grpc.UnaryUnaryMultiCallable[
-            deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-            deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
-        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -101,10 +81,6 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
             deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
-        ],
-        grpc.aio.UnaryUnaryMultiCallable[
-            deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-            deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -121,12 +97,6 @@ class GatewayServiceStub(typing.Generic[_GatewayServiceReportBuildsType, _Gatewa
     A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
     """
 
-    GetWebhookKeys: _GatewayServiceGetWebhookKeysType
-    """Returns the keys with which a tenant's webhook tokens are checked.
-
-    Errors: `NOT_FOUND` (`TENANT_NOT_FOUND`).
-    """
-
 GatewayServiceAsyncStub: typing_extensions.TypeAlias = GatewayServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.gateway_service_pb2.ReportBuildsRequest,
@@ -135,10 +105,6 @@ GatewayServiceAsyncStub: typing_extensions.TypeAlias = GatewayServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersRequest,
         deployment_service.v1.gateway_service_pb2.ListWebhookVerifiersResponse,
-    ],
-    grpc.aio.UnaryUnaryMultiCallable[
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-        deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse,
     ],
 ]
 
@@ -166,17 +132,6 @@ class GatewayServiceServicer(metaclass=abc.ABCMeta):
         """Returns what has changed in the verifiers of the jobs that the key is for, page by page.
 
         A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
-        """
-
-    @abc.abstractmethod
-    def GetWebhookKeys(
-        self,
-        request: deployment_service.v1.gateway_service_pb2.GetWebhookKeysRequest,
-        context: _ServicerContext,
-    ) -> typing.Union[deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse, collections.abc.Awaitable[deployment_service.v1.gateway_service_pb2.GetWebhookKeysResponse]]:
-        """Returns the keys with which a tenant's webhook tokens are checked.
-
-        Errors: `NOT_FOUND` (`TENANT_NOT_FOUND`).
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

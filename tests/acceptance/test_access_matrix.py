@@ -31,7 +31,7 @@ NEEDED: dict[str, str] = {
         ),
         "DEPLOYER": "RunDeployment CancelRun",
         "DEFINER": "CreateDeployment UpdateDeployment DeleteDeployment",
-        "GATEWAY": "ReportBuilds GetWebhookKeys ListWebhookVerifiers",
+        "GATEWAY": "ReportBuilds ListWebhookVerifiers",
         "ADMIN": (
             "ResolveRun CreateTenant GetTenant ListTenants UpdateTenant DeleteTenant "
             "RotateWebhookSecret RetireWebhookKey CreateProvider GetProvider CheckProvider "

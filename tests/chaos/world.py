@@ -190,7 +190,7 @@ class World:
         )
         stub = GatewayServiceStub(gateway.channel)
         tenant = "tenants/demo"
-        await gateway.call(stub.GetWebhookKeys, gateway_pb.GetWebhookKeysRequest(tenant=tenant))
+        await gateway.call(stub.ListWebhookVerifiers, gateway_pb.ListWebhookVerifiersRequest())
         (job,) = await self.sql("SELECT job_id FROM cicd_jobs")
         of_job: dict[str, Any] = {"tenant": tenant, "cicd_job_id": str(job["job_id"])}
         plugin = gateway_pb.REPORT_SOURCE_NOTIFICATION_PLUGIN

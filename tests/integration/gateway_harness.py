@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -41,13 +42,25 @@ class Tenant:
 
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     keys: dict[str, bytes] = field(default_factory=lambda: {"k1": b"1" * 32})
-    max_age: int = 60
+    jobs: set[str] = field(default_factory=lambda: {JOB, OTHER_JOB})
+    signing: set[str] = field(default_factory=lambda: {JOB, OTHER_JOB})
 
     def token(self, job: str = JOB, key: str = "k1") -> str:
         return webhook_tokens.mint(self.uid, job, key, self.keys[key])
 
     def secret(self, job: str = JOB, key: str = "k1") -> bytes:
         return webhook_signatures.job_secret(self.uid, job, self.keys[key])
+
+    def verifiers(self, job: str) -> tuple[tuple[str, bytes, bytes], ...]:
+        """Key, hash of the token and signing secret, as the service makes them."""
+        return tuple(
+            (
+                key,
+                webhook_tokens.digest(self.token(job, key)),
+                self.secret(job, key) if job in self.signing else b"",
+            )
+            for key in self.keys
+        )
 
 
 class FakeService(pb_grpc.GatewayServiceServicer):
@@ -56,7 +69,12 @@ class FakeService(pb_grpc.GatewayServiceServicer):
     def __init__(self) -> None:
         self.tenants = {"demo": Tenant(), "other": Tenant()}
         self.calls: list[pb.ReportBuildsRequest] = []
-        self.lookups: list[str] = []
+        self.reads: list[str] = []
+        """The cursors of all calls that read verifiers."""
+        self._states: list[Verifiers] = [{}]
+        self.page_size = 1000
+        self.fail_after: int | None = None
+        """After how many calls that read verifiers all further ones fail."""
         self.questions = 0
         self.script: Script = applied
         self.keys_fail: grpc.StatusCode | None = None
@@ -108,29 +126,52 @@ class FakeService(pb_grpc.GatewayServiceServicer):
             await context.abort(failure.code, "scripted")
             raise AssertionError from failure
 
-    async def GetWebhookKeys(self, request: Any, context: Any) -> pb.GetWebhookKeysResponse:
+    async def ListWebhookVerifiers(
+        self, request: Any, context: Any
+    ) -> pb.ListWebhookVerifiersResponse:
         await self._authorize(context)
-        name = request.tenant.removeprefix("tenants/")
-        self.lookups.append(name)
+        self.reads.append(request.cursor)
         await self._tell()
         await self.lookup_gate.wait()
         if self.keys_fail is not None:
             await context.abort(self.keys_fail, "scripted")
-        tenant = self.tenants.get(name)
-        if tenant is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such tenant")
-            raise AssertionError
-        response = pb.GetWebhookKeysResponse(
-            tenant_uid=tenant.uid,
-            keys=[pb.WebhookKey(key_id=key, secret=value) for key, value in tenant.keys.items()],
-        )
-        response.max_age.seconds = tenant.max_age
-        return response
+        if self.fail_after is not None and len(self.reads) > self.fail_after:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
+        return self.changes(request.cursor)
 
-    async def ListWebhookVerifiers(
-        self, request: Any, context: Any
-    ) -> pb.ListWebhookVerifiersResponse:
-        raise NotImplementedError
+    def changes(self, cursor: str) -> pb.ListWebhookVerifiersResponse:
+        """What differs from the state that a cursor names, in pages."""
+        now: Verifiers = {
+            (slug, job): tenant.verifiers(job)
+            for slug, tenant in self.tenants.items()
+            for job in tenant.jobs
+        }
+        if now != self._states[-1]:
+            self._states.append(now)
+        known, _, place = cursor.partition("/")
+        before = self._states[int(known or 0)]
+        changed = [
+            pb.WebhookVerifier(
+                tenant=f"tenants/{slug}",
+                cicd_job_id=job,
+                deleted=(slug, job) not in now,
+                keys=[
+                    pb.KeyVerifier(key_id=key, token_sha256=digest, signing_secret=secret)
+                    for key, digest, secret in now.get((slug, job), ())
+                ],
+            )
+            for slug, job in sorted(now.keys() | before.keys())
+            if now.get((slug, job)) != before.get((slug, job))
+        ]
+        start = int(place or 0)
+        end = start + self.page_size
+        more = len(changed) > end
+        return pb.ListWebhookVerifiersResponse(
+            verifiers=changed[start:end],
+            next_cursor=f"{known or 0}/{end}" if more else str(len(self._states) - 1),
+            more=more,
+            reset=cursor == "",
+        )
 
     async def _authorize(self, context: Any) -> None:
         if dict(context.invocation_metadata()).get("authorization") != f"Bearer {API_KEY}":
@@ -139,6 +180,9 @@ class FakeService(pb_grpc.GatewayServiceServicer):
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+Verifiers = dict[tuple[str, str], tuple[tuple[str, bytes, bytes], ...]]
 
 
 class FailError(Exception):
@@ -196,6 +240,10 @@ class Running:
     def signed_hook(self, tenant: str = "demo", job: str = JOB) -> str:
         return f"{self.url}/en/{tenant}/deployment/webhooks/jenkins?job={job}"
 
+    async def refresh(self) -> None:
+        """Have the gateway read what has changed until now."""
+        assert await self.gateway.verifiers.refresh(time.monotonic(), 10)
+
     async def post(
         self, body: object = None, *, url: str | None = None, **options: Any
     ) -> tuple[int, dict[str, Any]]:
@@ -221,6 +269,8 @@ async def running(service: FakeService, **settings: Any) -> AsyncIterator[Runnin
         "failed_proof_delay": 0.0,
         # Tests run beside each other: who isn't about it needn't be told 503 by a machine that is busy for a second.
         "answer_timeout": 10.0,
+        # Read only when a proof fails, so that tests count readings.
+        "verifier_interval": 3600.0,
         **settings,
     }
     options = Settings(**values)
@@ -232,6 +282,7 @@ async def running(service: FakeService, **settings: Any) -> AsyncIterator[Runnin
         door = Door(options)
         metrics = MetricsServer(options.metrics_listen, gateway.metrics.registry)
         metrics.start()
+        await gateway.start()
         url = await door.open(runner.server)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as client:

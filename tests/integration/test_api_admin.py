@@ -7,7 +7,6 @@ from deployment_service.domain.access import Role
 from deployment_service.secrets import SecretBox
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2 as dpb
-from deployment_service.v1 import gateway_service_pb2
 from tests.support.api import SECRET_KEY, refused, request_id, running_api
 
 
@@ -32,16 +31,13 @@ async def create_provider(api, tenant="demo", slug="main", **fields):
     return (await api.admin.CreateProvider(request, metadata=api.as_admin)).provider
 
 
-async def test_a_tenant_is_created_with_a_webhook_key_that_the_gateway_gets(api):
+async def test_a_tenant_is_created_with_a_webhook_key(api):
     tenant = await create_tenant(api)
     assert (tenant.name, tenant.display_name) == ("tenants/demo", "Demo")
-    gateway = await api.key(Role.GATEWAY)
-    keys = await api.gateway.GetWebhookKeys(
-        gateway_service_pb2.GetWebhookKeysRequest(tenant="tenants/demo"), metadata=gateway
-    )
-    assert keys.tenant_uid == tenant.uid
-    assert [(key.key_id, len(key.secret)) for key in keys.keys] == [("k1", 32)]
-    assert keys.max_age.seconds == 60
+    async with api.database.acquire() as connection:
+        (key,) = await connection.fetch("SELECT * FROM webhook_keys")
+    assert (str(key["tenant_id"]), key["key_id"]) == (tenant.uid, "k1")
+    assert len(SecretBox([SECRET_KEY]).decrypt(key["secret_encrypted"])) == 32
 
 
 async def test_a_repeated_creation_has_one_effect_and_another_body_is_refused(api):

@@ -59,8 +59,8 @@ async def test_each_role_may_do_what_those_before_it_may_and_no_more(api):
         ),
         (
             Role.GATEWAY,
-            lambda key: api.gateway.GetWebhookKeys(
-                gateway.GetWebhookKeysRequest(tenant="tenants/demo"), metadata=key
+            lambda key: api.gateway.ListWebhookVerifiers(
+                gateway.ListWebhookVerifiersRequest(), metadata=key
             ),
         ),
     ]

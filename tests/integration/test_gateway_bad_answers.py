@@ -12,7 +12,6 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 from tests.integration.gateway_harness import (
     FakeService,
     Running,
-    Tenant,
     eventually,
     result,
     running,
@@ -44,7 +43,7 @@ class RawService(FakeService):
             return grpc.unary_unary_rpc_method_handler(answer)
 
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        methods = {name: handler(name) for name in ("ReportBuilds", "GetWebhookKeys")}
+        methods = {name: handler(name) for name in ("ReportBuilds", "ListWebhookVerifiers")}
         name = "deployment_service.v1.GatewayService"
         generic = grpc.method_handlers_generic_handler(name, methods)
         self._server.add_generic_rpc_handlers((generic,))
@@ -52,9 +51,8 @@ class RawService(FakeService):
         await self._server.start()
 
 
-def keys_of(tenant: Tenant, **changes: object) -> bytes:
-    keys = [pb.WebhookKey(key_id=key, secret=value) for key, value in tenant.keys.items()]
-    response = pb.GetWebhookKeysResponse(tenant_uid=tenant.uid, keys=keys)
+def verifiers_of(service: FakeService, **changes: object) -> bytes:
+    response = service.changes("")
     for name, value in changes.items():
         setattr(response, name, value)
     return response.SerializeToString()
@@ -88,21 +86,23 @@ async def test_an_unreadable_answer_is_not_readiness(answer):
 
 
 @pytest.mark.expects_logged_errors
-@pytest.mark.parametrize("kind", ["garbage", "page", "no tenant"])
-async def test_an_unreadable_answer_about_keys_refuses_no_genuine_report(kind):
+@pytest.mark.parametrize("kind", ["garbage", "page", "no cursor", "no UUID"])
+async def test_an_unreadable_list_refuses_no_genuine_report(kind):
     """P1, P7: 503 while the keys are not known, never 401; applied as soon as they are."""
     async with raw() as (service, gateway):
-        tenant = service.tenants["demo"]
+        nonsense = service.changes("")
+        nonsense.verifiers[0].cicd_job_id = "x"
         bad = {
             "garbage": GARBAGE,
             "page": NOT_A_MESSAGE,
-            "no tenant": keys_of(tenant, tenant_uid=""),
+            "no cursor": verifiers_of(service, next_cursor=""),
+            "no UUID": nonsense.SerializeToString(),
         }
-        service.will("GetWebhookKeys", bad[kind])
+        service.will("ListWebhookVerifiers", bad[kind])
         status, answer = await gateway.post()
         assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
-        assert service.asked["GetWebhookKeys"] < 30  # it rests between its questions
-        service.will("GetWebhookKeys", keys_of(tenant))
+        assert service.asked["ListWebhookVerifiers"] < 30  # it rests between its questions
+        service.will("ListWebhookVerifiers", verifiers_of(service))
         applied = pb.ReportBuildsResponse(results=[result()])
         service.will("ReportBuilds", applied.SerializeToString())
         assert (await gateway.post())[0] == 200
@@ -113,7 +113,7 @@ async def test_a_report_whose_delivery_got_an_unreadable_answer_is_delivered_aga
     """P1, P4: not acknowledged, and not lost."""
     async with raw() as (service, gateway):
         applied = pb.ReportBuildsResponse(results=[result()]).SerializeToString()
-        service.will("GetWebhookKeys", keys_of(service.tenants["demo"]))
+        service.will("ListWebhookVerifiers", verifiers_of(service))
         service.will("ReportBuilds", GARBAGE, NOT_A_MESSAGE, applied)
         assert (await gateway.post())[0] == 200
         assert service.asked["ReportBuilds"] == 3

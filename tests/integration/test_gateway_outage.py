@@ -165,13 +165,6 @@ async def test_the_memory_is_bounded_and_what_doesnt_fit_is_poked(service: FakeS
         ] * 3
         # Half of the room is left to others.
         token = service.tenants["other"].token(OTHER_JOB)
-        gateway.gateway._keys._known["other"] = gateway.gateway._keys._known["demo"].__class__(
-            expires=float("inf"),
-            asked=0,
-            fetched=0,
-            uid=service.tenants["other"].uid,
-            secrets=service.tenants["other"].keys,
-        )
         other = await gateway.post(
             guide(jobId=OTHER_JOB), url=gateway.hook(token, "other", job=OTHER_JOB)
         )
@@ -184,8 +177,8 @@ async def test_the_memory_is_bounded_and_what_doesnt_fit_is_poked(service: FakeS
         assert (poke.cicd_job_id, poke.reason) == (JOB, "refused: OVERLOADED")
 
 
-async def test_without_keys_nothing_is_kept(service: FakeService):
-    """P7: what can't be verified isn't stored, and says so in a bounded time."""
+async def test_without_verifiers_no_report_is_kept(service: FakeService):
+    """P4, P7: what can't be verified isn't stored, and says so in a bounded time; its job is read later."""
     await service.stop()
     async with running(service, answer_timeout=0.3) as gateway:
         start = time.monotonic()
@@ -193,6 +186,11 @@ async def test_without_keys_nothing_is_kept(service: FakeService):
         assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
         assert time.monotonic() - start < 2
         await service.start()
+        await service.until(lambda: bool(service.pokes))
+        assert [(poke.tenant, poke.cicd_job_id, poke.reason) for poke in service.pokes] == [
+            ("tenants/demo", JOB, "refused: KEYS_UNAVAILABLE")
+        ]
+        assert service.reports == []
         reasons = []
         async with asyncio.timeout(10):
             while (again := await gateway.post())[0] != 200:

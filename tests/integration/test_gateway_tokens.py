@@ -2,6 +2,7 @@
 
 import asyncio
 import string
+import uuid
 
 import grpc
 import pytest
@@ -13,6 +14,8 @@ from tests.integration.gateway_harness import (
     FakeService,
     Running,
     Tenant,
+    eventually,
+    guide,
     running,
     serving,
 )
@@ -25,7 +28,9 @@ async def service():
 
 
 @pytest.fixture
-async def gateway(service):
+async def gateway(service, monkeypatch):
+    # Each wrong proof waits for a reading that begins after it.
+    monkeypatch.setattr("webhook_gateway.verifiers.GAP_S", 0.0)
     async with running(service, failed_proofs="100000/minute") as gateway:
         yield gateway
 
@@ -93,11 +98,10 @@ async def test_a_token_is_good_for_its_tenant_and_its_job_only(gateway: Running)
 async def test_a_tenant_made_again_has_other_tokens(gateway: Running):
     """P7: tokens of a tenant that was deleted are worth nothing to its successor of that name."""
     tenants = gateway.service.tenants
-    tenants["demo"].max_age = 1
     old = tenants["demo"].token()
     assert (await gateway.post(url=gateway.hook(old)))[0] == 200
     tenants["demo"] = Tenant()
-    gateway.gateway._keys._known["demo"].expires = 0
+    await gateway.refresh()
     status, _ = await gateway.post(url=gateway.hook(old))
     assert status == 401
     assert (await gateway.post())[0] == 200
@@ -107,46 +111,49 @@ async def test_a_wrong_token_and_an_unknown_tenant_look_alike(gateway: Running):
     """P7: nobody finds out which tenants there are."""
     token = gateway.service.tenants["demo"].token(OTHER_JOB).replace(OTHER_JOB, JOB)
     unknown_key = token.replace(".k1.", ".k9.")
-    answers = [
-        await refused(gateway, token),
-        await refused(gateway, token, "nobody"),
-        await refused(gateway, unknown_key),
-        await refused(gateway, unknown_key, "nobody"),
-        await refused(gateway, "nonsense"),
-        await refused(gateway, "nonsense", "nobody"),
-    ]
+    unknown_job = token.replace(JOB, str(uuid.uuid4()))
+    await gateway.refresh()
+    reads = len(gateway.service.reads)
+    answers = []
+    for wrong in (token, unknown_key, unknown_job, "nonsense"):
+        for tenant in ("demo", "nobody"):
+            answers.append(await refused(gateway, wrong, tenant))
+            # Changes are read once for the one as for the other, and for what can't be a token not at all.
+            reads += wrong != "nonsense"
+            assert len(gateway.service.reads) == reads
     assert all(answer == answers[0] for answer in answers)
-    # Asked as often for the one as for the other: once.
-    assert gateway.service.lookups == ["demo", "nobody"]
 
 
-async def test_keys_are_fetched_once_for_all_who_wait(service: FakeService):
-    """P7: a cold gateway under load asks once a tenant."""
-    service.lookup_gate.clear()
+async def test_changes_are_read_once_for_all_who_wait(service: FakeService):
+    """P7: reports of jobs that are new wait for the same reading, or for the one after it."""
+    jobs = [str(uuid.uuid4()) for _ in range(50)]
     async with running(service) as gateway:
-        posts = [asyncio.create_task(gateway.post()) for _ in range(50)]
-        await service.until(lambda: bool(service.lookups))
+        service.tenants["demo"].jobs |= set(jobs)
+        service.lookup_gate.clear()
+        posts = [
+            asyncio.create_task(gateway.post(guide(jobId=job), url=gateway.hook(job=job)))
+            for job in jobs
+        ]
+        await eventually(lambda: gateway.gateway._in_hand == 50)
+        reads = len(service.reads)
         service.lookup_gate.set()
         assert {status for status, _ in await asyncio.gather(*posts)} == {200}
-        assert service.lookups == ["demo"]
+        assert len(service.reads) <= reads + 2
 
 
-async def test_a_new_key_is_found_and_a_revoked_one_isnt_used(gateway: Running):
-    """P7: rotation needs no restart; an unknown key is asked for at most once in a few seconds."""
+async def test_a_new_key_is_found_and_a_retired_one_isnt_used(gateway: Running):
+    """P7: rotation needs no restart: both while both are valid, the new one from its first report on."""
     tenant = gateway.service.tenants["demo"]
     assert (await gateway.post())[0] == 200
     tenant.keys = {"k2": b"2" * 32} | tenant.keys
-    entry = gateway.gateway._keys._known["demo"]
-    status, _ = await gateway.post(url=gateway.hook(tenant.token(key="k2")))
-    assert (status, len(gateway.service.lookups)) == (401, 1)  # asked just now
-    entry.asked -= 6
-    status, _ = await gateway.post(url=gateway.hook(tenant.token(key="k2")))
-    assert (status, len(gateway.service.lookups)) == (200, 2)
-    old = tenant.token(key="k1")
+    old, new = tenant.token(key="k1"), tenant.token(key="k2")
+    for token in (new, old, new):
+        assert (await gateway.post(url=gateway.hook(token)))[0] == 200
+    assert [report.key_id for report in gateway.service.reports] == ["k1", "k2", "k1", "k2"]
     del tenant.keys["k1"]
-    gateway.gateway._keys._known["demo"].expires = 0
+    await gateway.refresh()
     assert (await gateway.post(url=gateway.hook(old)))[0] == 401
-    assert (await gateway.post(url=gateway.hook(tenant.token(key="k2"))))[0] == 200
+    assert (await gateway.post(url=gateway.hook(new)))[0] == 200
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL])
@@ -154,7 +161,6 @@ async def test_known_keys_serve_while_the_service_cant_be_asked(gateway: Running
     """P1, P7: a database that is away for a moment costs no report its proof."""
     assert (await gateway.post())[0] == 200
     gateway.service.keys_fail = code
-    gateway.gateway._keys._known["demo"].expires = 0
     assert (await gateway.post())[0] == 200
     # Those without proof learn nothing from the outage: the same for known and unknown tenants.
     token = gateway.service.tenants["demo"].token(OTHER_JOB).replace(OTHER_JOB, JOB)
@@ -170,42 +176,38 @@ async def test_known_keys_serve_while_the_service_cant_be_asked(gateway: Running
     assert (await gateway.post(url=gateway.hook(token)))[0] == 401
 
 
-async def test_an_invented_tenant_that_is_slow_to_ask_for_says_nothing_of_others(
-    service: FakeService,
-):
-    """P7: wrong tokens stay wrong and are counted, and so is the asking in vain."""
+async def test_what_cannot_be_checked_counts_as_a_failed_proof(service: FakeService):
+    """P6, P7: unknown jobs share the strangers' limits while the service is slow; known ones don't."""
     async with running(service, answer_timeout=0.2, failed_proofs="4/day") as gateway:
         assert (await gateway.post())[0] == 200
-        token = service.tenants["demo"].token(OTHER_JOB).replace(OTHER_JOB, JOB)
         service.lookup_gate.clear()
-        status, answer = await gateway.post(url=gateway.hook(token, "nobody"))
-        assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
-        statuses = [(await gateway.post(url=gateway.hook(token)))[0] for _ in range(4)]
-        assert statuses == [401, 401, 401, 429]
+        tokens = [service.tenants["demo"].token(str(uuid.uuid4())) for _ in range(6)]
+        statuses = [(await gateway.post(url=gateway.hook(token)))[0] for token in tokens]
+        assert statuses == [503] * 4 + [429] * 2
         assert (await gateway.post())[0] == 200
         service.lookup_gate.set()
 
 
-async def test_stale_keys_have_an_end(service: FakeService):
-    """P7: a key that was revoked during an outage isn't good for ever."""
-    async with running(service, stale_keys=100, answer_timeout=0.3) as gateway:
+async def test_stale_verifiers_have_an_end(service: FakeService):
+    """P7: a key that was retired during an outage isn't good for ever."""
+    settings = {"stale_keys": 100, "answer_timeout": 0.3, "verifier_interval": 0.1}
+    async with running(service, **settings) as gateway:
         assert (await gateway.post())[0] == 200
         service.keys_fail = grpc.StatusCode.UNAVAILABLE
-        entry = gateway.gateway._keys._known["demo"]
-        entry.expires = 0
+        await eventually(lambda: not gateway.gateway.verifiers.is_current)
         assert (await gateway.post())[0] == 200
-        entry.fetched -= 101
+        assert gateway.gateway.verifiers._read_s is not None
+        gateway.gateway.verifiers._read_s -= 101
         status, answer = await gateway.post()
         assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
 
 
-async def test_made_up_tenants_dont_push_out_real_ones(gateway: Running, monkeypatch):
-    """P6: the memory for tenants is bounded, and strangers have their own."""
-    monkeypatch.setattr("webhook_gateway.verify.MAX_TENANTS", 3)
+async def test_made_up_tenants_leave_no_trace(gateway: Running):
+    """P6: what strangers name is kept nowhere."""
     token = gateway.service.tenants["demo"].token()
     assert (await gateway.post())[0] == 200
     for number in range(20):
         await gateway.post(url=gateway.hook(token, f"nobody{number}"))
-    assert len(gateway.gateway._keys._unknown) == 3
-    assert (await gateway.post())[0] == 200
-    assert gateway.service.lookups.count("demo") == 1
+    verifiers = gateway.gateway.verifiers
+    assert (set(verifiers._jobs), verifiers.count()) == ({"demo", "other"}, 4)
+    assert len(gateway.gateway._unverified) == 0

@@ -330,8 +330,8 @@ async def test_a_gateway_with_a_wrong_key_isnt_ready(service: FakeService):
 
 async def test_readiness_is_asked_once_for_all_who_want_to_know(service: FakeService):
     """P6: anyone may call it, and as often as they like."""
-    service.lookup_gate.clear()
     async with running(service) as gateway:
+        service.lookup_gate.clear()
 
         async def ready() -> int:
             async with gateway.client.get(f"{gateway.url}/readyz") as answer:

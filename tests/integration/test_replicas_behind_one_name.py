@@ -78,12 +78,12 @@ async def test_a_replica_that_is_added_to_the_name_gets_calls_and_one_that_leave
 
             async def call() -> None:
                 if caller == "gateway":
-                    request = pb.GetWebhookKeysRequest(tenant="tenants/demo")
-                    assert (await gateway.webhook_keys(request, timeout=10)).tenant_uid
+                    request = pb.ListWebhookVerifiersRequest()
+                    assert (await gateway.list_verifiers(request, timeout=10)).next_cursor
                 else:
                     await client.list_runs("-")
 
-            method = "GetWebhookKeys" if caller == "gateway" else "ListRuns"
+            method = "ListWebhookVerifiers" if caller == "gateway" else "ListRuns"
             await call()
             assert calls(second, method) == 0
             dns.addresses.append("127.0.0.2")
@@ -181,6 +181,6 @@ async def test_a_proxy_in_the_environment_counts_only_if_asked_for(
     ):
         async with channel:
             gateway = ServiceCalls(GatewayServiceStub(channel), key)
-            request = pb.GetWebhookKeysRequest(tenant="tenants/demo")
-            assert (await gateway.webhook_keys(request, timeout=10)).tenant_uid
+            request = pb.ListWebhookVerifiersRequest()
+            assert (await gateway.list_verifiers(request, timeout=10)).next_cursor
     assert proxy.asked == ([target, target] if asked_for else [])

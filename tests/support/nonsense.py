@@ -67,7 +67,6 @@ SOUND: dict[str, Callable[[], Message]] = {
     "WatchDeployments": lambda: deployments.WatchDeploymentsRequest(parent="tenants/demo"),
     "ReportBuilds": lambda: gateway.ReportBuildsRequest(reports=[REPORT]),
     "ListWebhookVerifiers": lambda: gateway.ListWebhookVerifiersRequest(),
-    "GetWebhookKeys": lambda: gateway.GetWebhookKeysRequest(tenant="tenants/demo"),
     "CreateTenant": lambda: admin.CreateTenantRequest(
         tenant_id="new", tenant=admin.Tenant(display_name="New"), request_id=request_id()
     ),

@@ -1,0 +1,203 @@
+"""What webhooks are verified with: read ahead of time from the service, all of it once, then what has changed.
+
+Nothing is ever asked for one job or one tenant. So strangers, who may name any, cannot make the service look anything
+up: all that their failed proofs cause is that changes are read a little sooner, once for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deployment_service.v1 import gateway_service_pb2 as pb
+from webhook_gateway.channel import CallFailedError, ServiceCalls
+from webhook_gateway.logs import Throttle, log
+from webhook_gateway.metrics import Metrics
+
+# Between the beginnings of two readings, however many failed proofs wait for one.
+GAP_S = 0.1
+# The service forgets jobs that went after some days: a list as old as this is read anew.
+MAX_AGE_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What a job proves itself with under one key. ``signing_secret``: empty if the job does not sign."""
+
+    key_id: str
+    token_sha256: bytes
+    signing_secret: bytes
+
+
+JobVerifiers = tuple[Verifier, ...]
+# By tenant, then by job (16 bytes: there may be 100,000).
+_Jobs = dict[str, dict[bytes, JobVerifiers]]
+
+
+class VerifierList:
+    """The verifiers of all jobs that the gateway's key is for, and how old they are.
+
+    ``updated()`` is called after each reading that came to its end.
+    """
+
+    def __init__(
+        self,
+        calls: ServiceCalls,
+        metrics: Metrics,
+        *,
+        interval_s: float,
+        stale_for_s: float,
+        timeout_s: float,
+        updated: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._calls = calls
+        self._metrics = metrics
+        self._interval_s = interval_s
+        self._stale_for_s = stale_for_s
+        self._timeout_s = timeout_s
+        self._updated = updated
+        self._jobs: _Jobs = {}
+        # A list that begins anew replaces the old one when it is complete.
+        self._fresh: _Jobs | None = None
+        self._cursor = ""
+        self._key_ids: dict[str, str] = {}
+        # When the last reading that came to its end began; None before the first.
+        self._read_s: float | None = None
+        self._began_s = float("-inf")
+        self._failed = False
+        self._wanted = asyncio.Event()
+        self._ended = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+        self._failures = Throttle(1)
+
+    async def start(self, timeout_s: float) -> None:
+        """Begin to read; return when the first reading has ended, whether it succeeded or not, or the time is up."""
+        self._task = asyncio.create_task(self._run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._ended:
+                await self._ended.wait_for(lambda: self.is_read or self._failed)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole list has been read once."""
+        return self._read_s is not None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no reading has failed since the last one that succeeded."""
+        return not self._failed
+
+    def find(self, tenant: str, job_id: str) -> JobVerifiers:
+        """Return what is known of a job; empty if it is unknown, or all that is known is too old."""
+        if self._read_s is None or time.monotonic() - self._read_s > self._limit_s:
+            return ()
+        return self._jobs.get(tenant, {}).get(uuid.UUID(job_id).bytes, ())
+
+    def count(self) -> int:
+        """Return how many jobs are known."""
+        return sum(map(len, self._jobs.values()))
+
+    async def refresh(self, since: float, timeout_s: float) -> bool:
+        """Wait for a reading that began after ``since`` (monotonic) to come to its end.
+
+        False if none did in time, or one failed meanwhile: then what is known may be out of date.
+        """
+        if self._read_s is not None and self._read_s >= since:
+            return True
+        self._wanted.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, timeout_s)), self._ended:
+                await self._ended.wait_for(lambda: self._began_s >= since and self._is_over)
+        return self._read_s is not None and self._read_s >= since
+
+    @property
+    def _limit_s(self) -> float:
+        # Kept a little longer than between two readings even where stale lists are not wanted at all.
+        return max(self._stale_for_s, 2 * self._interval_s + self._timeout_s)
+
+    _is_over = True
+
+    async def _run(self) -> None:
+        while True:
+            self._wanted.clear()
+            self._began_s, self._is_over = time.monotonic(), False
+            self._failed = not await self._read()
+            self._is_over = True
+            if not self._failed:
+                self._read_s = self._began_s
+                self._updated()
+            async with self._ended:
+                self._ended.notify_all()
+            await asyncio.sleep(max(0.0, self._began_s + GAP_S - time.monotonic()))
+            # After a failure soon again, as all that fails meanwhile waits for it.
+            rest_s = 0.0 if self._failed else self._interval_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._wanted.wait()
+
+    async def _read(self) -> bool:
+        """Read changes to their end; return whether that succeeded."""
+        if self._read_s is not None and time.monotonic() - self._read_s > MAX_AGE_S:
+            self._cursor = ""
+        try:
+            while await self._read_page():
+                pass
+        except CallFailedError as error:
+            self._metrics.lookups.labels(error.name).inc()
+            if (more := self._failures.allow()) is not None:
+                log.warning("verifiers.unavailable", code=error.name, jobs=self.count(), **more)
+            return False
+        except Exception as error:
+            # An answer that makes no sense. Not its text: it may hold secrets.
+            self._metrics.lookups.labels("MALFORMED_RESPONSE").inc()
+            self._cursor, self._fresh = "", None
+            log.error("verifiers.malformed", error=type(error).__name__)
+            return False
+        return True
+
+    async def _read_page(self) -> bool:
+        request = pb.ListWebhookVerifiersRequest(cursor=self._cursor)
+        page = await self._calls.list_verifiers(request, timeout=self._timeout_s)
+        self._metrics.lookups.labels("OK").inc()
+        if page.reset:
+            self._fresh = {}
+        for verifier in page.verifiers:
+            self._apply(verifier, self._jobs if self._fresh is None else self._fresh)
+        self._cursor = page.next_cursor
+        if page.more:
+            return True
+        if self._fresh is not None:
+            self._jobs, self._fresh = self._fresh, None
+            log.info("verifiers.read", jobs=self.count(), tenants=len(self._jobs))
+        return False
+
+    def _apply(self, verifier: pb.WebhookVerifier, jobs: _Jobs) -> None:
+        tenant = verifier.tenant.removeprefix("tenants/")
+        job = uuid.UUID(verifier.cicd_job_id).bytes
+        if verifier.deleted:
+            of_tenant = jobs.get(tenant, {})
+            of_tenant.pop(job, None)
+            if not of_tenant:
+                jobs.pop(tenant, None)
+            return
+        keys = tuple(
+            Verifier(
+                # Few texts, for many jobs.
+                self._key_ids.setdefault(key.key_id, key.key_id),
+                key.token_sha256,
+                key.signing_secret,
+            )
+            for key in verifier.keys
+            if len(key.token_sha256) == 32
+        )
+        jobs.setdefault(tenant, {})[job] = keys
