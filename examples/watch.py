@@ -35,7 +35,7 @@ async def present(client: DeploymentClient) -> str:
     return token
 
 
-async def follow(client: DeploymentClient, token_file: Path, *, until_final: bool) -> None:
+async def follow(client: DeploymentClient, token_file: Path, *, until_settled: bool) -> None:
     token = read(token_file) or await present(client)
     async with client.watch(resume_token=token) as watch:
         async for event in watch:  # what happens, once and in order
@@ -43,7 +43,7 @@ async def follow(client: DeploymentClient, token_file: Path, *, until_final: boo
             print(event.sequence, event.run or event.deployment, change, event.message, flush=True)
             # Only now is the event dealt with. (In a real consumer: in the same transaction.)
             write(token_file, watch.resume_token)
-            if until_final and event.certainty in SETTLED:
+            if until_settled and event.certainty in SETTLED:
                 return
 
 
@@ -54,7 +54,7 @@ SETTLED = (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--token-file", type=Path, default=Path("watch-token"))
-    parser.add_argument("--until-final", action="store_true", help="stop after one run's end")
+    parser.add_argument("--until-settled", action="store_true", help="stop once one run is settled")
     arguments = parser.parse_args()
     client = DeploymentClient(
         os.environ["DEPLOYMENT_SERVICE_TARGET"],
@@ -64,7 +64,7 @@ async def main() -> None:
     async with client:
         while True:
             try:
-                await follow(client, arguments.token_file, until_final=arguments.until_final)
+                await follow(client, arguments.token_file, until_settled=arguments.until_settled)
                 return
             except HistoryLost:  # our token is older than what is kept: begin with the present
                 print("starting afresh", flush=True)

@@ -17,12 +17,17 @@ from deployment_service.domain.errors import (
     ServiceError,
     Unavailable,
 )
+from deployment_service.domain.events import Until
 from deployment_service.domain.names import DeploymentName
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.watch.hub import WatchHub
 
 MOST_NAMES = 1000
 WRITE_TIMEOUT_S = 60.0
+_UNTIL = {
+    pb.WATCH_UNTIL_REPORTED: Until.REPORTED,
+    pb.WATCH_UNTIL_SETTLED: Until.SETTLED,
+}
 
 
 async def serve_watch(
@@ -39,7 +44,8 @@ async def serve_watch(
     not a generator: only so can a write be given up.
     """
     slugs = _slugs(tenant, request.names)
-    if request.until_final and slugs is None:
+    until = _UNTIL.get(request.until)
+    if until is not None and slugs is None:
         raise InvalidArgument(
             "names", "must name the deployments that end the stream", reason="REQUIRED_FIELD"
         )
@@ -48,7 +54,7 @@ async def serve_watch(
         slugs=slugs,
         types=frozenset(pb.DeploymentEvent.Type.Name(one) for one in request.types) or None,
         resume_token=request.resume_token,
-        until_final=request.until_final,
+        until=until,
     )
     async with aclosing(watching) as messages:
         async for message in messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,6 +16,20 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 
 # What gRPC says when a replica ends an old connection, so that clients find added replicas: no fault.
 CONNECTION_AGE = "max connection age"
+
+
+class Until(StrEnum):
+    """The kinds of end that --until takes."""
+
+    REPORTED = "reported"
+    SETTLED = "settled"
+
+
+_UNTIL = {
+    None: pb.WATCH_UNTIL_UNSPECIFIED,
+    Until.REPORTED: pb.WATCH_UNTIL_REPORTED,
+    Until.SETTLED: pb.WATCH_UNTIL_SETTLED,
+}
 
 Names = Annotated[list[str] | None, typer.Argument(help="Deployments; all, if none is given.")]
 
@@ -46,10 +61,12 @@ def watch(
     resume_token: Annotated[
         str, typer.Option("--from", help="A resume token: go on after it, without a gap.")
     ] = "",
-    until_final: Annotated[
-        bool,
-        typer.Option("--until-final", help="End once all that are named have ended for certain."),
-    ] = False,
+    until: Annotated[
+        Until | None,
+        typer.Option(
+            help="End once all that are named have ended: as reported, or settled (for certain)."
+        ),
+    ] = None,
 ) -> None:
     """Follow deployments live until Ctrl-C: the present first, then every event once and in order."""
     settings = of(context)
@@ -68,7 +85,7 @@ def watch(
         stream = client.watch_messages(
             *(names or ()),
             resume_token=resume_token,
-            until_final=until_final,
+            until=_UNTIL[until],
             on_disconnect=disconnected,
         )
         try:

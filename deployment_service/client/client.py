@@ -248,7 +248,7 @@ class DeploymentClient(Lists):
         *names: str,
         types: Iterable[pb.DeploymentEvent.Type] = (),
         resume_token: str = "",
-        until_final: bool = False,
+        until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> Watch:
         """The events of deployments (of all, if none is named), each once and in order.
@@ -256,8 +256,8 @@ class DeploymentClient(Lists):
         They begin after ``resume_token``, which answers, lists and watches have; without one, now. Complete: it
         reconnects and resumes by itself, and raises WatchGapError rather than miss an event, HistoryLost if
         what follows the token isn't kept any more. ``on_disconnect`` is told why, and the seconds until the
-        next try. It has no end, unless ``until_final``: then it ends once all named deployments have come to a
-        settled end.
+        next try. It has no end, unless ``until`` asks for one: then it ends once the current runs of all named
+        deployments have ended (WATCH_UNTIL_REPORTED) or are settled (WATCH_UNTIL_SETTLED).
 
         ::
 
@@ -271,7 +271,7 @@ class DeploymentClient(Lists):
                 *names,
                 types=types,
                 resume_token=resume_token,
-                until_final=until_final,
+                until=until,
                 on_disconnect=on_disconnect,
             )
         )
@@ -281,7 +281,7 @@ class DeploymentClient(Lists):
         *names: str,
         types: Iterable[pb.DeploymentEvent.Type] = (),
         resume_token: str = "",
-        until_final: bool = False,
+        until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> WatchMessages:
         """The same with all that the stream says: messages, of which ``message.event`` is one kind.
@@ -296,7 +296,7 @@ class DeploymentClient(Lists):
             names=full_names,
             types=types,
             resume_token=resume_token,
-            until_final=until_final,
+            until=until,
         )
         return WatchMessages(self._caller, request, on_disconnect=on_disconnect)
 

@@ -126,7 +126,7 @@ class WatchMessages(_Closable):
     First, unless a resume token was given, the present: ``deployment`` messages and one
     ``snapshot_complete``, handed over only once it is whole. Then each ``event``, once and in order.
     After a ``reset`` drop what you hold: a snapshot follows. It has no end, unless the request's
-    ``until_final`` asks for one.
+    ``until`` asks for one.
 
     ``resume_token`` always stands for what was handed over so far. Close the watch, or use it in
     ``async with``, to free its stream at once.
@@ -200,7 +200,7 @@ class WatchMessages(_Closable):
     def _sort(self, message: WatchDeploymentsResponse) -> None:
         kind = message.WhichOneof("response")
         # The service says how far it has come before it ends a stream: a proxy that ends one doesn't.
-        self._ends_well = self._request.until_final and kind == "bookmark"
+        self._ends_well = bool(self._request.until) and kind == "bookmark"
         if kind == "start":
             self._ever_started = True
             self._silence_s = message.start.max_silence.ToTimedelta().total_seconds() * _PATIENCE
@@ -218,7 +218,7 @@ class WatchMessages(_Closable):
             self._ready.append(message)
 
     async def _read(self) -> WatchDeploymentsResponse | None:
-        """The next message; None at the end that ``until_final`` asked for."""
+        """The next message; None at the end that ``until`` asked for."""
         if self._call is None:
             self._silence_s = _START_WITHIN_S
             self._ends_well = False

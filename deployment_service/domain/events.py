@@ -85,6 +85,13 @@ class Event(NewEvent):
     create_time: datetime | None = None
 
 
+class Until(StrEnum):
+    """At which end of the current runs a watch ends."""
+
+    REPORTED = "REPORTED"
+    SETTLED = "SETTLED"
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """How far a deployment has come towards its end, at a sequence of its tenant's history."""
@@ -94,3 +101,7 @@ class End:
     """Its current run has ended, or it was deleted."""
     settled: bool
     """And the end of its current run is settled."""
+
+    def reached(self, until: Until) -> bool:
+        """Whether a watch ``until`` this kind of end need not wait for the deployment any more."""
+        return self.settled if until is Until.SETTLED else self.over

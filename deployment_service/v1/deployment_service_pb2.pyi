@@ -105,6 +105,12 @@ class ParameterKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PARAMETER_KIND_BOOLEAN: _ClassVar[ParameterKind]
     PARAMETER_KIND_CHOICE: _ClassVar[ParameterKind]
     PARAMETER_KIND_SECRET: _ClassVar[ParameterKind]
+
+class WatchUntil(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WATCH_UNTIL_UNSPECIFIED: _ClassVar[WatchUntil]
+    WATCH_UNTIL_REPORTED: _ClassVar[WatchUntil]
+    WATCH_UNTIL_SETTLED: _ClassVar[WatchUntil]
 DEPLOYMENT_STATUS_UNSPECIFIED: DeploymentStatus
 DEPLOYMENT_STATUS_PENDING: DeploymentStatus
 DEPLOYMENT_STATUS_RUNNING: DeploymentStatus
@@ -168,6 +174,9 @@ PARAMETER_KIND_TEXT: ParameterKind
 PARAMETER_KIND_BOOLEAN: ParameterKind
 PARAMETER_KIND_CHOICE: ParameterKind
 PARAMETER_KIND_SECRET: ParameterKind
+WATCH_UNTIL_UNSPECIFIED: WatchUntil
+WATCH_UNTIL_REPORTED: WatchUntil
+WATCH_UNTIL_SETTLED: WatchUntil
 
 class ObservationProblem(_message.Message):
     __slots__ = ("since", "reason", "message")
@@ -791,18 +800,18 @@ class ListEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "names", "types", "resume_token", "until_final")
+    __slots__ = ("parent", "names", "types", "resume_token", "until")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    UNTIL_FINAL_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
     parent: str
     names: _containers.RepeatedScalarFieldContainer[str]
     types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
     resume_token: str
-    until_final: bool
-    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ..., until_final: bool = ...) -> None: ...
+    until: WatchUntil
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ..., until: _Optional[_Union[WatchUntil, str]] = ...) -> None: ...
 
 class WatchDeploymentsResponse(_message.Message):
     __slots__ = ("start", "deployment", "snapshot_complete", "event", "bookmark", "reset", "resume_token", "prev_sequence")

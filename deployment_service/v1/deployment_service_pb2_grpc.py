@@ -255,7 +255,7 @@ class DeploymentServiceServicer(object):
         that long should reconnect with the last `resume_token` it has seen. To check completeness,
         compare the `prev_sequence` of each event or bookmark with the sequence of the last one
         accounted for: they are equal, or something was lost. After `reset` drop what you hold: a
-        fresh snapshot follows. The stream has no end, unless `until_final` asks for one. Needs role viewer.
+        fresh snapshot follows. The stream has no end, unless `until` asks for one. Needs role viewer.
 
         Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a token that is damaged or another
         tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After the codes that pass (see the

@@ -1,8 +1,8 @@
-"""When the deployments that a stream waits for have come to a settled end.
+"""When the deployments that a stream waits for have come to the end that it asked for, reported or settled.
 
-Streams with ``until_final`` have it looked up,
-in one statement for all of a replica's: when an event of theirs has passed, and every poll interval while all they wait
-for is over but not settled. While something still runs only an event can change that, so they cost nothing.
+Streams with ``until`` have it looked up, in one statement for all of a replica's: when an event of theirs has passed,
+and every poll interval while all they wait for is over but not settled. While something still runs only an event can
+change that, so they cost nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from deployment_service.domain.events import Until
 from deployment_service.watch.ports import EventLog
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.wake import Wake
@@ -25,17 +26,23 @@ _POLLS_ANYWAY = 15
 
 
 class Waiter:
-    """What one stream waits for. ``final`` is the epoch and the sequence at which all of it had ended for certain."""
+    """What one stream waits for. ``final`` is the epoch and the sequence at which all of it had ended as asked for."""
 
-    __slots__ = ("_finality", "due_at", "final", "slugs", "stream", "tenant_id")
+    __slots__ = ("_finality", "due_at", "final", "slugs", "stream", "tenant_id", "until")
 
     def __init__(
-        self, finality: Finality, tenant_id: uuid.UUID, slugs: frozenset[str], stream: Wake
+        self,
+        finality: Finality,
+        tenant_id: uuid.UUID,
+        slugs: frozenset[str],
+        stream: Wake,
+        until: Until,
     ) -> None:
         self._finality = finality
         self.tenant_id = tenant_id
         self.slugs = slugs
         self.stream = stream
+        self.until = until
         self.due_at = 0.0
         self.final: tuple[bytes, int] | None = None
 
@@ -56,7 +63,7 @@ class Waiter:
 
 
 class Finality:
-    """Looks up, for all streams together, whether what they wait for has ended for certain."""
+    """Looks up, for all streams together, whether what they wait for has ended."""
 
     def __init__(
         self,
@@ -71,9 +78,11 @@ class Finality:
         self._waiters: set[Waiter] = set()
         self._wake = Wake()
 
-    def join(self, tenant_id: uuid.UUID, slugs: frozenset[str], stream: Wake) -> Waiter:
+    def join(
+        self, tenant_id: uuid.UUID, slugs: frozenset[str], stream: Wake, until: Until
+    ) -> Waiter:
         """Wait for these deployments; ``leave`` when done."""
-        waiter = Waiter(self, tenant_id, slugs, stream)
+        waiter = Waiter(self, tenant_id, slugs, stream, until)
         self._waiters.add(waiter)
         self._wake.set()
         return waiter
@@ -119,7 +128,7 @@ class Finality:
         now = asyncio.get_running_loop().time()
         for one in due:
             found = [ends[one.tenant_id, slug] for slug in one.slugs]
-            if all(end.settled for end in found):
+            if all(end.reached(one.until) for end in found):
                 one.final = epoch, max(end.sequence for end in found)
                 one.stream.set()
                 # What led there may not have been heard of yet.

@@ -11,6 +11,7 @@ from typing import Any
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ResourceExhausted
+from deployment_service.domain.events import Until
 from deployment_service.watch.counts import Counts
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.finality import Finality
@@ -124,12 +125,12 @@ class WatchHub:
         slugs: frozenset[str] | None = None,
         types: frozenset[str] | None = None,
         resume_token: str = "",
-        until_final: bool = False,
+        until: Until | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The messages of one watcher, each a serialised WatchDeploymentsResponse.
 
         ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Without end, unless
-        ``until_final``: then until all ``slugs`` have come to a settled end. Raises InvalidArgument,
+        ``until``: then until all ``slugs`` have come to an end of that kind. Raises InvalidArgument,
         ResourceExhausted and Unavailable. Close the generator (``aclosing``) when done.
         """
         token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None
@@ -138,9 +139,7 @@ class WatchHub:
         tail = self._enter(tenant)
         try:
             passing = Filter(slugs, types)
-            stream = Stream(
-                self._shared, tail, passing, token, resume_token, until_final=until_final
-            )
+            stream = Stream(self._shared, tail, passing, token, resume_token, until=until)
             async with aclosing(stream.messages()) as messages:
                 async for message in messages:
                     yield message

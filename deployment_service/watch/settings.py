@@ -37,7 +37,7 @@ class WatchSettings:
     """Concurrent reads of snapshots; at most half of them for the same tenant."""
 
     finality_interval_s: float = 0.1
-    """Least time between two looks at whether what `until_final` waits for has ended."""
+    """Least time between two looks at whether what `until` waits for has ended."""
 
     batch_events: int = 64
     """What a stream takes from ring or history at a time, and so the most that a stuck client keeps in memory."""

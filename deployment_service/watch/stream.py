@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
+from deployment_service.domain.events import Until
 from deployment_service.watch import frames
 from deployment_service.watch.counts import Counts
 from deployment_service.watch.finality import Finality, Waiter
@@ -73,7 +74,7 @@ class Stream:
         token: ResumeToken | None,
         token_text: str,
         *,
-        until_final: bool = False,
+        until: Until | None = None,
     ) -> None:
         self._follower = shared.follower
         self._finality = shared.finality
@@ -92,7 +93,7 @@ class Stream:
         self._bookmark_at = 0.0
         self._speak_by = 0.0
         self._told_current = False
-        self._until_final = until_final
+        self._until = until
         self._waiter: Waiter | None = None
 
     @property
@@ -102,9 +103,11 @@ class Stream:
     async def messages(self) -> Messages:
         """The messages of the stream, serialised; without end unless it waits for one."""
         self._tail.attach(self._wake)
-        if self._until_final:
+        if self._until is not None:
             slugs = self._filter.slugs or frozenset()
-            self._waiter = self._finality.join(self._tenant.tenant_id, slugs, self._wake)
+            self._waiter = self._finality.join(
+                self._tenant.tenant_id, slugs, self._wake, self._until
+            )
         try:
             yield self._start()
             self._spoke()

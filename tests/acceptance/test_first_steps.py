@@ -42,7 +42,7 @@ async def create(client: DeploymentClient, slug: str, shell: str, **parameters: 
     await client.create_deployment(slug, definition)
 
 
-async def until_final(watch: Watch) -> list[pb.DeploymentEvent]:
+async def until_settled(watch: Watch) -> list[pb.DeploymentEvent]:
     """The events up to and including the one that settles a run."""
     events = []
     async for event in watch:
@@ -67,7 +67,7 @@ async def test_a_watch_sees_all_in_order_and_goes_on_where_it_was(client: Deploy
     async with client.watch(resume_token=start) as watch:
         await create(client, "web", "exit $CODE", CODE="0")
         await client.run_deployment("web")
-        seen = await until_final(watch)
+        seen = await until_settled(watch)
         token = watch.resume_token
     assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
     assert seen[0].type == pb.DeploymentEvent.DEPLOYMENT_CREATED
@@ -77,7 +77,7 @@ async def test_a_watch_sees_all_in_order_and_goes_on_where_it_was(client: Deploy
     assert failed.status == FAILED
 
     async with client.watch(resume_token=token) as watch:
-        later = await until_final(watch)
+        later = await until_settled(watch)
     assert statuses(later) == [PENDING, RUNNING, FAILED]
     sequences = [event.sequence for event in seen + later]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
@@ -150,7 +150,7 @@ async def test_a_crashed_database_costs_a_watcher_nothing(
             with pytest.raises((Unavailable, DeadlineExceeded)):
                 await impatient.get_run(answer.run.name)
         await stack.postgres.start()
-        seen = await until_final(watch)
+        seen = await until_settled(watch)
     assert statuses(seen) == [PENDING, RUNNING, COMPLETED]
     sequences = [event.sequence for event in seen]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
@@ -174,7 +174,7 @@ async def test_the_example_and_deployctl_do_what_the_readme_says(stack, client, 
     }
     deployctl = ("-m", "deployment_service.client.cli")
     token_path = str(tmp_path / "token")
-    example = (str(ROOT / "examples" / "watch.py"), "--token-file", token_path, "--until-final")
+    example = (str(ROOT / "examples" / "watch.py"), "--token-file", token_path, "--until-settled")
     shell = ("--shell", "echo hello")
     async with running(*deployctl, "deployments", "create", "hello", *shell, env=env) as create:
         assert await create.ends() == 0, create.text

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.events import End, Event, EventSource, EventType, NewEvent
+from deployment_service.domain.events import End, Event, EventSource, EventType, NewEvent, Until
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events
 from deployment_service.storage.database import Connection, Database
@@ -218,7 +218,7 @@ class Watcher:
     resets: list[int] = field(default_factory=list)
     accounted: int = -1
     snapshots: int = 0
-    until_final: bool = False
+    until: Until | None = None
     ended: bool = False
 
     def take(self, message: pb.WatchDeploymentsResponse) -> None:
@@ -259,7 +259,7 @@ class Watcher:
             slugs=frozenset(self.slugs) or None,
             types=frozenset(self.types) or None,
             resume_token=self.token,
-            until_final=self.until_final,
+            until=self.until,
         )
         async with aclosing(watching) as messages:
             async for message in messages:

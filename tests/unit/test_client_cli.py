@@ -261,14 +261,15 @@ async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service
     assert ended.code == 3
 
 
-async def test_watch_until_final_ends_by_itself(service):
+@pytest.mark.parametrize("until", ["reported", "settled"])
+async def test_watch_until_ends_by_itself(service, until):
     stream = Stream()
     service.will("WatchDeployments", [stream.start(), stream.complete(3), stream.bookmark(4)])
     service.will("GetDeployment", pb.GetDeploymentResponse(deployment=pb.Deployment()))
-    ended = await deployctl(service, "watch", "web", "--until-final")
+    ended = await deployctl(service, "watch", "web", "--until", until)
     assert ended.code == 0
     (request,) = service.requests["WatchDeployments"]
-    assert request.until_final
+    assert pb.WatchUntil.Name(request.until) == f"WATCH_UNTIL_{until.upper()}"
     assert list(request.names) == ["tenants/demo/deployments/web"]
 
 

@@ -188,10 +188,10 @@ async def test_a_watch_yields_events_and_says_after_each_where_to_go_on(service,
     assert [event async for event in watch] == []
 
 
-async def test_a_watch_until_final_ends(service, client):
+async def test_a_watch_until_ends(service, client):
     stream = Stream(position=4)
     service.will(WATCH, [stream.start(), stream.event(), stream.bookmark(9)])
-    watch = client.watch("web", resume_token="at-4", until_final=True)
+    watch = client.watch("web", resume_token="at-4", until=pb.WATCH_UNTIL_SETTLED)
     assert [event.sequence async for event in watch] == [5]
     assert watch.resume_token == "at-9"
 
@@ -284,7 +284,7 @@ async def test_a_lost_event_is_never_passed_over(service, client, names, reconne
     assert await take(watch, 1) == ["end"]
 
 
-async def test_until_final_ends_where_the_service_ends_it(service, client):
+async def test_until_ends_where_the_service_ends_it(service, client):
     """P5: with OK, after its bookmark; what a proxy ends with OK is gone on with."""
     stream = Stream(position=4)
     service.will(
@@ -293,11 +293,13 @@ async def test_until_final_ends_where_the_service_ends_it(service, client):
         [stream.start()],
         [stream.start(), stream.event(), stream.bookmark(9)],
     )
-    async with client.watch_messages("web", resume_token="at-4", until_final=True) as watch:
+    async with client.watch_messages(
+        "web", resume_token="at-4", until=pb.WATCH_UNTIL_SETTLED
+    ) as watch:
         assert await take(watch, 9) == ["event 5", "event 6", "end"]
         assert (watch.resume_token, watch.position) == ("at-9", 9)
     assert tokens(service) == ["at-4", "at-5", "at-5"]
-    assert all(request.until_final for request in service.requests[WATCH])
+    assert all(request.until == pb.WATCH_UNTIL_SETTLED for request in service.requests[WATCH])
 
 
 async def test_close_ends_the_loop_of_another_task(service, client):

@@ -1,4 +1,4 @@
-"""A stream with ``until_final`` ends once all it waits for has ended for certain; it costs nothing before (P5, P6)."""
+"""A stream with ``until`` ends once all it waits for has ended as asked for; it costs nothing before (P5, P6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.events import EventSource, EventType, NewEvent, Until
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events
 from deployment_service.storage.database import Connection, Database
@@ -138,7 +138,8 @@ async def world(databases: Any) -> Deployments:
 
 
 def waiting(world: Deployments, *slugs: str, **fields: Any) -> Watcher:
-    return Watcher(world.tenant, slugs=slugs, until_final=True, **fields)
+    fields.setdefault("until", Until.SETTLED)
+    return Watcher(world.tenant, slugs=slugs, **fields)
 
 
 def ended(watcher: Watcher) -> bool:
@@ -169,6 +170,40 @@ async def test_it_ends_when_the_last_end_is_confirmed_and_not_before(databases, 
         watcher.check(await history(databases.api, world.tenant), after=2)
         assert watcher.kinds[-1] == "bookmark"
         assert watcher.accounted == 4
+
+
+async def test_it_may_end_at_a_reported_end(databases, world):
+    """One that is only reported ends the stream that asked for that, beside one that waits for more."""
+    await world.run("web")
+    await world.run("db")
+    async with replica(databases.worker) as one:
+        soon = waiting(world, "web", "db", until=Until.REPORTED)
+        sure = waiting(world, "web", "db")
+        async with following([soon, sure], one, never):
+            await wait_for(lambda: soon.snapshots and sure.snapshots)
+            await world.complete("db", confirmed=True)
+            await wait_for(lambda: len(soon.events) == 1 and len(sure.events) == 1)
+            looks = one.log.statements["ends"]
+            await wait_for(lambda: one.log.statements["ends"] > looks)
+            assert not ended(soon), "web still runs"
+            await world.complete("web", confirmed=False)
+            await wait_for(lambda: ended(soon))
+            assert soon.kinds[-1] == "bookmark"
+            assert not ended(sure)
+            await world.confirm("web")
+        assert ended(sure)
+        for watcher in (soon, sure):
+            watcher.check(await history(databases.api, world.tenant), after=2)
+
+
+async def test_a_deleted_deployment_holds_up_no_kind_of_end(databases, world):
+    await world.run("web")
+    await world.delete("web")
+    async with replica(databases.worker) as one:
+        for until in Until:
+            watcher = waiting(world, "web", until=until)
+            await watcher.follow(one, never)
+            assert watcher.ended
 
 
 async def test_all_must_have_ended_at_one_moment(databases, world):
@@ -271,19 +306,20 @@ async def test_streams_that_wait_for_what_runs_cost_nothing_and_all_others_one_s
         assert all(w.ended for w in watchers)
 
 
-async def test_over_the_wire_it_ends_with_ok_and_names_are_required(databases, world):
+@pytest.mark.parametrize("until", [pb.WATCH_UNTIL_REPORTED, pb.WATCH_UNTIL_SETTLED])
+async def test_over_the_wire_it_ends_with_ok_and_names_are_required(databases, world, until):
     """P5: a clean end, with a token to go on from."""
     await world.run("web")
     await world.complete("web", confirmed=True)
     async with replica(databases.worker) as one, serving(one, world.tenant) as stub:
         call = stub.WatchDeployments(
-            pb.WatchDeploymentsRequest(names=["tenants/demo/deployments/web"], until_final=True)
+            pb.WatchDeploymentsRequest(names=["tenants/demo/deployments/web"], until=until)
         )
         kinds = [message.WhichOneof("response") async for message in call]
         assert await call.code() is grpc.StatusCode.OK
         assert kinds[-1] == "bookmark"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await anext(aiter(stub.WatchDeployments(pb.WatchDeploymentsRequest(until_final=True))))
+            await anext(aiter(stub.WatchDeployments(pb.WatchDeploymentsRequest(until=until))))
         assert reason(caught.value) == "REQUIRED_FIELD"
         await wait_for(lambda: one.hub.streams == 0)
 
