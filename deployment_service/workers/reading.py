@@ -29,7 +29,7 @@ _REASON_LENGTH = 500
 @dataclass(slots=True)
 class Findings:
     """``going_on``: (run, waiting_for, reason) of runs that are as they were. ``to_cancel``: runs that are to
-    be cancelled, with where they are. ``started``: (job, build) of runs that have been found building.
+    be cancelled, with where they are. ``started``: (job, build) of runs whose build is shown for the first time.
     ``changed``: runs to ask about. ``strangers``: running builds that are no run's."""
 
     going_on: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
@@ -62,6 +62,9 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
             changed = build is None or _is_another(run, build) or may_be_a_copy(run, build)
             if build is None or changed or run.end_time is not None:
                 found.changed.append(item)
+            elif not run.shown:
+                # Only a report gave it the number. It is cancelled once the build is known as the run's own.
+                found.started.append((item.job, build))
             else:
                 found.going_on.append((item, *_waits_for_input(build)))
                 if item.to_cancel:
