@@ -15,6 +15,7 @@ from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.run_transitions import end_without_build, observe
 from deployment_service.domain.runs import Build, Claim, Run, RunSource, Transition, TriggerState
 from deployment_service.domain.status import (
+    NOTHING,
     RUNNING,
     Authority,
     DeploymentStatus,
@@ -146,6 +147,29 @@ def test_a_withdrawn_end_does_not_come_back(steps) -> None:
         assert (run.status, run.certainty, run.end_time) == ("RUNNING", None, None)
         again, _ = after(*steps, withdrawn, Step("FINALIZED", 11, "FAILURE"))
         assert (again.status, again.certainty) == ("FAILED", Certainty.REPORTED)
+
+
+@given(st.lists(reports | reads, max_size=8))
+def test_what_is_shown_follows_from_times_and_ranks_alone(steps) -> None:
+    """P2, P7: the rules of docs/certainty.md, written down a second time.
+
+    Hence a withdrawn end comes back only by a report that is not older than the withdrawing read, or by a read.
+    """
+    run, _ = after(*steps)
+    claims = [(step, step.claim()) for step in steps]
+    withdrawn_before = max((s.second for s in steps if s.kind == "building"), default=0)
+    read_ends = [claim.known for step, claim in claims if step.kind == "read"]
+    reported = [
+        claim.known
+        for step, claim in claims
+        if not claim.read and claim.known.final and step.second >= withdrawn_before
+    ]
+    if read_ends:
+        assert (run.known, run.certainty) == (max(read_ends), Certainty.CONFIRMED)
+    elif reported:
+        assert (run.known, run.certainty) == (max(reported), Certainty.REPORTED)
+    else:
+        assert (run.known, run.certainty) == (RUNNING if steps else NOTHING, None)
 
 
 @given(st.lists(reports | reads | absences, max_size=7))
