@@ -167,6 +167,34 @@ async def test_a_build_that_shows_up_after_all_is_an_external_run(
     assert jenkins.requests.count("POST", "/stop") == 0
 
 
+async def test_a_report_about_a_build_that_has_gone_changes_no_resolved_run(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """It names the run. The build becomes an external run that is never current."""
+    async with runs_of(jobs, reconcile=False) as runs:
+        jenkins.faults.add(RequestFault("POST", TRIGGER, status=503))
+        started = await runs.start("web", remaining_s=0.1)
+        await resolve(jobs, "COMPLETED")
+        decided = await runs.run(started.run_id)
+        run_id = str(started.run_id)
+        (result,) = await runs.tell(
+            plugin(decided["job_id"], 1, "FINALIZED", "FAILURE", run_id=run_id)
+        )
+        assert result.verdict == "PENDING_ATTRIBUTION"
+        jenkins.job(JOB).next_build_number = 5
+    async with runs_of(jobs, dispatch=False) as runs:
+
+        async def settled() -> bool:
+            return len(await runs.runs()) == 2
+
+        await eventually(settled, "the build is a run")
+        own, external = await runs.runs()
+        assert (end_of(own), own["build_number"]) == (end_of(decided), None)
+        assert (external["status"], external["certainty"]) == ("FAILED", "UNVERIFIABLE")
+        deployment = await runs.deployment()
+        assert (deployment["status"], deployment["current_run_id"]) == ("COMPLETED", own["run_id"])
+
+
 async def building(runs: Runs, jenkins: JenkinsSimulator) -> tuple[uuid.UUID, uuid.UUID]:
     """A run whose build Jenkins has shown, and its job."""
     jenkins.hold(JOB)
