@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from deployment_service.domain.egress import check_http_url
+from deployment_service.domain.egress import check_http_url, first_invisible
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.provider_facts import (
     Access,
@@ -32,7 +32,7 @@ from deployment_service.domain.provider_facts import (
 from . import jenkins_replies as replies
 from .errors import ProviderError
 from .jenkins_authors import Author, author_of
-from .jenkins_http import UNTRUSTED, HttpReply, HttpRequest, TransportFailure
+from .jenkins_http import TOO_LARGE, UNTRUSTED, HttpReply, HttpRequest, TransportFailure
 from .jenkins_secrets import STORE, without_content
 from .jenkins_views import NOTIFICATION_PROPERTY
 from .names import job_path
@@ -54,6 +54,8 @@ _INSIDE_PATH = re.compile(r"/(?:job|view|user|computer|queue|me|manage)(?:/|$)")
 _SAMPLES = 50
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,40}")
 _MAX_ACCOUNT_CHARS = 200
+# The answer with a configuration has no header of Jenkins (recorded); a page of something else begins otherwise.
+_CONFIG_XML = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?!html\b)[a-z]", re.IGNORECASE)
 
 Perform = Callable[[HttpRequest, float], Awaitable[HttpReply]]
 Decode = Callable[[HttpReply], Awaitable[dict[str, Any]]]
@@ -92,10 +94,7 @@ class Survey:
         try:
             reply = await self._get("api/json", "url,useSecurity")
         except TransportFailure as failure:
-            untrusted = failure.reason.startswith(UNTRUSTED)
-            self._note(
-                place=Place.UNTRUSTED if untrusted else Place.UNREACHABLE, detail=failure.reason
-            )
+            self._note(**_of_failure(failure))
             return
         offset = clock_offset_s(reply.headers.get("Date", ""), before, time.time())
         self._note(clock_offset_s=offset, network_detail=False, status=reply.status)
@@ -125,6 +124,8 @@ class Survey:
             return
         name = data.get("name")
         known = name[:_MAX_ACCOUNT_CHARS] if isinstance(name, str) else ""
+        if first_invisible(known) is not None:
+            known = ""
         self._note(account=known, anonymous=data.get("anonymous") is True)
 
     # --- what the account may do
@@ -168,10 +169,12 @@ class Survey:
         self._note(plugin=PluginFacts(bool(found), shown))
 
     async def _secrets(self) -> None:
-        view = await self._access(HttpRequest("GET", f"{STORE}/api/json", {"tree": "urlName"}))
+        # Without the permission to view it Jenkins hides the store.
+        request = HttpRequest("GET", f"{STORE}/api/json", {"tree": "urlName"})
+        view = await self._access(request, missing=(403, 404))
         self._note(secrets_view=view)
         if view is Access.GRANTED:
-            self._note(secrets_create=await self._access(without_content()))
+            self._note(secrets_create=await self._access(without_content(), refusal=400))
 
     async def _each_folder(self, folders: Sequence[str]) -> None:
         for name in folders:
@@ -203,7 +206,8 @@ class Survey:
         yield facts
         if not is_folder:
             return
-        jobs = [job for job in data.get("jobs") or () if isinstance(job, dict)]
+        listed = data.get("jobs")
+        jobs = [job for job in listed if isinstance(job, dict)] if isinstance(listed, list) else []
         if self._facts.plugin.installed is None and any(map(_has_property, jobs)):
             self._note(plugin=PluginFacts(True))
         create = await self._access(HttpRequest("POST", f"{path}createItem"), refusal=400)
@@ -223,22 +227,38 @@ class Survey:
         config = HttpRequest("GET", f"{path}/config.xml", max_answer_bytes=4 * 2**20)
         return replace(facts, configure=await self._access(config))
 
-    async def _access(self, request: HttpRequest, *, refusal: int = 200) -> Access:
-        """Return what an answer proves. ``refusal``: the status that comes after the permission was found."""
+    async def _access(
+        self, request: HttpRequest, *, refusal: int = 200, missing: Sequence[int] = (403,)
+    ) -> Access:
+        """Return what an answer proves.
+
+        ``refusal``: the status that comes after the permission was found; ``missing``: those that come if it wasn't.
+        """
         try:
             reply = await self._perform(request, self._timeout_s)
         except TransportFailure:
             return Access.UNKNOWN
-        if reply.status == refusal and author_of(reply) is not Author.FRONT:
+        author = author_of(reply)
+        by_jenkins = author is not Author.FRONT or _CONFIG_XML.match(reply.body)
+        if reply.status == refusal and by_jenkins:
             return Access.GRANTED
-        if reply.status == 403 and author_of(reply) is Author.JENKINS:
-            return Access.MISSING
-        if reply.status == 404 and author_of(reply) is Author.JENKINS:
-            return Access.MISSING
-        return Access.UNKNOWN
+        if reply.status not in missing or author is not Author.JENKINS:
+            return Access.UNKNOWN
+        # A plugin may refuse for reasons of its own. To an anonymous caller Jenkins names no permission.
+        named = reply.status != 403 or replies.required_permission(reply) is not None
+        return Access.MISSING if named or self._facts.anonymous else Access.UNKNOWN
 
     async def _get(self, path: str, tree: str) -> HttpReply:
         return await self._perform(HttpRequest("GET", path, {"tree": tree}), self._timeout_s)
+
+
+def _of_failure(failure: TransportFailure) -> dict[str, Any]:
+    """Return what it shows that no usable answer came."""
+    if failure.reason.startswith(UNTRUSTED):
+        return {"place": Place.UNTRUSTED, "detail": failure.reason, "network_detail": False}
+    if failure.reason.startswith(TOO_LARGE):
+        return {"place": Place.NOT_JENKINS, "detail": failure.reason, "network_detail": False}
+    return {"place": Place.UNREACHABLE, "detail": failure.reason}
 
 
 def _of_object(data: dict[str, Any], base_url: str, marked: bool) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from deployment_service.domain.provider_facts import Access, ControllerFacts, Pl
 
 CLOCK_TOLERANCE_S = 60.0
 """A larger difference of the clocks is told. Signatures of webhooks allow five minutes."""
-OLDEST_VERSION = (2, 277)
-"""Older versions of Jenkins were never tried."""
+TRIED_VERSION = (2, 440)
+"""The version of Jenkins that the service was tried with."""
 _MAX_URL_CHARS = 150
 UNREACHABLE_FOR_TENANTS = (
     "no such host, no answer, or an address that no operator has allowed; operators see which in the "
@@ -72,6 +72,7 @@ def findings_of(
         found += _plugin(settings, facts)
     found += _clock(facts)
     found += _webhooks(settings, webhook_path)
+    found += _folders(settings)
     if not facts.complete:
         found.append(
             Finding(
@@ -155,18 +156,14 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
             "takes the header X-Jenkins away, so answers of that can't be told from Jenkins'. Let the header pass.",
             "base_url",
         )
-    elif _numbers(facts.version) < OLDEST_VERSION:
-        yield Finding(
-            Kind.JENKINS,
-            Severity.WARNING,
-            f"Jenkins {facts.version} answers as its root. The service was never tried with one older than "
-            f"{'.'.join(map(str, OLDEST_VERSION))}. Update it.",
-        )
     else:
+        older = _numbers(facts.version) < TRIED_VERSION
+        tried = ".".join(map(str, TRIED_VERSION))
         yield Finding(
             Kind.JENKINS,
             Severity.INFO,
-            f"Jenkins {facts.version} answers at {_shown(settings.base_url)}.",
+            f"Jenkins {facts.version} answers at {_shown(settings.base_url)}."
+            + (f" It is older than {tried}, with which the service was tried." if older else ""),
         )
     if facts.own_url is not None and facts.own_url != settings.base_url:
         shown = _shown(facts.own_url) or "something that is no URL"
@@ -325,6 +322,17 @@ def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]
             Kind.WEBHOOKS,
             Severity.INFO,
             f"Jobs post to {shown}. Whether Jenkins reaches that shows only when a build reports.",
+        )
+
+
+def _folders(settings: CheckedSettings) -> Iterator[Finding]:
+    if settings.allowed_folders and not settings.job_folder and _creates(settings):
+        yield Finding(
+            Kind.FOLDER,
+            Severity.WARNING,
+            "New jobs go into the root, as job_folder is empty, but allowed_folders doesn't allow the root: "
+            "deployments that give their job no full_name are refused. Set job_folder to one of the allowed folders.",
+            "job_folder",
         )
 
 

@@ -44,7 +44,10 @@ class TestRightSettings:
         assert contents(jenkins) == before
         assert (answer.jenkins_version, answer.account) == ("2.440", DEPLOYER)
         assert texts(answer, "ERROR", "WARNING") == []
-        assert "Job/Build" in " ".join(texts(answer, "INFO"))
+        granted = f"The account {DEPLOYER!r} has Job/Read, Job/Create, Job/Build, Job/Configure."
+        assert granted in texts(answer, "INFO")
+        assert "can be kept as secret texts" in one_of_kind(answer, "SECRETS").message
+        assert [text for text in texts(answer, "INFO") if "could not be found out" in text] == []
         assert await stored(api) == []
 
     @pytest.mark.parametrize("ending", ["", "/", "//"])

@@ -13,6 +13,7 @@ from deployment_service.domain.access import Role
 from deployment_service.v1 import admin_service_pb2 as pb
 from jenkins_simulator import (
     DEFAULT_API_TOKEN,
+    DEFAULT_PASSWORD,
     RequestFault,
     SimulatedUser,
 )
@@ -69,6 +70,11 @@ class TestTheAccount:
             await check(api, server.url, username="", api_token="")
             assert server.heads
             assert not any(b"Authorization" in head for head in server.heads)
+
+    async def test_a_password_needs_crumbs_and_works(self, api, jenkins):
+        answer = await create(api, jenkins.url, api_token=DEFAULT_PASSWORD)
+        assert texts(answer, "ERROR", "WARNING") == []
+        assert [text for text in texts(answer, "INFO") if "could not be found out" in text] == []
 
     async def test_anonymous_without_rights(self, api, jenkins):
         found = await not_proven(api, jenkins.url, "PERMISSION", username="", api_token="")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
@@ -30,6 +32,7 @@ from tests.integration.provider_check_harness import (
     severity,
     texts,
 )
+from tests.support.front_proxy import Passing
 
 __all__ = ["api", "jenkins", "proxy"]  # the fixtures
 
@@ -78,6 +81,19 @@ class TestPermissions:
         assert jenkins.requests.count("POST", f"{path}/createItem") == 1
         assert jenkins.requests.count("POST", "^/createItem") == 0
 
+    async def test_security_that_is_off_is_told_and_nothing_is_tried_by_get(
+        self, api, jenkins, proxy
+    ):
+        def off(passing: Passing) -> None:
+            passing.answer = passing.answer.replace(b'"useSecurity":true', b'"useSecurity":false')
+
+        proxy.rewrite_answer.append(off)
+        answer = await check(api, proxy.url)
+        found = one_of_kind(answer, "PERMISSION")
+        assert "checks no permissions" in found.message
+        assert severity(found) == "WARNING"
+        assert proxy.count("GET", "buildWithParameters") == 0
+
     async def test_only_existing_jobs_need_no_more_than_to_build_them(self, api, jenkins):
         few = {
             Permission.OVERALL_READ,
@@ -107,8 +123,9 @@ class TestPermissions:
 class TestFolders:
     @pytest.mark.parametrize("field", ["job_folder", "allowed_folders"])
     async def test_a_job_is_no_folder(self, api, jenkins, field):
-        value = "shop/web" if field == "job_folder" else ["shop", "shop/web"]
-        found = await proven_wrong(api, jenkins.url, "FOLDER", **{field: value})
+        fields: dict[str, Any] = {"job_folder": "shop"}
+        fields |= {field: "shop/web" if field == "job_folder" else ["shop", "shop/web"]}
+        found = await proven_wrong(api, jenkins.url, "FOLDER", **fields)
         assert "'shop/web' is a job in Jenkins, not a folder" in found.message
         assert found.field == field
 
@@ -124,6 +141,14 @@ class TestFolders:
         )
         found = one_of_kind(await check(api, jenkins.url, job_folder="shop"), "FOLDER")
         assert "grant Job/Read on it" in found.message
+
+    async def test_new_jobs_would_go_where_none_is_allowed(self, api, jenkins):
+        answer = await check(api, jenkins.url, allowed_folders=["shop"])
+        (found,) = of_kind(answer, "FOLDER")
+        assert "deployments that give their job no full_name are refused" in found.message
+        assert not of_kind(
+            await check(api, jenkins.url, allowed_folders=["shop"], job_folder="shop"), "FOLDER"
+        )
 
     async def test_an_empty_one_shows_no_job_to_try(self, api, jenkins):
         jenkins.create_job("empty", FOLDER)
