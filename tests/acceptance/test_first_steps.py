@@ -198,6 +198,10 @@ async def test_the_example_and_deployctl_do_what_the_readme_says(stack, client, 
         async with running(*deployctl, *arguments, env=env) as shown:
             assert await shown.ends() == 0, shown.text
             assert shown.text
+    async with running(*deployctl, "providers", "check", stack.provider, env=env) as shown:
+        assert await shown.ends() == 0, shown.text
+        assert shown.text.endswith("No errors."), shown.text
+        assert "warning" not in shown.text
 
 
 async def test_many_runs_at_once_are_each_one_build(stack: DevStack, client: DeploymentClient):
