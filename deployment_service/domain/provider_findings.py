@@ -125,7 +125,7 @@ def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -
             yield _wrong(
                 Kind.NOT_JENKINS,
                 f"{url} is not the address of a Jenkins: {facts.detail}. Set base_url to Jenkins' root, with its path "
-                f"prefix if it has one. {_NO_LOGIN}",
+                f"prefix if it has one. {_https_perhaps(settings, facts)}{_NO_LOGIN}",
                 "base_url",
             )
         case Place.INSIDE:
@@ -179,6 +179,12 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
             Severity.INFO,
             "Jenkins has no URL configured: its notifications lack links to builds. Set it in Manage Jenkins, System.",
         )
+
+
+def _https_perhaps(settings: CheckedSettings, facts: ControllerFacts) -> str:
+    """Return a hint for a port that speaks TLS and was asked without it: servers answer that with 400."""
+    asked_plain = facts.status == 400 and settings.base_url.startswith("http:")
+    return "Perhaps it expects https. " if asked_plain else ""
 
 
 def _refused(settings: CheckedSettings, facts: ControllerFacts) -> Finding:

@@ -173,6 +173,11 @@ class TestBehindAProxy:
         found = await proven_wrong(api, proxy.url, "NOT_JENKINS")
         assert "its login is not Jenkins'" in found.message
 
+    async def test_a_port_that_expects_https(self, api, proxy):
+        proxy.answer("GET", "/", 400, "<html>The plain HTTP request was sent to HTTPS port</html>")
+        found = await proven_wrong(api, proxy.url, "NOT_JENKINS")
+        assert "Perhaps it expects https" in found.message
+
     @pytest.mark.parametrize("status", [403, 429, 500, 502, 503, 504])
     async def test_an_answer_of_the_moment_proves_nothing(self, api, proxy, status):
         proxy.answer("GET", "/", status, "<html>later</html>")

@@ -10,6 +10,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from deployment_service.client.cli_providers import ReportingWord, _provider
+from deployment_service.client.cli_settings import CliError
 from deployment_service.v1 import admin_service_pb2 as pb
 from tests.support.scripted_service import Fail, ScriptedService, error_info, scripted_service
 from tests.unit.test_client_cli import deployctl
@@ -73,19 +75,16 @@ async def test_a_kind_that_is_newer_than_this_client(service):
     assert "New." in ended.out
 
 
-@pytest.mark.parametrize("findings", [[WRONG], [FINE], []])
-async def test_json_for_programs(service, findings):
+async def test_json_for_programs(service):
     answer = pb.CheckProviderResponse(
-        findings=findings, jenkins_version="2.440", account="deployer"
+        findings=[WRONG, FINE], jenkins_version="2.440", account="deployer"
     )
     service.will("CheckProvider", answer)
     ended = await deployctl(service, "--json", "providers", "check", "main")
     told = json.loads(ended.out)
     assert (told["jenkinsVersion"], told["account"]) == ("2.440", "deployer")
-    assert [one["settingsWrong"] for one in told["findings"]] == [
-        one.settings_wrong for one in findings
-    ]
-    assert ended.code == (4 if WRONG in findings else 0)
+    assert [one["settingsWrong"] for one in told["findings"]] == [True, False]
+    assert ended.code == 4
 
 
 async def test_settings_that_are_not_stored_are_checked(service, tmp_path: Path):
@@ -108,19 +107,23 @@ async def test_settings_that_are_not_stored_are_checked(service, tmp_path: Path)
     assert "secret" not in ended.out
 
 
+async def test_half_of_the_settings_are_not_guessed(service):
+    ended = await deployctl(service, "providers", "check", "main", "--job-folder", "shop")
+    assert ended.code == 2
+    assert "Give --url" in ended.err
+    assert "CheckProvider" not in service.requests
+
+
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("user", "ca_file", "said"),
     [
-        (("--job-folder", "shop"), "Give --url"),
-        (("--url", "http://ci/", "--user", "deployer"), "Give both --user and --token"),
-        (("--url", "http://ci/", "--ca-file", "no/such/file"), "Can't read no/such/file"),
+        ("deployer", None, "Give both --user and --token"),
+        ("", Path("no/such/file"), "Can't read no/such/file"),
     ],
 )
-async def test_half_of_the_settings_are_not_guessed(service, options, said):
-    ended = await deployctl(service, "providers", "check", "main", *options)
-    assert ended.code == 2
-    assert said in ended.err
-    assert "CheckProvider" not in service.requests
+def test_settings_that_cannot_be_meant(user, ca_file, said):
+    with pytest.raises(CliError, match=said):
+        _provider("http://ci/", user, "", ca_file, "", ReportingWord.AUTO, "")
 
 
 async def test_a_create_tells_what_is_not_as_it_should_be(service):
