@@ -7,10 +7,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Self
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.attribution import (
     DeploymentOfJob,
 )
-from deployment_service.domain.events import Actor, EventSource, NewEvent
+from deployment_service.domain.events import EventSource, NewEvent
 from deployment_service.domain.runs import (
     Build,
     Run,

@@ -14,12 +14,13 @@ import structlog
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.errors import FailedPrecondition, NotFound
-from deployment_service.domain.events import Actor, ActorKind, EventSource
+from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.resolution import Resolution, resolve
-from deployment_service.storage import api_keys, cancel, events, reports, resolutions
+from deployment_service.storage import cancel, events, reports, resolutions
 from deployment_service.storage.database import Connection, Database, after_commit
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +28,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ResolveRun:
-    """What is asked for; ``key_id`` is the operator's API key."""
+    """What is asked for; ``actor`` is the operator."""
 
     tenant: TenantRef
     name: RunName
     resolution: Resolution
-    key_id: uuid.UUID
+    actor: Actor
     request: RequestKey | None = None
 
 
@@ -58,7 +59,7 @@ async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
     if found is None:
         raise NotFound("run", str(name))
     run_id, job_id = found
-    actor = await _actor(connection, command.key_id)
+    actor = command.actor
     await reports.lock_jobs(connection, tenant_id, [job_id])
     ledger = await Ledger.open(
         connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id], actor=actor
@@ -93,8 +94,3 @@ async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
         )
     )
     return Resolved(run_id, before)
-
-
-async def _actor(connection: Connection, key_id: uuid.UUID) -> Actor:
-    display_name = await api_keys.display_name(connection, key_id)
-    return Actor(ActorKind.KEY, f"apiKeys/{key_id}", display_name)

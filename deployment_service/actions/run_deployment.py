@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
-from deployment_service.actions.run_values import run_values
+from deployment_service.actions.run_values import earlier_run, run_values
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -22,6 +23,7 @@ from deployment_service.domain.errors import (
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.parameters import check_parameters
+from deployment_service.domain.run_requests import RunRequest
 from deployment_service.domain.secret_values import pack
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.secrets import SecretBox
@@ -39,6 +41,7 @@ class RunDeployment:
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     from_run: str = ""
     allow_concurrent: bool = False
+    about: RunRequest = field(default_factory=RunRequest)
     request: RequestKey | None = None
 
 
@@ -147,9 +150,8 @@ class RunStarter:
                 "have. Wait until some are settled, or cancel some.",
                 retry_after_s=10.0,
             )
-        values = await run_values(
-            connection, tenant_id, name, runnable, command.parameters, command.from_run
-        )
+        earlier = earlier_run(name, command.from_run)
+        values = await run_values(connection, tenant_id, runnable, command.parameters, earlier)
         run_id = uuid.uuid4()
         await intents.insert(
             connection,
@@ -158,9 +160,16 @@ class RunStarter:
             run_id,
             values,
             self._box.encrypt(pack(values.secret)) if values.secret else None,
+            command.about,
+            retry_of=earlier.number if earlier else None,
             trigger_deadline_s=self._trigger_deadline_s,
         )
-        sequence = await events.append(connection, tenant_id, [_requested(runnable)]) - 1
+        sequence = (
+            await events.append(
+                connection, tenant_id, [_requested(runnable, command.about.requested_by)]
+            )
+            - 1
+        )
         await remember(connection, command.request, run_id, sequence)
         return Started(run_id, sequence)
 
@@ -192,7 +201,7 @@ def _check_may_run(name: DeploymentName, runnable: Runnable, *, allow_concurrent
         raise _EndIsReported(runnable.deployment_id, error) if ended else error
 
 
-def _requested(deployment: Runnable) -> NewEvent:
+def _requested(deployment: Runnable, actor: Actor | None) -> NewEvent:
     return NewEvent(
         deployment_id=deployment.deployment_id,
         deployment_slug=deployment.slug,
@@ -206,4 +215,5 @@ def _requested(deployment: Runnable) -> NewEvent:
         run_number=deployment.next_number,
         job_id=deployment.job_id,
         message="A run was requested.",
+        actor=actor,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from deployment_service.domain.definition import JobKind
 from deployment_service.domain.errors import InvalidArgument, NotFound
@@ -21,15 +21,18 @@ _OWNER_DECLARES = (JobKind.EXISTING, JobKind.CONFIG_XML)
 async def run_values(
     connection: Connection,
     tenant_id: uuid.UUID,
-    name: DeploymentName,
     deployment: Runnable,
     given: Mapping[str, str],
-    from_run: str,
+    earlier: RunName | None,
 ) -> SplitValues:
-    """Return what a run is started with. Raises InvalidArgument, and NotFound for ``from_run``."""
-    if from_run:
-        earlier = await _earlier(connection, tenant_id, name, deployment, from_run)
-        given = _again(deployment, earlier, given)
+    """Return what a run is started with. Raises InvalidArgument, and NotFound for the ``earlier`` run."""
+    if earlier is not None:
+        started_with = await intents.read_values(
+            connection, tenant_id, deployment.deployment_id, earlier.number
+        )
+        if started_with is None:
+            raise NotFound("run", str(earlier))
+        given = _again(deployment, started_with, given)
     values = values_of_run(
         deployment.parameter_definitions,
         deployment.fixed_parameters,
@@ -40,29 +43,29 @@ async def run_values(
     return split(values, _secret(deployment, values))
 
 
-async def _earlier(
-    connection: Connection,
-    tenant_id: uuid.UUID,
-    name: DeploymentName,
-    deployment: Runnable,
-    from_run: str,
-) -> intents.RunValues:
+def earlier_run(name: DeploymentName, from_run: str) -> RunName | None:
+    """Return the run to be repeated; None if ``from_run`` is empty. Raises InvalidArgument."""
+    if not from_run:
+        return None
     run = RunName.parse(from_run, field="from_run")
     if (run.tenant, run.deployment) != (name.tenant, name.deployment):
         raise InvalidArgument("from_run", f"must be a run of '{name}'", reason="WRONG_PARENT")
-    earlier = await intents.read_values(connection, tenant_id, deployment.deployment_id, run.number)
-    if earlier is None:
-        raise NotFound("run", from_run)
-    return earlier
+    return run
 
 
 def _again(
     deployment: Runnable, earlier: intents.RunValues, given: Mapping[str, str]
 ) -> dict[str, str]:
-    needed = set(earlier.secret_parameters)
+    """Return what is given and, of the earlier run, what is not. Raises InvalidArgument."""
+    left_out = {RUN_ID_PARAMETER, *deployment.fixed_parameters}
+    kept = {name: value for name, value in earlier.parameters.items() if name not in left_out}
+    secret_before = set(earlier.secret_parameters) - left_out
+    _check_still_defined(deployment, kept.keys() | secret_before)
+    secret_now = secret_names(deployment.parameter_definitions) | set(deployment.job_secrets or ())
+    needed = secret_before | (secret_now & kept.keys())
     if earlier.source == "EXTERNAL":
         # Jenkins doesn't show which secrets a build had.
-        needed |= secret_names(deployment.parameter_definitions) | set(deployment.job_secrets or ())
+        needed |= secret_now
     missing = sorted(needed - given.keys() - deployment.fixed_parameters.keys())
     if missing:
         raise InvalidArgument(
@@ -70,9 +73,20 @@ def _again(
             f"{', '.join(missing)} must be given again: secrets of a run are not kept once it has settled",
             reason="SECRET_REQUIRED",
         )
-    left_out = {RUN_ID_PARAMETER, *deployment.fixed_parameters}
-    kept = {name: value for name, value in earlier.parameters.items() if name not in left_out}
     return {**kept, **given}
+
+
+def _check_still_defined(deployment: Runnable, names: Collection[str]) -> None:
+    if deployment.job_kind in _OWNER_DECLARES:
+        return  # The job in Jenkins decides: it is read before the trigger.
+    gone = sorted(set(names) - {one.name for one in deployment.parameter_definitions})
+    if gone:
+        raise InvalidArgument(
+            "from_run",
+            f"was given {', '.join(gone)}, which the deployment no longer defines. Run without from_run and give the "
+            "parameters, or let a caller with role definer add it with UpdateDeployment (parameter_definitions)",
+            reason="PARAMETER_NOT_DEFINED",
+        )
 
 
 def _secret(deployment: Runnable, values: Mapping[str, str]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
+from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.masks import timestamp
 from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.words import value_of
@@ -91,10 +92,15 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
         cancel_request_time=timestamp(row.cancel_request_time),
         settle_time=timestamp(row.settle_time),
         failure_message=row.failure_message,
+        requested_by=actor_message(row.requested_by),
+        reason=row.reason,
+        annotations=row.annotations,
         observation_problem=optional_problem(row.problem, in_full=in_full),
     )
     if row.build_number and row.job_full_name:
         message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
+    if row.retry_of:
+        message.retry_of = str(RunName(tenant.slug, row.deployment_resource_id, row.retry_of))
     if row.certainty:
         message.certainty = value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row.certainty)
     if row.reported_status:

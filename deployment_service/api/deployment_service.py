@@ -33,6 +33,7 @@ from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventType
 from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.domain.resolution import Resolution
+from deployment_service.domain.run_requests import RunRequest
 from deployment_service.storage.database import Database
 from deployment_service.storage.deployments import DeploymentFilter
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -208,6 +209,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             parameters=dict(request.parameters),
             from_run=request.from_run,
             allow_concurrent=request.allow_concurrent,
+            about=RunRequest.of(
+                call.caller.actor(request.on_behalf_of), request.reason, dict(request.annotations)
+            ),
             request=call.request_key(request),
         )
         epoch = await self._parts.hub.epoch.current()
@@ -254,7 +258,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             tenant=call.tenant,
             name=name,
             resolution=Resolution.of(status, request.reason),
-            key_id=call.caller.key_id,
+            actor=call.caller.actor(),
             request=call.request_key(request),
         )
         epoch = await self._parts.hub.epoch.current()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
+from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.problem_messages import problem_message
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import Actor, ActorKind, Event, EventSource, EventType
+from deployment_service.domain.events import Event, EventSource, EventType
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.problems import ObservationProblem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
@@ -29,9 +30,6 @@ _STATUSES = {
 }
 _CERTAINTIES = {
     one: cast("pb.Certainty", pb.Certainty.Value(f"CERTAINTY_{one.value}")) for one in Certainty
-}
-_ACTOR_KINDS = {
-    one: cast("pb.Actor.Kind", pb.Actor.Kind.Value(f"KIND_{one.value}")) for one in ActorKind
 }
 _CAUSES = {
     one: cast("pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}"))
@@ -58,13 +56,12 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         else pb.CERTAINTY_UNSPECIFIED,
         correction=event.correction,
         message=event.message,
+        actor=actor_message(event.actor),
     )
     if event.run_number is not None:
         message.run = str(RunName(tenant_slug, event.deployment_slug, event.run_number))
     if event.failure_cause is not None:
         message.failure_cause = _CAUSES.get(event.failure_cause, pb.FAILURE_CAUSE_UNSPECIFIED)
-    if event.actor is not None:
-        message.actor.CopyFrom(actor_message(event.actor))
     if event.problem_since is not None and event.problem_reason is not None:
         # Its message is coarse: all watchers of a tenant get the same.
         problem = ObservationProblem(event.problem_since, event.problem_reason, event.message)
@@ -72,15 +69,6 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
     if event.create_time is not None:
         message.create_time.FromDatetime(event.create_time)
     return message
-
-
-def actor_message(actor: Actor) -> pb.Actor:
-    """The message of an actor."""
-    return pb.Actor(
-        kind=_ACTOR_KINDS.get(actor.kind, pb.Actor.KIND_UNSPECIFIED),
-        subject=actor.subject,
-        display_name=actor.display_name,
-    )
 
 
 def to_bytes(tenant_slug: str, event: Event) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncpg
 
 from deployment_service.api import event_messages
+from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.deployment_messages import run_message
 from deployment_service.api.masks import timestamp
 from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.words import value_of
 from deployment_service.domain.access import TenantRef
+from deployment_service.storage.actors import actor_in
 from deployment_service.storage.deployments import RunRecord
-from deployment_service.storage.events import actor_of
 from deployment_service.storage.explain import Trail
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -62,11 +63,10 @@ def report_message(row: asyncpg.Record) -> pb.RunReport:
 
 
 def _resolution(row: asyncpg.Record) -> pb.RunResolution:
-    actor = actor_of(row)
     return pb.RunResolution(
         status=_status(row["status"]),
         reason=row["reason"],
-        actor=event_messages.actor_message(actor) if actor else None,
+        actor=actor_message(actor_in(row)),
         create_time=timestamp(row["create_time"]),
         old_status=_status(row["old_status"]),
         old_certainty=value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row["old_certainty"] or ""),

@@ -14,7 +14,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from deployment_service.domain import definition, parameters, resolution
+from deployment_service.domain import actors, definition, parameters, resolution, run_requests
 from deployment_service.domain.errors import InvalidArgument
 
 _MAX_TEXT_CHARS = 1000
@@ -38,6 +38,9 @@ _MAX_CHARS = {
     "BuildReport.parameters": parameters.MAX_PARAMETER_VALUE_BYTES,
     "BuildReport.job_path": 4000,
     "ResolveRunRequest.reason": resolution.MAX_REASON_CHARS,
+    "RunDeploymentRequest.reason": run_requests.MAX_REASON_CHARS,
+    "RunDeploymentRequest.on_behalf_of": actors.MAX_ACTOR_CHARS,
+    "RunDeploymentRequest.annotations": run_requests.MAX_ANNOTATION_VALUE_CHARS,
     "DeploymentJob.pipeline_script": definition.MAX_SCRIPT_CHARS,
     "DeploymentJob.freestyle_shell": definition.MAX_SCRIPT_CHARS,
     "DeploymentJob.config_xml": definition.MAX_CONFIG_XML_CHARS,

@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deployment_service.domain.actors import Actor, check_on_behalf_of, key_actor
+
 
 class Role(StrEnum):
     """What a key may do. GATEWAY stands apart; each of the others includes those before it."""
@@ -41,3 +43,10 @@ class Caller:
     key_id: uuid.UUID
     role: Role
     tenant: TenantRef | None
+    display_name: str = ""
+    """What the key is called, for people."""
+
+    def actor(self, on_behalf_of: str = "") -> Actor:
+        """Return who it is in the history. Raises InvalidArgument if that is no claim that can be shown."""
+        claimed = check_on_behalf_of(on_behalf_of, field="on_behalf_of")
+        return key_actor(self.key_id, self.display_name, claimed)

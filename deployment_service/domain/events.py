@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 
@@ -23,21 +24,6 @@ class EventType(StrEnum):
     DEPLOYMENT_JOB_DRIFTED = "DEPLOYMENT_JOB_DRIFTED"
     DEPLOYMENT_POSSIBLE_DUPLICATE = "DEPLOYMENT_POSSIBLE_DUPLICATE"
     DEPLOYMENT_OBSERVATION_PROBLEM = "DEPLOYMENT_OBSERVATION_PROBLEM"
-
-
-class ActorKind(StrEnum):
-    """By what an actor has identified itself."""
-
-    KEY = "KEY"
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who decided. ``subject`` is stable: ``apiKeys/<uuid>``; ``display_name`` is what it was called then."""
-
-    kind: ActorKind
-    subject: str
-    display_name: str = ""
 
 
 class EventSource(StrEnum):

@@ -49,7 +49,6 @@ _REVOKE = """
     UPDATE api_keys SET revoke_time = coalesce(revoke_time, now())
     WHERE key_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 """
-_DISPLAY_NAME = "SELECT display_name FROM api_keys WHERE key_id = $1"
 _VALID_OF = "SELECT key_id FROM api_keys WHERE key_id = ANY($1::uuid[]) AND revoke_time IS NULL"
 
 
@@ -68,19 +67,13 @@ async def insert(
     return key_id
 
 
-async def display_name(connection: Connection, key_id: uuid.UUID) -> str:
-    """What a key is called; empty if it is gone."""
-    name: str | None = await connection.fetchval(_DISPLAY_NAME, key_id)
-    return name or ""
-
-
 async def find_caller(connection: Connection, secret_sha256: bytes) -> Caller | None:
     """Who holds the secret with this hash; None if no valid key has it."""
     row = await connection.fetchrow(_VALID_BY_HASH, secret_sha256)
     if row is None:
         return None
     key = _key(row)
-    return Caller(key.key_id, key.role, key.tenant)
+    return Caller(key.key_id, key.role, key.tenant, key.display_name)
 
 
 async def by_id(

@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
     definitions_to_json,
 )
 from deployment_service.domain.problems import ObservationProblem
+from deployment_service.storage.actors import actor_in
 from deployment_service.storage.database import Connection
 from deployment_service.storage.pages import Chunk
 from deployment_service.storage.problems import (
@@ -83,7 +85,9 @@ _SELECT_RUN = f"""
         r.secret_parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
         r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
-        r.cancel_request_time, j.full_name AS job_full_name, coalesce(p.base_url, '') AS base_url,
+        r.cancel_request_time, r.reason, r.annotations, r.retry_of, r.requested_by_kind, r.requested_by_subject,
+        r.requested_by_display_name, r.requested_by_on_behalf_of, j.full_name AS job_full_name,
+        coalesce(p.base_url, '') AS base_url,
         {RUN_PROBLEM_COLUMNS}, {JOB_PROBLEM_COLUMNS}
     FROM deployment_runs AS r
     JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
@@ -183,6 +187,11 @@ class RunRecord:
     end_time: datetime | None
     last_observed_time: datetime | None
     cancel_request_time: datetime | None
+    reason: str
+    annotations: Mapping[str, str]
+    retry_of: int | None
+    requested_by: Actor | None
+    """None: it was requested before requesters were kept, or Jenkins has not shown its cause."""
     job_full_name: str | None
     base_url: str
     problem: ObservationProblem | None
@@ -323,8 +332,9 @@ async def runs_of_all(
 
 Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
 _PROBLEMS = ("problem", "job_problem")
+_READ_BY_RULES = (*_PROBLEMS, "requested_by")
 _NAMES = {
-    kind: tuple(f.name for f in fields(kind) if f.name not in _PROBLEMS)
+    kind: tuple(f.name for f in fields(kind) if f.name not in _READ_BY_RULES)
     for kind in (DeploymentRecord, RunRecord)
 }
 # A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
@@ -368,6 +378,8 @@ def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
     values: dict[str, Any] = {name: row[name] for name in _NAMES[kind]}
     if "parameter_definitions" in values:
         values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+    else:
+        values["requested_by"] = actor_in(row, "requested_by")
     for name in _PROBLEMS:
         values[name] = problem_in(row, name)
     return kind(**values)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import asyncpg
 
 from deployment_service import transition_log
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import (
-    Actor,
-    ActorKind,
-    Event,
-    EventSource,
-    EventType,
-    NewEvent,
-)
+from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.storage.actors import actor_columns, actor_in
 from deployment_service.storage.database import Connection, after_commit
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -28,43 +22,38 @@ Word = TypeVar("Word", bound=StrEnum)
 # statement of its own after it, so that its snapshot sees what the holder before committed. max() of the primary
 # key reads one index entry; a counter column would collect dead row versions under an old snapshot.
 _LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
-_APPEND = """
-    INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
-        job_id, build_number, old_status, status, deployment_status, source, certainty, correction, failure_cause,
-        message, problem_since, problem_reason, actor_kind, actor_subject, actor_display_name)
-    SELECT $1, head.sequence + new.place, new.deployment_id, new.deployment_slug, new.revision, new.type,
-        new.run_number, new.job_id, new.build_number, new.old_status, new.status, new.deployment_status, new.source,
-        new.certainty, new.correction, new.failure_cause, new.message, new.problem_since, new.problem_reason,
-        new.actor_kind, new.actor_subject, new.actor_display_name
+# What an event has beside its sequence and time, with the types of its columns.
+_COLUMNS = {
+    "deployment_id": "uuid",
+    "deployment_slug": "text",
+    "revision": "bigint",
+    "type": "text",
+    "run_number": "int",
+    "job_id": "uuid",
+    "build_number": "int",
+    "old_status": "text",
+    "status": "text",
+    "deployment_status": "text",
+    "source": "text",
+    "certainty": "text",
+    "correction": "bool",
+    "failure_cause": "text",
+    "message": "text",
+    "problem_since": "timestamptz",
+    "problem_reason": "text",
+    "actor_kind": "text",
+    "actor_subject": "text",
+    "actor_display_name": "text",
+    "actor_on_behalf_of": "text",
+}
+_APPEND = f"""
+    INSERT INTO deployment_events (tenant_id, sequence, {", ".join(_COLUMNS)})
+    SELECT $1, head.sequence + new.place, {", ".join(f"new.{name}" for name in _COLUMNS)}
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
-        unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::uuid[], $8::int[], $9::text[],
-            $10::text[], $11::text[], $12::text[], $13::text[], $14::bool[], $15::text[], $16::text[],
-            $17::timestamptz[], $18::text[], $19::text[], $20::text[], $21::text[])
-        WITH ORDINALITY AS new (deployment_id, deployment_slug, revision, type, run_number, job_id, build_number,
-            old_status, status, deployment_status, source, certainty, correction, failure_cause, message,
-            problem_since, problem_reason, actor_kind, actor_subject, actor_display_name, place)
+        unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_COLUMNS.values(), 2))})
+        WITH ORDINALITY AS new ({", ".join(_COLUMNS)}, place)
     RETURNING sequence
 """
-_FIELDS = (
-    "deployment_id",
-    "deployment_slug",
-    "revision",
-    "type",
-    "run_number",
-    "job_id",
-    "build_number",
-    "old_status",
-    "status",
-    "deployment_status",
-    "source",
-    "certainty",
-    "correction",
-    "failure_cause",
-    "message",
-    "problem_since",
-    "problem_reason",
-)
-_ACTOR_FIELDS = ("kind", "subject", "display_name")
 _HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_id = $1"
 
 
@@ -72,8 +61,8 @@ async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[
     """Append events and return the last sequence. Must be the last step of the transaction:
     it holds the tenant until the commit. Transitions are logged once it has committed."""
     tenant_slug = await connection.fetchval(_LOCK_TENANT, tenant_id)
-    columns = [[getattr(event, field) for event in events] for field in _FIELDS]
-    columns += [[getattr(event.actor, field, None) for event in events] for field in _ACTOR_FIELDS]
+    values = [_values(event) for event in events]
+    columns = [[one[name] for one in values] for name in _COLUMNS]
     rows = await connection.fetch(_APPEND, tenant_id, *columns)
     after_commit(lambda: transition_log.write(tenant_slug, events))
     return max(int(row["sequence"]) for row in rows)
@@ -83,6 +72,11 @@ async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
     """The last committed sequence; 0 if there is none."""
     sequence: int = await connection.fetchval(_HEAD, tenant_id)
     return sequence
+
+
+def _values(event: NewEvent) -> dict[str, Any]:
+    values = {name: getattr(event, name) for name in _COLUMNS if hasattr(event, name)}
+    return values | actor_columns(event.actor)
 
 
 def from_row(row: asyncpg.Record) -> Event:
@@ -104,20 +98,12 @@ def from_row(row: asyncpg.Record) -> Event:
         correction=row["correction"],
         failure_cause=_word(FailureCause, cause) if cause else None,
         message=row["message"],
-        actor=actor_of(row),
+        actor=actor_in(row),
         problem_since=row["problem_since"],
         problem_reason=row["problem_reason"],
         sequence=row["sequence"],
         create_time=row["create_time"],
     )
-
-
-def actor_of(row: asyncpg.Record) -> Actor | None:
-    """The actor of a row that has its three columns; None if nobody in particular decided."""
-    if row["actor_kind"] is None:
-        return None
-    kind = _word(ActorKind, row["actor_kind"])
-    return Actor(kind, row["actor_subject"], row["actor_display_name"])
 
 
 def _word(kind: type[Word], text: str) -> Word:

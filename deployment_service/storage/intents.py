@@ -11,7 +11,9 @@ from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
 )
+from deployment_service.domain.run_requests import RunRequest
 from deployment_service.domain.secret_values import SplitValues
+from deployment_service.storage.actors import actor_columns
 from deployment_service.storage.database import Connection
 
 # Read after the deployment has been locked, in a statement of its own: a joined SELECT ... FOR UPDATE would
@@ -41,8 +43,11 @@ _READ_VALUES = """
 """
 _INSERT = """
     INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters,
-        secret_parameters, secret_values, waiting_for, trigger_state, next_try_time, trigger_deadline)
-    VALUES ($1, $2, $3, $4, $5, 'SERVICE', $6, $7, $8, 'TRIGGER', 'WAITING', now(), now() + $9::interval)
+        secret_parameters, secret_values, reason, annotations, retry_of, requested_by_kind, requested_by_subject,
+        requested_by_display_name, requested_by_on_behalf_of, waiting_for, trigger_state, next_try_time,
+        trigger_deadline)
+    VALUES ($1, $2, $3, $4, $5, 'SERVICE', $6, $7, $8, $10, $11, $12, $13, $14, $15, $16, 'TRIGGER', 'WAITING', now(),
+        now() + $9::interval)
 """
 # A run without a build is the current one, whatever else the deployment has (domain/runs.py: order_key).
 _MAKE_CURRENT = """
@@ -119,10 +124,12 @@ async def insert(
     run_id: uuid.UUID,
     values: SplitValues,
     secret_values: bytes | None,
+    request: RunRequest,
     *,
+    retry_of: int | None,
     trigger_deadline_s: float,
 ) -> None:
-    """Add a pending run and make it the current one."""
+    """Add a pending run and make it the current one. ``retry_of``: the number of the run that it repeats."""
     await connection.execute(
         _INSERT,
         tenant_id,
@@ -134,6 +141,10 @@ async def insert(
         sorted(values.secret),
         secret_values,
         timedelta(seconds=trigger_deadline_s),
+        request.reason,
+        dict(request.annotations),
+        retry_of,
+        *actor_columns(request.requested_by).values(),
     )
     await connection.execute(_MAKE_CURRENT, tenant_id, deployment.deployment_id, run_id)
 

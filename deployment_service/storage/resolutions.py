@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from deployment_service.domain.events import Actor
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.resolution import Resolution
 from deployment_service.domain.runs import Run
 from deployment_service.storage.database import Connection

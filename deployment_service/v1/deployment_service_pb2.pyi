@@ -325,8 +325,15 @@ class CicdJob(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters", "observation_problem")
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters", "observation_problem", "requested_by", "reason", "annotations", "retry_of")
     class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +362,10 @@ class Run(_message.Message):
     REPORTED_STATUS_FIELD_NUMBER: _ClassVar[int]
     SECRET_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     name: str
     status: DeploymentStatus
     source: RunSource
@@ -377,23 +388,35 @@ class Run(_message.Message):
     reported_status: DeploymentStatus
     secret_parameters: _containers.RepeatedScalarFieldContainer[str]
     observation_problem: ObservationProblem
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
+    requested_by: Actor
+    reason: str
+    annotations: _containers.ScalarMap[str, str]
+    retry_of: str
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., requested_by: _Optional[_Union[Actor, _Mapping]] = ..., reason: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ..., retry_of: _Optional[str] = ...) -> None: ...
 
 class Actor(_message.Message):
-    __slots__ = ("kind", "subject", "display_name")
+    __slots__ = ("kind", "subject", "display_name", "on_behalf_of")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Actor.Kind]
         KIND_KEY: _ClassVar[Actor.Kind]
+        KIND_OIDC: _ClassVar[Actor.Kind]
+        KIND_JENKINS: _ClassVar[Actor.Kind]
+        KIND_SERVICE: _ClassVar[Actor.Kind]
     KIND_UNSPECIFIED: Actor.Kind
     KIND_KEY: Actor.Kind
+    KIND_OIDC: Actor.Kind
+    KIND_JENKINS: Actor.Kind
+    KIND_SERVICE: Actor.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    ON_BEHALF_OF_FIELD_NUMBER: _ClassVar[int]
     kind: Actor.Kind
     subject: str
     display_name: str
-    def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
+    on_behalf_of: str
+    def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ..., on_behalf_of: _Optional[str] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
     __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem")
@@ -571,8 +594,15 @@ class DeleteDeploymentResponse(_message.Message):
     def __init__(self, resume_token: _Optional[str] = ...) -> None: ...
 
 class RunDeploymentRequest(_message.Message):
-    __slots__ = ("name", "parameters", "request_id", "allow_concurrent", "from_run")
+    __slots__ = ("name", "parameters", "request_id", "allow_concurrent", "from_run", "on_behalf_of", "reason", "annotations")
     class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -584,12 +614,18 @@ class RunDeploymentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ALLOW_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
     FROM_RUN_FIELD_NUMBER: _ClassVar[int]
+    ON_BEHALF_OF_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     parameters: _containers.ScalarMap[str, str]
     request_id: str
     allow_concurrent: bool
     from_run: str
-    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., allow_concurrent: bool = ..., from_run: _Optional[str] = ...) -> None: ...
+    on_behalf_of: str
+    reason: str
+    annotations: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., allow_concurrent: bool = ..., from_run: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., reason: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class RunDeploymentResponse(_message.Message):
     __slots__ = ("run", "resume_token")

@@ -12,6 +12,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from deployment_service.actions.resolve_run import Resolved, ResolveRun, resolve_run
+from deployment_service.domain.actors import key_actor
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from deployment_service.domain.names import RunName
 from deployment_service.domain.resolution import Resolution
@@ -38,7 +39,7 @@ async def resolve(
         jobs.tenant,
         RunName(jobs.tenant.slug, "web", number),
         Resolution.of(status, reason),
-        KEY,
+        key_actor(KEY, ""),
         **fields,
     )
     return await resolve_run(jobs.databases.api, command)

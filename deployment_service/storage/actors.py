@@ -1,0 +1,29 @@
+"""Columns that hold an actor: ``<prefix>_kind``, ``_subject``, ``_display_name``, ``_on_behalf_of``."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import asyncpg
+
+from deployment_service.domain.actors import Actor, ActorKind
+
+PARTS = ("kind", "subject", "display_name", "on_behalf_of")
+
+
+def actor_in(row: asyncpg.Record, prefix: str = "actor") -> Actor | None:
+    """Return the actor of a row; None if it has none. Never fails of a kind that only a newer replica knows."""
+    kind = row[f"{prefix}_kind"]
+    if kind is None:
+        return None
+    return Actor(
+        ActorKind(kind) if kind in ActorKind.__members__ else cast(ActorKind, kind),
+        row[f"{prefix}_subject"],
+        row[f"{prefix}_display_name"],
+        row.get(f"{prefix}_on_behalf_of") or "",
+    )
+
+
+def actor_columns(actor: Actor | None, prefix: str = "actor") -> dict[str, str | None]:
+    """Return what an actor's columns hold."""
+    return {f"{prefix}_{part}": getattr(actor, part, None) for part in PARTS}

@@ -1,0 +1,108 @@
+"""What a caller says about a run, and running an earlier one again."""
+
+from __future__ import annotations
+
+import json
+
+import asyncpg
+import pytest
+
+from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
+from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
+from jenkins_simulator import JenkinsSimulator
+from tests.integration.jobs_harness import shell
+from tests.integration.runs_harness import Runs
+from tests.support.parameters import strings
+
+AGAIN = {"from_run": "tenants/demo/deployments/web/runs/1"}
+TOKEN = DeclaredParameter("TOKEN", ParameterKind.SECRET)
+REGION = DeclaredParameter("REGION", ParameterKind.CHOICE, choices=("eu", "us"))
+
+
+async def redefine(runs: Runs, *definitions: DeclaredParameter) -> None:
+    jobs = runs.jobs
+    command = UpdateDeployment(
+        tenant=jobs.tenant,
+        deployment_id="web",
+        paths=frozenset({"parameter_definitions"}),
+        parameter_definitions=definitions,
+    )
+    await update_deployment(jobs.databases.api, command)
+
+
+async def first_run(runs: Runs, *definitions: DeclaredParameter, **values: str) -> None:
+    await runs.jobs.create("web", shell(), parameter_definitions=definitions)
+    first = await runs.start("web", parameters=values)
+    await runs.until(first.run_id, status="COMPLETED", certainty="CONFIRMED")
+
+
+async def refusal(runs: Runs, **values: str) -> InvalidArgument:
+    with pytest.raises(InvalidArgument) as refused:
+        await runs.start("web", **AGAIN, parameters=values)
+    assert len(await runs.runs()) == 1
+    return refused.value
+
+
+async def test_an_earlier_run_is_run_again_and_named(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    await first_run(runs, *strings(V="1", W="1"), V="2")
+    second = await runs.start("web", **AGAIN, parameters={"W": "3"})
+    row = await runs.until(second.run_id, status="COMPLETED", certainty="CONFIRMED")
+    assert (row["retry_of"], json.loads(row["parameters"])) == (1, {"V": "2", "W": "3"})
+    third = await runs.start("web", from_run="tenants/demo/deployments/web/runs/2")
+    row = await runs.run(third.run_id)
+    assert (row["retry_of"], json.loads(row["parameters"])) == (2, {"V": "2", "W": "3"})
+
+
+async def test_what_is_no_longer_defined_is_named(runs: Runs) -> None:
+    await first_run(runs, *strings(OLD="1", KEPT="1"))
+    await redefine(runs, *strings(KEPT="1", NEW="1"))
+    error = await refusal(runs)
+    assert (error.reason, error.field) == ("PARAMETER_NOT_DEFINED", "from_run")
+    assert "given OLD, which" in error.description
+    assert (await refusal(runs, OLD="2")).field == "from_run"
+
+
+async def test_a_secret_that_is_no_longer_defined_is_not_asked_for(runs: Runs) -> None:
+    await first_run(runs, TOKEN, TOKEN="s3cret")
+    await redefine(runs)
+    assert (await refusal(runs)).reason == "PARAMETER_NOT_DEFINED"
+
+
+async def test_a_value_that_became_secret_must_be_given_again(runs: Runs) -> None:
+    await first_run(runs, *strings(TOKEN="plain"))
+    await redefine(runs, TOKEN)
+    assert (await refusal(runs)).reason == "SECRET_REQUIRED"
+    await runs.start("web", **AGAIN, parameters={"TOKEN": "s3cret"})
+
+
+async def test_a_value_that_no_longer_fits_is_refused_unless_overridden(runs: Runs) -> None:
+    await first_run(runs, *strings(REGION="asia"))
+    await redefine(runs, REGION, DeclaredParameter("VERSION", required=True))
+    error = await refusal(runs, VERSION="1")
+    assert error.field == "parameters[REGION]"
+    assert (await refusal(runs, REGION="us")).reason == "PARAMETER_REQUIRED"
+    await runs.start("web", **AGAIN, parameters={"REGION": "us", "VERSION": "1"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "reason = repeat('x', 501)",
+        "annotations = '[]'",
+        "annotations = jsonb_build_object('a', repeat('x', 20000))",
+        "retry_of = 1",
+        "retry_of = 0",
+        "requested_by_kind = 'KEY'",
+        "requested_by_kind = 'X', requested_by_subject = '', requested_by_display_name = '',"
+        " requested_by_on_behalf_of = ''",
+        "requested_by_kind = 'JENKINS', requested_by_subject = '', requested_by_display_name = '',"
+        " requested_by_on_behalf_of = ''",
+        "requested_by_kind = 'KEY', requested_by_subject = '', requested_by_display_name = '',"
+        " requested_by_on_behalf_of = repeat('x', 201)",
+    ],
+)
+async def test_the_store_refuses_what_no_request_says(runs: Runs, wrong: str) -> None:
+    await first_run(runs)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await runs.jobs.sql(f"UPDATE deployment_runs SET {wrong}")
