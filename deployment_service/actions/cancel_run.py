@@ -14,6 +14,7 @@ from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
@@ -30,6 +31,7 @@ class CancelRun:
 
     tenant: TenantRef
     name: RunName
+    actor: Actor | None = None
     request: RequestKey | None = None
 
 
@@ -82,7 +84,12 @@ class RunCanceller:
         run_id, job_id = found
         await reports.lock_jobs(connection, tenant_id, [job_id])
         ledger = await Ledger.open(
-            connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id]
+            connection,
+            tenant_id,
+            [job_id],
+            source=EventSource.API,
+            run_ids=[run_id],
+            actor=command.actor,
         )
         run = ledger.run(run_id)
         if run is None:

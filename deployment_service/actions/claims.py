@@ -22,6 +22,7 @@ def claim_of(seen: Observation, build: Build) -> Claim:
         building=seen.building,
         unsaved_result=seen.unsaved_result,
         interruption=seen.interruption,
+        started_by=seen.started_by,
     )
 
 

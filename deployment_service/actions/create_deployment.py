@@ -19,6 +19,7 @@ from deployment_service.actions.keep_job import render
 from deployment_service.cicd.errors import DefinitionInvalid
 from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import (
     AlreadyExists,
@@ -57,6 +58,7 @@ class CreateDeployment:
     caller_is_admin: bool = False
     allowed_origins: frozenset[str] | None = None
     """Those of repositories in private ranges; None: any."""
+    actor: Actor | None = None
     request: RequestKey | None = None
 
 
@@ -225,7 +227,8 @@ async def _create(
     await jobs.map_deployment(
         connection, new.tenant_id, new.deployment_id, job, new.job.fixed_parameters
     )
-    sequence = await events.append(connection, new.tenant_id, [_creation(new, job)])
+    event = replace(_creation(new, job), actor=command.actor)
+    sequence = await events.append(connection, new.tenant_id, [event])
     await remember(connection, command.request, new.deployment_id, sequence)
     return _Committed(Created(new.deployment_id, sequence), job.job_id)
 

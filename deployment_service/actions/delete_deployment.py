@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
@@ -39,6 +40,7 @@ class DeleteDeployment:
     force: bool = False
     cancel_builds: bool = False
     etag: str = ""
+    actor: Actor | None = None
     request: RequestKey | None = None
 
 
@@ -97,7 +99,12 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
         )
     unsettled = await definitions.unsettled_runs(connection, tenant_id, deployment_uid)
     ledger = await Ledger.open(
-        connection, tenant_id, [job_id], source=EventSource.API, run_ids=unsettled
+        connection,
+        tenant_id,
+        [job_id],
+        source=EventSource.API,
+        run_ids=unsettled,
+        actor=command.actor,
     )
     in_jenkins = [run.run_id for run in _settle_runs(ledger, unsettled)]
     if command.cancel_builds:
@@ -105,7 +112,8 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
     await definitions.soft_delete(connection, tenant_id, deployment_uid, keep_s=keep_s)
     await _release_job(connection, tenant_id, job)
     state = ledger.deployment(deployment_uid)
-    ledger.append(_deleted(deployment_uid, state.slug, state.status, state.revision, job_id))
+    deleted = _deleted(deployment_uid, state.slug, state.status, state.revision, job_id)
+    ledger.append(replace(deleted, actor=command.actor))
     sequence = await ledger.write()
     assert sequence is not None
     await remember(connection, command.request, deployment_uid, sequence)

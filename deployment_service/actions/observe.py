@@ -21,6 +21,7 @@ from deployment_service.domain.attribution import (
     owner_of,
 )
 from deployment_service.domain.duplicates import external_noticed, possible_duplicate
+from deployment_service.domain.event_actors import actor_of
 from deployment_service.domain.events import EventSource, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.run_transitions import (
@@ -292,6 +293,7 @@ class Ledger(LedgerState):
             run_id=stranger.run_id,
             number=stranger.number,
             source=RunSource.EXTERNAL,
+            requested_by=None,
             trigger_state=TriggerState.ENDED,
         )
         self.move(stranger, [possible_duplicate(run, stranger.status)])
@@ -350,7 +352,7 @@ class Ledger(LedgerState):
                 correction=transition.correction,
                 failure_cause=transition.failure_cause,
                 message=transition.message,
-                actor=self._actor,
+                actor=self._actor or actor_of(self._source, run, transition),
             )
         )
 

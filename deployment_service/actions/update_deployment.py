@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
 from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.definition import JobKind
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.etags import check_etag
@@ -37,6 +38,7 @@ class UpdateDeployment:
     labels: Mapping[str, str] = field(default_factory=dict)
     unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
     etag: str = ""
+    actor: Actor | None = None
     request: RequestKey | None = None
 
 
@@ -80,7 +82,7 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
         await deployments.update(
             connection, command.tenant.tenant_id, record.deployment_id, **values
         )
-        event = _event(record, command.paths)
+        event = replace(_event(record, command.paths), actor=command.actor)
         sequence = await events.append(connection, command.tenant.tenant_id, [event])
         await remember(connection, command.request, record.deployment_id, sequence)
         return Updated(record.deployment_id, sequence)

@@ -84,6 +84,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             unstable_policy=messages.unstable_policy(given),
             caller_is_admin=call.caller.role is Role.ADMIN,
             allowed_origins=await self._allowed_origins(call, job),
+            actor=call.caller.actor(),
             request=call.request_key(request),
         )
         creator = DeploymentCreator(
@@ -165,6 +166,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             labels=dict(given.labels),
             unstable_policy=messages.unstable_policy(given),
             etag=given.etag,
+            actor=call.caller.actor(),
             request=call.request_key(request),
         )
         epoch = await self._parts.hub.epoch.current()
@@ -186,6 +188,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             force=request.force,
             cancel_builds=request.cancel_builds,
             etag=request.etag,
+            actor=call.caller.actor(),
             request=call.request_key(request),
         )
         remover = DeploymentRemover(
@@ -237,7 +240,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ) -> pb.CancelRunResponse:
         call = calls.current()
         name = RunName.parse(request.name, field="name")
-        command = CancelRun(call.tenant, name, call.request_key(request))
+        command = CancelRun(call.tenant, name, call.caller.actor(), call.request_key(request))
         epoch = await self._parts.hub.epoch.current()
         cancelled = await self._parts.run_canceller.cancel(
             command, remaining_s=call.remaining_s(self._parts.wait_s)

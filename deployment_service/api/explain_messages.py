@@ -66,7 +66,7 @@ def _resolution(row: asyncpg.Record) -> pb.RunResolution:
     return pb.RunResolution(
         status=_status(row["status"]),
         reason=row["reason"],
-        actor=actor_message(actor_in(row)),
+        actor=actor_message(actor_in(row, "actor")),
         create_time=timestamp(row["create_time"]),
         old_status=_status(row["old_status"]),
         old_certainty=value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row["old_certainty"] or ""),

@@ -169,7 +169,8 @@ def _causes(actions: Iterable[Mapping[str, Any]]) -> Iterator[BuildCause]:
         for cause in _dicts(action.get("causes")):
             user = _text(cause.get("userId")) or ""
             named = (_text(cause.get("_class")) or "").endswith("Cause$UserIdCause") and user
-            yield BuildCause(bool(named), user if named else "")
+            description = (_text(cause.get("shortDescription")) or "")[:_MAX_REASON]
+            yield BuildCause(bool(named), user if named else "", description)
 
 
 def job_builds(data: Mapping[str, Any], full_name: str, session: str | None) -> JobBuilds:

@@ -150,10 +150,14 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class BuildCause:
-    """One cause of a build's start. ``by_user``: a named account; ``user_id`` is empty otherwise."""
+    """One cause of a build's start. ``by_user``: a named account; ``user_id`` is empty otherwise.
+
+    ``description``: the cause in the controller's words: `Started by timer`.
+    """
 
     by_user: bool
     user_id: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

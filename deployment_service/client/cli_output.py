@@ -127,6 +127,15 @@ def enum_word(enum: type, value: int, prefix: str) -> str:
         return str(value)  # newer than this client
 
 
+def actor_text(actor: pb.Actor) -> str:
+    """``on-call (apiKeys/…) on behalf of alice, as claimed``; empty if it is not known."""
+    if not actor.kind:
+        return ""
+    names = [one for one in (actor.display_name, actor.subject) if one]
+    text = f"{names[0]} ({names[1]})" if len(names) > 1 else "".join(names) or "Jenkins"
+    return f"{text} on behalf of {actor.on_behalf_of}, as claimed" if actor.on_behalf_of else text
+
+
 def last(name: str) -> str:
     """The last part of a resource name."""
     return name.rpartition("/")[2]

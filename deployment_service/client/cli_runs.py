@@ -52,6 +52,14 @@ def run(
             metavar="NAME", help="A secret parameter, from the environment variable NAME."
         ),
     ] = None,
+    reason: Annotated[str, typer.Option(help="Why: it is kept with the run.")] = "",
+    on_behalf_of: Annotated[
+        str, typer.Option(help="For whom you act: it is shown as your claim.")
+    ] = "",
+    annotation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A note that is kept with the run; repeatable."),
+    ] = None,
     request_id: Annotated[
         str | None, typer.Option(help="A UUID: repeating the command with it runs nothing twice.")
     ] = None,
@@ -59,6 +67,7 @@ def run(
     """Run a deployment."""
     settings = of(context)
     parameters = pairs(param or (), "--param") | from_environment(secret or ())
+    annotations = pairs(annotation or (), "--annotation")
     earlier = f"{name}/runs/{from_run}" if from_run else ""
 
     async def work(client: DeploymentClient) -> pb.Run:
@@ -67,6 +76,9 @@ def run(
             parameters=parameters,
             allow_concurrent=allow_concurrent,
             from_run=earlier,
+            on_behalf_of=on_behalf_of,
+            reason=reason,
+            annotations=annotations,
             request_id=request_id,
         )
         if not wait:
@@ -85,12 +97,17 @@ def run(
 
 def runs(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The deployment; all, if not given.")] = "-",
+    name: Annotated[
+        str, typer.Argument(help="The deployment; all, if not given. `web/7`: that run in full.")
+    ] = "-",
     status: Statuses = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first; or show one."""
     settings = of(context)
+    if _names_run(name):
+        _show(settings, settings.run(lambda client: client.get_run(name)), in_full=True)
+        return
     wanted = statuses(status or ())
     page = settings.run(lambda client: client.list_runs(name, statuses=wanted, page_size=limit))
     if settings.as_json:
@@ -245,8 +262,12 @@ def _by_operator(one: pb.RunResolution) -> tuple[Timestamp, str, str, str]:
     return one.create_time, f"resolved by {one.actor.subject}{who}", change, one.reason
 
 
+def _names_run(name: str) -> bool:
+    return "/runs/" in name or ("/" in name and not name.startswith("tenants/"))
+
+
 async def _run_name(client: DeploymentClient, name: str) -> str:
-    if "/runs/" in name or ("/" in name and not name.startswith("tenants/")):
+    if _names_run(name):
         return name
     current = (await client.get_deployment(name)).current_run
     if not current:
@@ -254,11 +275,30 @@ async def _run_name(client: DeploymentClient, name: str) -> str:
     return current
 
 
-def _show(settings: Settings, run: pb.Run) -> None:
+def _show(settings: Settings, run: pb.Run, *, in_full: bool = False) -> None:
     if settings.as_json:
         out.json_line(run)
-    else:
-        out.console().print(_run_line(run))
+        return
+    out.console().print(_run_line(run))
+    if in_full:
+        out.table(("", ""), _details(run), "")
+
+
+def _details(run: pb.Run) -> Iterator[tuple[str, str]]:
+    """What is kept of a run, without what its line says; what is not known is left out."""
+    rows = [
+        ("requested by", out.actor_text(run.requested_by)),
+        ("reason", run.reason),
+        *((f"annotation {key}", value) for key, value in sorted(run.annotations.items())),
+        ("retry of", run.retry_of.partition("/deployments/")[2]),
+        *((f"parameter {key}", value) for key, value in sorted(run.parameters.items())),
+        *((f"parameter {name}", "(secret)") for name in run.secret_parameters),
+        ("created", out.local_time(run.create_time)),
+        ("started", out.local_time(run.start_time)),
+        ("ended", out.local_time(run.end_time)),
+        ("settled", out.local_time(run.settle_time)),
+    ]
+    return ((label, text) for label, text in rows if text)
 
 
 def _run_line(run: pb.Run) -> Text:

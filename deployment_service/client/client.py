@@ -164,17 +164,24 @@ class DeploymentClient(Lists):
         parameters: Mapping[str, str] | None = None,
         allow_concurrent: bool = False,
         from_run: str = "",
+        on_behalf_of: str = "",
+        reason: str = "",
+        annotations: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> pb.RunDeploymentResponse:
         """Run a deployment: exactly one build, however often the call must be repeated.
 
-        ``from_run``: an earlier run, whose parameters it gets; its secrets must be given again.
+        ``from_run``: an earlier run, whose parameters it gets; its secrets must be given again. ``on_behalf_of``,
+        ``reason`` and ``annotations`` (at most 16) are kept with the run and shown, the first as your claim.
         """
         request = pb.RunDeploymentRequest(
             name=self.names.deployment(name),
             parameters=parameters,
             allow_concurrent=allow_concurrent,
             from_run=self.names.run(from_run) if from_run else "",
+            on_behalf_of=on_behalf_of,
+            reason=reason,
+            annotations=annotations,
             request_id=request_id or new_request_id(),
         )
         return await self._caller.call(self._stub.RunDeployment, request)
@@ -186,6 +193,10 @@ class DeploymentClient(Lists):
         parameters: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         allow_concurrent: bool = False,
+        from_run: str = "",
+        on_behalf_of: str = "",
+        reason: str = "",
+        annotations: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> pb.Run:
         """Run a deployment and return its run once that is settled.
@@ -197,7 +208,14 @@ class DeploymentClient(Lists):
         ``run_name``, for ``wait_for_run``.
         """
         answer = await self.run_deployment(
-            name, parameters=parameters, allow_concurrent=allow_concurrent, request_id=request_id
+            name,
+            parameters=parameters,
+            allow_concurrent=allow_concurrent,
+            from_run=from_run,
+            on_behalf_of=on_behalf_of,
+            reason=reason,
+            annotations=annotations,
+            request_id=request_id,
         )
         return await self.wait_for_run(
             answer.run.name, timeout_s=timeout_s, resume_token=answer.resume_token

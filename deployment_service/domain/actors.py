@@ -40,6 +40,12 @@ class Actor:
     on_behalf_of: str = ""
 
 
+THIS_SERVICE = Actor(ActorKind.SERVICE, "deployment-service", "Deployment service")
+"""Its workers: what they do and conclude by themselves."""
+JENKINS = Actor(ActorKind.JENKINS, "")
+"""A controller: what its builds do, whoever started them."""
+
+
 def key_actor(key_id: uuid.UUID, display_name: str, on_behalf_of: str = "") -> Actor:
     """Return the holder of an API key."""
     return Actor(ActorKind.KEY, f"apiKeys/{key_id}", display_name, on_behalf_of)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import Knowledge
@@ -331,7 +332,7 @@ class Observation:
 
     ``read_time``: when the read began, by the database's clock. ``building``: the read showed ``building:true``.
     ``unsaved_result``: the result of a build that ended and is not saved yet. ``interruption``: why it was
-    interrupted, in Jenkins' words.
+    interrupted, in Jenkins' words. ``started_by``: what started it, None if Jenkins did not show that.
     """
 
     job_id: uuid.UUID
@@ -345,6 +346,7 @@ class Observation:
     building: bool = False
     unsaved_result: str = ""
     interruption: str = ""
+    started_by: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import (
     Certainty,
     add_absence,
@@ -80,6 +81,7 @@ def observe(
         build_timestamp_ms=run.build_timestamp_ms or claim.build_timestamp_ms,
         shown=run.shown or (claim.read and claim.build is not None),
         queue_id=run.queue_id or claim.queue_id,
+        requested_by=_requester(run, claim),
         trigger_state=TriggerState.ACCEPTED if accepted else run.trigger_state,
         last_observed_time=now,
     )
@@ -98,6 +100,13 @@ def observe(
         moved = _waiting(moved, claim.waiting_for, claim.waiting_reason)
     due = confirm_due(moved, claim, time, read_at_completed=read_at_completed)
     return replace(moved, confirm_due_time=due), transitions
+
+
+def _requester(run: Run, claim: Claim) -> Actor | None:
+    """Return who asked for a run: of one of ours the caller, of another one what started its build."""
+    if run.source is RunSource.SERVICE:
+        return run.requested_by
+    return run.requested_by or claim.started_by
 
 
 _FINALIZED_COMES_WITHIN = timedelta(seconds=1)

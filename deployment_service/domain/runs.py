@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import (
     Certainty,
     Evidence,
@@ -86,6 +87,7 @@ class Run:
     end_time: datetime | None = None
     last_observed_time: datetime | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    requested_by: Actor | None = None
 
     @property
     def unresolved(self) -> bool:
@@ -117,7 +119,7 @@ class Claim:
 
     ``time``: of a report, when it was stored; of a read (``read``), when it began. ``building``: the read showed
     ``building:true``. ``unsaved_result``: it showed a result of a build that is not saved yet.
-    ``interruption``: why the build was interrupted, in Jenkins' words.
+    ``interruption``: why the build was interrupted, in Jenkins' words. ``started_by``: what started it.
     """
 
     known: Knowledge
@@ -132,6 +134,7 @@ class Claim:
     building: bool = False
     unsaved_result: str = ""
     interruption: str = ""
+    started_by: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from deployment_service.domain.actors import Actor, ActorKind
 PARTS = ("kind", "subject", "display_name", "on_behalf_of")
 
 
-def actor_in(row: asyncpg.Record, prefix: str = "actor") -> Actor | None:
+def actor_in(row: asyncpg.Record, prefix: str) -> Actor | None:
     """Return the actor of a row; None if it has none. Never fails of a kind that only a newer replica knows."""
     kind = row[f"{prefix}_kind"]
     if kind is None:
@@ -24,6 +24,6 @@ def actor_in(row: asyncpg.Record, prefix: str = "actor") -> Actor | None:
     )
 
 
-def actor_columns(actor: Actor | None, prefix: str = "actor") -> dict[str, str | None]:
+def actor_columns(actor: Actor | None, prefix: str) -> dict[str, str | None]:
     """Return what an actor's columns hold."""
     return {f"{prefix}_{part}": getattr(actor, part, None) for part in PARTS}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import asyncpg
 
 from deployment_service import transition_log
+from deployment_service.domain.actors import THIS_SERVICE
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus, FailureCause
@@ -76,7 +77,7 @@ async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
 
 def _values(event: NewEvent) -> dict[str, Any]:
     values = {name: getattr(event, name) for name in _COLUMNS if hasattr(event, name)}
-    return values | actor_columns(event.actor)
+    return values | actor_columns(event.actor or THIS_SERVICE, "actor")
 
 
 def from_row(row: asyncpg.Record) -> Event:
@@ -98,7 +99,7 @@ def from_row(row: asyncpg.Record) -> Event:
         correction=row["correction"],
         failure_cause=_word(FailureCause, cause) if cause else None,
         message=row["message"],
-        actor=actor_in(row),
+        actor=actor_in(row, "actor"),
         problem_since=row["problem_since"],
         problem_reason=row["problem_reason"],
         sequence=row["sequence"],

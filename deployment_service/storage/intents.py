@@ -144,7 +144,7 @@ async def insert(
         request.reason,
         dict(request.annotations),
         retry_of,
-        *actor_columns(request.requested_by).values(),
+        *actor_columns(request.requested_by, "requested_by").values(),
     )
     await connection.execute(_MAKE_CURRENT, tenant_id, deployment.deployment_id, run_id)
 

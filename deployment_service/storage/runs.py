@@ -19,6 +19,7 @@ from deployment_service.domain.status import (
     Knowledge,
     UnstablePolicy,
 )
+from deployment_service.storage.actors import actor_columns, actor_in
 from deployment_service.storage.database import Connection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +29,8 @@ RUN_COLUMNS = """
     settle_time, reported_status, reported_ends, building_time, absent_time, unsaved_result, confirm_due_time,
     failure_cause,
     failure_message, waiting_for, waiting_reason, generation, build_number, build_timestamp_ms, shown, queue_id,
-    first_build_number, after_generation, after_build_number, start_time, end_time, last_observed_time, parameters
+    first_build_number, after_generation, after_build_number, start_time, end_time, last_observed_time, parameters,
+    requested_by_kind, requested_by_subject, requested_by_display_name, requested_by_on_behalf_of
 """
 
 # The runs that a report about a build could concern, by what the report may name: the build, the run's id, or
@@ -97,6 +99,10 @@ _WRITTEN = {
     "start_time": "timestamptz",
     "end_time": "timestamptz",
     "last_observed_time": "timestamptz",
+    "requested_by_kind": "text",
+    "requested_by_subject": "text",
+    "requested_by_display_name": "text",
+    "requested_by_on_behalf_of": "text",
 }
 _UPDATE = f"""
     UPDATE deployment_runs AS r SET {", ".join(f"{name} = n.{name}" for name in _WRITTEN)},
@@ -335,6 +341,7 @@ def from_row(row: asyncpg.Record) -> Run:
         end_time=row["end_time"],
         last_observed_time=row["last_observed_time"],
         parameters=row["parameters"],
+        requested_by=actor_in(row, "requested_by"),
     )
 
 
@@ -375,6 +382,7 @@ def _columns(runs: Sequence[Run]) -> list[list[Any]]:
 
 def _written(run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in _WRITTEN if hasattr(run, name)}
+    values |= actor_columns(run.requested_by, "requested_by")
     return values | {
         "rank": run.known.rank,
         "reported_ends": _stored_ends(run.reports),

@@ -18,6 +18,7 @@ from deployment_service.cicd.port import (
     QueueView,
     RunningView,
 )
+from deployment_service.domain.actors import Actor, jenkins_actor
 from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.runs import Run, RunSource, WaitingFor
 from deployment_service.domain.status import from_read
@@ -131,8 +132,15 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
         read_time=job.asked_time,
         building=build.building and not by_executor,
         interruption=build.interruption,
+        started_by=started_by(build),
         unsaved_result=(build.result or "") if unsaved and not by_executor else "",
     )
+
+
+def started_by(build: BuildView) -> Actor | None:
+    """Return what started a build: an account before any other cause; None if its causes are not shown."""
+    causes = sorted(build.causes, key=lambda cause: not cause.by_user)
+    return jenkins_actor(causes[0].user_id, causes[0].description) if causes else None
 
 
 def run_id_of(build: BuildView) -> uuid.UUID | None:

@@ -89,3 +89,28 @@ async def test_what_is_out_of_bounds_is_refused_before_anything_is_done(
     assert (refusals[0].reason, refusals[0].metadata["field"]) == ("INVALID_FIELD", field)
     listed = await api.deployments.ListRuns(pb.ListRunsRequest(parent=WEB), metadata=api.as_admin)
     assert len(listed.runs) == 1
+
+
+async def test_each_change_names_the_key_that_made_it(api: Api) -> None:
+    key = await api.key(Role.ADMIN, "demo")
+    ran = await api.deployments.RunDeployment(run(), metadata=key)
+    await api.deployments.CancelRun(pb.CancelRunRequest(name=ran.run.name), metadata=key)
+    change = pb.Deployment(name=WEB, display_name="Web")
+    await api.deployments.UpdateDeployment(
+        pb.UpdateDeploymentRequest(deployment=change), metadata=key
+    )
+    await api.deployments.DeleteDeployment(
+        pb.DeleteDeploymentRequest(name=WEB, force=True), metadata=key
+    )
+    listed = await api.deployments.ListEvents(
+        pb.ListEventsRequest(parent="tenants/demo/deployments/-"), metadata=key
+    )
+    by_type = {pb.DeploymentEvent.Type.Name(one.type): one for one in listed.events}
+    changed = {
+        "DEPLOYMENT_STATUS_UPDATE",
+        "DEPLOYMENT_RUN_FAILURE",
+        "DEPLOYMENT_UPDATED",
+        "DEPLOYMENT_DELETED",
+    }
+    assert changed <= by_type.keys()
+    assert {by_type[kind].actor.subject for kind in changed} == {ran.run.requested_by.subject}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import asyncpg
 import pytest
 
 from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
+from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.domain.actors import key_actor
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
-from jenkins_simulator import JenkinsSimulator
-from tests.integration.jobs_harness import shell
+from deployment_service.domain.run_requests import RunRequest
+from deployment_service.storage.actors import PARTS
+from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator
+from tests.integration.jobs_harness import eventually, shell
 from tests.integration.runs_harness import Runs
 from tests.support.parameters import strings
 
@@ -106,3 +111,48 @@ async def test_the_store_refuses_what_no_request_says(runs: Runs, wrong: str) ->
     await first_run(runs)
     with pytest.raises(asyncpg.CheckViolationError):
         await runs.jobs.sql(f"UPDATE deployment_runs SET {wrong}")
+
+
+async def by_hand(jenkins: JenkinsSimulator, job: str = "demo.web") -> None:
+    client = JenkinsProvider(jenkins.url, "admin", DEFAULT_API_TOKEN, timeout_s=5)
+    try:
+        await client.trigger(job, {}, parameterised=True, timeout_s=5)
+    finally:
+        await client.close()
+
+
+def actor_in(row: asyncpg.Record, prefix: str) -> tuple[str, ...]:
+    return tuple(row[f"{prefix}_{part}"] for part in PARTS)
+
+
+async def test_a_build_by_hand_names_its_account(runs: Runs, jenkins: JenkinsSimulator) -> None:
+    await runs.jobs.create("web", shell())
+    await by_hand(jenkins)
+
+    async def ended() -> bool:
+        return [row["status"] for row in await runs.runs()] == ["COMPLETED"]
+
+    await eventually(ended, "the build by hand is known and has ended")
+    (row,) = await runs.runs()
+    admin = ("JENKINS", "admin", "Started by user admin", "")
+    assert actor_in(row, "requested_by") == admin
+    events = await runs.jobs.sql(
+        "SELECT * FROM deployment_events WHERE run_number = 1 ORDER BY sequence"
+    )
+    assert actor_in(events[0], "actor") == admin
+    assert actor_in(events[-1], "actor") == ("JENKINS", "", "", "")
+
+
+async def test_each_event_of_a_run_has_an_actor(runs: Runs) -> None:
+    await runs.jobs.create("web", shell())
+    key = key_actor(uuid.UUID(int=7), "ci", "alice")
+    started = await runs.start("web", about=RunRequest(key, "Why."))
+    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
+    events = await runs.jobs.sql("SELECT * FROM deployment_events ORDER BY sequence")
+    assert all(event["actor_kind"] for event in events)
+    of_run = [event for event in events if event["run_number"]]
+    assert actor_in(of_run[0], "actor") == ("KEY", key.subject, "ci", "alice")
+    assert {event["actor_kind"] for event in of_run[1:]} <= {"SERVICE", "JENKINS"}
+    assert of_run[-1]["actor_kind"] == "JENKINS"
+    row = await runs.run(started.run_id)
+    assert actor_in(row, "requested_by") == ("KEY", key.subject, "ci", "alice")

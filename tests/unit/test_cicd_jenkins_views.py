@@ -21,10 +21,15 @@ PARAMETERS = {
 CAUSES = {
     "_class": "hudson.model.CauseAction",
     "causes": [
-        {"_class": "hudson.model.Cause$UserIdCause", "userId": "admin"},
+        {
+            "_class": "hudson.model.Cause$UserIdCause",
+            "shortDescription": "Started by user admin",
+            "userId": "admin",
+        },
         {"_class": "hudson.triggers.TimerTrigger$TimerTriggerCause"},
     ],
 }
+STARTED_BY = (BuildCause(True, "admin", "Started by user admin"), BuildCause(False))
 
 
 def item(**more):
@@ -84,7 +89,7 @@ def test_an_extra_item_of_a_pipeline_belongs_to_no_job():
 def test_a_build():
     view = views.build_view(build(), "j", "s")
     assert (view.number, view.queue_id, view.result, view.finished) == (7, "38", "SUCCESS", True)
-    assert view.causes == (BuildCause(True, "admin"), BuildCause(False))
+    assert view.causes == STARTED_BY
     assert view.parameters == {"MSG": "a b&c", "FLAG": "false"}
 
 
@@ -96,7 +101,7 @@ def test_why_it_was_interrupted_is_no_cause_of_a_build():
         ],
     }
     view = views.build_view(build(actions=[interruption, CAUSES]), "j", "s")
-    assert view.causes == (BuildCause(True, "admin"), BuildCause(False))
+    assert view.causes == STARTED_BY
 
 
 @pytest.mark.parametrize(

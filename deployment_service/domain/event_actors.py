@@ -1,0 +1,25 @@
+"""Who moved a run, where no caller did. Pure."""
+
+from __future__ import annotations
+
+from deployment_service.domain.actors import JENKINS, THIS_SERVICE, Actor
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.runs import Run, RunSource, Transition
+from deployment_service.domain.status import FailureCause
+
+# What the service concludes from an absence: Jenkins did nothing that says so.
+_CONCLUSIONS = (
+    FailureCause.BUILD_LOST,
+    FailureCause.TRIGGER_DEADLINE,
+    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+)
+
+
+def actor_of(source: EventSource, run: Run, transition: Transition) -> Actor:
+    """Return the actor of a transition that no caller decided."""
+    if source in (EventSource.API, EventSource.DISPATCHER):
+        return THIS_SERVICE
+    if transition.failure_cause in _CONCLUSIONS:
+        return THIS_SERVICE
+    starts = run.source is RunSource.EXTERNAL and not transition.status.final
+    return (run.requested_by if starts else None) or JENKINS
