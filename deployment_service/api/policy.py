@@ -102,25 +102,27 @@ _ADMIN = "/deployment_service.v1.AdminService/"
 
 POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "CreateDeployment": Policy(Role.DEFINER, _named(TenantName, "parent"), _LARGEST),
-    _DEPLOYMENTS + "GetDeployment": Policy(Role.VIEWER, _named(DeploymentName, "name")),
+    _DEPLOYMENTS + "GetDeployment": Policy(
+        Role.VIEWER, _named(DeploymentName, "name", allow_deleted=True)
+    ),
     _DEPLOYMENTS + "ListDeployments": Policy(Role.VIEWER, _named(TenantName, "parent")),
     _DEPLOYMENTS + "UpdateDeployment": Policy(
         Role.DEFINER, _named(DeploymentName, "deployment.name"), _LARGEST
     ),
     _DEPLOYMENTS + "DeleteDeployment": Policy(Role.DEFINER, _named(DeploymentName, "name")),
     _DEPLOYMENTS + "RunDeployment": Policy(Role.DEPLOYER, _named(DeploymentName, "name"), _LARGEST),
-    _DEPLOYMENTS + "GetRun": Policy(Role.VIEWER, _named(RunName, "name")),
+    _DEPLOYMENTS + "GetRun": Policy(Role.VIEWER, _named(RunName, "name", allow_deleted=True)),
     _DEPLOYMENTS + "CancelRun": Policy(Role.DEPLOYER, _named(RunName, "name")),
     _DEPLOYMENTS + "ResolveRun": Policy(Role.ADMIN, _named(RunName, "name")),
-    _DEPLOYMENTS + "ExplainRun": Policy(Role.VIEWER, _named(RunName, "name")),
+    _DEPLOYMENTS + "ExplainRun": Policy(Role.VIEWER, _named(RunName, "name", allow_deleted=True)),
     _DEPLOYMENTS + "ListRuns": Policy(
-        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
+        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True, allow_deleted=True)
     ),
     _DEPLOYMENTS + "ListReports": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
     ),
     _DEPLOYMENTS + "ListEvents": Policy(
-        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
+        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True, allow_deleted=True)
     ),
     _DEPLOYMENTS + "WatchDeployments": Policy(Role.VIEWER, _named(TenantName, "parent"), _MEDIUM),
     _GATEWAY + "ReportBuilds": Policy(Role.GATEWAY, ManyTenants(_reported_tenants), _LARGEST),
