@@ -54,7 +54,11 @@ class Observed:
         answer: pb.CreateDeploymentResponse = await self.api.deployments.CreateDeployment(
             request, metadata=self.api.as_admin
         )
-        assert answer.deployment.cicd_job.state == pb.CICD_JOB_STATE_READY
+
+        async def ready() -> bool:
+            return (await self.deployment(slug)).cicd_job.state == pb.CICD_JOB_STATE_READY
+
+        await eventually(ready, "the job exists")
         return answer.deployment
 
     async def start(self, slug: str = "web", **fields: Any) -> str:
