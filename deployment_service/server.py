@@ -50,6 +50,7 @@ from deployment_service.workers.finder import ControllerFinder
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from deployment_service.workers.retention import Retention, RetentionSettings
+from deployment_service.workers.unsettled import UnsettledRuns
 
 _DAY_S = 86_400.0
 
@@ -174,6 +175,7 @@ class Service:
             self._reconciler,
             self._confirmer,
             self._retention,
+            UnsettledRuns(worker, self._metrics.registry),
         )
         self._register()
         self.target = ""
