@@ -81,12 +81,21 @@ def get_deployment(context: typer.Context, name: Name) -> None:
         ("provider", one.provider),
         ("job", f"{job.name}  {job.url}"),
         ("job state", _job_state(job)),
+        ("problem", _problem(one)),
         ("parameters", Text(", ".join(map(described, one.parameter_definitions)))),
         ("labels", ", ".join(f"{k}={v}" for k, v in sorted(one.labels.items()))),
         ("created", out.local_time(one.create_time)),
         ("changed", out.local_time(one.update_time)),
     ]
     out.table(("", ""), ((key, value) for key, value in lines if value), "")
+
+
+def _problem(one: pb.Deployment) -> str:
+    """That of its current run, else of its job; empty if there is none."""
+    for holder in (one, one.cicd_job):
+        if holder.HasField("observation_problem"):
+            return out.problem_text(holder.observation_problem)
+    return ""
 
 
 @app.command("create")

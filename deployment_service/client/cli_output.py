@@ -119,6 +119,13 @@ def cause_word(cause: pb.FailureCause) -> str:
     )
 
 
+def problem_text(problem: pb.ObservationProblem) -> str:
+    """``problem since 2026-11-28 05:12:09 (refused): …``, in the words of the service."""
+    reason = enum_word(pb.ObservationProblemReason, problem.reason, "OBSERVATION_PROBLEM_REASON_")
+    since = local_time(problem.since)
+    return f"problem since {since} ({reason.replace('_', ' ')}): {problem.message}"
+
+
 def enum_word(enum: type, value: int, prefix: str) -> str:
     """``build_failed``, for FAILURE_CAUSE_BUILD_FAILED; the number if it is newer than this client."""
     try:
@@ -176,6 +183,9 @@ def event_line(event: pb.DeploymentEvent) -> Text:
         line.append(f"  build {event.build_number}")
     if event.correction:
         line.append("  (correction)", style="yellow")
+    if event.HasField("observation_problem"):
+        since = local_time(event.observation_problem.since)
+        line.append(f"  since {since}", style="yellow")
     if event.failure_cause:
         line.append(f"  {cause_word(event.failure_cause)}")
     if event.message:

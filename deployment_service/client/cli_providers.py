@@ -119,10 +119,14 @@ def list_providers(context: typer.Context) -> None:
             one.username,
             pb.Reporting.Name(one.reporting).removeprefix("REPORTING_").lower(),
             one.webhook_base_url,
+            out.problem_text(one.observation_problem)
+            if one.HasField("observation_problem")
+            else "",
         )
         for one in page.providers
     )
-    out.table(("PROVIDER", "URL", "USER", "REPORTING", "WEBHOOKS TO"), rows, "No providers.")
+    columns = ("PROVIDER", "URL", "USER", "REPORTING", "WEBHOOKS TO", "PROBLEM")
+    out.table(columns, rows, "No providers.")
 
 
 def _provider(

@@ -123,7 +123,7 @@ def runs(
                 str(one.build_number or ""),
                 out.local_time(one.start_time),
                 out.duration(one.start_time, one.end_time),
-                one.failure_message or out.cause_word(one.failure_cause) or one.waiting_reason,
+                _why(one),
             )
             for one in page.runs
         ),
@@ -193,6 +193,8 @@ def explain(context: typer.Context, name: RunName) -> None:
         out.json_line(trail)
         return
     _show(settings, trail.run)
+    if trail.HasField("job_problem") and not trail.run.HasField("observation_problem"):
+        out.console().print(f"Its job has a {out.problem_text(trail.job_problem)}")
     rows = sorted(_steps(trail), key=lambda step: (step[0].seconds, step[0].nanos))
     out.table(
         ("TIME", "WHAT", "", "MORE"),
@@ -309,4 +311,14 @@ def _run_line(run: pb.Run) -> Text:
     for detail in (run.failure_message or out.cause_word(run.failure_cause), run.waiting_reason):
         if detail:
             line.append(f"\n{detail}")
+    if run.HasField("observation_problem"):
+        line.append(f"\n{out.problem_text(run.observation_problem)}", style="yellow")
     return line
+
+
+def _why(run: pb.Run) -> str:
+    """Why a run failed, or why nothing more is known of it, or what it waits for."""
+    failure = run.failure_message or out.cause_word(run.failure_cause)
+    if not failure and run.HasField("observation_problem"):
+        return out.problem_text(run.observation_problem)
+    return failure or run.waiting_reason

@@ -109,7 +109,10 @@ def _line(message: pb.WatchDeploymentsResponse) -> Text | None:
         case "deployment":
             one = message.deployment
             line = Text("   now            ").append(f"{out.last(one.name):<20} ", style="bold")
-            return line.append_text(out.status_text(one.status))
+            line.append_text(out.status_text(one.status))
+            if one.HasField("observation_problem"):
+                line.append(f"  {out.problem_text(one.observation_problem)}", style="yellow")
+            return line
         case "reset":
             reason = pb.Reset.Reason.Name(message.reset.reason).removeprefix("REASON_").lower()
             return Text(f"-- starting afresh: {reason.replace('_', ' ')}", style="yellow")
