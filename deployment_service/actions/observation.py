@@ -1,4 +1,4 @@
-"""What a reading cycle commits about problems: on provider and jobs, and the events that tell of them."""
+"""What a reading cycle commits about problems: on provider and jobs, and the events about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.observation import Verdicts
 from deployment_service.domain.problems import Problem
-from deployment_service.domain.status import DeploymentStatus
+from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.storage import events, problem_events, problems, reports, runs
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.problem_events import Affected
@@ -48,13 +48,13 @@ async def note_problems(
     await database.transaction(work)
 
 
-async def tell_problems(
+async def append_problem_events(
     database: Database, tenant_id: uuid.UUID, provider_id: uuid.UUID, *, after_s: float
 ) -> int | None:
     """Append an event for each deployment whose problem has lasted so long, and one at its end.
 
-    Return the last sequence; None if there was nothing to tell. A problem is told once: what was told is stored with
-    the deployment.
+    Return the last sequence; None if nothing was due. There is one event at the beginning and one at the end: the
+    deployment stores whether its problem has been announced.
     """
     after = timedelta(seconds=after_s)
     sequence: int | None = None
@@ -67,15 +67,15 @@ async def tell_problems(
             return sequence
 
         async def work(connection: Connection, ids: Sequence[uuid.UUID] = ids) -> int | None:
-            return await _tell(connection, tenant_id, ids, after)
+            return await _append(connection, tenant_id, ids, after)
 
-        told = await database.transaction(work)
-        if told is None or len(ids) < _BATCH:
-            return told or sequence
-        sequence = told
+        appended = await database.transaction(work)
+        if appended is None or len(ids) < _BATCH:
+            return appended or sequence
+        sequence = appended
 
 
-async def _tell(
+async def _append(
     connection: Connection, tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], after: timedelta
 ) -> int | None:
     await runs.lock_deployments(connection, tenant_id, list(ids))
@@ -92,7 +92,7 @@ async def _tell(
 
 
 def _is_news(one: Affected) -> bool:
-    return one.problem is None if one.told else one.lasted
+    return one.problem is None if one.announced else one.lasted
 
 
 def _event(one: Affected, revision: int) -> NewEvent:
@@ -111,6 +111,8 @@ def _event(one: Affected, revision: int) -> NewEvent:
         job_id=one.job_id,
         build_number=one.build_number,
         certainty=Certainty(one.certainty) if one.certainty else None,
+        # The history of a run ends with what is true of it, whatever its last event is about.
+        failure_cause=FailureCause(one.failure_cause) if one.failure_cause else None,
         message=message,
         problem_since=one.problem.since if one.problem else None,
         problem_reason=one.problem.reason if one.problem else None,

@@ -1,4 +1,4 @@
-"""What the calls of one reading cycle say about its provider and jobs: which of them can't be observed. Pure.
+"""Derives from the calls of one reading cycle which of its provider and jobs can't be observed. Pure.
 
 A failure is a problem of the smallest thing that explains it: of the provider if none of its calls got an answer
 that can be used, else of the job. One source that fails alone (queue, executors, one build) is no problem while
@@ -25,7 +25,7 @@ _OF_THE_JOB = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What a cycle says about its provider, if it was asked anything, and about jobs. None: there is no problem."""
+    """The problems that a cycle found. None: there is none. ``asked``: whether any call was made to the provider."""
 
     asked: bool
     provider: Problem | None
@@ -63,7 +63,7 @@ class CycleObservation:
         self._job_failed.setdefault(job, problem)
 
     def verdicts(self) -> Verdicts:
-        """Return what the cycle says."""
+        """Return the problem of the provider and of each job that was read."""
         failures = self._job_failed.values()
         answered = self._answered or bool(self._shown)
         answered = answered or any(problem.reason in _OF_THE_JOB for problem in failures)

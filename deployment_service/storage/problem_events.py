@@ -1,6 +1,6 @@
-"""Which deployments have a problem to be told, or the end of one.
+"""Which deployments need an event about the beginning or the end of an observation problem.
 
-The database decides, so that a problem is told once, whatever replicas there are and however often they restart.
+The database decides, so that there is one event of each, with any number of replicas and restarts.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ TO_END = f"""
 _FIRST_SINCE = f"CASE WHEN r.settle_time IS NULL THEN {_SINCE} END"
 # Of each deployment the run that the event is about: one that is affected, the current one if it is; else the current.
 _DECIDE = f"""
-    SELECT d.deployment_id, d.slug, d.status AS deployment_status, d.problem_event_time IS NOT NULL AS told,
-        run.number, run.job_id, run.build_number, run.status, run.certainty, run.settle_time IS NOT NULL AS settled,
-        run.problem_since, run.problem_reason, run.problem_message, run.problem_cancelling,
-        coalesce(run.first_since <= now() - $3::interval, false) AS lasted
+    SELECT d.deployment_id, d.slug, d.status AS deployment_status, d.problem_event_time IS NOT NULL AS announced,
+        run.number, run.job_id, run.build_number, run.status, run.certainty, run.failure_cause,
+        run.settle_time IS NOT NULL AS settled, run.problem_since, run.problem_reason, run.problem_message,
+        run.problem_cancelling, coalesce(run.first_since <= now() - $3::interval, false) AS lasted
     FROM deployments AS d
     JOIN LATERAL (
-        SELECT r.number, r.job_id, r.build_number, r.status, r.certainty, r.settle_time,
+        SELECT r.number, r.job_id, r.build_number, r.status, r.certainty, r.failure_cause, r.settle_time,
             {_FIRST_SINCE} AS first_since, {RUN_PROBLEM_COLUMNS}
         {_RUNS}
         WHERE r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id
@@ -67,7 +67,8 @@ _REVISE = """
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A deployment with the run that tells best how it is affected. ``told``: a problem was told and not its end.
+    """A deployment with one affected run, else its current run. ``announced``: there was an event about a problem
+    and none about its end.
 
     ``problem``: of that run, while it is not settled. ``lasted``: for longer than was asked for.
     """
@@ -75,12 +76,13 @@ class Affected:
     deployment_id: uuid.UUID
     slug: str
     deployment_status: str
-    told: bool
+    announced: bool
     number: int
     job_id: uuid.UUID
     build_number: int | None
     status: str
     certainty: str | None
+    failure_cause: str | None
     settled: bool
     lasted: bool
     problem: ObservationProblem | None
@@ -94,7 +96,7 @@ async def candidates(
     after: timedelta,
     limit: int,
 ) -> list[uuid.UUID]:
-    """Deployments of a provider whose watchers may have to be told something. ``decide`` decides, under locks."""
+    """Deployments of a provider that may need an event. ``decide`` decides, under locks."""
     begun = await connection.fetch(TO_BEGIN, tenant_id, provider_id, after, limit)
     ended = await connection.fetch(TO_END, tenant_id, provider_id, limit)
     return sorted({row["deployment_id"] for row in (*begun, *ended)})

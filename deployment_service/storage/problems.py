@@ -45,7 +45,7 @@ PROVIDER = """
             AND d.problem_event_time IS NOT NULL) OR EXISTS (SELECT FROM cicd_jobs AS j
             JOIN deployment_runs AS r ON r.tenant_id = j.tenant_id AND r.job_id = j.job_id
             WHERE j.tenant_id = p.tenant_id AND j.provider_id = p.provider_id
-                AND r.cancel_problem_since IS NOT NULL) AS to_tell
+                AND r.cancel_problem_since IS NOT NULL) AS events_due
     FROM cicd_providers AS p WHERE p.tenant_id = $1 AND p.provider_id = $2
 """
 JOBS = """
@@ -74,13 +74,13 @@ _NOTE_CANCEL_FAILED = """
 class StoredProblems:
     """The problems of a provider and of its jobs. ``held_up``: it has runs that could not be sent.
 
-    ``to_tell``: runs have problems of their own, or deployments one that was told and may be over.
+    ``events_due``: runs have problems of their own, or a problem was announced that may be over.
     """
 
     provider: Problem | None = None
     jobs: Mapping[uuid.UUID, Problem] = field(default_factory=dict)
     held_up: bool = False
-    to_tell: bool = False
+    events_due: bool = False
 
 
 async def stored(
@@ -95,7 +95,7 @@ async def stored(
         _problem(provider) if provider["problem_reason"] else None,
         {row["job_id"]: _problem(row) for row in jobs},
         provider["held_up"],
-        provider["to_tell"],
+        provider["events_due"],
     )
 
 

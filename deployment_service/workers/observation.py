@@ -6,15 +6,19 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 
-from deployment_service.actions.observation import note_problems, tell_problems
+import structlog
+
+from deployment_service.actions.observation import append_problem_events, note_problems
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.domain.observation import CycleObservation
+from deployment_service.domain.observation import CycleObservation, Verdicts
 from deployment_service.domain.problems import Problem, ProblemReason
 from deployment_service.storage import problems
 from deployment_service.storage.database import Database
 from deployment_service.storage.problems import StoredProblems
 from deployment_service.storage.reconcile import ReadJob
 from deployment_service.workers.controllers import ControllerUnavailable
+
+_log = structlog.get_logger(__name__)
 
 NOT_SHOWN = Problem.of(
     ProblemReason.JOB_NOT_SHOWN,
@@ -77,21 +81,37 @@ class CycleProblems:
         """Note that the cycle took too long."""
         self._seen.cut_short(_CUT_SHORT)
 
-    async def write(self, database: Database, *, tell_after_s: float) -> bool:
+    async def write(self, database: Database, *, event_after_s: float) -> bool:
         """Write what has changed; return whether events were appended.
 
-        ``tell_after_s``: how long a problem lasts before watchers are told.
+        ``event_after_s``: how long a problem lasts before there is an event about it.
         """
         stored, verdicts = self._stored, self._seen.verdicts()
         await note_problems(database, *self._key, stored, verdicts)
+        self._log_changes(verdicts)
         found = verdicts.provider is not None or any(verdicts.jobs.values())
-        if not (found or stored.provider or stored.jobs or stored.to_tell):
+        if not (found or stored.provider or stored.jobs or stored.events_due):
             return False
-        return await tell_problems(database, *self._key, after_s=tell_after_s) is not None
+        return await append_problem_events(database, *self._key, after_s=event_after_s) is not None
+
+    def _log_changes(self, verdicts: Verdicts) -> None:
+        tenant_id, provider_id = map(str, self._key)
+        names = {"tenant_id": tenant_id, "provider_id": provider_id}
+        if verdicts.asked:
+            _log_change(self._stored.provider, verdicts.provider, **names)
+        for job_id, problem in verdicts.jobs.items():
+            _log_change(self._stored.jobs.get(job_id), problem, job_id=str(job_id), **names)
+
+
+def _log_change(before: Problem | None, now: Problem | None, **fields: str) -> None:
+    if now is not None and (before is None or before.reason != now.reason):
+        _log.warning("observation.problem", reason=str(now.reason), message=now.message, **fields)
+    elif now is None and before is not None:
+        _log.info("observation.problem_over", reason=str(before.reason), **fields)
 
 
 def problem_of(error: ProviderError) -> Problem:
-    """What an error says about Jenkins."""
+    """Return an error as a problem that can be stored."""
     return Problem.of(error.reason, error.message)
 
 

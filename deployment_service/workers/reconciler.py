@@ -189,7 +189,7 @@ class Reconciler:
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s -= max(0.0, clock() - read.at)
         try:
-            if await problems.write(self._database, tell_after_s=self._detection.longest_bound_s):
+            if await problems.write(self._database, event_after_s=self._detection.longest_bound_s):
                 self._committed(turn.tenant_id)
             async with self._database.acquire() as connection:
                 await controllers.end_cycle(

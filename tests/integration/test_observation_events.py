@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from deployment_service.actions.observation import tell_problems
+from deployment_service.actions.observation import append_problem_events
 from deployment_service.server import Service
 from deployment_service.storage import problem_events, problems
 from deployment_service.storage.database import WORKER_ROLE, Database
@@ -150,7 +150,9 @@ async def test_replicas_that_decide_at_the_same_time_tell_it_once(one: Observed)
     (provider,) = await one.sql("SELECT tenant_id, provider_id FROM cicd_providers")
     database = await Database.open(one.database_url, role=WORKER_ROLE, max_connections=8)
     try:
-        await asyncio.gather(*(tell_problems(database, *provider, after_s=0) for _ in range(8)))
+        await asyncio.gather(
+            *(append_problem_events(database, *provider, after_s=0) for _ in range(8))
+        )
     finally:
         await database.close()
     assert len(await told(one)) == 1
@@ -170,6 +172,12 @@ async def test_a_run_that_is_settled_meanwhile_ends_it(one: Observed) -> None:
     _, over = await until_told(one, 2)
     assert not over.HasField("observation_problem")
     assert "settled" in over.message
+    # The fold of its events is the run as it is.
+    assert (over.status, over.failure_cause, over.certainty) == (
+        pb.DEPLOYMENT_STATUS_FAILED,
+        pb.FAILURE_CAUSE_BUILD_LOST,
+        pb.CERTAINTY_UNVERIFIABLE,
+    )
     assert (await one.provider()).HasField("observation_problem")
 
 
