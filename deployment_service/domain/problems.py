@@ -68,8 +68,8 @@ class ObservationProblem:
 _COARSE = {
     ProblemReason.UNREACHABLE: "Jenkins can't be reached. Nothing is lost: its builds go on, and reading is retried. "
     "If it lasts, tell the operators of the deployment service.",
-    ProblemReason.SLOW: "Jenkins does not answer in time. Reading is retried. If it lasts, tell the operators of "
-    "the deployment service.",
+    ProblemReason.SLOW: "Reading Jenkins takes too long: it does not answer in time. It is retried. If it lasts, tell "
+    "the operators of the deployment service.",
     ProblemReason.STARTING: "Jenkins is starting. Wait until it is up; reading is retried.",
     ProblemReason.OVERLOADED: "Jenkins, or a proxy in front of it, is overloaded or not up. Reading is retried.",
     ProblemReason.SERVER_ERROR: "Jenkins answers with an internal error. Its log says why; reading is retried.",

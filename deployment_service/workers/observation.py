@@ -27,7 +27,8 @@ NOT_SHOWN = Problem.of(
 )
 _CUT_SHORT = Problem.of(
     ProblemReason.SLOW,
-    "Jenkins answers too slowly to read all of its runs. Look into its load.",
+    "Reading all runs took longer than a cycle may: Jenkins is too slow, or the database of the service. Look into "
+    "the load of both.",
 )
 
 
