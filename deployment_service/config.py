@@ -197,6 +197,10 @@ class Settings(DatabaseSettings):
     polling_interval_s: Seconds = Field(
         2.0, description="how often Jenkins is read where no webhooks come"
     )
+    compare_interval_s: Seconds = Field(
+        900.0,
+        description="how often each job of ours is compared with what was written into Jenkins",
+    )
 
     event_retention_days: Days = Field(
         90.0,

@@ -47,6 +47,7 @@ from deployment_service.workers.controllers import ControllerAddress, Controller
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.finder import ControllerFinder
+from deployment_service.workers.job_comparer import JobComparer, JobComparerSettings
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from deployment_service.workers.retention import Retention, RetentionSettings
@@ -99,6 +100,15 @@ class Service:
                 locale=settings.webhook_locale,
                 quarantine_s=settings.quarantine_s,
                 lease_s=1.5 * settings.lease_s,  # an attempt takes more requests than a trigger
+            ),
+        )
+        self._comparer = JobComparer(
+            worker,
+            self._controllers,
+            self._webhook_keys,
+            committed=self._hub.notify,
+            settings=JobComparerSettings(
+                locale=settings.webhook_locale, every_s=settings.compare_interval_s
             ),
         )
         find_controller = ControllerFinder(worker, self._controllers)
@@ -171,6 +181,7 @@ class Service:
         )
         self._workers = (
             self._keeper,
+            self._comparer,
             self._dispatcher,
             self._reconciler,
             self._confirmer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import replace
 
 from deployment_service.actions.keep_job import job_update
@@ -50,6 +51,40 @@ async def grant_repair(
         )
         await _tell(connection, tenant_id, job_id, message)
     return True
+
+
+async def grant_restoring(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, lost: Collection[str]
+) -> bool:
+    """Return whether what a locked job of ours has lost may be written again, and count and tell it.
+
+    After three repairs in an hour it is told once and left. The last step of its transaction.
+    """
+    granted = await job_drift.grant_repair(connection, tenant_id, job_id, None, _MOST_REPAIRS)
+    parts = ", ".join(lost)
+    if granted is None:
+        message = (
+            f"The job no longer has what this service wrote into it: {parts}. It was repaired {_MOST_REPAIRS} times in "
+            "an hour and is left now: find what overwrites it, such as a seed job."
+        )
+        await note_unrepaired(connection, tenant_id, job_id, message)
+        return False
+    await job_drift.note_drift(connection, tenant_id, job_id, "")
+    message = (
+        f"The job no longer had what this service wrote into it: {parts}. It was written again: repair "
+        f"{granted.repairs} of at most {_MOST_REPAIRS} in an hour."
+    )
+    await _tell(connection, tenant_id, job_id, message)
+    return True
+
+
+async def note_unrepaired(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, drift: str
+) -> None:
+    """Write down how a locked job differs without being repaired, and tell it if that is new; empty: it does not."""
+    changed = await job_drift.note_drift(connection, tenant_id, job_id, drift)
+    if changed and drift:
+        await _tell(connection, tenant_id, job_id, drift)
 
 
 async def _tell(

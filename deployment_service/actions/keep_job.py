@@ -44,7 +44,7 @@ from deployment_service.domain.jobs import (
     JobOrigin,
     JobState,
 )
-from deployment_service.domain.parameter_definitions import DeclaredParameter
+from deployment_service.domain.parameter_definitions import DeclaredParameter, is_defined
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.storage import events, jobs, runs
 from deployment_service.storage.database import Connection, Database
@@ -146,6 +146,21 @@ def correlation_of(view: JobView) -> Correlation:
     if kinds and kinds <= _TEXT_PARAMETERS:
         return Correlation.RUN_ID
     return Correlation.QUEUE_ITEM
+
+
+def lacks_parameters(
+    definitions: Sequence[DeclaredParameter], view: JobView, *, keeps_kinds: bool
+) -> bool:
+    """Return whether a job lacks one of these parameters, or our own.
+
+    ``keeps_kinds``: made from a given config.xml, whose parameters keep their kinds.
+    """
+    if correlation_of(view) is not Correlation.RUN_ID:
+        return True
+    if keeps_kinds:
+        names = {parameter.name for parameter in view.parameters}
+        return any(one.name not in names for one in definitions)
+    return not all(is_defined(one, view.parameters) for one in definitions)
 
 
 def render(

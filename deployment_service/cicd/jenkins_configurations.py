@@ -16,7 +16,7 @@ from .errors import DefinitionInvalid, FolderMissing, JobExists, ProviderRefused
 from .jenkins_authors import Author, author_of
 from .jenkins_http import HttpReply, HttpRequest
 from .names import job_path, parent_and_name
-from .port import WebhookEndpoint
+from .port import OwnState, WebhookEndpoint
 
 # What we write ourselves is bounded by a million characters.
 _MAX_CONFIG_BYTES = 4 * 2**20
@@ -110,6 +110,29 @@ class JobConfigurations:
             return job_xml.has_webhook(await self._config(full_name), job_id)
         except (ProviderRefused, DefinitionInvalid):
             return None
+
+    async def lost_state(self, full_name: str, wanted: OwnState) -> Collection[str] | None:
+        """See `CicdProvider`."""
+        try:
+            return job_xml.restored(await self._config(full_name), wanted)[1]
+        except (ProviderRefused, DefinitionInvalid):
+            return None
+
+    async def restore_state(self, full_name: str, wanted: OwnState) -> None:
+        """See `CicdProvider`."""
+        changed, lost = job_xml.restored(await self._config(full_name), wanted)
+        if lost:
+            await self._change_config(full_name, changed)
+
+    async def has_secret(self, secret_id: str) -> bool | None:
+        """See `CicdProvider`. Without Credentials/View the whole store is missing, and proves nothing."""
+        reply = await self._ask(secrets.show(secret_id))
+        if reply.status == 200:
+            return True
+        if not self._says_missing(reply):
+            return None
+        store = await self._ask(secrets.show_store())
+        return False if store.status == 200 else None
 
     async def put_secret(self, secret_id: str, text: str) -> bool:
         """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""

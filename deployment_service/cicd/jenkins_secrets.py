@@ -31,6 +31,16 @@ def update(secret_id: str, text: str) -> HttpRequest:
     return _post(f"credential/{quote(secret_id)}/config.xml", _xml(secret_id, text))
 
 
+def show(secret_id: str) -> HttpRequest:
+    """200 without the secret; 404 if there is none, or the account may not see the store."""
+    return HttpRequest("GET", f"{STORE}/credential/{quote(secret_id)}/api/json", {"tree": "id"})
+
+
+def show_store() -> HttpRequest:
+    """200 if the account may see the store."""
+    return HttpRequest("GET", f"{STORE}/api/json", {"tree": "_class"})
+
+
 def delete(secret_id: str) -> HttpRequest:
     """302; 404 if there is none."""
     return HttpRequest("POST", f"{STORE}/credential/{quote(secret_id)}/doDelete")

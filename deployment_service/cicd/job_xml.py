@@ -22,7 +22,7 @@ from deployment_service.domain.parameter_definitions import DeclaredParameter
 from .config_xml import child, filled, legal, parse, text, texts
 from .errors import DefinitionInvalid
 from .job_xml_parameters import STRING_PARAMETER, declare
-from .port import RUN_ID_PARAMETER, WebhookEndpoint
+from .port import RUN_ID_PARAMETER, OwnState, WebhookEndpoint
 
 _OWNER_MARK = "Managed by the deployment service; do not edit. owner="
 _OWNER = re.compile(
@@ -105,6 +105,41 @@ def with_webhook(config_xml: str, webhook: WebhookEndpoint) -> str | None:
     for endpoint in ours:
         _address(child(endpoint, "urlInfo"), webhook)
     return text(root)
+
+
+def restored(config_xml: str, wanted: OwnState) -> tuple[str, tuple[str, ...]]:
+    """Return a job's config.xml as it must be for us, and what it had lost of that, in words for people.
+
+    All else stays as it is. Raises DefinitionInvalid.
+    """
+    root = parse(config_xml, _IN_JENKINS)
+    properties, lost = child(root, "properties"), []
+    if parse_owner(root.findtext("description")) != wanted.owner:
+        _mark(root, wanted.owner, wanted.webhook)
+        lost.append("the mark in its description")
+    if wanted.parameters is not None:
+        declare(properties, wanted.owner, wanted.parameters, replace=wanted.replace)
+        lost.append("its parameters")
+    if wanted.webhook is not None and not _reports(root, wanted.webhook):
+        _notify(properties, wanted.webhook)
+        for endpoint in root.iter(_ENDPOINT):
+            if _is_of_job(endpoint, wanted.webhook.job_id):
+                _address(child(endpoint, "urlInfo"), wanted.webhook)
+                for name, value in _NEEDED.items():
+                    child(endpoint, name).text = value
+        lost.append("its webhook endpoint")
+    return text(root), tuple(lost)
+
+
+def _reports(root: ET.Element, webhook: WebhookEndpoint) -> bool:
+    """Whether our endpoint is there and sends all phases. Log lines, timeout and retries are the owner's affair."""
+    kind = "SECRET" if webhook.secret_id else "PUBLIC"
+    return any(
+        _is_of_job(one, webhook.job_id)
+        and one.findtext("urlInfo/urlType") == kind
+        and all(one.findtext(name) == value for name, value in _NEEDED.items())
+        for one in root.iter(_ENDPOINT)
+    )
 
 
 def has_webhook(config_xml: str, job_id: str) -> bool:
@@ -246,6 +281,10 @@ def _notify(properties: ET.Element, webhook: WebhookEndpoint) -> None:
     _address(ET.SubElement(endpoint, "urlInfo"), webhook)
     texts(endpoint, {"event": "all", "timeout": "2000", "loglines": "0", "buildNotes": ""})
     texts(endpoint, {"retries": "0", "branch": ".*"})
+
+
+# What an endpoint needs so that each phase of each build is reported.
+_NEEDED = {"protocol": "HTTP", "format": "JSON", "event": "all", "branch": ".*"}
 
 
 def _address(info: ET.Element, webhook: WebhookEndpoint) -> None:

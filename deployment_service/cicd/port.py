@@ -228,6 +228,20 @@ class WebhookEndpoint:
     secret_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnState:
+    """What we keep in a job that we created.
+
+    ``parameters``: to be declared again, as they are missing; None: they are there. ``replace``: as in
+    `declare_parameters`. ``webhook``: None if the job needs none.
+    """
+
+    owner: str
+    parameters: Sequence[DeclaredParameter] | None
+    replace: bool
+    webhook: WebhookEndpoint | None
+
+
 class CicdProvider(Protocol):
     """One controller, seen through one account. Safe to use from many tasks of one event loop.
 
@@ -287,6 +301,18 @@ class CicdProvider(Protocol):
 
     async def has_webhook(self, full_name: str, job_id: str) -> bool | None:
         """Return whether a job has the webhook of a job of ours; None: we may not know."""
+        ...
+
+    async def lost_state(self, full_name: str, wanted: OwnState) -> Collection[str] | None:
+        """Return what a job of ours has lost of it, in words for people; None: we may not know."""
+        ...
+
+    async def restore_state(self, full_name: str, wanted: OwnState) -> None:
+        """Write into a job of ours what it has lost. Two changes at the same time may lose one of them."""
+        ...
+
+    async def has_secret(self, secret_id: str) -> bool | None:
+        """Return whether a text is kept under that id; None: we may not know. What it is, is never shown."""
         ...
 
     async def put_secret(self, secret_id: str, text: str) -> bool:

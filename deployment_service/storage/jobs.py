@@ -38,7 +38,7 @@ CLAIM = """
 """
 _TASK = """
     SELECT job.tenant_id, job.job_id, job.provider_id, job.attempt, job.full_name, job.origin, job.state,
-        job.owner_deployment_id, job.token_exposed, job.next_build_number IS NOT NULL AS was_ready,
+        job.owner_deployment_id, job.token_exposed, job.endpoint_key_id, job.next_build_number IS NOT NULL AS was_ready,
         extract(epoch FROM now() - job.update_time)::float8 AS state_age_s,
         EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = job.tenant_id AND r.job_id = job.job_id
             AND r.stop_until > now()) AS is_stopping,
@@ -144,6 +144,8 @@ class JobTask:
     state: JobState
     owner_deployment_id: uuid.UUID | None
     token_exposed: bool
+    endpoint_key_id: str | None
+    """The webhook key in its endpoint; None if that isn't ours to write."""
     was_ready: bool
     """Whether Jenkins has ever shown it to us."""
     state_age_s: float

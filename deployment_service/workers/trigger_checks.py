@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from deployment_service.actions.job_ownership import is_owned
-from deployment_service.actions.keep_job import correlation_of
+from deployment_service.actions.keep_job import lacks_parameters
 from deployment_service.cicd.port import (
     RUN_ID_PARAMETER,
     CicdProvider,
@@ -22,7 +22,6 @@ from deployment_service.domain.job_parameters import (
     with_outer_blanks,
 )
 from deployment_service.domain.jobs import Correlation
-from deployment_service.domain.parameter_definitions import is_defined
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.dispatch import Claimed
 from deployment_service.workers.run_secrets import shown_by_jenkins
@@ -32,13 +31,7 @@ CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
 
 def lacks(run: Claimed, job: JobView) -> bool:
     """Return whether the job lacks a parameter that its deployment defines, or our own."""
-    if correlation_of(job) is not Correlation.RUN_ID:
-        return True
-    if run.job_kind == JobKind.CONFIG_XML:
-        # What a given config.xml declares keeps its kind.
-        names = {parameter.name for parameter in job.parameters}
-        return any(one.name not in names for one in run.definitions)
-    return not all(is_defined(one, job.parameters) for one in run.definitions)
+    return lacks_parameters(run.definitions, job, keeps_kinds=run.job_kind == JobKind.CONFIG_XML)
 
 
 def why_not_sent(run: Claimed) -> tuple[FailureCause, str] | None:

@@ -37,7 +37,13 @@ from tests.fixtures_stack import run_sql
 
 T = TypeVar("T")
 
-SETTINGS = {**SHORT, "QUARANTINE_S": "2", "TRIGGER_WAIT_S": "0.3", "TRIGGER_DEADLINE_S": "600"}
+SETTINGS = {
+    **SHORT,
+    "QUARANTINE_S": "2",
+    "TRIGGER_WAIT_S": "0.3",
+    "TRIGGER_DEADLINE_S": "600",
+    "COMPARE_INTERVAL_S": "5",
+}
 _HELD = {
     "freestyle_shell": "# simulator: hold",
     "pipeline_script": "// simulator: hold\nnode { echo 'x' }",
@@ -143,6 +149,9 @@ async def stack_for(
     async with stack_class(chosen) as stack:
         # The webhook URLs are kept in secret texts of Jenkins, as they are where consoles are read by many.
         await run_sql(stack.database_url, "UPDATE cicd_providers SET private_console = false")
+        # Jobs are compared with what was written into them from the start, not only a quarter of an hour later.
+        compare_at_once = "ALTER TABLE cicd_jobs ALTER next_compare_time SET DEFAULT now()"
+        await run_sql(stack.database_url, compare_at_once)
         yield stack
 
 

@@ -26,6 +26,16 @@ NOT_REACHED = {
     "provider.set_webhook": "only rotating webhook keys makes it, which touches no run",
     "provider.survey": "only checking a provider, an operator's call, makes it",
     "provider.ping": "only PingProvider, an operator's call, makes it",
+    **dict.fromkeys(
+        (
+            "provider.lost_state",
+            "provider.restore_state",
+            "provider.has_secret",
+            "commit.compare_job._commit",
+            "statement.job_comparer.JobComparer._compare",
+        ),
+        "comparing a job, a quarter of an hour after it was made, touches no run; the next makes up for it",
+    ),
     "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
     "statement.keep_job.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
     "tests/integration/test_jobs_faults.py has it",

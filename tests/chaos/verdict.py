@@ -40,6 +40,8 @@ STATUS = {
     "ABORTED": "CANCELLED",
 }
 TRIGGERED = "trigger"
+# Events that report no status: that a run cannot be read, and that it can be again.
+BESIDE_STATUS = ("DEPLOYMENT_OBSERVATION_PROBLEM",)
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 Row = asyncpg.Record | Mapping[str, Any]
 
@@ -88,6 +90,8 @@ def judge(
     ]
     history = defaultdict(list)
     for event in events:
+        if event["type"] in BESIDE_STATUS:
+            continue
         history[event["deployment_id"], event["run_number"]].append(event)
     by_job = defaultdict(list)
     for build in ledger.builds():
