@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deployment_service.domain.attribution import Observation, Verdict
-from deployment_service.domain.runs import Build, Claim, WaitingFor
+from deployment_service.domain.events import WaitingFor
+from deployment_service.domain.runs import Build, Claim
 from deployment_service.storage.reports import Kept
 
 

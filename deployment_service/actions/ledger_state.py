@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Self
 
+from deployment_service.cicd.names import build_url
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.attribution import (
     DeploymentOfJob,
@@ -115,3 +116,10 @@ class LedgerState:
             key=lambda build: (build.generation, build.number),
             default=Build(0, 0),
         )
+
+    def _build_url(self, run: Run) -> str:
+        """Where a person finds the build of a run; empty if it has none."""
+        job = self._jobs.get(run.job_id)
+        if job is None or run.build is None or not job.base_url:
+            return ""
+        return build_url(job.base_url, job.full_name, run.build.number)

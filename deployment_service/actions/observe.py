@@ -352,6 +352,10 @@ class Ledger(LedgerState):
                 correction=transition.correction,
                 failure_cause=transition.failure_cause,
                 message=transition.message,
+                waiting_for=None if transition.status.final else run.waiting_for,
+                waiting_reason="" if transition.status.final else run.waiting_reason,
+                build_url=self._build_url(run),
+                failure_message=run.failure_message if transition.failure_cause else "",
                 actor=self._actor or actor_of(self._source, run, transition),
             )
         )

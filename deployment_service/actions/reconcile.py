@@ -8,10 +8,10 @@ from datetime import datetime
 
 from deployment_service.actions.observe import Ledger, jobs_to_poke, observe_builds
 from deployment_service.domain.attribution import Observation, Outcome
-from deployment_service.domain.events import EventSource
+from deployment_service.domain.events import EventSource, WaitingFor
 from deployment_service.domain.problems import Problem
 from deployment_service.domain.run_transitions import end_without_build
-from deployment_service.domain.runs import Run, RunSource, WaitingFor
+from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import cancel, pending_reports, problems, reconcile, reports
 from deployment_service.storage.database import Connection, Database

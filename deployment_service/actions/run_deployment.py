@@ -20,7 +20,7 @@ from deployment_service.domain.errors import (
     NotFound,
     ResourceExhausted,
 )
-from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.events import EventSource, EventType, NewEvent, WaitingFor
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.parameters import check_parameters
 from deployment_service.domain.run_requests import RunRequest
@@ -215,5 +215,6 @@ def _requested(deployment: Runnable, actor: Actor | None) -> NewEvent:
         run_number=deployment.next_number,
         job_id=deployment.job_id,
         message="A run was requested.",
+        waiting_for=WaitingFor.TRIGGER,
         actor=actor,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.actor_messages import actor_message
-from deployment_service.api.masks import timestamp
+from deployment_service.api.masks import duration, time_of_ms, timestamp
 from deployment_service.api.problem_messages import optional_problem
+from deployment_service.api.run_summary_messages import summary_message
 from deployment_service.api.words import value_of
-from deployment_service.cicd.names import job_path
+from deployment_service.cicd.names import build_url, job_path
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import InvalidArgument
@@ -43,8 +44,10 @@ def deployment_message(
         job=_job_definition(row),
         cicd_job=_cicd_job(row, webhook, in_full),
         observation_problem=optional_problem(row.problem, in_full=in_full),
-        current_run=_run_name(tenant, row, row.current_run_number),
+        current_run=_run_name(tenant, row, row.current_run.number if row.current_run else None),
         last_completed_run=_run_name(tenant, row, row.last_completed_run_number),
+        current_run_summary=summary_message(tenant, row) if row.current_run else None,
+        typical_duration=duration(row.typical_duration),
         revision=row.revision,
         create_time=timestamp(row.create_time),
         update_time=timestamp(row.update_time),
@@ -86,7 +89,8 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
         build_number=row.build_number or 0,
         waiting_reason=row.waiting_reason,
         create_time=timestamp(row.create_time),
-        start_time=timestamp(row.start_time),
+        queue_time=timestamp(row.start_time),
+        build_start_time=time_of_ms(row.build_timestamp_ms),
         end_time=timestamp(row.end_time),
         last_observed_time=timestamp(row.last_observed_time),
         cancel_request_time=timestamp(row.cancel_request_time),
@@ -98,7 +102,7 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
         observation_problem=optional_problem(row.problem, in_full=in_full),
     )
     if row.build_number and row.job_full_name:
-        message.build_url = f"{_job_url(row.base_url, row.job_full_name)}{row.build_number}/"
+        message.build_url = build_url(row.base_url, row.job_full_name, row.build_number)
     if row.retry_of:
         message.retry_of = str(RunName(tenant.slug, row.deployment_resource_id, row.retry_of))
     if row.certainty:

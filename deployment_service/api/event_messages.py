@@ -7,7 +7,7 @@ from typing import cast
 from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.problem_messages import problem_message
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import Event, EventSource, EventType
+from deployment_service.domain.events import Event, EventSource, EventType, WaitingFor
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.problems import ObservationProblem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
@@ -30,6 +30,10 @@ _STATUSES = {
 }
 _CERTAINTIES = {
     one: cast("pb.Certainty", pb.Certainty.Value(f"CERTAINTY_{one.value}")) for one in Certainty
+}
+_WAITING_FOR = {
+    one: cast("pb.WaitingFor", pb.WaitingFor.Value(f"WAITING_FOR_{one.value}"))
+    for one in WaitingFor
 }
 _CAUSES = {
     one: cast("pb.FailureCause", pb.FailureCause.Value(f"FAILURE_CAUSE_{one.value}"))
@@ -56,6 +60,17 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         else pb.CERTAINTY_UNSPECIFIED,
         correction=event.correction,
         message=event.message,
+        old_deployment_status=_STATUSES.get(
+            event.old_deployment_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED
+        )
+        if event.old_deployment_status
+        else pb.DEPLOYMENT_STATUS_UNSPECIFIED,
+        waiting_for=_WAITING_FOR.get(event.waiting_for, pb.WAITING_FOR_UNSPECIFIED)
+        if event.waiting_for
+        else pb.WAITING_FOR_UNSPECIFIED,
+        waiting_reason=event.waiting_reason,
+        build_url=event.build_url,
+        failure_message=event.failure_message,
         actor=actor_message(event.actor),
     )
     if event.run_number is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -44,4 +45,25 @@ def timestamp(time: datetime | None) -> Timestamp | None:
         return None
     message = Timestamp()
     message.FromDatetime(time)
+    return message
+
+
+_LAST_MS = 253_402_300_799_999  # of the year 9999: the well-known type goes no further
+
+
+def time_of_ms(ms: int | None) -> Timestamp | None:
+    """Return milliseconds since 1970 as a message; None for None, and for what no clock shows."""
+    if ms is None or not 0 < ms <= _LAST_MS:
+        return None
+    message = Timestamp()
+    message.FromMilliseconds(ms)
+    return message
+
+
+def duration(time: timedelta | None) -> Duration | None:
+    """A duration as a message; None, which leaves a field unset, for None."""
+    if time is None:
+        return None
+    message = Duration()
+    message.FromTimedelta(time)
     return message

@@ -69,6 +69,8 @@ _IGNORED = frozenset(
         "status",
         "cicd_job",
         "current_run",
+        "current_run_summary",
+        "typical_duration",
         "last_completed_run",
         "revision",
         "create_time",

@@ -65,6 +65,11 @@ def parse_build_path(path_or_url: str) -> tuple[str, int] | None:
     return ("/".join(names), number) if 1 <= number <= _MAX_BUILD_NUMBER else None
 
 
+def build_url(base_url: str, full_name: str, number: int) -> str:
+    """Return where a person finds a build. Raises ValueError as ``job_path`` does."""
+    return f"{base_url.rstrip('/')}/{job_path(full_name)}/{number}/"
+
+
 def job_path_matches(full_name: str, path_or_url: str) -> bool:
     """Say whether a path, as a webhook gives it, leads to or into this job.
 

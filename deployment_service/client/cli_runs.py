@@ -121,8 +121,8 @@ def runs(
                 one.name.partition("/deployments/")[2],
                 out.status_text(one.status),
                 str(one.build_number or ""),
-                out.local_time(one.start_time),
-                out.duration(one.start_time, one.end_time),
+                out.local_time(one.queue_time),
+                out.duration(one.queue_time, one.end_time),
                 _why(one),
             )
             for one in page.runs
@@ -296,7 +296,8 @@ def _details(run: pb.Run) -> Iterator[tuple[str, str]]:
         *((f"parameter {key}", value) for key, value in sorted(run.parameters.items())),
         *((f"parameter {name}", "(secret)") for name in run.secret_parameters),
         ("created", out.local_time(run.create_time)),
-        ("started", out.local_time(run.start_time)),
+        ("queued", out.local_time(run.queue_time)),
+        ("build started", out.local_time(run.build_start_time)),
         ("ended", out.local_time(run.end_time)),
         ("settled", out.local_time(run.settle_time)),
     ]

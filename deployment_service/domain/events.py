@@ -26,6 +26,14 @@ class EventType(StrEnum):
     DEPLOYMENT_OBSERVATION_PROBLEM = "DEPLOYMENT_OBSERVATION_PROBLEM"
 
 
+class WaitingFor(StrEnum):
+    """What a run that has not ended waits for."""
+
+    TRIGGER = "TRIGGER"
+    QUEUE = "QUEUE"
+    INPUT = "INPUT"
+
+
 class EventSource(StrEnum):
     API = "API"
     DISPATCHER = "DISPATCHER"
@@ -59,6 +67,10 @@ class NewEvent:
     message: str = ""
     old_deployment_status: DeploymentStatus | None = None
     actor: Actor | None = None
+    waiting_for: WaitingFor | None = None
+    waiting_reason: str = ""
+    build_url: str = ""
+    failure_message: str = ""
     problem_since: datetime | None = None
     problem_reason: str | None = None
 

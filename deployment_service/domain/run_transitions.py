@@ -16,7 +16,7 @@ from deployment_service.domain.certainty import (
     add_report,
     certainty_of,
 )
-from deployment_service.domain.events import EventType
+from deployment_service.domain.events import EventType, WaitingFor
 from deployment_service.domain.resolution import show_build
 from deployment_service.domain.runs import (
     Build,
@@ -25,7 +25,6 @@ from deployment_service.domain.runs import (
     RunSource,
     Transition,
     TriggerState,
-    WaitingFor,
 )
 from deployment_service.domain.status import (
     QUEUED,

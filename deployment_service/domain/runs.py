@@ -14,7 +14,7 @@ from deployment_service.domain.certainty import (
     Evidence,
     ReportedEnd,
 )
-from deployment_service.domain.events import EventType
+from deployment_service.domain.events import EventType, WaitingFor
 from deployment_service.domain.status import (
     NOTHING,
     Authority,
@@ -36,12 +36,6 @@ class TriggerState(StrEnum):
     SENDING = "SENDING"
     ACCEPTED = "ACCEPTED"
     ENDED = "ENDED"
-
-
-class WaitingFor(StrEnum):
-    TRIGGER = "TRIGGER"
-    QUEUE = "QUEUE"
-    INPUT = "INPUT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import asyncpg
@@ -29,6 +29,7 @@ from deployment_service.storage.problems import (
     RUN_PROBLEM_COLUMNS,
     problem_in,
 )
+from deployment_service.storage.run_summaries import SUMMARY_COLUMNS, RunSummary, summary_in
 
 # A deployment has exactly one job until it is deleted; its current and last completed runs may be missing.
 _SELECT = f"""
@@ -42,7 +43,7 @@ _SELECT = f"""
         coalesce(j.state_message, '') AS job_state_message, j.correlation AS job_correlation,
         coalesce(j.status, '') AS job_status, coalesce(j.status_build_number, 0) AS job_build_number,
         coalesce(j.token_exposed AND NOT p.private_console, false) AS job_token_exposed,
-        current_run.number AS current_run_number, completed_run.number AS last_completed_run_number,
+        completed_run.number AS last_completed_run_number, d.typical_duration, {SUMMARY_COLUMNS},
         {JOB_PROBLEM_COLUMNS}, {CURRENT_RUN_PROBLEM_COLUMNS}
     FROM deployments AS d
     LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
@@ -84,7 +85,7 @@ _SELECT_RUN = f"""
     SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
         r.secret_parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
-        r.queue_id, r.build_number, r.create_time, r.start_time, r.end_time, r.last_observed_time,
+        r.queue_id, r.build_number, r.create_time, r.start_time, r.build_timestamp_ms, r.end_time, r.last_observed_time,
         r.cancel_request_time, r.reason, r.annotations, r.retry_of, r.requested_by_kind, r.requested_by_subject,
         r.requested_by_display_name, r.requested_by_on_behalf_of, j.full_name AS job_full_name,
         coalesce(p.base_url, '') AS base_url,
@@ -154,8 +155,10 @@ class DeploymentRecord:
     job_status: str
     job_build_number: int
     job_token_exposed: bool
-    current_run_number: int | None
+    current_run: RunSummary | None
     last_completed_run_number: int | None
+    typical_duration: timedelta | None
+    """The median of the last completed runs."""
     problem: ObservationProblem | None
     """Of its current run, while that is not settled."""
     job_problem: ObservationProblem | None
@@ -184,6 +187,8 @@ class RunRecord:
     build_number: int | None
     create_time: datetime
     start_time: datetime | None
+    """When Jenkins accepted it."""
+    build_timestamp_ms: int | None
     end_time: datetime | None
     last_observed_time: datetime | None
     cancel_request_time: datetime | None
@@ -332,7 +337,7 @@ async def runs_of_all(
 
 Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
 _PROBLEMS = ("problem", "job_problem")
-_READ_BY_RULES = (*_PROBLEMS, "requested_by")
+_READ_BY_RULES = (*_PROBLEMS, "requested_by", "current_run")
 _NAMES = {
     kind: tuple(f.name for f in fields(kind) if f.name not in _READ_BY_RULES)
     for kind in (DeploymentRecord, RunRecord)
@@ -378,6 +383,7 @@ def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
     values: dict[str, Any] = {name: row[name] for name in _NAMES[kind]}
     if "parameter_definitions" in values:
         values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+        values["current_run"] = summary_in(row)
     else:
         values["requested_by"] = actor_in(row, "requested_by")
     for name in _PROBLEMS:

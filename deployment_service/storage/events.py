@@ -12,7 +12,7 @@ import asyncpg
 from deployment_service import transition_log
 from deployment_service.domain.actors import THIS_SERVICE
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
+from deployment_service.domain.events import Event, EventSource, EventType, NewEvent, WaitingFor
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.storage.actors import actor_columns, actor_in
 from deployment_service.storage.database import Connection, after_commit
@@ -42,6 +42,11 @@ _COLUMNS = {
     "message": "text",
     "problem_since": "timestamptz",
     "problem_reason": "text",
+    "old_deployment_status": "text",
+    "waiting_for": "text",
+    "waiting_reason": "text",
+    "build_url": "text",
+    "failure_message": "text",
     "actor_kind": "text",
     "actor_subject": "text",
     "actor_display_name": "text",
@@ -77,12 +82,12 @@ async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
 
 def _values(event: NewEvent) -> dict[str, Any]:
     values = {name: getattr(event, name) for name in _COLUMNS if hasattr(event, name)}
+    values["old_deployment_status"] = event.old_deployment_status or event.deployment_status
     return values | actor_columns(event.actor or THIS_SERVICE, "actor")
 
 
 def from_row(row: asyncpg.Record) -> Event:
     """An event of a row that has all columns of the table. Never fails of what it says."""
-    cause = row["failure_cause"]
     return Event(
         deployment_id=row["deployment_id"],
         deployment_slug=row["deployment_slug"],
@@ -95,16 +100,25 @@ def from_row(row: asyncpg.Record) -> Event:
         run_number=row["run_number"],
         job_id=row["job_id"],
         build_number=row["build_number"],
-        certainty=_word(Certainty, row["certainty"]) if row["certainty"] else None,
+        certainty=_optional(Certainty, row["certainty"]),
         correction=row["correction"],
-        failure_cause=_word(FailureCause, cause) if cause else None,
+        failure_cause=_optional(FailureCause, row["failure_cause"]),
         message=row["message"],
+        old_deployment_status=_optional(DeploymentStatus, row["old_deployment_status"]),
+        waiting_for=_optional(WaitingFor, row["waiting_for"]),
+        waiting_reason=row["waiting_reason"],
+        build_url=row["build_url"],
+        failure_message=row["failure_message"],
         actor=actor_in(row, "actor"),
         problem_since=row["problem_since"],
         problem_reason=row["problem_reason"],
         sequence=row["sequence"],
         create_time=row["create_time"],
     )
+
+
+def _optional(kind: type[Word], text: str | None) -> Word | None:
+    return None if text is None else _word(kind, text)
 
 
 def _word(kind: type[Word], text: str) -> Word:

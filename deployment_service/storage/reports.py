@@ -20,7 +20,7 @@ _LOCK_FREE = _LOCK + " SKIP LOCKED"
 _READ = """
     SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
         j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed,
-        j.discards_builds
+        j.discards_builds, p.base_url
     FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
 """
@@ -114,6 +114,8 @@ class JobState:
     token_exposed: bool
     discards_builds: bool | None
     """None: not read yet."""
+    base_url: str = ""
+    """Of its provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ async def read_jobs(
             (row["status_generation"], row["status_build_number"], row["status_rank"]),
             row["token_exposed"],
             row["discards_builds"],
+            row["base_url"],
         )
         for row in rows
     }

@@ -12,7 +12,8 @@ import asyncpg
 
 from deployment_service.domain.attribution import DeploymentOfJob
 from deployment_service.domain.certainty import Certainty, ReportedEnd
-from deployment_service.domain.runs import Build, Run, RunSource, TriggerState, WaitingFor
+from deployment_service.domain.events import WaitingFor
+from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import (
     DeploymentStatus,
     FailureCause,
@@ -21,6 +22,7 @@ from deployment_service.domain.status import (
 )
 from deployment_service.storage.actors import actor_columns, actor_in
 from deployment_service.storage.database import Connection
+from deployment_service.storage.typical_durations import TYPICAL_DURATION
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -262,9 +264,11 @@ async def write_deployments(
     states = list(changed)
     if states:
         await connection.execute(
-            """
+            f"""
             UPDATE deployments AS d SET status = n.status, revision = n.revision, current_run_id = n.current_run_id,
-                last_completed_run_id = n.last_completed_run_id, update_time = now()
+                last_completed_run_id = n.last_completed_run_id, update_time = now(),
+                typical_duration = CASE WHEN n.last_completed_run_id IS NOT DISTINCT FROM d.last_completed_run_id
+                    THEN d.typical_duration ELSE ({TYPICAL_DURATION}) END
             FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::uuid[], $6::uuid[])
                 AS n (deployment_id, status, revision, current_run_id, last_completed_run_id)
             WHERE d.tenant_id = $1 AND d.deployment_id = n.deployment_id

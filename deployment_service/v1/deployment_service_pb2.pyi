@@ -189,7 +189,7 @@ class ObservationProblem(_message.Message):
     def __init__(self, since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[ObservationProblemReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy", "delete_time", "purge_time", "observation_problem")
+    __slots__ = ("name", "uid", "display_name", "provider", "status", "parameter_definitions", "labels", "job", "cicd_job", "current_run", "last_completed_run", "revision", "create_time", "update_time", "etag", "unstable_policy", "delete_time", "purge_time", "observation_problem", "current_run_summary", "typical_duration")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +216,8 @@ class Deployment(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_RUN_SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    TYPICAL_DURATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -235,7 +237,9 @@ class Deployment(_message.Message):
     delete_time: _timestamp_pb2.Timestamp
     purge_time: _timestamp_pb2.Timestamp
     observation_problem: ObservationProblem
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
+    current_run_summary: RunSummary
+    typical_duration: _duration_pb2.Duration
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., provider: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., parameter_definitions: _Optional[_Iterable[_Union[ParameterDefinition, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., job: _Optional[_Union[DeploymentJob, _Mapping]] = ..., cicd_job: _Optional[_Union[CicdJob, _Mapping]] = ..., current_run: _Optional[str] = ..., last_completed_run: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., unstable_policy: _Optional[_Union[UnstablePolicy, str]] = ..., delete_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., current_run_summary: _Optional[_Union[RunSummary, _Mapping]] = ..., typical_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ParameterDefinition(_message.Message):
     __slots__ = ("name", "kind", "default_value", "choices", "required", "description")
@@ -325,7 +329,7 @@ class CicdJob(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., url: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., correlation: _Optional[_Union[Correlation, str]] = ..., state: _Optional[_Union[CicdJobState, str]] = ..., state_message: _Optional[str] = ..., webhook_url: _Optional[str] = ..., token_exposed: bool = ..., signing_secret: _Optional[str] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "start_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters", "observation_problem", "requested_by", "reason", "annotations", "retry_of")
+    __slots__ = ("name", "status", "source", "parameters", "queue_id", "build_number", "build_url", "waiting_for", "waiting_reason", "create_time", "queue_time", "end_time", "last_observed_time", "certainty", "failure_cause", "failure_message", "uid", "cancel_request_time", "settle_time", "reported_status", "secret_parameters", "observation_problem", "requested_by", "reason", "annotations", "retry_of", "build_start_time")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -350,7 +354,7 @@ class Run(_message.Message):
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
-    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
     CERTAINTY_FIELD_NUMBER: _ClassVar[int]
@@ -366,6 +370,7 @@ class Run(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
+    BUILD_START_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     status: DeploymentStatus
     source: RunSource
@@ -376,7 +381,7 @@ class Run(_message.Message):
     waiting_for: WaitingFor
     waiting_reason: str
     create_time: _timestamp_pb2.Timestamp
-    start_time: _timestamp_pb2.Timestamp
+    queue_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     last_observed_time: _timestamp_pb2.Timestamp
     certainty: Certainty
@@ -392,7 +397,46 @@ class Run(_message.Message):
     reason: str
     annotations: _containers.ScalarMap[str, str]
     retry_of: str
-    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., requested_by: _Optional[_Union[Actor, _Mapping]] = ..., reason: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ..., retry_of: _Optional[str] = ...) -> None: ...
+    build_start_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[RunSource, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., queue_id: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., failure_message: _Optional[str] = ..., uid: _Optional[str] = ..., cancel_request_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., secret_parameters: _Optional[_Iterable[str]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., requested_by: _Optional[_Union[Actor, _Mapping]] = ..., reason: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ..., retry_of: _Optional[str] = ..., build_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RunSummary(_message.Message):
+    __slots__ = ("name", "number", "status", "reported_status", "certainty", "waiting_for", "waiting_reason", "build_number", "build_url", "create_time", "queue_time", "build_start_time", "end_time", "settle_time", "last_observed_time", "requested_by", "failure_cause")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    BUILD_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BUILD_URL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    BUILD_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    number: int
+    status: DeploymentStatus
+    reported_status: DeploymentStatus
+    certainty: Certainty
+    waiting_for: WaitingFor
+    waiting_reason: str
+    build_number: int
+    build_url: str
+    create_time: _timestamp_pb2.Timestamp
+    queue_time: _timestamp_pb2.Timestamp
+    build_start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    settle_time: _timestamp_pb2.Timestamp
+    last_observed_time: _timestamp_pb2.Timestamp
+    requested_by: Actor
+    failure_cause: FailureCause
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., reported_status: _Optional[_Union[DeploymentStatus, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., build_number: _Optional[int] = ..., build_url: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queue_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., build_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_observed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., requested_by: _Optional[_Union[Actor, _Mapping]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ...) -> None: ...
 
 class Actor(_message.Message):
     __slots__ = ("kind", "subject", "display_name", "on_behalf_of")
@@ -419,7 +463,7 @@ class Actor(_message.Message):
     def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ..., on_behalf_of: _Optional[str] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
-    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem")
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem", "old_deployment_status", "waiting_for", "waiting_reason", "build_url", "failure_message")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
@@ -465,6 +509,11 @@ class DeploymentEvent(_message.Message):
     FAILURE_CAUSE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    OLD_DEPLOYMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    BUILD_URL_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     revision: int
     type: DeploymentEvent.Type
@@ -484,7 +533,12 @@ class DeploymentEvent(_message.Message):
     failure_cause: FailureCause
     actor: Actor
     observation_problem: ObservationProblem
-    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ...) -> None: ...
+    old_deployment_status: DeploymentStatus
+    waiting_for: WaitingFor
+    waiting_reason: str
+    build_url: str
+    failure_message: str
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., old_deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., build_url: _Optional[str] = ..., failure_message: _Optional[str] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("parent", "deployment_id", "deployment", "request_id")

@@ -20,7 +20,8 @@ from deployment_service.cicd.port import (
 )
 from deployment_service.domain.actors import Actor, jenkins_actor
 from deployment_service.domain.attribution import Observation, Sighting
-from deployment_service.domain.runs import Run, RunSource, WaitingFor
+from deployment_service.domain.events import WaitingFor
+from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import from_read
 from deployment_service.storage.reconcile import ReadJob, Unconfirmed
 
