@@ -46,13 +46,13 @@ class Row:
         self.settled = event.certainty in (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
         if not event.run:
             return
-        self.status = event.status
-        word = status_word(event.status)
+        self.status = event.run_status
+        word = status_word(event.run_status)
         if not self.statuses or self.statuses[-1] != word:
             self.statuses.append(word)
         if self.started is None:
             self.started = time.monotonic()
-        self.ended = time.monotonic() if event.status in FINAL else None
+        self.ended = time.monotonic() if event.run_status in FINAL else None
 
     @property
     def took(self) -> str:

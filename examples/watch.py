@@ -39,7 +39,7 @@ async def follow(client: DeploymentClient, token_file: Path, *, until_settled: b
     token = read(token_file) or await present(client)
     async with client.watch(resume_token=token) as watch:
         async for event in watch:  # what happens, once and in order
-            change = f"{word(event.old_status)} -> {word(event.status)}"
+            change = f"{word(event.old_run_status)} -> {word(event.run_status)}"
             print(event.sequence, event.run or event.deployment, change, event.message, flush=True)
             # Only now is the event dealt with. (In a real consumer: in the same transaction.)
             write(token_file, watch.resume_token)

@@ -51,8 +51,6 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
         deployment_uid=str(event.deployment_id),
         cicd_job_id="" if event.job_id is None else str(event.job_id),
         build_number=event.build_number or 0,
-        old_status=_STATUSES.get(event.old_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
-        status=_STATUSES.get(event.status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
         deployment_status=_STATUSES.get(event.deployment_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED),
         source=_SOURCES.get(event.source, pb.EVENT_SOURCE_UNSPECIFIED),
         certainty=_CERTAINTIES.get(event.certainty, pb.CERTAINTY_UNSPECIFIED)
@@ -75,6 +73,12 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
     )
     if event.run_number is not None:
         message.run = str(RunName(tenant_slug, event.deployment_slug, event.run_number))
+        message.run_status = _STATUSES.get(event.status, pb.DEPLOYMENT_STATUS_UNSPECIFIED)
+        # Only the first event of a run has PENDING; what it stores as old status is the deployment's.
+        if event.status is not DeploymentStatus.PENDING:
+            message.old_run_status = _STATUSES.get(
+                event.old_status, pb.DEPLOYMENT_STATUS_UNSPECIFIED
+            )
     if event.failure_cause is not None:
         message.failure_cause = _CAUSES.get(event.failure_cause, pb.FAILURE_CAUSE_UNSPECIFIED)
     if event.problem_since is not None and event.problem_reason is not None:

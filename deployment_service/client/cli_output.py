@@ -176,9 +176,10 @@ def event_line(event: pb.DeploymentEvent) -> Text:
     line = Text(f"{event.sequence:>6}  {local_time(event.create_time)[11:]}  ")
     line.append(f"{last(event.deployment):<20} ", style="bold")
     line.append(f"{kind.replace('_', ' '):<14} ")
-    if event.old_status != event.status:
-        line.append_text(status_text(event.old_status)).append(" → ")
-        line.append_text(status_text(event.status))
+    if event.old_run_status != event.run_status:
+        if event.old_run_status:
+            line.append_text(status_text(event.old_run_status)).append(" → ")
+        line.append_text(status_text(event.run_status))
     if event.build_number:
         line.append(f"  build {event.build_number}")
     if event.correction:

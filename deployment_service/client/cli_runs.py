@@ -248,8 +248,8 @@ def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, 
     yield from map(_by_operator, trail.resolutions)
     for event in trail.events:
         kind = pb.DeploymentEvent.Type.Name(event.type).removeprefix("DEPLOYMENT_").lower()
-        change = f"{out.status_word(event.old_status)} → {out.status_word(event.status)}"
-        brief = change if event.old_status != event.status else ""
+        words = [out.status_word(one) for one in (event.old_run_status, event.run_status) if one]
+        brief = " → ".join(words) if event.old_run_status != event.run_status else ""
         yield (
             event.create_time,
             f"event {event.sequence}",

@@ -281,7 +281,7 @@ class DeploymentClient(Lists):
 
             async with client.watch("web-prod", resume_token=token) as watch:
                 async for event in watch:
-                    print(event.sequence, event.run, event.status)
+                    print(event.sequence, event.run, event.run_status)
                     token = watch.resume_token  # to go on from here, on any replica
         """
         return Watch(

@@ -463,7 +463,7 @@ class Actor(_message.Message):
     def __init__(self, kind: _Optional[_Union[Actor.Kind, str]] = ..., subject: _Optional[str] = ..., display_name: _Optional[str] = ..., on_behalf_of: _Optional[str] = ...) -> None: ...
 
 class DeploymentEvent(_message.Message):
-    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_status", "status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem", "old_deployment_status", "waiting_for", "waiting_reason", "build_url", "failure_message")
+    __slots__ = ("sequence", "revision", "type", "deployment", "run", "cicd_job_id", "build_number", "old_run_status", "run_status", "source", "certainty", "correction", "message", "create_time", "deployment_uid", "deployment_status", "failure_cause", "actor", "observation_problem", "old_deployment_status", "waiting_for", "waiting_reason", "build_url", "failure_message")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[DeploymentEvent.Type]
@@ -497,8 +497,8 @@ class DeploymentEvent(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     CICD_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     BUILD_NUMBER_FIELD_NUMBER: _ClassVar[int]
-    OLD_STATUS_FIELD_NUMBER: _ClassVar[int]
-    STATUS_FIELD_NUMBER: _ClassVar[int]
+    OLD_RUN_STATUS_FIELD_NUMBER: _ClassVar[int]
+    RUN_STATUS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CERTAINTY_FIELD_NUMBER: _ClassVar[int]
     CORRECTION_FIELD_NUMBER: _ClassVar[int]
@@ -521,8 +521,8 @@ class DeploymentEvent(_message.Message):
     run: str
     cicd_job_id: str
     build_number: int
-    old_status: DeploymentStatus
-    status: DeploymentStatus
+    old_run_status: DeploymentStatus
+    run_status: DeploymentStatus
     source: EventSource
     certainty: Certainty
     correction: bool
@@ -538,7 +538,7 @@ class DeploymentEvent(_message.Message):
     waiting_reason: str
     build_url: str
     failure_message: str
-    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_status: _Optional[_Union[DeploymentStatus, str]] = ..., status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., old_deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., build_url: _Optional[str] = ..., failure_message: _Optional[str] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., revision: _Optional[int] = ..., type: _Optional[_Union[DeploymentEvent.Type, str]] = ..., deployment: _Optional[str] = ..., run: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., old_run_status: _Optional[_Union[DeploymentStatus, str]] = ..., run_status: _Optional[_Union[DeploymentStatus, str]] = ..., source: _Optional[_Union[EventSource, str]] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., correction: bool = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deployment_uid: _Optional[str] = ..., deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., failure_cause: _Optional[_Union[FailureCause, str]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ..., observation_problem: _Optional[_Union[ObservationProblem, _Mapping]] = ..., old_deployment_status: _Optional[_Union[DeploymentStatus, str]] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., waiting_reason: _Optional[str] = ..., build_url: _Optional[str] = ..., failure_message: _Optional[str] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("parent", "deployment_id", "deployment", "request_id")

@@ -74,7 +74,7 @@ await call("createDeployment", {
 const { run, resumeToken } = await call("runDeployment", { name, requestId: randomUUID() }, jobIsBeingCreated);
 for await (const event of watch([name], resumeToken)) {
   if (event.run !== run.name) continue;
-  console.log(event.sequence, event.type, event.oldStatus, "->", event.status, event.certainty);
+  console.log(event.sequence, event.type, event.oldRunStatus, "->", event.runStatus, event.certainty);
   // A reported end may still be withdrawn; the first event with another certainty settles the run.
   if (event.certainty === "CERTAINTY_CONFIRMED" || event.certainty === "CERTAINTY_UNVERIFIABLE") break;
 }

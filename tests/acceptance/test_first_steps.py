@@ -56,8 +56,8 @@ def statuses(events: list[pb.DeploymentEvent]) -> list[pb.DeploymentStatus]:
     """What a run's events say, without repetitions."""
     said: list[pb.DeploymentStatus] = []
     for event in events:
-        if event.run and (not said or said[-1] != event.status):
-            said.append(event.status)
+        if event.run and (not said or said[-1] != event.run_status):
+            said.append(event.run_status)
     return said
 
 
@@ -103,7 +103,7 @@ async def test_a_killed_service_costs_a_watcher_nothing(stack: DevStack, client:
         seen = []
         async for event in watch:
             seen.append(event)
-            if event.status == RUNNING and len(statuses(seen)) == 2:
+            if event.run_status == RUNNING and len(statuses(seen)) == 2:
                 await stack.kill_service()
                 await stack.start_service()
             if event.run and event.certainty in SETTLED:
@@ -126,7 +126,7 @@ async def test_run_and_wait_survives_a_restart_of_the_service(
     async with client.watch("web", resume_token=start) as watch:
         waiting = asyncio.create_task(client.run_and_wait("web", timeout_s=90))
         async for event in watch:
-            if event.status == RUNNING:
+            if event.run_status == RUNNING:
                 break
     await stack.kill_service()
     await stack.start_service()

@@ -102,7 +102,7 @@ async def test_a_repeated_and_reversed_recording_ends_the_same(quiet_stack: DevS
         await _send(url, [*reversed(bodies), *bodies])
         assert (await _ended(client, slug)).status == pb.DEPLOYMENT_STATUS_FAILED
         events = [event async for event in client.history(slug)]
-    ends = [event.type for event in events if event.status == pb.DEPLOYMENT_STATUS_FAILED]
+    ends = [event.type for event in events if event.run_status == pb.DEPLOYMENT_STATUS_FAILED]
     assert len(ends) == len(set(ends)), "one end, and at most one event that settles it"
 
 

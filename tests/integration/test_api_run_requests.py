@@ -57,6 +57,8 @@ async def test_what_the_caller_says_is_shown_everywhere(api: Api) -> None:
     history = await api.deployments.ListEvents(pb.ListEventsRequest(parent=WEB), metadata=key)
     (event,) = [one for one in history.events if one.message == "A run was requested."]
     assert event.actor == who
+    assert (event.run_status, event.old_run_status) == (pb.DEPLOYMENT_STATUS_PENDING, 0)
+    assert event.waiting_for == pb.WAITING_FOR_TRIGGER
 
 
 async def test_the_same_id_with_another_reason_is_another_request(api: Api) -> None:
@@ -114,3 +116,11 @@ async def test_each_change_names_the_key_that_made_it(api: Api) -> None:
     }
     assert changed <= by_type.keys()
     assert {by_type[kind].actor.subject for kind in changed} == {ran.run.requested_by.subject}
+    updated, ended = by_type["DEPLOYMENT_UPDATED"], by_type["DEPLOYMENT_RUN_FAILURE"]
+    assert (updated.run_status, updated.old_run_status) == (0, 0)  # it is about no run
+    assert updated.old_deployment_status == updated.deployment_status
+    assert (ended.old_run_status, ended.run_status) == (
+        pb.DEPLOYMENT_STATUS_PENDING,
+        pb.DEPLOYMENT_STATUS_CANCELLED,
+    )
+    assert ended.failure_message == ended.message

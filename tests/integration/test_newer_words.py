@@ -46,7 +46,13 @@ async def write_newer(url: str, tenant: TenantRef, deployment_id: object) -> Non
 
 
 def is_unspecified(event: pb.DeploymentEvent) -> bool:
-    words = (event.type, event.source, event.old_status, event.status, event.deployment_status)
+    words = (
+        event.type,
+        event.source,
+        event.old_run_status,
+        event.run_status,
+        event.deployment_status,
+    )
     return not any((*words, event.failure_cause))
 
 

@@ -68,7 +68,7 @@ async def test_a_problem_that_lasts_is_told_once_and_so_is_its_end(one: Observed
     await one.age_problems()
     (event,) = await until_told(one, 1)
     assert event.run == name
-    assert (event.old_status, event.status) == (pb.DEPLOYMENT_STATUS_RUNNING,) * 2
+    assert (event.old_run_status, event.run_status) == (pb.DEPLOYMENT_STATUS_RUNNING,) * 2
     assert event.observation_problem.reason == problem.reason
     assert event.observation_problem.since.seconds == problem.since.seconds - 60
     assert event.message == event.observation_problem.message
@@ -173,7 +173,7 @@ async def test_a_run_that_is_settled_meanwhile_ends_it(one: Observed) -> None:
     assert not over.HasField("observation_problem")
     assert "settled" in over.message
     # The fold of its events is the run as it is.
-    assert (over.status, over.failure_cause, over.certainty) == (
+    assert (over.run_status, over.failure_cause, over.certainty) == (
         pb.DEPLOYMENT_STATUS_FAILED,
         pb.FAILURE_CAUSE_BUILD_LOST,
         pb.CERTAINTY_UNVERIFIABLE,

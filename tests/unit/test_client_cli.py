@@ -72,8 +72,8 @@ def event(
     return pb.DeploymentEvent(
         sequence=sequence,
         type=pb.DeploymentEvent.DEPLOYMENT_STATUS_UPDATE,
-        old_status=old,
-        status=status,
+        old_run_status=old,
+        run_status=status,
         message=message,
         create_time=at(sequence),
     )
@@ -247,8 +247,8 @@ async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service
     moved: dict[str, Any] = {
         "type": pb.DeploymentEvent.DEPLOYMENT_STATUS_UPDATE,
         "deployment": "tenants/demo/deployments/web",
-        "old_status": pb.DEPLOYMENT_STATUS_RUNNING,
-        "status": COMPLETED,
+        "old_run_status": pb.DEPLOYMENT_STATUS_RUNNING,
+        "run_status": COMPLETED,
     }
     last = Fail(grpc.StatusCode.PERMISSION_DENIED, "revoked")  # ends the watch, for this test
     service.will(
