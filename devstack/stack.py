@@ -22,6 +22,7 @@ from cryptography.fernet import Fernet
 
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient, DeploymentServiceError
+from deployment_service.client.errors import FailedPrecondition
 from deployment_service.domain.access import Role
 from deployment_service.storage.database import API_ROLE, Database
 from deployment_service.storage.migrate import migrate
@@ -173,7 +174,10 @@ class DevStack:
         self._seed = seed = Seed(client, self.tenant, self.provider, title)
         await seed.tenant_exists()
         await self._start_gateway(await seed.gateway_key())
-        await seed.provider_is(self.jenkins, self._webhook_base_url())
+        try:
+            await seed.provider_is(self.jenkins, self._webhook_base_url())
+        except FailedPrecondition as error:
+            raise StackError(f"This Jenkins can't be used: {error.message}") from error
 
     async def _start_database(self) -> None:
         self._secret_keys = _secret_keys(self.options.secret_keys_path)

@@ -173,6 +173,28 @@ async def test_half_a_jenkins_is_a_clear_error(tmp_path):
         assert "Traceback" not in run.text
 
 
+@pytest.mark.parametrize(
+    ("path", "token", "said"),
+    [
+        ("/job/team", DEFAULT_API_TOKEN, "is a folder inside a Jenkins, not its root"),
+        ("", "wrong", "Create an API token"),
+    ],
+)
+async def test_a_jenkins_that_cannot_be_used_is_a_clear_error(tmp_path, path, token, said):
+    async with JenkinsSimulator(SimulatorConfig()) as jenkins:
+        jenkins.create_job("team", "<com.cloudbees.hudson.plugins.folder.Folder/>")
+        env = {
+            "DEV_JENKINS_URL": jenkins.url + path,
+            "DEV_JENKINS_USER": "admin",
+            "DEV_JENKINS_TOKEN": token,
+        }
+        async with stack(tmp_path, **env) as run:
+            assert await run.ends() == 1
+            assert "This Jenkins can't be used" in run.text
+            assert said in run.text
+            assert "Traceback" not in run.text
+
+
 async def test_a_database_that_is_not_there_is_a_clear_error(tmp_path):
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     async with stack(tmp_path, DEV_DATABASE_URL=url) as run:
