@@ -1,6 +1,7 @@
 """What can go wrong when a CI/CD provider is asked something.
 
-The messages are for people: they say what to do, and hold no HTML, no secret and no internals.
+The messages are for people: they say what to do, and hold no HTML, no secret and no internals. A tenant reads them, so
+they say nothing of the network either: that is in ``detail``, for operators, which is the exception's text as well.
 The handler decides by the class alone; ``reason`` is for those who read about it.
 """
 
@@ -18,9 +19,11 @@ class ProviderError(Exception):
         *,
         http_status: int | None = None,
         reason: ProblemReason = ProblemReason.MALFORMED_ANSWER,
+        detail: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(detail or message)
         self.message = message
+        self.detail = detail or message
         self.http_status = http_status
         self.reason = reason
 
@@ -39,8 +42,9 @@ class ProviderUnreachable(ProviderError):
         http_status: int | None = None,
         reason: ProblemReason = ProblemReason.UNREACHABLE,
         retry_after_s: float | None = None,
+        detail: str = "",
     ) -> None:
-        super().__init__(message, http_status=http_status, reason=reason)
+        super().__init__(message, http_status=http_status, reason=reason, detail=detail)
         self.retry_after_s = retry_after_s
 
 

@@ -193,6 +193,10 @@ def not_data() -> str:
     )
 
 
+# Whatever the network did: how would tell a tenant, who chooses the address, what is where.
+NOT_REACHED = "Jenkins can't be reached."
+
+
 def unreachable(failure: TransportFailure) -> ProviderUnreachable:
     """Return the error that stands for having got no answer."""
     slow = failure.reason == NO_ANSWER_IN_TIME
@@ -202,7 +206,8 @@ def unreachable(failure: TransportFailure) -> ProviderUnreachable:
             reason=ProblemReason.MALFORMED_ANSWER,
         )
     return ProviderUnreachable(
-        f"Jenkins can't be reached ({failure.reason}).",
+        NOT_REACHED,
+        detail=f"Jenkins can't be reached ({failure.reason}).",
         reason=ProblemReason.SLOW if slow else ProblemReason.UNREACHABLE,
     )
 

@@ -151,7 +151,7 @@ class Survey:
         except TransportFailure as failure:
             return failure.reason
         except ProviderError as error:
-            return error.message
+            return error.detail
         return ""
 
     async def _plugins(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .jenkins_authors import Author, author_of
 from .jenkins_http import HttpReply, TransportFailure
 from .jenkins_replies import (
+    NOT_REACHED,
     described_author,
     leads_to,
     queue_id_of,
@@ -46,12 +47,11 @@ def trigger_reply(reply: HttpReply, job_path: str, account: str) -> TriggerReply
 def failed_trigger(failure: TransportFailure) -> TriggerReply:
     """Say what having got no answer to a trigger means."""
     if not failure.sent:
-        return TriggerReply(
-            TriggerOutcome.NOT_SENT, message=f"Jenkins can't be reached ({failure.reason})."
-        )
+        return TriggerReply(TriggerOutcome.NOT_SENT, message=NOT_REACHED, detail=failure.reason)
     return TriggerReply(
         TriggerOutcome.UNCLEAR,
-        message=f"Jenkins was asked to start the job, but its answer was lost ({failure.reason}).",
+        message="Jenkins was asked to start the job, but its answer was lost.",
+        detail=failure.reason,
     )
 
 

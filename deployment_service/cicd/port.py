@@ -65,6 +65,8 @@ class TriggerReply:
     queue_id: str | None = None
     message: str = ""
     """For people: what happened and what to do."""
+    detail: str = ""
+    """What the network did instead of an answer: for operators' logs, as tenants could learn from it what is where."""
     required_permission: str | None = None
     """The permission that our account lacks, as Jenkins names it: `hudson.model.Item.Build`."""
     session: str | None = None

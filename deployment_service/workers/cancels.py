@@ -29,7 +29,7 @@ class Cancels:
                     outcome = await client.cancel_queue_item(where.queue_id)
         except ProviderError as error:
             answered = not isinstance(error, ProviderUnreachable)
-            await self._failed(item, error.reason, error.message, answered=answered)
+            await self._failed(item, error.reason, error.detail, answered=answered)
             return
         if outcome is CancelOutcome.REFUSED:
             await self._failed(

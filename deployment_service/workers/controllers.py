@@ -71,8 +71,9 @@ class ControllerUnavailable(ProviderUnreachable):
         *,
         retry_after_s: float,
         reason: ProblemReason = ProblemReason.UNREACHABLE,
+        detail: str = "",
     ) -> None:
-        super().__init__(message, reason=reason)
+        super().__init__(message, reason=reason, detail=detail)
         self.wait_s = retry_after_s
 
 
@@ -235,6 +236,7 @@ class Controller:
                 failure.message if failure else "Jenkins has not been answering.",
                 retry_after_s=wait,
                 reason=failure.reason if failure else ProblemReason.UNREACHABLE,
+                detail=failure.detail if failure else "",
             )
 
     def _wait_s(self, *, for_trigger: bool) -> float:

@@ -230,6 +230,7 @@ class Dispatcher:
         )
         if reply.outcome in (TriggerOutcome.UNCLEAR, TriggerOutcome.NOT_SENT):
             controller.failed()
+            _log.warning("trigger.no_answer", run_id=str(run.run_id), error=reply.detail)
         if reply.retry_after_s is not None:
             controller.pause_triggers(reply.retry_after_s)
         await self._settle(run, reply, named=named)
@@ -343,7 +344,9 @@ class Dispatcher:
     async def _refused(self, run: Claimed, error: ProviderError) -> None:
         """Jenkins refuses our account: before a request that is final, during a search it must be waited out."""
         if run.trigger_state == "WAITING":
-            await self._steps.no_build(run, FailureCause.TRIGGER_REJECTED, str(error), certain=True)
+            await self._steps.no_build(
+                run, FailureCause.TRIGGER_REJECTED, error.message, certain=True
+            )
         else:
             await self._wait(run, error)
 
@@ -351,7 +354,9 @@ class Dispatcher:
         """Nothing was sent in this step. After the deadline a search that can't be made ends the run."""
         if run.overdue and run.trigger_state == "SENDING":
             cause, message = _UNKNOWN
-            await self._steps.no_build(run, cause, message + last_answer(str(error)), certain=False)
+            await self._steps.no_build(
+                run, cause, message + last_answer(error.message), certain=False
+            )
             return
         delay_s = self._retry_in_s(run)
         outcome = "NOT_SENT" if run.trigger_state == "WAITING" else "NOT_LOOKED"
@@ -363,9 +368,9 @@ class Dispatcher:
             run,
             state=run.trigger_state,
             retry_in_s=delay_s,
-            reason=f"{error} Next try in {delay_s:.0f} s.",
+            reason=f"{error.message} Next try in {delay_s:.0f} s.",
             outcome=outcome,
-            message=str(error),
+            message=error.message,
         )
 
     def _retry_in_s(self, run: Claimed, *, refused: bool = False) -> float:

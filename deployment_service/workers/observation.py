@@ -113,7 +113,7 @@ def _log_change(before: Problem | None, now: Problem | None, **fields: str) -> N
 
 def problem_of(error: ProviderError) -> Problem:
     """Return an error as a problem that can be stored."""
-    return Problem.of(error.reason, error.message)
+    return Problem.of(error.reason, error.detail)
 
 
 def _is_ours(error: ProviderError) -> bool:

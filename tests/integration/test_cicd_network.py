@@ -138,7 +138,7 @@ class TestNotSent:
             async with connected(f"http://127.0.0.1:{unused.getsockname()[1]}") as provider:
                 reply = await trigger(provider)
                 assert reply.outcome is TriggerOutcome.NOT_SENT
-                assert "connection refused" in reply.message
+                assert "connection refused" in reply.detail
                 with pytest.raises(ProviderUnreachable, match="connection refused"):
                     await provider.read_job("app")
 
@@ -150,7 +150,7 @@ class TestNotSent:
             monkeypatch.setattr(socket, "getaddrinfo", unknown)
             reply = await trigger(provider)
             assert reply.outcome is TriggerOutcome.NOT_SENT
-            assert "host name can't be resolved" in reply.message
+            assert "host name can't be resolved" in reply.detail
 
     async def test_tls_handshake_fails(self):
         async with wire(silence) as server:
@@ -170,7 +170,7 @@ class TestNotSent:
             async with connected(f"https://127.0.0.1:{port}") as provider:
                 reply = await trigger(provider)
                 assert reply.outcome is TriggerOutcome.NOT_SENT
-                assert "TLS" in reply.message
+                assert "TLS" in reply.detail
 
 
 class TestUnclear:

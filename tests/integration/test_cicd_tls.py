@@ -68,8 +68,8 @@ class TestPrivateCa:
             async with connected(f"https://{host}:{server.port}", ca_pem=ca) as provider:
                 reply = await trigger(provider)
                 assert reply.outcome is TriggerOutcome.NOT_SENT
-                assert "certificate isn't trusted" in reply.message
-                assert "ca_certificate_pem" in reply.message
+                assert "certificate isn't trusted" in reply.detail
+                assert "ca_certificate_pem" in reply.detail
                 assert server.heads == []
 
     def test_nonsense_is_refused(self):

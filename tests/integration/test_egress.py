@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -13,8 +14,9 @@ from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.domain.access import Role
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2 as dpb
+from tests.fixtures_stack import run_sql
 from tests.integration.cicd_harness import ANSWER, answering, wire
-from tests.support.api import refused, running_api
+from tests.support.api import NOBODY, refused, request_id, running_api
 
 PRIVATE = ["http://127.0.0.1:8080/", "http://2130706433/", "https://10.0.0.5/", "http://[::1]:1/"]
 
@@ -125,3 +127,70 @@ async def test_an_address_is_checked_at_each_connection_and_not_resolved_again(m
             assert b"Host: rebinding.example" in server.heads[0]
         finally:
             await provider.close()
+
+
+def details_of(text: str) -> str:
+    """What is left of a message without its times."""
+    return re.sub(r"[;.] (?:n|N)ext try in [0-9]+ s\.?", "", text)
+
+
+async def test_whatever_the_network_does_a_tenant_reads_the_same(database_url):
+    """A closed port, an unknown name, a TLS that is none, a private address: one text; operators read which."""
+    async with (
+        wire(answering(ANSWER)) as plain,
+        running_api(database_url, request_timeout_s=1.0) as api,
+    ):
+        tenant = pb.CreateTenantRequest(tenant_id="demo", tenant=pb.Tenant())
+        await api.admin.CreateTenant(tenant, metadata=api.as_admin)
+        places = {
+            "closed": NOBODY,
+            "unknown": "http://no-such-host.invalid/",
+            "tls": f"https://127.0.0.1:{plain.port}/",
+            "private": "http://127.0.0.1:8/",
+        }
+        for slug, url in places.items():
+            await create(api, api.as_admin, slug, base_url=url)
+        await run_sql(database_url, "DELETE FROM egress_origins WHERE origin LIKE '%:8'")
+        viewer, deployer = await api.key(Role.VIEWER, "demo"), await api.key(Role.DEPLOYER, "demo")
+        for slug in places:
+            job = dpb.DeploymentJob(existing_job=dpb.ExistingJob(full_name="web"))
+            request = dpb.CreateDeploymentRequest(
+                parent="tenants/demo",
+                deployment_id=slug,
+                deployment=dpb.Deployment(provider=slug, job=job),
+            )
+            await api.deployments.CreateDeployment(request, metadata=api.as_admin)
+        said = {slug: await until_said(api, viewer, slug) for slug in places}
+        assert set(said.values()) == {"Jenkins can't be reached"}, said
+        await run_sql(
+            database_url,
+            "UPDATE cicd_jobs SET state = 'READY', next_try_time = NULL, next_build_number = 1",
+        )
+        runs = {slug: await until_waiting(api, deployer, viewer, slug) for slug in places}
+        assert {text for texts in runs.values() for text in texts} == {
+            "Jenkins can't be reached"
+        }, runs
+
+
+async def until_said(api: Any, key: Any, slug: str) -> str:
+    name = f"tenants/demo/deployments/{slug}"
+    while True:
+        request = dpb.GetDeploymentRequest(name=name)
+        answer = await api.deployments.GetDeployment(request, metadata=key)
+        if answer.deployment.cicd_job.state_message:
+            return details_of(answer.deployment.cicd_job.state_message).rstrip(".")
+
+
+async def until_waiting(api: Any, deployer: Any, viewer: Any, slug: str) -> set[str]:
+    """Run a deployment; return all that is said of why it waits."""
+    request = dpb.RunDeploymentRequest(
+        name=f"tenants/demo/deployments/{slug}", request_id=request_id()
+    )
+    run = (await api.deployments.RunDeployment(request, metadata=deployer)).run
+    while True:
+        explained = await api.deployments.ExplainRun(
+            dpb.ExplainRunRequest(name=run.name), metadata=viewer
+        )
+        texts = [explained.run.waiting_reason, *(one.message for one in explained.attempts)]
+        if all(texts) and len(texts) > 1:
+            return {details_of(text).rstrip(".") for text in texts}
