@@ -159,6 +159,11 @@ class Settings(DatabaseSettings):
     calls_per_second_per_tenant: float = Field(
         500.0, gt=0, description="unary calls and beginning streams of one tenant on this replica"
     )
+    requests_per_second_per_origin: float = Field(
+        200.0,
+        gt=0,
+        description="requests to one Jenkins (scheme, host, port), of all tenants and replicas together",
+    )
     max_active_runs_per_tenant: int = Field(
         1_000, ge=1, description="runs of one tenant that are not settled"
     )

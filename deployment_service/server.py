@@ -49,6 +49,7 @@ from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.finder import ControllerFinder
 from deployment_service.workers.job_comparer import JobComparer, JobComparerSettings
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
+from deployment_service.workers.origin_budget import OriginBudget
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from deployment_service.workers.retention import Retention, RetentionSettings
 from deployment_service.workers.unsettled import UnsettledRuns
@@ -88,7 +89,14 @@ class Service:
         self._metrics.registry.register(WatchMetrics(self._hub))
         self._allowed_origins = AllowedOrigins(worker, settings.allowed_origins)
         self._controllers = Controllers(
-            self._make_client, self._box.decrypt, allows=self._allowed_origins.allows
+            self._make_client,
+            self._box.decrypt,
+            allows=self._allowed_origins.allows,
+            budget=OriginBudget(
+                worker,
+                requests_per_second=settings.requests_per_second_per_origin,
+                registry=self._metrics.registry,
+            ),
         )
         self._keeper = JobKeeper(
             worker,

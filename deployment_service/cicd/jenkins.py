@@ -55,6 +55,7 @@ from .port import (
     TriggerOutcome,
     TriggerReply,
 )
+from .request_count import note_request
 
 # Jenkins itself gives the builds of a job 15 s to end before it answers.
 _DELETE_TIMEOUT_S = 30.0
@@ -326,6 +327,7 @@ class JenkinsProvider(JobConfigurations):
     async def _exchange(self, request: HttpRequest, timeout_s: float) -> HttpReply:
         if self._closed:
             raise TransportFailure("the provider was closed", sent=False)
+        note_request()
         exchange = Exchange(timeout_s, public_only=self._public_only)
         self._exchanges.add(exchange)
         future = self._threads.submit(self._perform, request, exchange)

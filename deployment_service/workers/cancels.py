@@ -21,7 +21,7 @@ class Cancels:
     ) -> None:
         """Ask Jenkins to stop the build or to take the item out of its queue."""
         try:
-            async with controller.slot() as client:
+            async with controller.slot(ahead=True) as client:
                 if isinstance(where, BuildView):
                     await client.stop_build(item.job.full_name, where.number)
                     outcome = None

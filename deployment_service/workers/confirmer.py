@@ -111,7 +111,7 @@ class Confirmer:
             await self._steps.leave(due)
             return
         controller = await self._find_controller(job.tenant_id, job.provider_id)
-        async with controller.slot() as client:
+        async with controller.slot(ahead=True) as client:
             build = await client.read_build(job.full_name, run.build.number)
             gone = build is None and bool(run.unsaved_result)
             job_is_shown = gone and await client.list_builds(job.full_name, limit=1) is not None

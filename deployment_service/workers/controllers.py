@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,8 +18,11 @@ import structlog
 
 from deployment_service.cicd.errors import ProviderError, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
+from deployment_service.cicd.request_count import counted
 from deployment_service.domain.egress import ALLOWED_ORIGINS_SETTING, origin_of
 from deployment_service.domain.problems import ProblemReason
+from deployment_service.workers.breaker import Breaker, ControllerLimits
+from deployment_service.workers.origin_budget import Allowance, OriginBudget
 
 _log = structlog.get_logger(__name__)
 
@@ -77,71 +79,8 @@ class ControllerUnavailable(ProviderUnreachable):
         self.wait_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerLimits:
-    """``concurrency`` is the bulkhead's, of which triggers leave ``kept_for_reading`` alone. The breaker opens
-    after ``failures`` in a row, for a second at first and up to ``longest_pause_s``; then it lets one call
-    through to find out."""
-
-    concurrency: int = 8
-    kept_for_reading: int = 2
-    failures: int = 5
-    first_pause_s: float = 1.0
-    longest_pause_s: float = 10.0
-
-
-class Breaker:
-    """Keeps us from waiting for a controller that doesn't answer. Holds no lock: for one event loop."""
-
-    def __init__(
-        self, limits: ControllerLimits, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limits = limits
-        self._clock = clock
-        self._in_a_row = 0
-        self._pauses = 0
-        self._open_until = 0.0
-        self._probing = False
-        self.failures_seen = 0
-
-    @property
-    def open(self) -> bool:
-        """Whether it has tripped and no call has succeeded since."""
-        return self._pauses > 0
-
-    def retry_in_s(self) -> float:
-        """How long to wait before the next call has a chance; 0: it has one now."""
-        if not self.open:
-            return 0.0
-        left = self._open_until - self._clock()
-        return left if left > 0 else (1.0 if self._probing else 0.0)
-
-    def enter(self) -> bool:
-        """Count a call in, after `retry_in_s` said 0. True: it is the probe, which must `leave`."""
-        if self.open:
-            self._probing = True
-        return self.open
-
-    def leave(self) -> None:
-        """The probe is over, whatever it told."""
-        self._probing = False
-
-    def answered(self) -> None:
-        """The controller answered, be it with a refusal."""
-        self._in_a_row = self._pauses = 0
-
-    def failed(self) -> None:
-        """The controller didn't answer, or a proxy did for it."""
-        self.failures_seen += 1
-        self._in_a_row += 1
-        still_paused = self.open and self._clock() < self._open_until
-        if self._in_a_row < self._limits.failures or still_paused:
-            return
-        pause = min(
-            self._limits.first_pause_s * 2 ** min(self._pauses, 16), self._limits.longest_pause_s
-        )
-        self._pauses += 1
-        self._open_until = self._clock() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+class RequestsHeldBack(ControllerUnavailable):
+    """Nothing was sent: the budget of the origin is used up for the moment. It says nothing about Jenkins."""
 
 
 class Controller:
@@ -153,6 +92,7 @@ class Controller:
         address: ControllerAddress,
         client: CicdProvider,
         limits: ControllerLimits,
+        budget: OriginBudget | None = None,
     ) -> None:
         self.provider_id = provider.provider_id
         self.version = provider.version
@@ -168,10 +108,21 @@ class Controller:
         self._last_used = time.monotonic()
         self._paused_until = self._triggers_paused_until = 0.0
         self._last_failure: ProviderUnreachable | None = None
+        self._allowance = Allowance(budget, provider.tenant_id, origin_of(provider.base_url))
 
     def available(self) -> bool:
         """Whether a call has a chance now. A hint: `slot` decides."""
         return not self._retired and self._wait_s(for_trigger=False) == 0
+
+    async def allow(self, requests: int) -> int:
+        """Take requests that can wait from the origin's budget at once; return how many may be sent now."""
+        return (await self._allowance.take(requests)).granted
+
+    async def allow_all(self, requests: int) -> None:
+        """As ``allow``, for what is of use only as a whole. Raises RequestsHeldBack."""
+        taken = await self._allowance.take(requests)
+        if taken.granted < requests:
+            raise _held_back(taken.wait_s)
 
     def pause_triggers(self, seconds: float) -> None:
         """Send no trigger for so long: the answer to one asked for that. Reading goes on."""
@@ -187,12 +138,13 @@ class Controller:
 
     @contextlib.asynccontextmanager
     async def slot(
-        self, wait_s: float = 5.0, *, for_trigger: bool = False
+        self, wait_s: float = 5.0, *, for_trigger: bool = False, ahead: bool = False
     ) -> AsyncIterator[CicdProvider]:
         """Hold one of the controller's slots around calls; what they raise moves the breaker.
 
-        Raises ControllerUnavailable, before anything is sent, if the breaker is open, no slot gets
-        free within ``wait_s``, or the provider's credentials have changed meanwhile.
+        ``ahead``: the requests go before those of cycles, as all for triggers do. Raises ControllerUnavailable,
+        before anything is sent, if the breaker is open, no slot gets free within ``wait_s``, the provider's
+        credentials have changed meanwhile, or the budget of its origin is used up.
         """
         self._check(for_trigger)
         async with contextlib.AsyncExitStack() as held:
@@ -211,7 +163,7 @@ class Controller:
             self._check(for_trigger)
             self._in_use += 1
             try:
-                async with self._watched():
+                async with self._within_budget(ahead=ahead or for_trigger), self._watched():
                     yield self.client
             finally:
                 self._in_use -= 1
@@ -246,6 +198,17 @@ class Controller:
         return max(self.breaker.retry_in_s(), until - now, 0.0)
 
     @contextlib.asynccontextmanager
+    async def _within_budget(self, *, ahead: bool) -> AsyncIterator[None]:
+        held_back_s = await self._allowance.spend(ahead=ahead)
+        if held_back_s:
+            raise _held_back(held_back_s)
+        with counted() as requests:
+            try:
+                yield
+            finally:
+                self._allowance.settle(requests.sent)
+
+    @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         probe = self.breaker.enter()
         failures_before = self.breaker.failures_seen
@@ -274,6 +237,14 @@ class Controller:
             await self.client.close()
 
 
+def _held_back(wait_s: float) -> RequestsHeldBack:
+    return RequestsHeldBack(
+        "The requests that the service may send to this Jenkins in a second are used up; it is asked a little later.",
+        retry_after_s=wait_s,
+        reason=ProblemReason.OVERLOADED,
+    )
+
+
 class Controllers:
     """Finds or makes the controller of a provider; makes it anew when the provider has changed."""
 
@@ -285,8 +256,13 @@ class Controllers:
         *,
         idle_s: float = 900.0,
         allows: Callable[[str], Awaitable[bool]] | None = None,
+        budget: OriginBudget | None = None,
     ) -> None:
-        """``allows(base_url)``: whether it may lead into a private range; None: each may."""
+        """``allows(base_url)``: whether it may lead into a private range; None: each may.
+
+        ``budget``: of the requests to one origin; None: no limit.
+        """
+        self._budget = budget
         self._allows = allows
         self._make_client = make_client
         self._decrypt = decrypt
@@ -349,7 +325,7 @@ class Controllers:
             client = self._make_client(address)
         except ValueError as error:
             raise ProviderUnreachable(f"The provider can't be used: {error}.") from error
-        return Controller(provider, address, client, self._limits)
+        return Controller(provider, address, client, self._limits, self._budget)
 
     async def _retire_unused(self) -> None:
         """Close what has not been used for long, such as that of a provider that was deleted."""

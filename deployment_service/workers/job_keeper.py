@@ -159,7 +159,7 @@ class JobKeeper:
                 self._tell(task, outcome)
             elif isinstance(outcome, Ready) and outcome.created:
                 controller = await self._controllers.get(task)
-                async with controller.slot() as client:
+                async with controller.slot(ahead=True) as client:
                     await keep_job.undo_creation(self._database, task, client)
         except (*AWAY, ProviderError) as error:
             _log.warning(
@@ -181,7 +181,7 @@ class JobKeeper:
             controller = await self._controllers.get(task)
             async with (
                 asyncio.timeout_at(begun + settings.lease_s * 0.9),
-                controller.slot(settings.slot_wait_s) as client,
+                controller.slot(settings.slot_wait_s, ahead=True) as client,
             ):
                 return await keep_job.work_on(task, client, webhook, limits)
         except ControllerUnavailable as error:

@@ -16,7 +16,7 @@ from deployment_service.storage import problems
 from deployment_service.storage.database import Database
 from deployment_service.storage.problems import StoredProblems
 from deployment_service.storage.reconcile import ReadJob
-from deployment_service.workers.controllers import ControllerUnavailable
+from deployment_service.workers.controllers import ControllerUnavailable, RequestsHeldBack
 
 _log = structlog.get_logger(__name__)
 
@@ -117,5 +117,7 @@ def problem_of(error: ProviderError) -> Problem:
 
 
 def _is_ours(error: ProviderError) -> bool:
-    """Whether nothing was sent for a reason that ends at once: the provider has just been changed."""
-    return isinstance(error, ControllerUnavailable) and error.wait_s == 0
+    """Whether nothing was sent for a reason that ends soon: the provider has just been changed, or others use it."""
+    return isinstance(error, RequestsHeldBack) or (
+        isinstance(error, ControllerUnavailable) and error.wait_s == 0
+    )

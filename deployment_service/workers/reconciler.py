@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -80,12 +81,14 @@ class ReconcilerSettings:
 class _Read:
     """What a cycle has found of its controller.
 
-    Its sessions, whether any job is polled, and when its runs were read.
+    Its sessions, whether any job is polled, and when its runs were read. ``wait_s``: after what time the runs can be
+    read that could not be now.
     """
 
     sessions: Sequence[SessionSeen]
     polled: bool
     at: float
+    wait_s: float = math.inf
 
 
 class Reconciler:
@@ -190,7 +193,7 @@ class Reconciler:
         settings = self._settings
         next_in_s = settings.polling_interval_s if read.polled else settings.read_interval_s
         # What was read of whole jobs after the runs is part of the pause.
-        next_in_s -= max(0.0, clock() - read.at)
+        next_in_s = min(next_in_s, read.wait_s) - max(0.0, clock() - read.at)
         try:
             if await problems.write(self._database, event_after_s=self._detection.longest_bound_s):
                 self._committed(turn.tenant_id)
@@ -233,7 +236,7 @@ class Reconciler:
             jobs = await reconcile.jobs_to_read(connection, *turn.key)
         for job in (*(item.job for item in runs), *(job for job, _ in jobs)):
             self._detection.publish(job.provider_name, polled=job.polled)
-        sessions: Sequence[SessionSeen] = turn.sessions
+        sessions, wait_s = turn.sessions, math.inf
         if runs or problems.to_probe:
             # Jobs are read all the same: by requests of their own.
             try:
@@ -241,12 +244,17 @@ class Reconciler:
                     controller = await self._find_controller(*turn.key)
                     lists = await read_sources(controller)
                 sessions = await self._read_runs(turn, controller, runs, lists, problems)
+            except ControllerUnavailable as error:
+                wait_s = error.wait_s
+                _log.info("cycle put off", **_names(turn), wait_s=wait_s, error=str(error))
             except ProviderError as error:
                 _log.warning("cycle cut short", **_names(turn), error=str(error))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
-        read = _Read(sessions, polled, asyncio.get_running_loop().time())
-        await self._read_jobs(jobs, problems)
+        read = _Read(sessions, polled, asyncio.get_running_loop().time(), wait_s)
+        if jobs:
+            controller = await self._find_controller(*turn.key)
+            await self._read_jobs(jobs[: await controller.allow(len(jobs))], problems)
         return read
 
     async def _read_runs(
@@ -256,7 +264,7 @@ class Reconciler:
         items: Sequence[Unconfirmed],
         lists: Sources,
         problems: CycleProblems,
-    ) -> Sequence[SessionSeen]:
+    ) -> tuple[SessionSeen, ...]:
         found = sort_out(items, lists.queue, lists.running)
         for job in (*(item.job for item, *_ in found.going_on), *(job for job, _ in found.started)):
             problems.job_read(job, shown=True)
@@ -279,7 +287,11 @@ class Reconciler:
                 shown = await ask(item, controller, restarted)
             problems.job_read(item.job, shown=shown)
 
-        await self._each(found.changed, ask_about)
+        changed = found.changed
+        if (allowed := await controller.allow(len(changed))) < len(changed):
+            # By chance: else those that can't be concluded yet would be asked about again, and the others never.
+            changed = random.sample(changed, allowed)
+        await self._each(changed, ask_about)
         await self._duplicates.stop_ours(items, controller)
         return sessions
 

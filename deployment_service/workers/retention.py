@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from deployment_service.storage import retention
+from deployment_service.storage import origin_shares, retention
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.retention import Kept, Trimmed
 from deployment_service.workers.loop import Loop
@@ -70,6 +70,7 @@ class Retention:
             await self._walk(Kept.DELIVERIES, self._settings.delivery_age_s, gone)
             await self._in_batches(retention.forget_request_ids, "request_ids", gone)
             await self._in_batches(retention.forget_verifiers, "webhook_verifiers", gone)
+            await self._in_batches(origin_shares.forget, "origin_shares", gone)
             await self._in_batches(retention.purge_deployments, "deployments", gone)
         except _SomebodyElse:
             pass

@@ -35,8 +35,9 @@ async def read_sources(controller: Controller) -> Sources:
     """Read the queue, then the executors: what leaves the queue in between is shown by the executors.
 
     Raises:
-        ProviderError: neither could be read.
+        ProviderError: neither could be read, or not both may be now.
     """
+    await controller.allow_all(2)
     queue, queue_error = await _read(controller, lambda client: client.list_queue())
     running, error = await _read(controller, lambda client: client.list_running())
     if queue_error is not None and error is not None:

@@ -99,7 +99,7 @@ async def victims_rows(database_url: str) -> dict[str, Any]:
     try:
         tables = await connection.fetch(
             "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public'"
-            " AND column_name = 'tenant_id' AND table_name <> 'cicd_controllers'"
+            " AND column_name = 'tenant_id' AND table_name NOT IN ('cicd_controllers', 'origin_shares')"
         )
         return {
             name: await connection.fetchval(

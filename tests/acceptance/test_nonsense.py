@@ -84,7 +84,8 @@ async def contents(database_url: str) -> dict[str, Any]:
     connection = await asyncpg.connect(database_url)
     try:
         tables = await connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'cicd_controllers'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            " AND tablename NOT IN ('cicd_controllers', 'origin_shares')"
         )
         return {
             name: await connection.fetchval(

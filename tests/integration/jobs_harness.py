@@ -28,9 +28,9 @@ from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView, Param
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.secrets import SecretBox, generate_key
+from deployment_service.workers.breaker import ControllerLimits
 from deployment_service.workers.controllers import (
     ControllerAddress,
-    ControllerLimits,
     Controllers,
 )
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings

@@ -28,6 +28,7 @@ from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.finder import ControllerFinder
+from deployment_service.workers.origin_budget import OriginBudget
 from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
 from tests.integration.jobs_harness import LIMITS, Jobs, eventually, jenkins_client
 
@@ -185,13 +186,21 @@ async def runs_of(
     trigger_deadline_s: float = 60.0,
     wait_s: float = 5.0,
     registry: CollectorRegistry | None = None,
+    requests_per_second: float | None = None,
 ) -> AsyncIterator[Runs]:
-    """One process. ``dispatch``, ``reconcile`` or ``confirm`` False: that worker isn't started.
+    """One process. ``requests_per_second``: the budget of each origin, None: no limit.
+
+    ``dispatch``, ``reconcile`` or ``confirm`` False: that worker isn't started.
 
     ``confirm`` is like ``reconcile`` by default.
     """
     changes = Changes()
-    controllers = Controllers(jenkins_client, jobs.box.decrypt, LIMITS)
+    budget = None
+    if requests_per_second is not None:
+        budget = OriginBudget(
+            jobs.databases.worker, requests_per_second=requests_per_second, registry=registry
+        )
+    controllers = Controllers(jenkins_client, jobs.box.decrypt, LIMITS, budget=budget)
     find = ControllerFinder(jobs.databases.worker, controllers)
 
     def committed(_: uuid.UUID) -> None:

@@ -11,10 +11,9 @@ import pytest
 
 from deployment_service.cicd.errors import ProviderRefused, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
+from deployment_service.workers.breaker import Breaker, ControllerLimits
 from deployment_service.workers.controllers import (
-    Breaker,
     ControllerAddress,
-    ControllerLimits,
     Controllers,
     ControllerUnavailable,
 )

@@ -1,0 +1,96 @@
+"""The budget of requests of an origin (scheme, host, port), which all tenants share fairly.
+
+Each tenant has a bucket that fills at its share of the origin's rate: the rate divided by the tenants that used the
+origin within a minute. Beyond its share a tenant gets what the others leave. No row is locked by two tenants; two
+that take at the same moment may both get the same remainder, a few requests at most.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from deployment_service.storage.database import Connection
+
+WINDOW_S = 5.0
+"""How far back use counts: an origin gets about the rate times this in so many seconds, whatever the pace."""
+SMALLEST_BUCKET = 8
+"""Requests that a tenant may send at once after a pause, however many tenants there are."""
+_ENROL = "INSERT INTO origin_shares (tenant_id, origin) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+# usage decays: a request counts e^-1 after a window. Ages are capped and the rest is cut off: else it underflows.
+TAKE = """
+    UPDATE origin_shares AS s SET (tokens, usage, use_time, granted, tenants) = (
+        SELECT greatest(mine.tokens - got.n, least(mine.tokens, mine.lowest)), mine.usage + got.n, now(), got.n,
+            others.tenants
+        FROM (
+            SELECT 1 + count(*) AS tenants,
+                coalesce(sum(o.usage * exp(-extract(epoch FROM now() - o.use_time)::float8 / $5::float8)), 0)
+                    AS usage
+            FROM origin_shares AS o
+            WHERE o.origin = $2 AND o.tenant_id <> $1 AND o.use_time BETWEEN now() - interval '1 min' AND now()
+        ) AS others, LATERAL (
+            SELECT $4::float8 / others.tenants AS rate,
+                greatest($6::float8, $4::float8 * $5::float8 / others.tenants) AS bucket,
+                least(greatest(extract(epoch FROM now() - s.use_time)::float8, 0), 60) AS age_s
+        ) AS share, LATERAL (
+            SELECT least(share.bucket, s.tokens + share.age_s * share.rate) AS tokens,
+                CASE WHEN s.usage < 0.001 THEN 0 ELSE s.usage * exp(-share.age_s / $5::float8) END AS usage,
+                -- What goes ahead may use up a bucket in advance; what can wait leaves that alone.
+                CASE WHEN $7 THEN -share.bucket ELSE 0 END AS lowest
+        ) AS mine, LATERAL (
+            SELECT least($3::int, floor(greatest(
+                mine.tokens - mine.lowest, $4::float8 * $5::float8 - others.usage - mine.usage, 0)))::int AS n
+        ) AS got
+    )
+    WHERE s.tenant_id = $1 AND s.origin = $2
+    RETURNING granted, tokens, tenants
+"""
+_FORGET = """
+    DELETE FROM origin_shares WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM origin_shares WHERE use_time < now() - interval '1 day' LIMIT $1))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Requests that may be sent, and if they are fewer than wanted how long to wait for the next one."""
+
+    granted: int
+    wait_s: float
+    tenants: int
+
+
+async def take(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    origin: str,
+    wanted: int,
+    *,
+    requests_per_second: float,
+    ahead: bool,
+) -> Taken:
+    """Take up to ``wanted`` requests of a tenant's share. ``ahead``: they go before those that can wait."""
+    arguments = (
+        tenant_id,
+        origin,
+        wanted,
+        requests_per_second,
+        WINDOW_S,
+        float(SMALLEST_BUCKET),
+        ahead,
+    )
+    row = await connection.fetchrow(TAKE, *arguments)
+    if row is None:
+        await connection.execute(_ENROL, tenant_id, origin)
+        row = await connection.fetchrow(TAKE, *arguments)
+        assert row is not None
+    tenants: int = row["tenants"]
+    bucket = max(SMALLEST_BUCKET, requests_per_second * WINDOW_S / tenants)
+    missing = max(0.0, 1.0 - row["tokens"] - (bucket if ahead else 0.0))
+    return Taken(row["granted"], missing * tenants / requests_per_second, tenants)
+
+
+async def forget(connection: Connection, limit: int) -> int:
+    """Remove shares that nobody has used for a day; how many there were."""
+    status = await connection.execute(_FORGET, limit)
+    return int(status.rpartition(" ")[2])
