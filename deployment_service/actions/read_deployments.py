@@ -7,9 +7,9 @@ that whoever lists and then watches from there misses nothing. The page token ca
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar, cast
 
 import asyncpg
@@ -18,6 +18,7 @@ from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import NotFound
 from deployment_service.domain.events import Event, EventType
+from deployment_service.domain.lists import RunFilter
 from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
 from deployment_service.storage import (
     deployments,
@@ -25,24 +26,21 @@ from deployment_service.storage import (
     events,
     explain,
     reports_without_run,
+    run_records,
     webhook_keys,
 )
 from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.deployments import (
-    DeploymentFilter,
-    DeploymentRecord,
-    RunRecord,
-)
+from deployment_service.storage.deployments import DeploymentFilter, DeploymentRecord
 from deployment_service.storage.explain import Trail
 from deployment_service.storage.pages import Cell, Chunk, Paging
+from deployment_service.storage.run_records import RunRecord
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.tokens import ResumeTokens
 
 Row = TypeVar("Row")
 
+_HIGHEST_NUMBER = 2**31 - 1
 _NO_DELIVERY_YET = 2**63 - 1
-_NO_NUMBER_YET = 2**31 - 1
-_NO_TIME_YET = (datetime.max.replace(tzinfo=UTC), uuid.UUID(int=2**128 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class Reader:
     async def run(self, tenant: TenantRef, name: RunName) -> RunRecord:
         """A run by its number."""
         async with self._database.acquire() as connection:
-            found = await deployments.run_by_number(
+            found = await run_records.by_number(
                 connection, tenant.tenant_id, name.deployment, name.number
             )
         if found is None:
@@ -139,17 +137,16 @@ class Reader:
     async def run_by_id(self, tenant: TenantRef, run_id: uuid.UUID) -> RunRecord:
         """A run by its uid."""
         async with self._database.acquire() as connection:
-            found = await deployments.run_by_id(connection, tenant.tenant_id, run_id)
+            found = await run_records.by_id(connection, tenant.tenant_id, run_id)
         if found is None:
             raise NotFound("run", str(run_id), message="The run was deleted with its deployment.")
         return found
 
     async def runs(
-        self, tenant: TenantRef, resource_id: str, page: PageRequest, *, statuses: Sequence[str]
+        self, tenant: TenantRef, resource_id: str, page: PageRequest, wanted: RunFilter
     ) -> Listed[RunRecord]:
-        """The runs of a deployment, newest first."""
-        scope = ("runs", tenant.tenant_id, resource_id, *sorted(statuses))
-        paging = Paging(scope, (int, str))
+        """The runs of a deployment, by their numbers."""
+        paging = Paging(("runs", tenant.tenant_id, resource_id, *wanted.scope), (int, str))
         size = paging.size(page.size)
         cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
         epoch = await self._epoch.current()
@@ -158,13 +155,13 @@ class Reader:
             deployment_id = await deployments.find_id(connection, tenant.tenant_id, resource_id)
             if deployment_id is None:
                 raise NotFound("deployment", str(DeploymentName(tenant.slug, resource_id)))
-            rows = await deployments.runs_of_one(
+            rows = await run_records.of_one(
                 connection,
                 tenant.tenant_id,
                 deployment_id,
-                before=min(cursor[0], _NO_NUMBER_YET) if cursor else _NO_NUMBER_YET,
+                wanted,
+                after=min(cursor[0], _HIGHEST_NUMBER) if cursor else None,
                 limit=size,
-                statuses=statuses,
             )
         return _listed(paging, rows, token, lambda row: (row.number,))
 
@@ -175,28 +172,21 @@ class Reader:
             return run, await explain.trail(connection, tenant.tenant_id, run.run_id)
 
     async def runs_of_all(
-        self,
-        tenant: TenantRef,
-        page: PageRequest,
-        *,
-        statuses: Sequence[str],
-        show_deleted: bool,
+        self, tenant: TenantRef, page: PageRequest, wanted: RunFilter
     ) -> Listed[RunRecord]:
-        """The runs of all deployments, newest first."""
-        scope = ("runs", tenant.tenant_id, "-", str(show_deleted), *sorted(statuses))
-        paging = Paging(scope, (datetime, uuid.UUID, str))
+        """The runs of all deployments, by the time of their creation."""
+        paging = Paging(("runs", tenant.tenant_id, "-", *wanted.scope), (datetime, uuid.UUID, str))
         size = paging.size(page.size)
         cursor = cast("tuple[datetime, uuid.UUID, str] | None", paging.cursor(page.token))
         epoch = await self._epoch.current()
         async with self._database.acquire() as connection:
             token = cursor[2] if cursor else await self._position(connection, tenant, epoch)
-            rows = await deployments.runs_of_all(
+            rows = await run_records.of_all(
                 connection,
                 tenant.tenant_id,
-                before=(cursor[0], cursor[1]) if cursor else _NO_TIME_YET,
+                wanted,
+                after=(cursor[0], cursor[1]) if cursor else None,
                 limit=size,
-                statuses=statuses,
-                show_deleted=show_deleted,
             )
         return _listed(paging, rows, token, lambda row: (row.create_time, row.run_id))
 

@@ -17,7 +17,8 @@ from deployment_service.domain.names import DeploymentName, ProviderName, RunNam
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.scm import PipelineScm
 from deployment_service.domain.status import UnstablePolicy
-from deployment_service.storage.deployments import DeploymentRecord, RunRecord
+from deployment_service.storage.deployments import DeploymentRecord
+from deployment_service.storage.run_records import RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 

@@ -25,6 +25,7 @@ from deployment_service.api import deployment_messages as messages
 from deployment_service.api.calls import Call
 from deployment_service.api.explain_messages import explain_message, report_message
 from deployment_service.api.interceptors import Context
+from deployment_service.api.list_arguments import run_filter
 from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import Role
@@ -286,13 +287,11 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         tenant = call.tenant
         deployment = arguments.deployment_or_all(request.parent)
         page = PageRequest(request.page_size, request.page_token)
-        statuses = arguments.statuses(request.statuses)
+        wanted = run_filter(request)
         if deployment == ALL:
-            listed = await self._reader.runs_of_all(
-                tenant, page, statuses=statuses, show_deleted=request.show_deleted
-            )
+            listed = await self._reader.runs_of_all(tenant, page, wanted)
         else:
-            listed = await self._reader.runs(tenant, deployment, page, statuses=statuses)
+            listed = await self._reader.runs(tenant, deployment, page, wanted)
         return pb.ListRunsResponse(
             runs=[
                 messages.run_message(tenant, row, in_full=call.sees_network) for row in listed.rows

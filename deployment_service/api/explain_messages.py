@@ -12,8 +12,8 @@ from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.words import value_of
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.actors import actor_in
-from deployment_service.storage.deployments import RunRecord
 from deployment_service.storage.explain import Trail
+from deployment_service.storage.run_records import RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 

@@ -1,34 +1,33 @@
-"""Deployments and runs as callers see them, and changes of a definition.
+"""Deployments as callers see them, and changes of a definition.
 
-How deployments come and go is in ``storage.definitions``, what changes their status in ``storage.runs``.
+How deployments come and go is in ``storage.definitions``, what changes their status in ``storage.runs``. Runs as
+callers see them are in ``storage.run_records``.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 
-from deployment_service.domain.actors import Actor
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
     definitions_to_json,
 )
 from deployment_service.domain.problems import ObservationProblem
-from deployment_service.storage.actors import actor_in
 from deployment_service.storage.database import Connection
 from deployment_service.storage.pages import Chunk
 from deployment_service.storage.problems import (
     CURRENT_RUN_PROBLEM_COLUMNS,
     JOB_PROBLEM_COLUMNS,
-    RUN_PROBLEM_COLUMNS,
     problem_in,
 )
+from deployment_service.storage.records import chunk
 from deployment_service.storage.run_summaries import SUMMARY_COLUMNS, RunSummary, summary_in
 
 # A deployment has exactly one job until it is deleted; its current and last completed runs may be missing.
@@ -81,41 +80,6 @@ _UPDATE = """
     WHERE tenant_id = $1 AND deployment_id = $2
 """
 
-_SELECT_RUN = f"""
-    SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
-        r.secret_parameters, r.status, r.certainty,
-        r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
-        r.queue_id, r.build_number, r.create_time, r.start_time, r.build_timestamp_ms, r.end_time, r.last_observed_time,
-        r.cancel_request_time, r.reason, r.annotations, r.retry_of, r.requested_by_kind, r.requested_by_subject,
-        r.requested_by_display_name, r.requested_by_on_behalf_of, j.full_name AS job_full_name,
-        coalesce(p.base_url, '') AS base_url,
-        {RUN_PROBLEM_COLUMNS}, {JOB_PROBLEM_COLUMNS}
-    FROM deployment_runs AS r
-    JOIN deployments AS d ON d.tenant_id = r.tenant_id AND d.deployment_id = r.deployment_id
-    LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
-    LEFT JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
-"""
-_RUN_BY_NUMBER = _SELECT_RUN + " WHERE r.tenant_id = $1 AND d.resource_id = $2 AND r.number = $3"
-_RUN_BY_ID = _SELECT_RUN + " WHERE r.tenant_id = $1 AND r.run_id = $2"
-# Of one deployment: by number, which the key of the table has in order.
-RUNS_OF_ONE = (
-    _SELECT_RUN
-    + """
-    WHERE r.tenant_id = $1 AND r.deployment_id = $2 AND r.number < $3
-        AND ($5::text[] IS NULL OR r.status = ANY ($5))
-    ORDER BY r.number DESC LIMIT $4
-"""
-)
-# Of all: by time; run_id makes the order total.
-RUNS_OF_ALL = (
-    _SELECT_RUN
-    + """
-    WHERE r.tenant_id = $1 AND (r.create_time, r.run_id) < ($2, $3)
-        AND ($5::text[] IS NULL OR r.status = ANY ($5))
-        AND ($6 OR d.delete_time IS NULL)
-    ORDER BY r.create_time DESC, r.run_id DESC LIMIT $4
-"""
-)
 _ID = "SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2"
 
 
@@ -166,46 +130,6 @@ class DeploymentRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as callers see it."""
-
-    run_id: uuid.UUID
-    deployment_resource_id: str
-    number: int
-    source: str
-    parameters: Mapping[str, str]
-    secret_parameters: Sequence[str]
-    status: str
-    certainty: str | None
-    settle_time: datetime | None
-    reported_status: str | None
-    failure_cause: str | None
-    failure_message: str
-    waiting_for: str | None
-    waiting_reason: str
-    queue_id: str | None
-    build_number: int | None
-    create_time: datetime
-    start_time: datetime | None
-    """When Jenkins accepted it."""
-    build_timestamp_ms: int | None
-    end_time: datetime | None
-    last_observed_time: datetime | None
-    cancel_request_time: datetime | None
-    reason: str
-    annotations: Mapping[str, str]
-    retry_of: int | None
-    requested_by: Actor | None
-    """None: it was requested before requesters were kept, or Jenkins has not shown its cause."""
-    job_full_name: str | None
-    base_url: str
-    problem: ObservationProblem | None
-    """Its own, else its job's or its provider's, while it is not settled."""
-    job_problem: ObservationProblem | None
-    """Of its job or of its whole provider."""
-
-
-@dataclass(frozen=True, slots=True)
 class DeploymentFilter:
     """Which deployments of a tenant; an empty filter lets all through."""
 
@@ -220,14 +144,14 @@ async def by_resource_id(
     connection: Connection, tenant_id: uuid.UUID, resource_id: str
 ) -> DeploymentRecord | None:
     row = await connection.fetchrow(_BY_RESOURCE_ID, tenant_id, resource_id)
-    return _record(DeploymentRecord, row) if row is not None else None
+    return _to_record(row) if row is not None else None
 
 
 async def by_id(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> DeploymentRecord | None:
     row = await connection.fetchrow(_BY_ID, tenant_id, deployment_id)
-    return _record(DeploymentRecord, row) if row is not None else None
+    return _to_record(row) if row is not None else None
 
 
 async def page(
@@ -239,9 +163,9 @@ async def page(
     limit: int,
 ) -> Chunk[DeploymentRecord]:
     """Deployments by resource id, those after ``after_resource_id``, at most ``limit``."""
-    return await _chunk(
+    return await chunk(
         connection,
-        DeploymentRecord,
+        _to_record,
         limit,
         PAGE_WITH_DELETED if wanted.show_deleted else PAGE,
         tenant_id,
@@ -289,103 +213,13 @@ async def update(
     )
 
 
-async def run_by_number(
-    connection: Connection, tenant_id: uuid.UUID, resource_id: str, number: int
-) -> RunRecord | None:
-    row = await connection.fetchrow(_RUN_BY_NUMBER, tenant_id, resource_id, number)
-    return _record(RunRecord, row) if row is not None else None
+_READ_BY_RULES = ("problem", "job_problem", "current_run")
+_COLUMNS = tuple(one.name for one in fields(DeploymentRecord) if one.name not in _READ_BY_RULES)
 
 
-async def run_by_id(
-    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
-) -> RunRecord | None:
-    row = await connection.fetchrow(_RUN_BY_ID, tenant_id, run_id)
-    return _record(RunRecord, row) if row is not None else None
-
-
-async def runs_of_one(
-    connection: Connection,
-    tenant_id: uuid.UUID,
-    deployment_id: uuid.UUID,
-    *,
-    before: int,
-    limit: int,
-    statuses: Sequence[str],
-) -> Chunk[RunRecord]:
-    """The runs of a deployment with numbers below ``before``, newest first."""
-    wanted = list(statuses) or None
-    arguments = (tenant_id, deployment_id, before, limit + 1, wanted)
-    return await _chunk(connection, RunRecord, limit, RUNS_OF_ONE, *arguments)
-
-
-async def runs_of_all(
-    connection: Connection,
-    tenant_id: uuid.UUID,
-    *,
-    before: tuple[datetime, uuid.UUID],
-    limit: int,
-    statuses: Sequence[str],
-    show_deleted: bool,
-) -> Chunk[RunRecord]:
-    """The runs of a tenant's deployments that are older than ``before``, newest first.
-
-    ``show_deleted``: those of deleted deployments too.
-    """
-    arguments = (tenant_id, *before, limit + 1, list(statuses) or None, show_deleted)
-    return await _chunk(connection, RunRecord, limit, RUNS_OF_ALL, *arguments)
-
-
-Kind = TypeVar("Kind", DeploymentRecord, RunRecord)
-_PROBLEMS = ("problem", "job_problem")
-_READ_BY_RULES = (*_PROBLEMS, "requested_by", "current_run")
-_NAMES = {
-    kind: tuple(f.name for f in fields(kind) if f.name not in _READ_BY_RULES)
-    for kind in (DeploymentRecord, RunRecord)
-}
-# A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
-_MAX_CHUNK_BYTES = 3_500_000
-# What a row becomes on the wire beyond its texts: names and URLs put together of them, numbers, times.
-_ROW_OVERHEAD_BYTES = 2_000
-_ENTRY_OVERHEAD_BYTES = 10
-_ROWS_AT_ONCE = 25
-
-
-async def _chunk(
-    connection: Connection, kind: type[Kind], limit: int, query: str, *arguments: object
-) -> Chunk[Kind]:
-    """At most ``limit`` rows (of a query for one more), fewer if they are large, but one at least."""
-    rows: list[Kind] = []
-    room_bytes = _MAX_CHUNK_BYTES
-    async with connection.transaction():
-        async for row in connection.cursor(query, *arguments, prefetch=_ROWS_AT_ONCE):
-            room_bytes -= _ROW_OVERHEAD_BYTES + sum(map(_size_bytes, row.values()))
-            if len(rows) == limit or (rows and room_bytes < 0):
-                return Chunk(rows, more=True)
-            rows.append(_record(kind, row))
-    return Chunk(rows, more=False)
-
-
-def _size_bytes(value: object) -> int:
-    """What a text, or a map or list of texts, takes in UTF-8 on the wire; other values are in the row's overhead."""
-    match value:
-        case str():
-            return len(value.encode())
-        case Mapping():
-            inner = (_size_bytes(key) + _size_bytes(one) for key, one in value.items())
-            return sum(inner) + _ENTRY_OVERHEAD_BYTES * len(value)
-        case list():
-            return sum(map(_size_bytes, value)) + _ENTRY_OVERHEAD_BYTES * len(value)
-        case _:
-            return 0
-
-
-def _record(kind: type[Kind], row: asyncpg.Record) -> Kind:
-    values: dict[str, Any] = {name: row[name] for name in _NAMES[kind]}
-    if "parameter_definitions" in values:
-        values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
-        values["current_run"] = summary_in(row)
-    else:
-        values["requested_by"] = actor_in(row, "requested_by")
-    for name in _PROBLEMS:
-        values[name] = problem_in(row, name)
-    return kind(**values)
+def _to_record(row: asyncpg.Record) -> DeploymentRecord:
+    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+    values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+    values |= {name: problem_in(row, name) for name in ("problem", "job_problem")}
+    values["current_run"] = summary_in(row)
+    return DeploymentRecord(**values)

@@ -824,18 +824,26 @@ class RunReport(_message.Message):
     def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., named_run_uid: _Optional[str] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted", "sources", "create_time_from", "create_time_until", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     statuses: _containers.RepeatedScalarFieldContainer[DeploymentStatus]
     show_deleted: bool
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., show_deleted: bool = ...) -> None: ...
+    sources: _containers.RepeatedScalarFieldContainer[RunSource]
+    create_time_from: _timestamp_pb2.Timestamp
+    create_time_until: _timestamp_pb2.Timestamp
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., show_deleted: bool = ..., sources: _Optional[_Iterable[_Union[RunSource, str]]] = ..., create_time_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token", "resume_token")

@@ -222,7 +222,7 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Lists runs, newest first. Needs role viewer.
+        """Lists runs, newest first unless `order_by` says otherwise. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

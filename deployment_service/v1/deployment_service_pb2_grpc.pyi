@@ -471,7 +471,7 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     """
 
     ListRuns: _DeploymentServiceListRunsType
-    """Lists runs, newest first. Needs role viewer."""
+    """Lists runs, newest first unless `order_by` says otherwise. Needs role viewer."""
 
     ListReports: _DeploymentServiceListReportsType
     """Lists the reports about a job's builds that belong to no run, newest first: those that wait for attribution, were
@@ -696,7 +696,7 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.deployment_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ListRunsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ListRunsResponse]]:
-        """Lists runs, newest first. Needs role viewer."""
+        """Lists runs, newest first unless `order_by` says otherwise. Needs role viewer."""
 
     @abc.abstractmethod
     def ListReports(

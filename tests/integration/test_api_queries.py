@@ -2,12 +2,15 @@
 
 import json
 import uuid
+from datetime import timedelta
 
 import pytest_asyncio
 
-from deployment_service.storage import deployments
+from deployment_service.domain.lists import ALWAYS, NEVER, RunFilter, TimeRange
+from deployment_service.storage import deployments, run_records
 from deployment_service.storage.api_keys import _VALID_BY_HASH
-from deployment_service.storage.deployments import _BY_RESOURCE_ID, PAGE, RUNS_OF_ALL, RUNS_OF_ONE
+from deployment_service.storage.deployments import _BY_RESOURCE_ID, PAGE
+from deployment_service.storage.time_bounds import RUN_NUMBERS, keys_in
 
 FILL = """
     WITH t AS (INSERT INTO tenants (slug) VALUES ('t' || $1::int) RETURNING tenant_id),
@@ -76,19 +79,107 @@ async def test_reading_and_listing_use_indexes(connection, databases):
     found, plan = await scans(connection, PAGE, tenant_id, "d2", 51, None, None, None, None)
     assert_no_seq_scan(found)
     assert plan["Execution Time"] < 50
-    deployment_id = await deployments.find_id(connection, tenant_id, "d7")
-    found, _ = await scans(connection, RUNS_OF_ONE, tenant_id, deployment_id, 2**31 - 1, 51, None)
-    assert_no_seq_scan(found)
 
 
-async def test_listing_all_runs_uses_an_index(connection, databases):
-    await analyze(databases)
+LOWEST, HIGHEST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
+ACTIVE = ("PENDING", "RUNNING")
+MANY = 100_000
+
+
+def reads(plan):
+    """How many rows of runs the plan reads, those that it drops again included."""
+
+    def walk(node):
+        own = 0
+        if node.get("Relation Name") == "deployment_runs":
+            dropped = node.get("Rows Removed by Filter", 0)
+            own = (node["Actual Rows"] + dropped) * node["Actual Loops"]
+        return own + sum(map(walk, node.get("Plans", [])))
+
+    return walk(plan["Plan"])
+
+
+@pytest_asyncio.fixture
+async def many(connection, databases):
+    """A tenant's deployment with 100,000 runs, one a minute, the newest now; the last three are running."""
     tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
-    time = await connection.fetchval("SELECT now()")
-    found, _ = await scans(
-        connection, RUNS_OF_ALL, tenant_id, time, uuid.UUID(int=2**128 - 1), 51, None, False
+    deployment_id = await deployments.find_id(connection, tenant_id, "d7")
+    await connection.execute(
+        """
+        INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status, rank,
+            certainty, settle_time, shown, generation, build_number, end_time, create_time)
+        SELECT m.tenant_id, m.deployment_id, n, job_id, 'EXTERNAL', 'ENDED',
+            CASE WHEN active THEN 'RUNNING' ELSE 'COMPLETED' END, CASE WHEN active THEN 200 ELSE 351 END,
+            CASE WHEN NOT active THEN 'CONFIRMED' END, CASE WHEN NOT active THEN now() END, true, 1, n,
+            CASE WHEN NOT active THEN now() END, now() - ($3 - n) * interval '1 minute'
+        FROM deployment_cicd_mappings AS m, generate_series(11, $3::int) AS n
+            CROSS JOIN LATERAL (SELECT n > $3 - 3 AS active) AS a
+        WHERE m.tenant_id = $1 AND m.deployment_id = $2
+        """,
+        tenant_id,
+        deployment_id,
+        MANY,
     )
-    assert_no_seq_scan(found)
+    await analyze(databases)
+    return tenant_id, deployment_id, await connection.fetchval("SELECT now()")
+
+
+def wanted_at(now):
+    """Filters that a page of 50 must not pay for with a walk over all runs."""
+    day_ago = TimeRange(now - timedelta(days=30), now - timedelta(days=30) + timedelta(hours=2))
+    for newest_first in (True, False):
+        yield RunFilter(newest_first=newest_first)
+        yield RunFilter(newest_first=newest_first, created=day_ago)
+        yield RunFilter(newest_first=newest_first, created=TimeRange(day_ago.start, NEVER))
+        yield RunFilter(newest_first=newest_first, created=TimeRange(ALWAYS, day_ago.start))
+        yield RunFilter(newest_first=newest_first, statuses=ACTIVE)
+        yield RunFilter(newest_first=newest_first, statuses=["RUNNING"], sources=["EXTERNAL"])
+
+
+async def test_a_page_of_runs_reads_few_of_100_000(connection, many):
+    tenant_id, deployment_id, now = many
+    for wanted in wanted_at(now):
+        times = (wanted.created.start, wanted.created.end)
+        filters = (list(wanted.statuses) or None, list(wanted.sources) or None)
+        common = (tenant_id, 51, *times, *filters)
+        first, end = await keys_in(
+            connection, RUN_NUMBERS, (tenant_id, deployment_id), wanted.created
+        )
+        bounds = (wanted.created.start, LOWEST, NEVER, HIGHEST)
+        for query, arguments in (
+            (
+                run_records.query_of_one(wanted),
+                (*common, deployment_id, max(0, first - 1), min(end, 2**31 - 1)),
+            ),
+            (run_records.query_of_all(wanted), (*common, *bounds, False)),
+        ):
+            found, plan = await scans(connection, query, *arguments)
+            # The two small tables are joined to one page of runs: the planner may read them as a whole.
+            assert "Seq Scan" not in found["deployment_runs"]
+            assert reads(plan) < 400, (wanted, plan)
+
+
+async def test_the_numbers_of_a_time_are_found_without_reading_all_runs(connection, many):
+    """Also though runs 1 to 10 here have later times than those that follow."""
+    tenant_id, deployment_id, now = many
+    for minutes in (0, 1, 10, 59_999, 99_980, 200_000, -10):
+        times = TimeRange(now - timedelta(minutes=minutes), NEVER)
+        first, _ = await keys_in(connection, RUN_NUMBERS, (tenant_id, deployment_id), times)
+        earliest = await connection.fetchval(
+            """
+            SELECT coalesce(min(number), $4) FROM deployment_runs
+            WHERE tenant_id = $1 AND deployment_id = $2 AND create_time >= $3 AND number > 10
+            """,
+            tenant_id,
+            deployment_id,
+            times.start,
+            MANY + 1,
+        )
+        assert earliest - 16 <= first <= earliest
+        _, plan = await scans(
+            connection, RUN_NUMBERS.first_at, times.start, tenant_id, deployment_id
+        )
+        assert reads(plan) < 60
 
 
 async def test_a_key_is_found_by_its_hash(connection, databases):

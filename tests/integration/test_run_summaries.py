@@ -14,7 +14,7 @@ from deployment_service.api.deployment_messages import deployment_message, run_m
 from deployment_service.domain.actors import key_actor
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.run_requests import RunRequest
-from deployment_service.storage import deployments
+from deployment_service.storage import deployments, run_records
 from deployment_service.storage.deployments import DeploymentFilter
 from deployment_service.v1 import deployment_service_pb2 as pb
 from jenkins_simulator import JenkinsSimulator
@@ -39,7 +39,7 @@ async def shown(jobs: Jobs) -> pb.Deployment:
 
 async def run_shown(jobs: Jobs, run_id: uuid.UUID) -> pb.Run:
     async with jobs.databases.api.acquire() as connection:
-        row = await deployments.run_by_id(connection, jobs.tenant.tenant_id, run_id)
+        row = await run_records.by_id(connection, jobs.tenant.tenant_id, run_id)
     assert row is not None
     return run_message(jobs.tenant, row)
 

@@ -11,7 +11,7 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.names import DeploymentName, RunName
-from deployment_service.storage import deployments
+from deployment_service.storage import deployments, run_records
 from deployment_service.workers.retention import Retention, RetentionSettings
 from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
@@ -31,9 +31,7 @@ async def deleted_events(jobs: Jobs) -> list[tuple[str, str, str | None]]:
 
 async def read_run(jobs: Jobs, uid: uuid.UUID, number: int = 1) -> Any:
     async with jobs.databases.api.acquire() as connection:
-        return await deployments.run_by_number(
-            connection, jobs.tenant.tenant_id, f"uid:{uid}", number
-        )
+        return await run_records.by_number(connection, jobs.tenant.tenant_id, f"uid:{uid}", number)
 
 
 async def test_a_run_that_builds_ends_before_its_deployment_and_its_build_goes_on(

@@ -1,0 +1,47 @@
+"""What lists can be asked for: which entries, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """The times from ``start`` on and before ``end``."""
+
+    start: datetime = ALWAYS
+    end: datetime = NEVER
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """Return what tells this filter from another."""
+        return self.start.isoformat(), self.end.isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs, and in which order; an empty filter lets all pass, newest first."""
+
+    statuses: Collection[str] = ()
+    sources: Collection[str] = ()
+    created: TimeRange = TimeRange()
+    show_deleted: bool = False
+    newest_first: bool = True
+
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """Return what tells this filter and order from another."""
+        return (
+            *sorted(self.statuses),
+            "sources",
+            *sorted(self.sources),
+            "created",
+            *self.created.scope,
+            self.show_deleted,
+            self.newest_first,
+        )
