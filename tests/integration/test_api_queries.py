@@ -11,6 +11,7 @@ from deployment_service.storage import deployments, run_records
 from deployment_service.storage.api_keys import _VALID_BY_HASH
 from deployment_service.storage.deployments import _BY_RESOURCE_ID, PAGE
 from deployment_service.storage.time_bounds import RUN_NUMBERS, keys_in
+from deployment_service.storage.typical_durations import TYPICAL_DURATION
 
 FILL = """
     WITH t AS (INSERT INTO tenants (slug) VALUES ('t' || $1::int) RETURNING tenant_id),
@@ -192,3 +193,32 @@ async def test_a_key_is_found_by_its_hash(connection, databases):
     await analyze(databases)
     found, _ = await scans(connection, _VALID_BY_HASH, b"x" * 32)
     assert_no_seq_scan(found)
+
+
+async def test_the_typical_duration_reads_the_last_completed_runs_only(connection, databases):
+    """Of a deployment with many runs, however many they are."""
+    tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
+    deployment_id = await deployments.find_id(connection, tenant_id, "d7")
+    await connection.execute(
+        """
+        INSERT INTO deployment_runs (tenant_id, deployment_id, number, job_id, source, trigger_state, status, rank,
+            certainty, settle_time, shown, generation, build_number, start_time, end_time)
+        SELECT tenant_id, deployment_id, n, job_id, 'SERVICE', 'ENDED', 'COMPLETED', 351, 'CONFIRMED', now(), true, 1,
+            n, now() - n * interval '1 s', now()
+        FROM deployment_cicd_mappings, generate_series(11, 3000) AS n WHERE tenant_id = $1 AND deployment_id = $2
+        """,
+        tenant_id,
+        deployment_id,
+    )
+    await analyze(databases)
+    query = f"SELECT ({TYPICAL_DURATION}) FROM deployments AS d WHERE tenant_id = $1 AND deployment_id = $2"
+    found, plan = await scans(connection, query, tenant_id, deployment_id)
+    assert_no_seq_scan(found)
+    (read,) = [n for n in nodes(plan["Plan"]) if n.get("Relation Name") == "deployment_runs"]
+    assert read["Actual Rows"] <= 20
+    # The newest 20 take 2981 to 3000 seconds.
+    assert (await connection.fetchval(query, tenant_id, deployment_id)).total_seconds() == 2990
+
+
+def nodes(node):
+    return [node, *(one for child in node.get("Plans", []) for one in nodes(child))]

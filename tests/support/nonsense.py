@@ -136,6 +136,7 @@ PARTICULAR = {
     "job_folder": ("a//b", "..", "a/../b"),
     "username": ("a:b",),
     "reason": ("", " ", "x" * 501),
+    "on_behalf_of": ("x" * 201, "a\u202eb", "a\u200bb", "a\nb"),
 }
 # The same words mean something else here, or nothing at all.
 NOT_HERE = {
@@ -149,6 +150,7 @@ NOT_HERE = {
     ("CreateDeployment", "deployment.name"),
     ("CreateDeployment", "deployment.etag"),
     ("UpdateDeployment", "deployment.provider"),
+    ("RunDeployment", "reason"),
 }
 
 Nonsense = tuple[str, Message | bytes]
@@ -196,6 +198,13 @@ def values_for(
         yield from ({str(n): "" for n in range(1200)}, {"A": MEGABYTE}, {"a\0": "x"}, {"A": "\0"})
         if field.name == "parameters" and field.containing_type.name != "BuildReport":
             yield from ({"not a name": "x"}, {"DEPLOYMENT_RUN_ID": "x"})
+        if field.name == "annotations":
+            yield from (
+                {"-": "x"},
+                {"a b": "x"},
+                {"a": "x" * 257},
+                {f"k{n}": "" for n in range(17)},
+            )
     elif is_repeated(field):
         yield from repeated_values(field)
     elif field.type == field.TYPE_STRING:
