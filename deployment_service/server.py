@@ -26,6 +26,7 @@ from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
 from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins_json import AnswerBudgets
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings
 from deployment_service.failpoints import Failpoints
@@ -88,6 +89,7 @@ class Service:
         self._hub = self._make_hub()
         self._metrics.registry.register(WatchMetrics(self._hub))
         self._allowed_origins = AllowedOrigins(worker, settings.allowed_origins)
+        self._answers = AnswerBudgets()
         self._controllers = Controllers(
             self._make_client,
             self._box.decrypt,
@@ -336,5 +338,6 @@ class Service:
             ca_pem=address.ca_certificate_pem or None,
             public_only=not address.private_allowed,
             timeout_s=self._settings.request_timeout_s,
+            answers=self._answers.of(address.tenant_id) if address.tenant_id else None,
         )
         return self._failpoints.provider(client) if self._failpoints else client

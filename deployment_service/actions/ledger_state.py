@@ -13,9 +13,11 @@ from deployment_service.domain.attribution import (
     DeploymentOfJob,
 )
 from deployment_service.domain.events import EventSource, NewEvent
+from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
 from deployment_service.domain.runs import (
     Build,
     Run,
+    RunSource,
 )
 from deployment_service.domain.status import (
     DeploymentStatus,
@@ -95,6 +97,12 @@ class LedgerState:
         for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
             ledger._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
         return ledger
+
+    def external_runs_left(self) -> int:
+        """How many runs may still be made of builds that the service did not start."""
+        made = max((job.external_runs for job in self._jobs.values()), default=0)
+        new = sum(self._runs[run_id].source is RunSource.EXTERNAL for run_id in self._new)
+        return EXTERNAL_RUNS_PER_HOUR - made - new
 
     @property
     def now(self) -> datetime:

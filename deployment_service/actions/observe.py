@@ -24,6 +24,7 @@ from deployment_service.domain.duplicates import external_noticed, possible_dupl
 from deployment_service.domain.event_actors import actor_of
 from deployment_service.domain.events import EventSource, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
+from deployment_service.domain.problems import TOO_MANY_EXTERNAL_RUNS
 from deployment_service.domain.run_transitions import (
     end_without_build,
     give_up_build,
@@ -76,6 +77,8 @@ class Ledger(LedgerState):
             builds_name_their_run=job.builds_name_their_run,
             token_exposed=job.token_exposed,
         )
+        if owner.external_of is not None and self.external_runs_left() <= 0:
+            owner = Owner(verdict=Verdict.DEFERRED, message=TOO_MANY_EXTERNAL_RUNS.message)
         if owner.verdict is not None:
             if seen.sighting.read:
                 self._note_job_status(job, seen)
@@ -112,16 +115,12 @@ class Ledger(LedgerState):
         A run of ours that they name keeps their end; otherwise it is an external run that is never current.
         """
         build = Build(self._jobs[job_id].generation, number)
-        waiting = self._kept.pop((job_id, number), [])
+        waiting = self._kept.get((job_id, number), [])
         named = {kept.named_run_id for kept in waiting}
-        run = next(
-            (
-                r
-                for r in self._runs.values()
-                if r.run_id in named and not r.shown and not r.resolved
-            ),
-            None,
-        )
+        run = next((r for r in self._runs.values() if r.run_id in named and not r.shown), None)
+        if run is None and self.external_runs_left() <= 0:
+            return  # the reports wait for the next read
+        self._kept.pop((job_id, number), None)
         if run is None:
             sighting = Sighting(number, next(iter(named - {None}), None))
             owner = external_owner(sighting, build, self._mapped[job_id])

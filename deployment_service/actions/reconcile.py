@@ -54,15 +54,15 @@ class ReconcileSteps:
         sweep_s: float,
         absent: Collection[int] | None,
         probe_interval_s: float,
-    ) -> None:
+    ) -> list[Outcome]:
         """Merge a reading of a whole job: its next number first, as that tells whether it was made again.
 
         ``absent``: issued numbers that pending reports name and Jenkins did not show; None: it did not show the job.
         """
 
-        async def work(connection: Connection) -> int | None:
+        async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
             if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
-                return None
+                return [], None
             await reconcile.note_number(
                 connection,
                 job.tenant_id,
@@ -87,18 +87,19 @@ class ReconcileSteps:
                 connection, job.tenant_id, job.job_id, in_s=probe_interval_s
             )
             if not seen and not gone:
-                return None
-            _, sequence = await observe_builds(
+                return [], None
+            return await observe_builds(
                 connection,
                 job.tenant_id,
                 seen,
                 source=EventSource.READ,
                 gone=[(job.job_id, number) for number in gone],
             )
-            return sequence
 
-        if await self._database.transaction(work) is not None:
+        outcomes, sequence = await self._database.transaction(work)
+        if sequence is not None:
             self._committed(job.tenant_id)
+        return outcomes
 
     async def pending_numbers(self, job: ReadJob) -> list[int]:
         """The builds that pending reports of a job name."""

@@ -81,11 +81,13 @@ class JenkinsProvider(JobConfigurations):
         public_only: bool = False,
         timeout_s: float = 15.0,
         workers: int = 8,
+        answers: AnswerBudget | None = None,
     ) -> None:
         """`secret` is an API token, or a password (which costs two requests more now and then).
 
         `ca_pem` is trusted instead of the public CAs. `public_only`: nothing is sent to an address in a loopback,
-        link-local or private range, whatever name leads there. `timeout_s` bounds each request but triggers,
+        link-local or private range, whatever name leads there. `answers`: what they may cost, of its own by default.
+        `timeout_s` bounds each request but triggers,
         which bring their own bound; a call that confirms what it did makes two or three. Raises
         ValueError if the URL or the PEM can't be used.
         """
@@ -106,7 +108,7 @@ class JenkinsProvider(JobConfigurations):
         self._exchanges: set[Exchange] = set()
         self._closed = False
         self._marks = Marks()
-        self._budget = AnswerBudget()
+        self._budget = answers or AnswerBudget()
         self._input_unknown_until = 0.0
 
     async def ping(self) -> ControllerInfo:
@@ -274,6 +276,7 @@ class JenkinsProvider(JobConfigurations):
         Jenkins answers that only once it has resumed the Pipeline, a minute after its start at worst. Both
         requests together take no longer than one may: the bound for finding a build's end hangs on it.
         """
+        self._check_budget()
         now = asyncio.get_running_loop().time()
         timeout_s = self._timeout_s
         if now >= self._input_unknown_until:
@@ -314,15 +317,19 @@ class JenkinsProvider(JobConfigurations):
         return reply.status == 404 and author_of(reply) is not Author.FRONT
 
     async def _ask(self, request: HttpRequest, timeout_s: float | None = None) -> HttpReply:
-        if request.method == "GET" and self._budget.exhausted():
-            raise ProviderUnreachable(
-                "Jenkins' answers cost more than a controller may use in a minute. Reading goes on in the next one.",
-                reason=ProblemReason.MALFORMED_ANSWER,
-            )
+        if request.method == "GET":
+            self._check_budget()
         try:
             return await self._exchange(request, timeout_s or self._timeout_s)
         except TransportFailure as failure:
             raise replies.unreachable(failure) from None
+
+    def _check_budget(self) -> None:
+        if self._budget.exhausted():
+            raise ProviderUnreachable(
+                "Jenkins' answers cost more than a tenant may use in a minute. Reading goes on in the next one.",
+                reason=ProblemReason.MALFORMED_ANSWER,
+            )
 
     async def _exchange(self, request: HttpRequest, timeout_s: float) -> HttpReply:
         if self._closed:

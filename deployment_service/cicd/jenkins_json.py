@@ -8,9 +8,12 @@ serves other tenants meanwhile.
 from __future__ import annotations
 
 import json
+import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from deployment_service.domain.problems import ProblemReason
 
@@ -58,36 +61,54 @@ def _inner(value: Any) -> list[Any]:
 
 
 class AnswerBudget:
-    """What the answers of one controller may cost in a minute: bytes read, and seconds of decoding.
+    """What the answers of one tenant's controllers may cost in a minute: bytes read, and seconds of decoding.
 
-    Beyond it the controller isn't read until the minute is over.
+    Beyond it none of them is read until the minute is over. Its methods may be called on any thread.
     """
 
     def __init__(
         self,
         *,
-        bytes_per_minute: int = 128 * MIB,
+        bytes_per_minute: int = 256 * MIB,
         decoding_s_per_minute: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = (bytes_per_minute, decoding_s_per_minute)
         self._clock = clock
+        self._lock = threading.Lock()
         self._minute = -1
         self._bytes = 0
         self._decoding_s = 0.0
 
     def spend(self, size_bytes: int, decoding_s: float) -> None:
         """Note what an answer cost."""
-        self._roll()
-        self._bytes += size_bytes
-        self._decoding_s += decoding_s
+        with self._lock:
+            self._roll()
+            self._bytes += size_bytes
+            self._decoding_s += decoding_s
 
     def exhausted(self) -> bool:
         """Whether nothing more may be read in this minute."""
-        self._roll()
-        return self._bytes >= self._limits[0] or self._decoding_s >= self._limits[1]
+        with self._lock:
+            self._roll()
+            return self._bytes >= self._limits[0] or self._decoding_s >= self._limits[1]
 
     def _roll(self) -> None:
         minute = int(self._clock() // 60)
         if minute != self._minute:
             self._minute, self._bytes, self._decoding_s = minute, 0, 0.0
+
+
+class AnswerBudgets:
+    """The budget of each tenant, for as long as a client of its uses it."""
+
+    def __init__(self, make: Callable[[], AnswerBudget] = AnswerBudget) -> None:
+        self._make = make
+        self._of_tenants: WeakValueDictionary[uuid.UUID, AnswerBudget] = WeakValueDictionary()
+
+    def of(self, tenant_id: uuid.UUID) -> AnswerBudget:
+        """Return the budget that all clients of a tenant share."""
+        budget = self._of_tenants.get(tenant_id)
+        if budget is None:
+            budget = self._of_tenants[tenant_id] = self._make()
+        return budget

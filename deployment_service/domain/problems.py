@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+EXTERNAL_RUNS_PER_HOUR = 1_000
+"""Runs of one tenant that are made of builds which the service did not start."""
+
 _MAX_CHARS = 500
 
 
@@ -65,6 +68,12 @@ class ObservationProblem:
         return f"The run could not be cancelled yet. {text}" if self.cancelling else text
 
 
+TOO_MANY_EXTERNAL_RUNS = Problem.of(
+    ProblemReason.MALFORMED_ANSWER,
+    f"Jenkins shows more builds that were not started by the service than it records in an hour "
+    f"({EXTERNAL_RUNS_PER_HOUR:,} for all jobs of a tenant). The others become runs later, as long as they are among "
+    "the last 50 builds of the job. Look for what starts so many.",
+)
 _COARSE = {
     ProblemReason.UNREACHABLE: "Jenkins can't be reached. Nothing is lost: its builds go on, and reading is retried. "
     "If it lasts, tell the operators of the deployment service.",
@@ -85,6 +94,8 @@ def coarse_message(reason: str, message: str) -> str:
     A tenant chooses the address of its provider, and details would tell what answers where in the operators' network.
     What Jenkins itself says of accounts, permissions and jobs stays as it is.
     """
+    if message == TOO_MANY_EXTERNAL_RUNS.message:
+        return message
     try:
         return _COARSE.get(ProblemReason(reason), message)
     except ValueError:

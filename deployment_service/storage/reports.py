@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
 from deployment_service.domain.status import Knowledge
 from deployment_service.storage.database import Connection
 
@@ -17,10 +18,14 @@ _LOCK = """
 # What somebody else holds is left for a transaction of its own: one blocked job doesn't delay a batch.
 _LOCK_FREE = _LOCK + " SKIP LOCKED"
 
-_READ = """
+READ = """
     SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
         j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed,
-        j.discards_builds, p.base_url
+        j.discards_builds, p.base_url, (
+            SELECT count(*) FROM (
+                SELECT FROM deployment_runs AS r
+                WHERE r.tenant_id = $1 AND r.source = 'EXTERNAL' AND r.create_time > now() - interval '1 hour'
+                LIMIT $3) AS recent) AS external_runs
     FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
 """
@@ -116,6 +121,8 @@ class JobState:
     """None: not read yet."""
     base_url: str = ""
     """Of its provider."""
+    external_runs: int = 0
+    """How many of the tenant were made within an hour, at most ``EXTERNAL_RUNS_PER_HOUR``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ async def lock_jobs(
 async def read_jobs(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> dict[uuid.UUID, JobState]:
-    rows = await connection.fetch(_READ, tenant_id, list(job_ids))
+    rows = await connection.fetch(READ, tenant_id, list(job_ids), EXTERNAL_RUNS_PER_HOUR)
     return {
         row["job_id"]: JobState(
             row["job_id"],
@@ -180,6 +187,7 @@ async def read_jobs(
             row["token_exposed"],
             row["discards_builds"],
             row["base_url"],
+            row["external_runs"],
         )
         for row in rows
     }

@@ -59,6 +59,8 @@ class ControllerAddress:
     ca_certificate_pem: str = field(default="", repr=False)
     private_allowed: bool = True
     """Whether its host may be a loopback, link-local or private address."""
+    tenant_id: uuid.UUID | None = None
+    """Whose budget its answers use; None: one of its own."""
 
 
 ClientFactory = Callable[[ControllerAddress], CicdProvider]
@@ -317,7 +319,11 @@ class Controllers:
                 "The provider's stored API token can't be read. Set it anew."
             ) from error
         return ControllerAddress(
-            provider.base_url, provider.username, token, provider.ca_certificate_pem
+            provider.base_url,
+            provider.username,
+            token,
+            provider.ca_certificate_pem,
+            tenant_id=provider.tenant_id,
         )
 
     def _new(self, provider: ProviderAccess, address: ControllerAddress) -> Controller:

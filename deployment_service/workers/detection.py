@@ -43,12 +43,21 @@ class Detection:
             ["provider"],
             registry=registry,
         )
+        self._deferred = Counter(
+            "external_runs_deferred",
+            "Builds that a read showed and that became no runs yet: their tenant has too many external runs.",
+            registry=registry,
+        )
         self._missed = Counter(
             "webhook_missed",
             "Ends of runs that reading found before a webhook told of them, where webhooks are expected.",
             ["provider"],
             registry=registry,
         )
+
+    def runs_deferred(self, builds: int) -> None:
+        """Count builds that Jenkins showed and that are no runs yet because of the bound per hour."""
+        self._deferred.inc(builds)
 
     def bound_s(self, *, polled: bool) -> float:
         """The bound where no webhooks come (``polled``) or where they do."""

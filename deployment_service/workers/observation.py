@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import structlog
 
 from deployment_service.actions.observation import append_problem_events, note_problems
 from deployment_service.cicd.errors import ProviderError
+from deployment_service.domain.attribution import Observation, Outcome, Verdict
 from deployment_service.domain.observation import CycleObservation, Verdicts
-from deployment_service.domain.problems import Problem, ProblemReason
+from deployment_service.domain.problems import TOO_MANY_EXTERNAL_RUNS, Problem, ProblemReason
 from deployment_service.storage import problems
 from deployment_service.storage.database import Database
 from deployment_service.storage.problems import StoredProblems
@@ -77,6 +78,19 @@ class CycleProblems:
             self._seen.job_shown(job.job_id)
         else:
             self._seen.job_failed(job.job_id, NOT_SHOWN)
+
+    def note_outcomes(self, seen: Sequence[Observation], outcomes: Sequence[Outcome]) -> int:
+        """Note builds that were shown and are no runs yet because of the bound per hour; return how many."""
+        if len(seen) != len(outcomes):
+            return 0  # a job has gone meanwhile: the next cycle tells
+        deferred = [
+            one.job_id
+            for one, outcome in zip(seen, outcomes, strict=True)
+            if outcome.verdict is Verdict.DEFERRED
+        ]
+        for job_id in deferred:
+            self._seen.job_failed(job_id, TOO_MANY_EXTERNAL_RUNS)
+        return len(deferred)
 
     def cut_short(self) -> None:
         """Note that the cycle took too long."""

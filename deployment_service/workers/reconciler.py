@@ -25,7 +25,6 @@ from deployment_service.actions.reconcile import ReconcileSteps
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
     BuildView,
-    CicdProvider,
     JobBuilds,
 )
 from deployment_service.domain.attribution import Observation
@@ -48,14 +47,13 @@ from deployment_service.workers.reading import (
     observation,
     sort_out,
 )
-from deployment_service.workers.sources import Sources, read_sources
+from deployment_service.workers.sources import Sources, read_pending, read_sources
 
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _BATCH = 200
-_PENDING_READS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +274,11 @@ class Reconciler:
                 turn.tenant_id, [(item.run, waits, why) for item, waits, why in found.going_on]
             )
         await self._write_seen(
-            turn, [observation(job, build, by_executor=True) for job, build in found.started]
+            turn,
+            [observation(job, build, by_executor=True) for job, build in found.started],
+            problems,
         )
-        await self._write_strangers(turn, found.strangers)
+        await self._write_strangers(turn, found.strangers, problems)
         await self._each(found.to_cancel, lambda pair: self._cancels.carry_out(*pair, controller))
         ask = partial(self._inquiry.ask, queue_read=lists.queue_read)
 
@@ -295,11 +295,17 @@ class Reconciler:
         await self._duplicates.stop_ours(items, controller)
         return sessions
 
-    async def _write_seen(self, turn: Turn, seen: Sequence[Observation]) -> None:
+    async def _write_seen(
+        self, turn: Turn, seen: Sequence[Observation], problems: CycleProblems
+    ) -> None:
         for start in range(0, len(seen), _BATCH):
-            await self._steps.observe(turn.tenant_id, seen[start : start + _BATCH])
+            batch = seen[start : start + _BATCH]
+            outcomes = await self._steps.observe(turn.tenant_id, batch)
+            self._detection.runs_deferred(problems.note_outcomes(batch, outcomes))
 
-    async def _write_strangers(self, turn: Turn, strangers: Sequence[BuildView]) -> None:
+    async def _write_strangers(
+        self, turn: Turn, strangers: Sequence[BuildView], problems: CycleProblems
+    ) -> None:
         """Builds that somebody else started in jobs of ours."""
         if not strangers:
             return
@@ -315,6 +321,7 @@ class Reconciler:
                 for build in strangers
                 if build.job_full_name == job.full_name
             ],
+            problems,
         )
 
     async def _read_jobs(
@@ -329,7 +336,7 @@ class Reconciler:
                 return
             try:
                 with problems.of_job(pair[0]):
-                    shown = await self._read_job(*pair)
+                    shown = await self._read_job(*pair, problems)
                 problems.job_read(pair[0], shown=shown)
             except ControllerUnavailable:
                 raise
@@ -339,7 +346,9 @@ class Reconciler:
 
         await self._each(jobs, read)
 
-    async def _read_job(self, job: ReadJob, poke_time: datetime | None) -> bool:
+    async def _read_job(
+        self, job: ReadJob, poke_time: datetime | None, problems: CycleProblems
+    ) -> bool:
         """Read a whole job: it was poked, or builds are to be found that no report named.
 
         Return whether Jenkins shows it.
@@ -348,13 +357,13 @@ class Reconciler:
         async with controller.slot() as client:
             builds = await client.list_builds(job.full_name, limit=50)
             pending = await self._steps.pending_numbers(job) if builds is not None else []
-            shown, absent = await self._read_pending(client, job, builds, pending)
+            shown, absent = await read_pending(client, job.full_name, builds, pending)
         job_is_shown = builds is not None
         if builds is None:
             # Gone, or not ours to see any more: the next run says so.
             builds = JobBuilds(job.full_name, job.next_build_number or 1, ())
         seen = [observation(job, build) for build in (*shown, *reversed(builds.builds))]
-        await self._steps.job_read(
+        outcomes = await self._steps.job_read(
             job,
             builds.next_build_number,
             seen,
@@ -363,29 +372,8 @@ class Reconciler:
             absent=absent,
             probe_interval_s=self._settings.between_looks_s,
         )
+        self._detection.runs_deferred(problems.note_outcomes(seen, outcomes))
         return job_is_shown
-
-    async def _read_pending(
-        self,
-        client: CicdProvider,
-        job: ReadJob,
-        builds: JobBuilds | None,
-        pending: Sequence[int],
-    ) -> tuple[list[BuildView], list[int] | None]:
-        """Read builds that reports name and the list does not show; return those shown and those absent."""
-        if builds is None:
-            return [], None
-        listed = {build.number for build in builds.builds}
-        unlisted = [n for n in pending if n < builds.next_build_number and n not in listed]
-        shown: list[BuildView] = []
-        absent: list[int] = []
-        for number in unlisted[:_PENDING_READS]:
-            build = await client.read_build(job.full_name, number)
-            if build is None:
-                absent.append(number)
-            else:
-                shown.append(build)
-        return shown, absent
 
     async def _each(self, things: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
         await for_each(things, work, at_once=self._settings.reads_at_once)

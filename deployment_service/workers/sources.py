@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import (
     BuildView,
     CicdProvider,
+    JobBuilds,
     QueueView,
     RunningView,
 )
@@ -20,6 +21,8 @@ from deployment_service.workers.controllers import Controller
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
+
+_PENDING_READS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,25 @@ async def read_build(client: CicdProvider, full_name: str, number: int) -> Build
         if found is None:
             raise
         return found
+
+
+async def read_pending(
+    client: CicdProvider, full_name: str, builds: JobBuilds | None, pending: Sequence[int]
+) -> tuple[list[BuildView], list[int] | None]:
+    """Read builds that reports name and the list does not show; return those shown and those absent."""
+    if builds is None:
+        return [], None
+    listed = {build.number for build in builds.builds}
+    unlisted = [n for n in pending if n < builds.next_build_number and n not in listed]
+    shown: list[BuildView] = []
+    absent: list[int] = []
+    for number in unlisted[:_PENDING_READS]:
+        build = await client.read_build(full_name, number)
+        if build is None:
+            absent.append(number)
+        else:
+            shown.append(build)
+    return shown, absent
 
 
 async def _read(

@@ -1,15 +1,20 @@
 """Hostile answers are refused before they cost anything."""
 
+import gc
 import json
+import uuid
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployment_service.cicd.errors import ProviderUnreachable
+from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.jenkins_json import (
     MAX_CONTAINERS,
     MAX_DEPTH,
     AnswerBudget,
+    AnswerBudgets,
     AnswerTooLarge,
     decode,
 )
@@ -59,3 +64,46 @@ def test_a_budget_is_spent_by_bytes_and_by_time_and_is_new_each_minute():
     assert not budget.exhausted()
     budget.spend(0, 1.0)
     assert budget.exhausted()
+
+
+def _client(budget: AnswerBudget) -> JenkinsProvider:
+    # Nothing listens there: a request that was sent would be refused with another message.
+    return JenkinsProvider("http://127.0.0.1:9/", "deployer", "token", answers=budget)
+
+
+READS = {
+    "queue": lambda client: client.list_queue(),
+    "executors": lambda client: client.list_running(),
+    "build": lambda client: client.read_build("app", 1),
+    "builds": lambda client: client.list_builds("app"),
+    "job": lambda client: client.read_job("app"),
+    "queue item": lambda client: client.read_queue_item("1"),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_what_one_client_of_a_tenant_spent_the_others_have_no_more(read):
+    """P6: a tenant with many providers has one budget; the other tenants have theirs."""
+    budgets = AnswerBudgets(lambda: AnswerBudget(bytes_per_minute=100))
+    one, other = uuid.uuid4(), uuid.uuid4()
+    clients = [_client(budgets.of(tenant)) for tenant in (one, one, other)]
+    try:
+        budgets.of(one).spend(100, 0.0)
+        for client, spent in zip(clients, (True, True, False), strict=True):
+            with pytest.raises(ProviderUnreachable) as error:
+                await READS[read](client)
+            assert ("cost more than a tenant may use" in str(error.value)) is spent
+    finally:
+        for client in clients:
+            await client.close()
+
+
+def test_a_budget_lives_as_long_as_a_client_uses_it():
+    budgets = AnswerBudgets()
+    tenant = uuid.uuid4()
+    used = budgets.of(tenant)
+    used.spend(5, 0.0)
+    assert budgets.of(tenant) is used
+    del used
+    gc.collect()
+    assert len(budgets._of_tenants) == 0
