@@ -2,7 +2,7 @@
 # Runs the tests: first those that may run beside each other, then those that measure time and want the machine for
 # themselves. Arguments are pytest's; they may leave nothing of one part (its exit code 5), but not of both.
 set -u
-.venv/bin/python -m pytest -n "${WORKERS:-3}" --dist loadfile -m "not full and not alone" "$@"
+.venv/bin/python -m pytest -n "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder -m "not full and not alone" "$@"
 beside=$?
 .venv/bin/python -m pytest -m "alone and not full" "$@"
 alone=$?

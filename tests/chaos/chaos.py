@@ -42,7 +42,7 @@ SETTINGS = {
     "QUARANTINE_S": "2",
     "TRIGGER_WAIT_S": "0.3",
     "TRIGGER_DEADLINE_S": "600",
-    "COMPARE_INTERVAL_S": "5",
+    "COMPARE_INTERVAL_S": "15",
 }
 _HELD = {
     "freestyle_shell": "# simulator: hold",

@@ -34,6 +34,9 @@ async def test_a_small_round() -> None:
         restart_every_s=10,
         kill_gateway_every_s=9,
         endpoint_every_s=8,
+        secret_every_s=8,
+        rotate_every_s=8,
+        seed_jobs=3,
     )
     seed = random.randrange(10**6)
     plan = Plan(seed, runs=30, teams=30, builds_last_s=0.6, turmoil=turmoil, storm_s=30)

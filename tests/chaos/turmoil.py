@@ -62,9 +62,9 @@ class Turmoil:
     seed_jobs: float = 6.0
     """How many jobs a seed job overwrites every ``seed_every_s``, parameters and more: see ``overwritten``."""
     seed_every_s: float = 3.0
-    secret_every_s: float = 3.0
+    secret_every_s: float = 5.0
     """A secret text is lost."""
-    rotate_every_s: float = 3.0
+    rotate_every_s: float = 5.0
     """The records of builds that end within the next second are rotated away, at COMPLETED or at FINALIZED."""
 
 
