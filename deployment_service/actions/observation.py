@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
+from deployment_service.cicd.names import build_url
 from deployment_service.domain.certainty import Certainty
-from deployment_service.domain.events import EventSource, EventType, NewEvent
+from deployment_service.domain.events import EventSource, EventType, NewEvent, WaitingFor
 from deployment_service.domain.observation import Verdicts
 from deployment_service.domain.problems import Problem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
@@ -113,6 +114,12 @@ def _event(one: Affected, revision: int) -> NewEvent:
         certainty=Certainty(one.certainty) if one.certainty else None,
         # The history of a run ends with what is true of it, whatever its last event is about.
         failure_cause=FailureCause(one.failure_cause) if one.failure_cause else None,
+        failure_message=one.failure_message,
+        waiting_for=WaitingFor(one.waiting_for) if one.waiting_for else None,
+        waiting_reason=one.waiting_reason,
+        build_url=build_url(one.base_url, one.full_name, one.build_number)
+        if one.build_number
+        else "",
         message=message,
         problem_since=one.problem.since if one.problem else None,
         problem_reason=one.problem.reason if one.problem else None,

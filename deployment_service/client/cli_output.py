@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -160,7 +161,15 @@ def duration(start: Timestamp, end: Timestamp) -> str:
     if not start.seconds:
         return ""
     until = _datetime(end) if end.seconds else datetime.now(UTC)
-    seconds = max((until - _datetime(start)).total_seconds(), 0.0)
+    return _seconds_text(max((until - _datetime(start)).total_seconds(), 0.0))
+
+
+def seconds_text(duration: Duration) -> str:
+    """``12.0 s``; empty if unset."""
+    return _seconds_text(duration.ToTimedelta().total_seconds()) if duration.ByteSize() else ""
+
+
+def _seconds_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"

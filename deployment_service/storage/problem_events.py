@@ -41,12 +41,14 @@ _FIRST_SINCE = f"CASE WHEN r.settle_time IS NULL THEN {_SINCE} END"
 # Of each deployment the run that the event is about: one that is affected, the current one if it is; else the current.
 _DECIDE = f"""
     SELECT d.deployment_id, d.slug, d.status AS deployment_status, d.problem_event_time IS NOT NULL AS announced,
-        run.number, run.job_id, run.build_number, run.status, run.certainty, run.failure_cause,
+        run.number, run.job_id, run.build_number, run.status, run.certainty, run.failure_cause, run.failure_message,
+        run.waiting_for, run.waiting_reason, run.full_name, run.base_url,
         run.settle_time IS NOT NULL AS settled, run.problem_since, run.problem_reason, run.problem_message,
         run.problem_cancelling, coalesce(run.first_since <= now() - $3::interval, false) AS lasted
     FROM deployments AS d
     JOIN LATERAL (
-        SELECT r.number, r.job_id, r.build_number, r.status, r.certainty, r.failure_cause, r.settle_time,
+        SELECT r.number, r.job_id, r.build_number, r.status, r.certainty, r.failure_cause, r.failure_message,
+            r.waiting_for, r.waiting_reason, r.settle_time, j.full_name, p.base_url,
             {_FIRST_SINCE} AS first_since, {RUN_PROBLEM_COLUMNS}
         {_RUNS}
         WHERE r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id
@@ -83,6 +85,12 @@ class Affected:
     status: str
     certainty: str | None
     failure_cause: str | None
+    failure_message: str
+    waiting_for: str | None
+    waiting_reason: str
+    full_name: str
+    """Of its job."""
+    base_url: str
     settled: bool
     lasted: bool
     problem: ObservationProblem | None

@@ -65,6 +65,7 @@ async def test_a_problem_that_lasts_is_told_once_and_so_is_its_end(one: Observed
     problem = await one.until_problem(name, "REFUSED")
     await one.cycles()
     assert await told(one) == []  # not for a problem that may pass
+    await one.sql("UPDATE deployment_runs SET waiting_for = 'INPUT', waiting_reason = 'Approve?'")
     await one.age_problems()
     (event,) = await until_told(one, 1)
     assert event.run == name
@@ -72,6 +73,8 @@ async def test_a_problem_that_lasts_is_told_once_and_so_is_its_end(one: Observed
     assert event.observation_problem.reason == problem.reason
     assert event.observation_problem.since.seconds == problem.since.seconds - 60
     assert event.message == event.observation_problem.message
+    assert (event.waiting_for, event.waiting_reason) == (pb.WAITING_FOR_INPUT, "Approve?")
+    assert event.build_url.endswith("/job/demo.web/1/")
     assert "valid API token" in event.message
     await one.cycles()
     assert len(await told(one)) == 1
@@ -167,7 +170,7 @@ async def test_a_run_that_is_settled_meanwhile_ends_it(one: Observed) -> None:
     await until_told(one, 1)
     await one.sql(
         "UPDATE deployment_runs SET status = 'FAILED', rank = 310, certainty = 'UNVERIFIABLE', settle_time = now(),"
-        " end_time = now(), failure_cause = 'BUILD_LOST'"
+        " end_time = now(), failure_cause = 'BUILD_LOST', failure_message = 'Gone.'"
     )
     _, over = await until_told(one, 2)
     assert not over.HasField("observation_problem")
@@ -178,6 +181,7 @@ async def test_a_run_that_is_settled_meanwhile_ends_it(one: Observed) -> None:
         pb.FAILURE_CAUSE_BUILD_LOST,
         pb.CERTAINTY_UNVERIFIABLE,
     )
+    assert over.failure_message == "Gone."
     assert (await one.provider()).HasField("observation_problem")
 
 

@@ -85,3 +85,18 @@ async def test_a_list_of_runs_stays_a_list(service):
 )
 def test_actors_as_text(actor, text):
     assert actor_text(actor) == text
+
+
+async def test_a_deployment_says_who_runs_it_and_how_long_that_takes(service):
+    shown = pb.Deployment(
+        name="tenants/demo/deployments/web",
+        current_run="tenants/demo/deployments/web/runs/7",
+        current_run_summary=pb.RunSummary(requested_by=KEY, waiting_reason="Jenkins is down."),
+    )
+    shown.typical_duration.FromSeconds(183)
+    service.will("GetDeployment", pb.GetDeploymentResponse(deployment=shown))
+    ended = await deployctl(service, "deployments", "get", "web")
+    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    assert "requested by ci (apiKeys/1) on behalf of alice, as claimed" in lines
+    assert "waits for Jenkins is down." in lines
+    assert "usually takes 3:03 min" in lines
