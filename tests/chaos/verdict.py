@@ -14,7 +14,8 @@ A run is *right* if all of this holds:
 * it has none and was never queued: TRIGGER_OUTCOME_UNKNOWN, and only if a number of its job is unaccounted
   for in Jenkins (a build that a kill took, a record that was rotated away), else it should have been sent again;
 * its events lead from PENDING to that status and cause; from an end they only move by a correction, and there
-  is one RUN_START if Jenkins has taken it, and a RUN_FAILURE if it ended before a build of it was ever seen.
+  is one RUN_START if Jenkins has taken it, and a RUN_FAILURE if it ended before a build of it was ever seen. A build
+  that shows up after that is a correction, with no RUN_START.
 
 An external run that is confirmed has its build's result. No build is stopped but a second one of a run's requests: the
 builds that a retry plugin starts go on. Lost secret texts change nothing but how soon an end is known.
@@ -210,6 +211,7 @@ def _wrong_history(events: Sequence[Row], row: Row) -> str:
     seen = row["build_number"] is not None
     started, failed = (kinds.count(f"DEPLOYMENT_RUN_{kind}") for kind in ("START", "FAILURE"))
     seen_too_late = seen and failed == 1 and any(event["correction"] for event in events)
-    if started > 1 or (seen and started == 0) or failed != (not seen or seen_too_late):
+    unannounced = seen and started == 0 and not seen_too_late
+    if started > 1 or unannounced or failed != (not seen or seen_too_late):
         return f"events {kinds}"
     return ""
