@@ -66,7 +66,8 @@ class CycleObservation:
         """Return the problem of the provider and of each job that was read."""
         failures = self._job_failed.values()
         answered = self._answered or bool(self._shown)
-        answered = answered or any(problem.reason in _OF_THE_JOB for problem in failures)
+        if self._failed is None:
+            answered = answered or any(problem.reason in _OF_THE_JOB for problem in failures)
         failed = None if answered else self._failed or next(iter(failures), None)
         provider = self._cut_short or failed
         jobs: dict[uuid.UUID, Problem | None] = dict.fromkeys(self._shown)

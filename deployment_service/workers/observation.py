@@ -53,14 +53,20 @@ class CycleProblems:
 
     @contextlib.contextmanager
     def of_provider(self) -> Iterator[None]:
-        """Note the outcome of calls that concern no job in particular."""
+        """Note calls that concern no job in particular and fail."""
         try:
             yield
         except ProviderError as error:
             if not _is_ours(error):
                 self._seen.failed(problem_of(error))
             raise
-        self._seen.answered()
+
+    def lists_read(self, failure: ProviderError | None) -> None:
+        """Note that queue and executors were read, or that neither could be."""
+        if failure is None:
+            self._seen.answered()
+        else:
+            self._seen.failed(problem_of(failure))
 
     @contextlib.contextmanager
     def of_job(self, job: ReadJob) -> Iterator[None]:

@@ -54,6 +54,7 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _BATCH = 200
+_RUNS_WITHOUT_LISTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,10 @@ class Reconciler:
                 with problems.of_provider():
                     controller = await self._find_controller(*turn.key)
                     lists = await read_sources(controller)
-                sessions = await self._read_runs(turn, controller, runs, lists, problems)
+                problems.lists_read(lists.failure)
+                # Without lists each run takes a call of its own: those that were not observed for longest.
+                items = runs if lists.failure is None else runs[:_RUNS_WITHOUT_LISTS]
+                sessions = await self._read_runs(turn, controller, items, lists, problems)
             except ControllerUnavailable as error:
                 wait_s = error.wait_s
                 _log.info("cycle put off", **_names(turn), wait_s=wait_s, error=str(error))

@@ -16,9 +16,20 @@ from deployment_service.cicd.port import (
     QueueView,
     RunningView,
 )
-from deployment_service.workers.controllers import Controller
+from deployment_service.domain.problems import ProblemReason
+from deployment_service.workers.controllers import Controller, ControllerUnavailable
 
 T = TypeVar("T")
+
+_OF_A_PATH = frozenset(
+    {
+        ProblemReason.PERMISSION_MISSING,
+        ProblemReason.SERVER_ERROR,
+        ProblemReason.MALFORMED_ANSWER,
+        ProblemReason.NOT_JENKINS,
+    }
+)
+"""What one path of Jenkins may answer, or a proxy for it, while others work."""
 
 _log = structlog.get_logger(__name__)
 
@@ -27,29 +38,42 @@ _PENDING_READS = 20
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the lists show; one that could not be read is empty. ``queue_read``: the queue could be read."""
+    """What the lists show; one that could not be read is empty. ``queue_read``: the queue could be read.
+
+    ``failure``: neither could be read, for a reason that leaves a chance to read runs by themselves.
+    """
 
     queue: QueueView
     running: RunningView
     queue_read: bool
+    failure: ProviderError | None = None
 
 
 async def read_sources(controller: Controller) -> Sources:
     """Read the queue, then the executors: what leaves the queue in between is shown by the executors.
 
     Raises:
-        ProviderError: neither could be read, or not both may be now.
+        ProviderError: neither could be read, and nothing else can; or not both may be now.
     """
     await controller.allow_all(2)
     queue, queue_error = await _read(controller, lambda client: client.list_queue())
     running, error = await _read(controller, lambda client: client.list_running())
+    failure = None
     if queue_error is not None and error is not None:
-        raise error
+        failure = next((one for one in (queue_error, error) if _ends_reading(one)), error)
+        if _ends_reading(failure):
+            raise failure
     return Sources(
         queue=queue if queue is not None else QueueView(items=(), session=None),
         running=running if running is not None else RunningView(builds=(), session=None),
         queue_read=queue is not None,
+        failure=failure,
     )
+
+
+def _ends_reading(error: ProviderError) -> bool:
+    """Whether other calls would fail as well: no connection, no time, no valid account, or nothing was sent."""
+    return isinstance(error, ControllerUnavailable) or error.reason not in _OF_A_PATH
 
 
 async def read_build(client: CicdProvider, full_name: str, number: int) -> BuildView | None:

@@ -152,6 +152,23 @@ async def test_one_failing_endpoint_is_no_problem_while_the_end_is_known_otherwi
     assert [row["problem_reason"] for row in rows] == [None, None]
 
 
+@pytest.mark.parametrize(
+    "fields", [{"jenkins_status": 500}, {"jenkins_status": 403}, {"status": 403}]
+)
+async def test_without_queue_and_executors_each_run_is_read_by_itself(
+    one: Observed, fields: dict[str, int]
+) -> None:
+    """Two sources fail at once, as with a proxy that lets only the pages of jobs through."""
+    name = await one.building()
+    for endpoint in ("queue", "executors"):
+        one.fault(endpoint=endpoint, **fields)
+    await one.cycles()
+    assert not (await one.run(name)).HasField("observation_problem")
+    one.jenkins.release("demo.web")
+    run = await one.until_settled(name)
+    assert run.status == pb.DEPLOYMENT_STATUS_COMPLETED
+
+
 async def test_a_job_that_is_hidden_while_a_report_is_pending_says_so(one: Observed) -> None:
     """The report names a build that no read can show: it stays pending, and the job carries the problem."""
     (job,) = await one.sql("SELECT * FROM cicd_jobs")

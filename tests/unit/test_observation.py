@@ -93,6 +93,25 @@ def test_a_cycle_that_is_cut_short_is_a_problem_though_some_of_it_was_answered()
     assert seen.verdicts().provider == slow
 
 
+@pytest.mark.parametrize("problem", [FORBIDDEN, AWAY])
+def test_lists_that_fail_are_no_problem_while_jobs_are_shown(problem: Problem) -> None:
+    seen = CycleObservation()
+    seen.failed(problem)
+    seen.job_shown(WEB)
+    verdicts = seen.verdicts()
+    assert verdicts.provider is None
+    assert verdicts.jobs == {WEB: None}
+
+
+def test_lists_and_jobs_that_are_refused_alike_are_the_providers_problem() -> None:
+    seen = CycleObservation()
+    seen.failed(FORBIDDEN)
+    seen.job_failed(WEB, HIDDEN)
+    verdicts = seen.verdicts()
+    assert verdicts.provider == FORBIDDEN
+    assert verdicts.jobs == {WEB: HIDDEN}
+
+
 def test_messages_can_be_stored() -> None:
     assert len(Problem.of(ProblemReason.SLOW, "x" * 2000).message) == 500
     assert Problem.of(ProblemReason.SLOW, " \x00").message
