@@ -243,6 +243,8 @@ def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner
             verdict=Verdict.AMBIGUOUS, message="the number belongs to another run", poke=True
         )
     lower = named.build.generation == build.generation and build.number < named.build.number
+    if not lower and not named.shown and not named.settled:
+        return _pending("only a report gave the run its number: its job is read")
     if not lower or not free:
         return None
     if read and named.build_timestamp_ms is None:

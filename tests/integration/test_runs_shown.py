@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -86,3 +87,43 @@ async def test_a_run_whose_number_was_only_reported_is_cancelled(
         await runs.cancel()
         row = await runs.until(run_id, status="CANCELLED", certainty="CONFIRMED")
         assert row["shown"]
+
+
+async def test_a_report_that_gives_a_run_the_number_of_another_build(
+    jobs: Jobs, jenkins: JenkinsSimulator
+) -> None:
+    """Somebody's build came first; the report gives its number to the run, whose own build runs beside it."""
+    await jobs.create("web", shell())
+    job = jenkins.job("demo.web")
+    job.config = replace(job.config, concurrent=True)
+    jenkins.hold("demo.web")
+    async with runs_of(jobs, reconcile=False) as runs:
+        jenkins.controller.quieting_down = True
+        jenkins.start_by_timer("demo.web")
+        started = await runs.start("web")
+        job_id = (await jobs.row())["job_id"]
+        jenkins.controller.quieting_down = False
+        jenkins.controller.queue.maintain()
+
+        async def builds() -> bool:
+            return set(job.builds) == {1, 2}
+
+        await eventually(builds, "Jenkins builds both")
+        assert len(jenkins.ledger.builds(run_id=str(started.run_id))) == 1
+        (own,) = jenkins.ledger.builds(run_id=str(started.run_id))
+        other = 3 - own.number
+        await runs.tell(plugin(job_id, other, "STARTED", run_id=str(started.run_id)))
+        assert (await runs.run(started.run_id))["build_number"] == other
+    await jobs.sql(
+        "UPDATE cicd_jobs SET poke_time = NULL, next_sweep_time = now() + interval '1 h'"
+    )
+    async with runs_of(jobs, dispatch=False) as runs:
+        await runs.until(started.run_id, shown=True, build_number=own.number)
+        jenkins.release("demo.web")
+        await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
+        rows = [(r["source"], r["build_number"], r["status"]) for r in await runs.runs()]
+        assert rows == [("SERVICE", own.number, "COMPLETED"), ("EXTERNAL", other, "COMPLETED")]
+    told = await jobs.sql(
+        "SELECT FROM deployment_events WHERE type = 'DEPLOYMENT_POSSIBLE_DUPLICATE'"
+    )
+    assert told == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from deployment_service.domain.attribution import (
@@ -44,8 +45,17 @@ def test_a_lower_number_than_was_next_before_the_request_can_not_be_its_build() 
 
 
 def test_a_rebuild_repeats_the_id_and_is_external() -> None:
-    run = own(1, build=5)
+    run = own(1, build=5, shown=True)
     assert ask(Sighting(6, run.run_id, True, read=True), run).external_of == WEB
+
+
+def test_a_number_that_was_only_reported_makes_no_build_a_rebuild() -> None:
+    """The job is read first: Jenkins may have no such build, and this one is the run's own."""
+    run = own(1, build=5)
+    owner = ask(Sighting(6, run.run_id, True, read=True), run)
+    assert (owner.verdict, owner.poke) == (Verdict.PENDING_ATTRIBUTION, True)
+    settled = replace(run, settle_time=datetime(2026, 1, 1, tzinfo=UTC))
+    assert ask(Sighting(6, run.run_id, True, read=True), settled).external_of == WEB
 
 
 def test_the_lowest_number_with_the_id_is_the_runs_build() -> None:

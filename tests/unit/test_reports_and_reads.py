@@ -249,6 +249,8 @@ def test_once_all_builds_were_read_nothing_depends_on_the_order(
     for world, order in ((one, steps), (other, shuffled)):
         world.process(order, jenkins)
         world.read_to_the_end(jenkins)
+    for run in (*one.runs, *other.runs):
+        assert run.build is not None or run.run_id == RUN, "no run was made of a build for nothing"
     named = [number for number in sorted(jenkins) if jenkins[number].ours and ours]
     if ours and not named:
         # Its build is still to come: only the others are certain.
