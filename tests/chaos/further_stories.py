@@ -14,6 +14,7 @@ from tests.chaos.telling import (
     Story,
     Told,
     build_of,
+    cancel,
     configure,
     job_is_gone,
     start_by_hand,
@@ -165,6 +166,18 @@ async def an_operator_decides_how_it_ended(w: World) -> list[Told]:
     return [Told(uid, 1, "FAILED", "RESOLVED_BY_OPERATOR")]
 
 
+async def a_cancel_request_is_refused_once(w: World) -> list[Told]:
+    """The account lacks Job/Cancel for a while: that is noted, and asked again."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1, shown=True)
+    w.jenkins.faults.add(RequestFault("POST", "/stop", count=1, jenkins_status=403))
+    await cancel(w, 1)
+    await w.until_run(uid, status="CANCELLED", certainty="CONFIRMED")
+    return [Told(uid, 1, "CANCELLED", "CANCELLED_IN_JENKINS")]
+
+
 FURTHER: tuple[Story, ...] = (
     deleted_with_its_build,
     a_value_with_blanks,
@@ -174,4 +187,5 @@ FURTHER: tuple[Story, ...] = (
     a_password_of_an_adopted_job,
     the_description_was_edited,
     an_operator_decides_how_it_ended,
+    a_cancel_request_is_refused_once,
 )
