@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from deployment_service.actions.observe import Ledger, observe_builds
@@ -24,10 +24,14 @@ class ConfirmSteps:
         self._database = database
         self._committed = committed
 
-    async def claim(self, *, limit: int, lease_s: float) -> list[DueRun]:
-        """Claim reported ends that are due."""
+    async def claim(
+        self, *, limit: int, lease_s: float, without_tenants: Collection[uuid.UUID]
+    ) -> list[DueRun]:
+        """Claim reported ends that are due, but for these tenants'."""
         return await self._database.transaction(
-            lambda connection: confirm.claim_due(connection, limit=limit, lease_s=lease_s)
+            lambda connection: confirm.claim_due(
+                connection, limit=limit, lease_s=lease_s, without_tenants=without_tenants
+            )
         )
 
     async def observe(self, due: DueRun, seen: Observation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +17,8 @@ from deployment_service.storage.runs import RUN_COLUMNS, from_row
 _CLAIM = """
     UPDATE deployment_runs AS r SET confirm_due_time = now() + $2::interval
     FROM (
-        SELECT tenant_id, run_id FROM deployment_runs WHERE confirm_due_time <= now()
+        SELECT tenant_id, run_id FROM deployment_runs
+        WHERE confirm_due_time <= now() AND tenant_id <> ALL ($3::uuid[])
         ORDER BY confirm_due_time LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
     ) AS due
     WHERE r.tenant_id = due.tenant_id AND r.run_id = due.run_id
@@ -49,9 +51,17 @@ class DueRun:
     job: ReadJob
 
 
-async def claim_due(connection: Connection, *, limit: int, lease_s: float) -> list[DueRun]:
+async def claim_due(
+    connection: Connection,
+    *,
+    limit: int,
+    lease_s: float,
+    without_tenants: Collection[uuid.UUID] = (),
+) -> list[DueRun]:
     """Claim reported ends that are due, earliest first. Waits for no lock."""
-    claimed = await connection.fetch(_CLAIM, limit, timedelta(seconds=lease_s))
+    claimed = await connection.fetch(
+        _CLAIM, limit, timedelta(seconds=lease_s), list(without_tenants)
+    )
     if not claimed:
         return []
     keys = [[row[name] for row in claimed] for name in ("tenant_id", "run_id")]

@@ -29,6 +29,7 @@ _CLAIM = """
             AND (lease_until IS NULL OR lease_until < now())
             AND (trigger_state = 'SENDING' OR trigger_deadline < now() OR NOT EXISTS (
                 SELECT FROM unread_jobs AS u WHERE u.tenant_id = r.tenant_id AND u.job_id = r.job_id))
+            AND tenant_id <> ALL ($5::uuid[])
             AND ($4::uuid[] = '{}' OR NOT EXISTS (
                 SELECT FROM cicd_jobs AS b WHERE b.tenant_id = r.tenant_id AND b.job_id = r.job_id
                     AND b.provider_id = ANY($4)))
@@ -201,9 +202,11 @@ async def claim(
     lease_s: float,
     limit: int,
     without_providers: Collection[uuid.UUID] = (),
+    without_tenants: Collection[uuid.UUID] = (),
 ) -> list[Claimed]:
-    """Claim runs that are due, oldest first."""
-    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, list(without_providers))
+    """Claim runs that are due, oldest first; none of these providers and tenants."""
+    full = (list(without_providers), list(without_tenants))
+    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, *full)
     return [
         Claimed(**{**row, "definitions": definitions_from_json(row["definitions"])}) for row in rows
     ]

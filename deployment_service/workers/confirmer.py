@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,13 +34,15 @@ _log = structlog.get_logger(__name__)
 class ConfirmerSettings:
     """``poll_s``: how late an end is read that another replica stored. ``lease_s``: when a claimed end is due again.
     ``unsaved_retry_s``: the pause while Jenkins has not saved the build; ``retry_s``: after a failure.
+    ``reads_per_tenant`` keeps a tenant whose Jenkins is slow from taking all of ``reads_at_once``.
     ``unverifiable_after_s``: when an end that could not be read is settled as UNVERIFIABLE."""
 
     poll_s: float = 0.5
     lease_s: float = 10.0
     unsaved_retry_s: float = 0.5
     retry_s: float = 2.0
-    reads_at_once: int = 16
+    reads_at_once: int = 64
+    reads_per_tenant: int = 16
     unverifiable_after_s: float = 86_400.0
     overdue_check_s: float = 60.0
 
@@ -58,7 +61,7 @@ class Confirmer:
         self._find_controller = find_controller
         self._steps = ConfirmSteps(database, committed)
         self._settings = settings
-        self._reads: set[asyncio.Task[None]] = set()
+        self._reads: dict[asyncio.Task[None], uuid.UUID] = {}
         self._next_overdue_check = 0.0
         self._loop = Loop("confirmer", self._claim, every_s=settings.poll_s)
 
@@ -81,17 +84,34 @@ class Confirmer:
         if now >= self._next_overdue_check:
             self._next_overdue_check = now + self._settings.overdue_check_s
             await self._steps.settle_overdue(after_s=self._settings.unverifiable_after_s)
-        free = self._settings.reads_at_once - len(self._reads)
+        settings = self._settings
+        free = settings.reads_at_once - len(self._reads)
         if free <= 0:
             return
-        for due in await self._steps.claim(limit=free, lease_s=self._settings.lease_s):
+        of_tenants = Counter(self._reads.values())
+        full = [
+            tenant for tenant, reads in of_tenants.items() if reads >= settings.reads_per_tenant
+        ]
+        # All that are claimed may be one tenant's.
+        most = max(
+            (reads for reads in of_tenants.values() if reads < settings.reads_per_tenant), default=0
+        )
+        limit = min(free, settings.reads_per_tenant - most)
+        claimed = await self._steps.claim(
+            limit=limit, lease_s=settings.lease_s, without_tenants=full
+        )
+        for due in claimed:
             task = asyncio.create_task(self._confirm(due))
-            self._reads.add(task)
+            self._reads[task] = due.job.tenant_id
             task.add_done_callback(self._done)
+        if len(claimed) == limit:
+            self._loop.wake()  # there may be more, of other tenants
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._reads.discard(task)
-        if len(self._reads) == self._settings.reads_at_once - 1:
+        tenant = self._reads.pop(task)
+        room = self._settings.reads_at_once - len(self._reads)
+        of_tenant = self._settings.reads_per_tenant - list(self._reads.values()).count(tenant)
+        if 1 in (room, of_tenant):
             self._loop.wake()  # there may be more that are due
 
     async def _confirm(self, due: DueRun) -> None:

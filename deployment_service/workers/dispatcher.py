@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -40,6 +40,8 @@ from deployment_service.workers.loop import Loop
 from deployment_service.workers.run_secrets import UNREADABLE, RunSecrets
 from deployment_service.workers.trigger_checks import (
     CANCELLED,
+    UNKNOWN,
+    UNTRACEABLE,
     last_answer,
     prepared_job,
     proves_absence,
@@ -56,7 +58,8 @@ FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
 @dataclass(frozen=True, slots=True)
 class DispatcherSettings:
     """``quarantine_s``: how long a request of ours may linger in the network before it reaches Jenkins.
-    ``per_provider`` (about) keeps one slow Jenkins from taking all of ``at_once``."""
+    ``per_provider`` (about) keeps one slow Jenkins from taking all of ``at_once``, ``per_tenant`` several of one
+    tenant."""
 
     request_timeout_s: float = 10.0
     send_within_s: float = 5.0
@@ -65,7 +68,8 @@ class DispatcherSettings:
     lease_s: float = 60.0
     first_retry_s: float = 1.0
     longest_retry_s: float = 10.0
-    at_once: int = 64
+    at_once: int = 128
+    per_tenant: int = 64
     per_provider: int = 16
 
     @property
@@ -99,7 +103,7 @@ class Dispatcher:
         self._owner = uuid.uuid4()
         self._steps = TriggerSteps(database, self._owner, committed)
         self._secrets = RunSecrets(box, self._steps)
-        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
+        self._under_way: dict[asyncio.Task[None], Claimed] = {}
         self._loop = Loop("dispatcher", self._claim, every_s=1.0)
 
     def wake(self) -> None:
@@ -123,7 +127,9 @@ class Dispatcher:
         if free <= 0:
             return
         most = self._settings.per_provider
-        full = [p for p, steps in Counter(self._under_way.values()).items() if steps >= most]
+        steps = self._under_way.values()
+        full = _reach(most, (run.provider_id for run in steps))
+        full_tenants = _reach(self._settings.per_tenant, (run.tenant_id for run in steps))
         async with self._database.acquire() as connection:
             settled = await restore.is_settled(connection)
             runs = []
@@ -134,12 +140,13 @@ class Dispatcher:
                     lease_s=self._settings.lease_s,
                     limit=min(free, most),
                     without_providers=full,
+                    without_tenants=full_tenants,
                 )
         if not settled:
             await self._settle_epoch()
         for run in runs:
             task = asyncio.create_task(self._step(run))
-            self._under_way[task] = run.provider_id
+            self._under_way[task] = run
             task.add_done_callback(self._done)
         if len(runs) == most:
             self._loop.wake()  # there may be more, of other providers
@@ -240,7 +247,7 @@ class Dispatcher:
         match reply.outcome:
             case TriggerOutcome.ACCEPTED if not named and reply.queue_id is None:
                 # Neither an id in the build nor a queue item ties a build to the run.
-                await self._steps.no_build(run, *_UNTRACEABLE, certain=False, reply=reply)
+                await self._steps.no_build(run, *UNTRACEABLE, certain=False, reply=reply)
             case TriggerOutcome.ACCEPTED:
                 await self._steps.accepted(run, reply, named=named)
             case TriggerOutcome.NOT_SENT | TriggerOutcome.NOT_DONE:
@@ -275,7 +282,7 @@ class Dispatcher:
             await self._conclude(run, queue, builds)
         elif run.overdue or (builds is None and not first_look):
             # Jenkins can't be looked through: the job is gone, or isn't shown to us.
-            cause, message = _UNKNOWN
+            cause, message = UNKNOWN
             await self._steps.no_build(
                 run, cause, message + last_answer(run.last_answer), certain=False
             )
@@ -322,7 +329,7 @@ class Dispatcher:
             )
             await self._steps.no_build(run, FailureCause.TRIGGER_DEADLINE, message, certain=True)
         else:
-            cause, message = _UNKNOWN
+            cause, message = UNKNOWN
             await self._steps.no_build(
                 run, cause, message + last_answer(run.last_answer), certain=False
             )
@@ -353,7 +360,7 @@ class Dispatcher:
     async def _wait(self, run: Claimed, error: ProviderError) -> None:
         """Nothing was sent in this step. After the deadline a search that can't be made ends the run."""
         if run.overdue and run.trigger_state == "SENDING":
-            cause, message = _UNKNOWN
+            cause, message = UNKNOWN
             await self._steps.no_build(
                 run, cause, message + last_answer(error.message), certain=False
             )
@@ -384,15 +391,9 @@ class Dispatcher:
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
+def _reach(most: int, ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+    """Return the ids that are there so often, or more."""
+    return [one for one, count in Counter(ids).items() if count >= most]
+
+
 _REFUSED_FACTOR = 6
-_UNTRACEABLE = (
-    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
-    f"Jenkins accepted the request, but its answer names no queue item and the job does not define "
-    f"{RUN_ID_PARAMETER}: which build is this run's cannot be known. The build is listed as an external run. Let the "
-    f"job define {RUN_ID_PARAMETER}, then run again.",
-)
-_UNKNOWN = (
-    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
-    "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "
-    "Jenkins before you run it again; if its build shows up, this run is corrected.",
-)

@@ -155,3 +155,16 @@ def proves_absence(run: Claimed, queue: QueueView, builds: JobBuilds, *, all_nam
 def last_answer(text: str | None) -> str:
     """Return the sentence that ends a failure's message with the last answer to the run's requests."""
     return f" The last answer: {text}" if text else ""
+
+
+UNTRACEABLE = (
+    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+    f"Jenkins accepted the request, but its answer names no queue item and the job does not define "
+    f"{RUN_ID_PARAMETER}: which build is this run's cannot be known. The build is listed as an external run. Let the "
+    f"job define {RUN_ID_PARAMETER}, then run again.",
+)
+UNKNOWN = (
+    FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+    "The request was sent and its answer lost, and Jenkins doesn't show what became of it. Look at the job in "
+    "Jenkins before you run it again; if its build shows up, this run is corrected.",
+)
