@@ -7,7 +7,7 @@ that whoever lists and then watches from there misses nothing. The page token ca
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar, cast
@@ -16,9 +16,9 @@ import asyncpg
 
 from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import NotFound
-from deployment_service.domain.events import Event, EventType
-from deployment_service.domain.lists import RunFilter
+from deployment_service.domain.errors import InvalidArgument, NotFound
+from deployment_service.domain.events import Event
+from deployment_service.domain.lists import EventFilter, RunFilter, View
 from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
 from deployment_service.storage import (
     deployments,
@@ -103,6 +103,7 @@ class Reader:
         tenant: TenantRef,
         wanted: DeploymentFilter,
         page: PageRequest,
+        view: View,
         *,
         with_key: bool = False,
     ) -> tuple[Listed[DeploymentRecord], WebhookKey | None]:
@@ -120,6 +121,7 @@ class Reader:
                 wanted,
                 after_resource_id=cursor[0] if cursor else "",
                 limit=size,
+                view=view,
             )
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
         return _listed(paging, rows, token, lambda row: (row.resource_id,)), key
@@ -143,7 +145,12 @@ class Reader:
         return found
 
     async def runs(
-        self, tenant: TenantRef, resource_id: str, page: PageRequest, wanted: RunFilter
+        self,
+        tenant: TenantRef,
+        resource_id: str,
+        page: PageRequest,
+        wanted: RunFilter,
+        view: View,
     ) -> Listed[RunRecord]:
         """The runs of a deployment, by their numbers."""
         paging = Paging(("runs", tenant.tenant_id, resource_id, *wanted.scope), (int, str))
@@ -162,6 +169,7 @@ class Reader:
                 wanted,
                 after=min(cursor[0], _HIGHEST_NUMBER) if cursor else None,
                 limit=size,
+                view=view,
             )
         return _listed(paging, rows, token, lambda row: (row.number,))
 
@@ -172,7 +180,7 @@ class Reader:
             return run, await explain.trail(connection, tenant.tenant_id, run.run_id)
 
     async def runs_of_all(
-        self, tenant: TenantRef, page: PageRequest, wanted: RunFilter
+        self, tenant: TenantRef, page: PageRequest, wanted: RunFilter, view: View
     ) -> Listed[RunRecord]:
         """The runs of all deployments, by the time of their creation."""
         paging = Paging(("runs", tenant.tenant_id, "-", *wanted.scope), (datetime, uuid.UUID, str))
@@ -187,6 +195,7 @@ class Reader:
                 wanted,
                 after=(cursor[0], cursor[1]) if cursor else None,
                 limit=size,
+                view=view,
             )
         return _listed(paging, rows, token, lambda row: (row.create_time, row.run_id))
 
@@ -218,17 +227,47 @@ class Reader:
         more = paging.token((chunk.rows[-1]["delivery_id"],)) if chunk.more else ""
         return chunk.rows, more
 
+    async def batch_deployments(
+        self, tenant: TenantRef, names: Sequence[DeploymentName], view: View, *, with_key: bool
+    ) -> tuple[list[DeploymentRecord], WebhookKey | None]:
+        """Deployments in the order of ``names``. Raises NotFound for the first that is missing, InvalidArgument."""
+        ids = [name.deployment for name in names]
+        async with self._database.acquire() as connection:
+            chunk = await deployments.by_names(connection, tenant.tenant_id, ids, view)
+            key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
+        found = {row.resource_id: row for row in _whole(chunk)}
+        for name in names:
+            if name.deployment not in found:
+                raise NotFound("deployment", str(name))
+        return [found[one] for one in ids], key
+
+    async def batch_runs(
+        self, tenant: TenantRef, names: Sequence[RunName], view: View
+    ) -> list[RunRecord]:
+        """Runs in the order of ``names``. Raises NotFound for the first that is missing, InvalidArgument."""
+        keys = [(name.deployment, name.number) for name in names]
+        async with self._database.acquire() as connection:
+            chunk = await run_records.by_names(connection, tenant.tenant_id, keys, view)
+        found = {(row.deployment_resource_id, row.number): row for row in _whole(chunk)}
+        for name, key in zip(names, keys, strict=True):
+            if key not in found:
+                raise NotFound("run", str(name))
+        return [found[key] for key in keys]
+
     async def events(
         self,
         tenant: TenantRef,
-        resource_id: str | None,
+        of: str | RunName | None,
         page: PageRequest,
-        *,
-        types: Collection[EventType],
+        wanted: EventFilter,
     ) -> Listed[Event]:
-        """The committed events of a deployment's name, of a deleted deployment, or of all; oldest first."""
-        scope = ("events", tenant.tenant_id, resource_id or "-", *sorted(types))
-        paging = Paging(scope, (int, str), default_size=100, max_size=1000)
+        """The committed events of a deployment's name, of a deleted deployment, of a run, or of all."""
+        paging = Paging(
+            ("events", tenant.tenant_id, of or "-", *wanted.scope),
+            (int, str),
+            default_size=100,
+            max_size=1000,
+        )
         size = paging.size(page.size)
         cursor = cast("tuple[int, str] | None", paging.cursor(page.token))
         epoch = await self._epoch.current()
@@ -237,18 +276,38 @@ class Reader:
             rows = await event_log.list_events(
                 connection,
                 tenant.tenant_id,
-                after=cursor[0] if cursor else 0,
+                after=cursor[0] if cursor else None,
                 limit=size + 1,
-                slug=resource_id,
-                deployment_id=deleted_uid(resource_id),
-                types=types,
+                subject=await self._subject(connection, tenant, of),
+                wanted=wanted,
             )
         chunk = Chunk(rows[:size], len(rows) > size)
         return _listed(paging, chunk, token, lambda row: (row.sequence,))
 
+    async def _subject(
+        self, connection: Connection, tenant: TenantRef, of: str | RunName | None
+    ) -> event_log.Subject:
+        if not isinstance(of, RunName):
+            uid = deleted_uid(of)
+            return event_log.Subject(slug=of if uid is None else None, deployment_id=uid)
+        run = await run_records.by_number(connection, tenant.tenant_id, of.deployment, of.number)
+        if run is None:
+            raise NotFound("run", str(of))
+        return event_log.Subject(deployment_id=run.deployment_id, run_number=of.number)
+
     async def _position(self, connection: Connection, tenant: TenantRef, epoch: bytes) -> str:
         head = await events.head(connection, tenant.tenant_id)
         return self._tokens.position(tenant.tenant_id, epoch, head)
+
+
+def _whole(chunk: Chunk[Row]) -> list[Row]:
+    if chunk.more:
+        raise InvalidArgument(
+            "names",
+            "are more than one answer can hold: name fewer, or ask for VIEW_BASIC",
+            reason="TOO_MANY",
+        )
+    return chunk.rows
 
 
 def _told_apart(wanted: DeploymentFilter) -> list[object]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
+from deployment_service.api import calls
 from deployment_service.api.calls import Call
 from deployment_service.domain.access import Role, TenantRef
-from deployment_service.domain.errors import InvalidArgument
+from deployment_service.domain.errors import InvalidArgument, PermissionDenied, ServiceError
 from deployment_service.domain.names import ALL, DeploymentName, ProviderName
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -52,3 +53,18 @@ def provider_id(text: str, tenant: TenantRef, field: str) -> str:
             field, f"must be a provider of tenants/{tenant.slug}", reason="WRONG_PARENT"
         )
     return name.provider
+
+
+def foreign(field: str, tenant: TenantRef) -> ServiceError:
+    """Return the error for a name of another tenant than the request's.
+
+    A key of one tenant learns nothing of others; a key for all tenants named the wrong one.
+    """
+    call = calls.current_or_none()
+    if call is not None and call.caller.tenant is None:
+        return InvalidArgument(
+            field, f"is not of the tenant 'tenants/{tenant.slug}'", reason="WRONG_PARENT"
+        )
+    return PermissionDenied(
+        "SCOPE_INSUFFICIENT", f"{field}: only names of 'tenants/{tenant.slug}' are allowed."
+    )

@@ -13,6 +13,7 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
+from deployment_service.domain.lists import View
 from deployment_service.domain.names import DeploymentName, ProviderName, RunName
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.scm import PipelineScm
@@ -26,6 +27,7 @@ def deployment_message(
     tenant: TenantRef,
     row: DeploymentRecord,
     *,
+    view: View = View.FULL,
     webhook: JobWebhook | None = None,
     in_full: bool = False,
 ) -> pb.Deployment:
@@ -42,7 +44,7 @@ def deployment_message(
         status=_status(row.status),
         parameter_definitions=map(_definition_message, row.parameter_definitions),
         labels=row.labels,
-        job=_job_definition(row),
+        job=_job_definition(row) if view is View.FULL else None,
         cicd_job=_cicd_job(row, webhook, in_full),
         observation_problem=optional_problem(row.problem, in_full=in_full),
         current_run=_run_name(tenant, row, row.current_run.number if row.current_run else None),

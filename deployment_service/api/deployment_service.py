@@ -19,24 +19,23 @@ from deployment_service.actions.update_deployment import (
     UpdateDeployment,
     update_deployment,
 )
-from deployment_service.actions.webhook_keys import WebhookKeys
-from deployment_service.api import arguments, calls, event_messages
+from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
+from deployment_service.api import arguments, calls, event_messages, list_arguments
 from deployment_service.api import deployment_messages as messages
 from deployment_service.api.calls import Call
 from deployment_service.api.explain_messages import explain_message, report_message
 from deployment_service.api.interceptors import Context
-from deployment_service.api.list_arguments import run_filter
 from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import Role
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition
-from deployment_service.domain.events import EventType
+from deployment_service.domain.lists import View
 from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.domain.resolution import Resolution
 from deployment_service.domain.run_requests import RunRequest
 from deployment_service.storage.database import Database
-from deployment_service.storage.deployments import DeploymentFilter
+from deployment_service.storage.deployments import DeploymentFilter, DeploymentRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2_grpc as pb_grpc
 from deployment_service.watch.hub import WatchHub
@@ -119,6 +118,19 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             )
         )
 
+    async def BatchGetDeployments(
+        self, request: pb.BatchGetDeploymentsRequest, context: Context
+    ) -> pb.BatchGetDeploymentsResponse:
+        call = calls.current()
+        view = list_arguments.view(request.view)
+        names = list_arguments.names_of(DeploymentName, request.names, call.tenant)
+        rows, key = await self._reader.batch_deployments(
+            call.tenant, names, view, with_key=_with_key(call, view)
+        )
+        return pb.BatchGetDeploymentsResponse(
+            deployments=[self._message(call, row, key, view) for row in rows]
+        )
+
     async def ListDeployments(
         self, request: pb.ListDeploymentsRequest, context: Context
     ) -> pb.ListDeploymentsResponse:
@@ -131,23 +143,16 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             else None,
             show_deleted=request.show_deleted,
         )
+        view = list_arguments.view(request.view)
         listed, key = await self._reader.deployments(
             call.tenant,
             wanted,
             PageRequest(request.page_size, request.page_token),
-            with_key=arguments.may_see_webhooks(call),
-        )
-        rows = (
-            messages.deployment_message(
-                call.tenant,
-                row,
-                webhook=messages.webhook_of(call.tenant, row, key, self._parts.locale),
-                in_full=call.sees_network,
-            )
-            for row in listed.rows
+            view,
+            with_key=_with_key(call, view),
         )
         return pb.ListDeploymentsResponse(
-            deployments=rows,
+            deployments=[self._message(call, row, key, view) for row in listed.rows],
             next_page_token=listed.next_page_token,
             resume_token=listed.resume_token,
         )
@@ -236,6 +241,16 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             run=messages.run_message(call.tenant, row, in_full=call.sees_network)
         )
 
+    async def BatchGetRuns(
+        self, request: pb.BatchGetRunsRequest, context: Context
+    ) -> pb.BatchGetRunsResponse:
+        call = calls.current()
+        names = list_arguments.names_of(RunName, request.names, call.tenant)
+        rows = await self._reader.batch_runs(call.tenant, names, list_arguments.view(request.view))
+        return pb.BatchGetRunsResponse(
+            runs=[messages.run_message(call.tenant, row, in_full=call.sees_network) for row in rows]
+        )
+
     async def CancelRun(
         self, request: pb.CancelRunRequest, context: Context
     ) -> pb.CancelRunResponse:
@@ -287,11 +302,12 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         tenant = call.tenant
         deployment = arguments.deployment_or_all(request.parent)
         page = PageRequest(request.page_size, request.page_token)
-        wanted = run_filter(request)
+        wanted = list_arguments.run_filter(request)
+        view = list_arguments.view(request.view)
         if deployment == ALL:
-            listed = await self._reader.runs_of_all(tenant, page, wanted)
+            listed = await self._reader.runs_of_all(tenant, page, wanted, view)
         else:
-            listed = await self._reader.runs(tenant, deployment, page, wanted)
+            listed = await self._reader.runs(tenant, deployment, page, wanted, view)
         return pb.ListRunsResponse(
             runs=[
                 messages.run_message(tenant, row, in_full=call.sees_network) for row in listed.rows
@@ -318,13 +334,11 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         self, request: pb.ListEventsRequest, context: Context
     ) -> pb.ListEventsResponse:
         tenant = calls.current().tenant
-        deployment = arguments.deployment_or_all(request.parent)
-        types = {EventType(pb.DeploymentEvent.Type.Name(one)) for one in request.types}
         listed = await self._reader.events(
             tenant,
-            None if deployment == ALL else deployment,
+            list_arguments.events_of(request, tenant),
             PageRequest(request.page_size, request.page_token),
-            types=types,
+            list_arguments.event_filter(request),
         )
         return pb.ListEventsResponse(
             events=[event_messages.to_message(tenant.slug, row) for row in listed.rows],
@@ -350,13 +364,22 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         row, key = await self._reader.deployment(
             call.tenant, resource_id, uid=uid, with_key=allowed, signing=signing
         )
+        message = self._message(call, row, key, View.FULL)
         webhook = messages.webhook_of(call.tenant, row, key, self._parts.locale)
-        message = messages.deployment_message(
-            call.tenant, row, webhook=webhook, in_full=call.sees_network
-        )
         if signing and webhook is not None:
             message.cicd_job.signing_secret = webhook.signing_secret
         return message
+
+    def _message(
+        self, call: Call, row: DeploymentRecord, key: WebhookKey | None, view: View
+    ) -> pb.Deployment:
+        return messages.deployment_message(
+            call.tenant,
+            row,
+            view=view,
+            webhook=messages.webhook_of(call.tenant, row, key, self._parts.locale),
+            in_full=call.sees_network,
+        )
 
     def _position(self, call: Call, epoch: bytes, sequence: int) -> str:
         return self._parts.hub.tokens.position(call.tenant.tenant_id, epoch, sequence)
@@ -368,3 +391,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                 "This installation doesn't allow config_xml. Its operators can change that.",
                 metadata={"kind": str(job.kind)},
             )
+
+
+def _with_key(call: Call, view: View) -> bool:
+    return view is View.FULL and arguments.may_see_webhooks(call)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from deployment_service.api.arguments import deployment_or_all, foreign
+from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import InvalidArgument
-from deployment_service.domain.lists import ALWAYS, NEVER, RunFilter, TimeRange
+from deployment_service.domain.lists import (
+    ALWAYS,
+    NEVER,
+    EventFilter,
+    RunFilter,
+    TimeRange,
+    View,
+)
+from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.v1 import deployment_service_pb2 as pb
 
+MOST_NAMES = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NEWEST_FIRST = {"": True, "create_time desc": True, "create_time": False, "create_time asc": False}
+
+
+_RUN_ORDERS = {"": True, "create_time desc": True, "create_time": False, "create_time asc": False}
+_EVENT_ORDERS = {"": False, "sequence": False, "sequence asc": False, "sequence desc": True}
+Name = TypeVar("Name", DeploymentName, RunName)
 
 
 def run_filter(request: pb.ListRunsRequest) -> RunFilter:
@@ -24,11 +39,54 @@ def run_filter(request: pb.ListRunsRequest) -> RunFilter:
         sources=_words(request.sources, pb.RunSource, "RUN_SOURCE_"),
         created=_created(request),
         show_deleted=request.show_deleted,
-        newest_first=_order(request.order_by, _NEWEST_FIRST),
+        newest_first=_order(request.order_by, _RUN_ORDERS),
     )
 
 
-def _created(request: pb.ListRunsRequest) -> TimeRange:
+def event_filter(request: pb.ListEventsRequest) -> EventFilter:
+    """Return which events are asked for, in which order. Raises InvalidArgument."""
+    return EventFilter(
+        types=_words(request.types, pb.DeploymentEvent.Type, ""),
+        sources=_words(request.sources, pb.EventSource, "EVENT_SOURCE_"),
+        created=_created(request),
+        newest_first=_order(request.order_by, _EVENT_ORDERS),
+    )
+
+
+def events_of(request: pb.ListEventsRequest, tenant: TenantRef) -> str | RunName | None:
+    """Return whose events are asked for: a deployment's, a run's, or None: all. Raises InvalidArgument."""
+    deployment = deployment_or_all(request.parent)
+    if not request.run:
+        return None if deployment == ALL else deployment
+    run = RunName.parse(request.run, field="run", allow_deleted=True)
+    if run.tenant != tenant.slug:
+        raise foreign("run", tenant)
+    if deployment not in (ALL, run.deployment):
+        raise InvalidArgument("run", f"is not a run of '{request.parent}'", reason="WRONG_PARENT")
+    return run
+
+
+def view(value: int) -> View:
+    """Return how much is asked for; BASIC if nothing is."""
+    return View.FULL if value == pb.VIEW_FULL else View.BASIC
+
+
+def names_of(kind: type[Name], texts: Sequence[str], tenant: TenantRef) -> list[Name]:
+    """Return the names of a batch, all of one tenant. Raises InvalidArgument, PermissionDenied."""
+    if not texts:
+        raise InvalidArgument("names", "must name one at least", reason="REQUIRED_FIELD")
+    if len(texts) > MOST_NAMES:
+        raise InvalidArgument("names", f"at most {MOST_NAMES}", reason="TOO_MANY")
+    names = []
+    for index, text in enumerate(texts):
+        name = kind.parse(text, field=f"names[{index}]", allow_deleted=True)
+        if name.tenant != tenant.slug:
+            raise foreign(f"names[{index}]", tenant)
+        names.append(name)
+    return names
+
+
+def _created(request: pb.ListRunsRequest | pb.ListEventsRequest) -> TimeRange:
     times = TimeRange(
         _time(request, "create_time_from", ALWAYS), _time(request, "create_time_until", NEVER)
     )

@@ -105,6 +105,8 @@ POLICIES: dict[str, Policy] = {
     _DEPLOYMENTS + "GetDeployment": Policy(
         Role.VIEWER, _named(DeploymentName, "name", allow_deleted=True)
     ),
+    _DEPLOYMENTS + "BatchGetDeployments": Policy(Role.VIEWER, _named(TenantName, "parent")),
+    _DEPLOYMENTS + "BatchGetRuns": Policy(Role.VIEWER, _named(TenantName, "parent")),
     _DEPLOYMENTS + "ListDeployments": Policy(Role.VIEWER, _named(TenantName, "parent")),
     _DEPLOYMENTS + "UpdateDeployment": Policy(
         Role.DEFINER, _named(DeploymentName, "deployment.name"), _LARGEST
@@ -119,7 +121,7 @@ POLICIES: dict[str, Policy] = {
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True, allow_deleted=True)
     ),
     _DEPLOYMENTS + "ListReports": Policy(
-        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True)
+        Role.VIEWER, _named(DeploymentName, "parent", allow_all=True, allow_deleted=True)
     ),
     _DEPLOYMENTS + "ListEvents": Policy(
         Role.VIEWER, _named(DeploymentName, "parent", allow_all=True, allow_deleted=True)

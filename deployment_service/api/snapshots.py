@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployment_service.api.deployment_messages import deployment_message
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.lists import View
 from deployment_service.storage import deployments
 from deployment_service.storage.database import Database
 from deployment_service.storage.deployments import DeploymentFilter
@@ -29,8 +30,12 @@ class DeploymentSnapshots:
                 DeploymentFilter(slugs=slugs),
                 after_resource_id=after,
                 limit=_PAGE_SIZE,
+                view=View.BASIC,
             )
         return SnapshotPage(
-            [deployment_message(tenant, row).SerializeToString() for row in chunk.rows],
+            [
+                deployment_message(tenant, row, view=View.BASIC).SerializeToString()
+                for row in chunk.rows
+            ],
             chunk.rows[-1].resource_id if chunk.more else "",
         )

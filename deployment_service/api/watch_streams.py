@@ -9,14 +9,9 @@ from typing import Any
 
 import grpc.aio
 
-from deployment_service.api import calls
+from deployment_service.api.arguments import foreign
 from deployment_service.domain.access import TenantRef
-from deployment_service.domain.errors import (
-    InvalidArgument,
-    PermissionDenied,
-    ServiceError,
-    Unavailable,
-)
+from deployment_service.domain.errors import InvalidArgument, Unavailable
 from deployment_service.domain.events import Until
 from deployment_service.domain.names import DeploymentName
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -82,18 +77,6 @@ def _slugs(tenant: TenantRef, names: Iterable[str]) -> frozenset[str] | None:
             )
         name = DeploymentName.parse(text, field=field)
         if name.tenant != tenant.slug:
-            raise _foreign(field, tenant)
+            raise foreign(field, tenant)
         slugs.add(name.deployment)
     return frozenset(slugs) or None
-
-
-def _foreign(field: str, tenant: TenantRef) -> ServiceError:
-    """Who may see only one tenant is told no more of others than that; who may see all has made a mistake."""
-    call = calls.current_or_none()
-    if call is not None and call.caller.tenant is None:
-        return InvalidArgument(
-            field, f"is not of the watched tenant 'tenants/{tenant.slug}'", reason="WRONG_PARENT"
-        )
-    return PermissionDenied(
-        "SCOPE_INSUFFICIENT", f"{field}: only deployments of 'tenants/{tenant.slug}' can be named."
-    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from deployment_service.client.channel import Caller
 from deployment_service.client.names import Names
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -28,6 +30,7 @@ class Lists:
         labels: Mapping[str, str] | None = None,
         provider: str = "",
         show_deleted: bool = False,
+        view: pb.View = pb.VIEW_BASIC,
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListDeploymentsResponse:
@@ -40,6 +43,7 @@ class Lists:
             labels=labels,
             provider=self.names.provider(provider) if provider else "",
             show_deleted=show_deleted,
+            view=view,
         )
         return await self._caller.call(self._stub.ListDeployments, request)
 
@@ -50,6 +54,7 @@ class Lists:
         labels: Mapping[str, str] | None = None,
         provider: str = "",
         show_deleted: bool = False,
+        view: pb.View = pb.VIEW_BASIC,
     ) -> AsyncIterator[pb.Deployment]:
         """Go through all deployments that match, page by page."""
         statuses, token = list(statuses), ""
@@ -59,6 +64,7 @@ class Lists:
                 labels=labels,
                 provider=provider,
                 show_deleted=show_deleted,
+                view=view,
                 page_token=token,
             )
             for deployment in page.deployments:
@@ -67,18 +73,57 @@ class Lists:
             if not token:
                 return
 
+    async def batch_get_deployments(
+        self, names: Iterable[str], *, tenant: str | None = None, view: pb.View = pb.VIEW_BASIC
+    ) -> list[pb.Deployment]:
+        """Return at most 100 deployments of one tenant, in the order of their names.
+
+        Raises NotFound for the first that does not exist.
+        """
+        request = pb.BatchGetDeploymentsRequest(
+            parent=self.names.tenant(tenant),
+            names=[self.names.deployment(name) for name in names],
+            view=view,
+        )
+        answer = await self._caller.call(self._stub.BatchGetDeployments, request)
+        return list(answer.deployments)
+
+    async def batch_get_runs(
+        self, names: Iterable[str], *, tenant: str | None = None, view: pb.View = pb.VIEW_BASIC
+    ) -> list[pb.Run]:
+        """Return at most 100 runs of one tenant, in the order of their names. Raises NotFound."""
+        request = pb.BatchGetRunsRequest(
+            parent=self.names.tenant(tenant),
+            names=[self.names.run(name) for name in names],
+            view=view,
+        )
+        return list((await self._caller.call(self._stub.BatchGetRuns, request)).runs)
+
     async def list_runs(
         self,
         deployment: str = "-",
         *,
         statuses: Iterable[pb.DeploymentStatus] = (),
+        sources: Iterable[pb.RunSource] = (),
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        order_by: str = "",
+        view: pb.View = pb.VIEW_BASIC,
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListRunsResponse:
-        """Return one page of a deployment's runs (or of all deployments'), newest first."""
+        """Return one page of a deployment's runs (or of all deployments'), newest first.
+
+        ``since`` and ``until`` bound ``create_time``, the second excluded; ``order_by``: as in ``ListRunsRequest``.
+        """
         request = pb.ListRunsRequest(
             parent=self.names.deployment(deployment),
             statuses=statuses,
+            sources=sources,
+            create_time_from=since,
+            create_time_until=until,
+            order_by=order_by,
+            view=view,
             page_size=page_size,
             page_token=page_token,
         )
@@ -106,25 +151,44 @@ class Lists:
         deployment: str = "-",
         *,
         types: Iterable[pb.DeploymentEvent.Type] = (),
+        run: str = "",
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        order_by: str = "",
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListEventsResponse:
-        """Return one page of committed events, oldest first; ``history()`` goes through all of them."""
+        """Return one page of committed events, oldest first; ``history()`` goes through all of them.
+
+        ``run``: only of this run. ``since`` and ``until`` bound ``create_time``, the second excluded; ``order_by``: as
+        in ``ListEventsRequest``.
+        """
         request = pb.ListEventsRequest(
             parent=self.names.deployment(deployment),
             types=types,
+            run=self.names.run(run) if run else "",
+            create_time_from=since,
+            create_time_until=until,
+            order_by=order_by,
             page_size=page_size,
             page_token=page_token,
         )
         return await self._caller.call(self._stub.ListEvents, request)
 
     async def history(
-        self, deployment: str = "-", *, types: Iterable[pb.DeploymentEvent.Type] = ()
+        self,
+        deployment: str = "-",
+        *,
+        types: Iterable[pb.DeploymentEvent.Type] = (),
+        since: Timestamp | None = None,
+        order_by: str = "",
     ) -> AsyncIterator[pb.DeploymentEvent]:
         """Go through the committed events of one deployment or of all, oldest first."""
         types, token = list(types), ""
         while True:
-            page = await self.list_events(deployment, types=types, page_token=token)
+            page = await self.list_events(
+                deployment, types=types, since=since, order_by=order_by, page_token=token
+            )
             for event in page.events:
                 yield event
             token = page.next_page_token

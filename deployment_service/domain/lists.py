@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class View(StrEnum):
+    """How much of a deployment or run an answer holds. BASIC: no scripts, no parameters, no secrets of webhooks."""
+
+    BASIC = "BASIC"
+    FULL = "FULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +51,27 @@ class RunFilter:
             "created",
             *self.created.scope,
             self.show_deleted,
+            self.newest_first,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events, and in which order; an empty filter lets all pass, oldest first."""
+
+    types: Collection[str] = ()
+    sources: Collection[str] = ()
+    created: TimeRange = TimeRange()
+    newest_first: bool = False
+
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """Return what tells this filter and order from another."""
+        return (
+            *sorted(self.types),
+            "sources",
+            *sorted(self.sources),
+            "created",
+            *self.created.scope,
             self.newest_first,
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from deployment_service.domain.lists import View
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
@@ -53,12 +54,15 @@ _SELECT = f"""
     LEFT JOIN deployment_runs AS completed_run
         ON completed_run.tenant_id = d.tenant_id AND completed_run.run_id = d.last_completed_run_id
 """
+# A definition may have megabytes, which most who list do not need.
+_SELECT_BASIC = _SELECT.replace("d.job_spec", "'{}'::jsonb AS job_spec").replace(
+    "d.parameter_definitions", "'[]'::jsonb AS parameter_definitions"
+)
+_SELECTS = {View.BASIC: _SELECT_BASIC, View.FULL: _SELECT}
 _BY_RESOURCE_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.resource_id = $2"
 _BY_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.deployment_id = $2"
 # In the order of the index on (tenant_id, resource_id); a filter that isn't asked for is NULL.
-PAGE_WITH_DELETED = (
-    _SELECT
-    + """
+_PAGE = """
     WHERE d.tenant_id = $1 AND d.resource_id > $2
         AND ($4::text[] IS NULL OR d.status = ANY ($4))
         AND ($5::jsonb IS NULL OR d.labels @> $5)
@@ -66,10 +70,10 @@ PAGE_WITH_DELETED = (
         AND ($7::text[] IS NULL OR d.slug = ANY ($7))
     ORDER BY d.resource_id LIMIT $3
 """
-)
-PAGE = PAGE_WITH_DELETED.replace(
+_LISTED = _PAGE.replace(
     "WHERE d.tenant_id = $1", "WHERE d.tenant_id = $1 AND d.delete_time IS NULL"
 )
+_BY_NAMES = " WHERE d.tenant_id = $1 AND d.resource_id = ANY ($2)"
 _LOCK = """
     SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2 AND delete_time IS NULL
     FOR NO KEY UPDATE
@@ -161,13 +165,14 @@ async def page(
     *,
     after_resource_id: str,
     limit: int,
+    view: View,
 ) -> Chunk[DeploymentRecord]:
     """Deployments by resource id, those after ``after_resource_id``, at most ``limit``."""
     return await chunk(
         connection,
         _to_record,
         limit,
-        PAGE_WITH_DELETED if wanted.show_deleted else PAGE,
+        query_of_page(wanted, view),
         tenant_id,
         after_resource_id,
         limit + 1,
@@ -176,6 +181,25 @@ async def page(
         wanted.provider_slug,
         list(wanted.slugs) if wanted.slugs is not None else None,
     )
+
+
+def query_of_page(wanted: DeploymentFilter, view: View) -> str:
+    """Return the statement that reads a page."""
+    return _SELECTS[view] + (_PAGE if wanted.show_deleted else _LISTED)
+
+
+async def by_names(
+    connection: Connection, tenant_id: uuid.UUID, resource_ids: Collection[str], view: View
+) -> Chunk[DeploymentRecord]:
+    """Return the deployments of these names that exist, in no order, as many as fit into an answer."""
+    names = list(set(resource_ids))
+    query = query_of_names(view)
+    return await chunk(connection, _to_record, len(names), query, tenant_id, names)
+
+
+def query_of_names(view: View) -> str:
+    """Return the statement that reads deployments by their names."""
+    return _SELECTS[view] + _BY_NAMES
 
 
 async def find_id(

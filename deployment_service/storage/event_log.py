@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 
-from deployment_service.domain.events import End, Event, EventType
+from deployment_service.domain.events import End, Event
+from deployment_service.domain.lists import EventFilter
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.events import from_row
+from deployment_service.storage.time_bounds import EVENT_SEQUENCES, keys_in
 
 EPOCH_BYTES = 8
 
@@ -84,22 +87,17 @@ _ENDS = """
         ) AS gone ON deployment.deployment_id IS NULL
     ) ON true
 """
-_LIST_ALL = """
+_LIST = """
     SELECT * FROM deployment_events
-    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4))
-    ORDER BY sequence LIMIT $3
+    WHERE tenant_id = $1 AND sequence > $2 AND sequence < $3 AND create_time >= $5 AND create_time < $6
+        AND ($7::text[] IS NULL OR type = ANY ($7)) AND ($8::text[] IS NULL OR source = ANY ($8)) AND {subject}
+    ORDER BY {order} DESC LIMIT $4
 """
-_LIST_ONE = """
-    SELECT * FROM deployment_events
-    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4)) AND deployment_slug = $5
-    ORDER BY sequence LIMIT $3
-"""
+_LIST_ALL = _LIST.format(subject="true", order="sequence")
+_LIST_ONE = _LIST.format(subject="deployment_slug = $9", order="sequence")
 # Of a deleted deployment, by its UUID: another one may have its name. Its revisions rise like the sequence.
-_LIST_DELETED = """
-    SELECT * FROM deployment_events
-    WHERE tenant_id = $1 AND sequence > $2 AND ($4::text[] IS NULL OR type = ANY ($4)) AND deployment_id = $5
-    ORDER BY revision LIMIT $3
-"""
+_LIST_DELETED = _LIST.format(subject="deployment_id = $9", order="revision")
+_LIST_RUN = _LIST.format(subject="deployment_id = $9 AND run_number = $10", order="revision")
 _OLDEST = "SELECT sequence FROM deployment_events WHERE tenant_id = $1 ORDER BY sequence LIMIT 1"
 _NOTIFY = "SELECT pg_notify($1, $2)"
 _MAY_NOT = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)
@@ -178,29 +176,64 @@ def epoch_of(source: str) -> bytes:
     return hashlib.blake2b(source.encode(), digest_size=EPOCH_BYTES).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose events: all of a tenant, those of a name, of exactly one deployment, or of one of its runs.
+
+    By name, the events of deployments that had the name one after the other come in one list; their
+    ``deployment_id`` tells them apart.
+    """
+
+    slug: str | None = None
+    deployment_id: uuid.UUID | None = None
+    run_number: int | None = None
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """Return the last arguments of ``query_of_list``."""
+        given = (self.slug if self.deployment_id is None else self.deployment_id, self.run_number)
+        return tuple(one for one in given if one is not None)
+
+
 async def list_events(
     connection: Connection,
     tenant_id: uuid.UUID,
     *,
-    after: int,
+    after: int | None = None,
     limit: int,
-    slug: str | None = None,
-    deployment_id: uuid.UUID | None = None,
-    types: Collection[EventType] = (),
+    subject: Subject | None = None,
+    wanted: EventFilter | None = None,
 ) -> list[Event]:
-    """A page of history, oldest first: what is kept after a sequence, of one deployment or of all.
-
-    ``deployment_id``: of exactly that deployment. By name, the events of deployments that had the name one after
-    the other come in one list; their ``deployment_id`` tells them apart.
-    """
-    wanted = [str(one) for one in types] or None
-    if deployment_id is not None:
-        rows = await connection.fetch(_LIST_DELETED, tenant_id, after, limit, wanted, deployment_id)
-    elif slug is None:
-        rows = await connection.fetch(_LIST_ALL, tenant_id, after, limit, wanted)
-    else:
-        rows = await connection.fetch(_LIST_ONE, tenant_id, after, limit, wanted, slug)
+    """Return what is kept of the events that follow the sequence ``after`` in the order of ``wanted``."""
+    subject, wanted = subject or Subject(), wanted or EventFilter()
+    first, end = await keys_in(connection, EVENT_SEQUENCES, (tenant_id,), wanted.created)
+    low, high = first - 1, end
+    if after is not None:
+        low, high = (low, min(high, after)) if wanted.newest_first else (max(low, after), high)
+    rows = await connection.fetch(
+        query_of_list(subject, wanted),
+        tenant_id,
+        low,
+        high,
+        limit,
+        wanted.created.start,
+        wanted.created.end,
+        list(wanted.types) or None,
+        list(wanted.sources) or None,
+        *subject.arguments,
+    )
     return [from_row(row) for row in rows]
+
+
+def query_of_list(subject: Subject, wanted: EventFilter) -> str:
+    """Return the statement that reads a page of events."""
+    if subject.run_number is not None:
+        query = _LIST_RUN
+    elif subject.deployment_id is not None:
+        query = _LIST_DELETED
+    else:
+        query = _LIST_ALL if subject.slug is None else _LIST_ONE
+    return query if wanted.newest_first else query.replace(" DESC", "")
 
 
 async def oldest_kept(connection: Connection, tenant_id: uuid.UUID) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from deployment_service.domain.actors import Actor
-from deployment_service.domain.lists import NEVER, RunFilter
+from deployment_service.domain.lists import NEVER, RunFilter, View
 from deployment_service.domain.problems import ObservationProblem
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.actors import actor_in
@@ -26,7 +26,7 @@ from deployment_service.storage.records import chunk
 from deployment_service.storage.time_bounds import RUN_NUMBERS, keys_in
 
 _SELECT = f"""
-    SELECT r.run_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
+    SELECT r.run_id, r.deployment_id, d.resource_id AS deployment_resource_id, r.number, r.source, r.parameters,
         r.secret_parameters, r.status, r.certainty,
         r.settle_time, r.reported_status, r.failure_cause, r.failure_message, r.waiting_for, r.waiting_reason,
         r.queue_id, r.build_number, r.create_time, r.start_time, r.build_timestamp_ms, r.end_time, r.last_observed_time,
@@ -39,15 +39,31 @@ _SELECT = f"""
     LEFT JOIN cicd_providers AS p ON p.tenant_id = d.tenant_id AND p.provider_id = d.provider_id
     LEFT JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
 """
+_SELECT_BASIC = _SELECT.replace("r.parameters", "'{}'::jsonb AS parameters").replace(
+    "r.secret_parameters", "'{}'::text[] AS secret_parameters"
+)
+_SELECTS = {View.BASIC: _SELECT_BASIC, View.FULL: _SELECT}
 _BY_NUMBER = _SELECT + " WHERE r.tenant_id = $1 AND d.resource_id = $2 AND r.number = $3"
+# OFFSET 0 keeps the look-up by the whole key: without it the planner reads all runs of each deployment.
+_NAMED = """
+    (SELECT named.* FROM unnest($2::text[], $3::int[]) AS asked (resource_id, number)
+    JOIN deployments AS owner ON owner.tenant_id = $1 AND owner.resource_id = asked.resource_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM deployment_runs
+        WHERE tenant_id = owner.tenant_id AND deployment_id = owner.deployment_id AND number = asked.number OFFSET 0
+    ) AS named) AS r
+"""
 _BY_ID = _SELECT + " WHERE r.tenant_id = $1 AND r.run_id = $2"
 
 
-def _page(runs: str, order: str, deployments: str = "d.tenant_id = $1") -> str:
+def _page(runs: str, order: str, deployments: str = "d.tenant_id = $1") -> dict[View, str]:
     """The runs of a page, chosen before anything is joined to them: so no plan reads more than their own rows."""
     page = f"({runs} ORDER BY {order} LIMIT $2)"
-    select = _SELECT.replace("deployment_runs AS r", f"{page} AS r")
-    return f"{select} WHERE {deployments} ORDER BY {order}"
+    joined = f" WHERE {deployments} ORDER BY {order}"
+    return {
+        view: select.replace("deployment_runs AS r", f"{page} AS r") + joined
+        for view, select in _SELECTS.items()
+    }
 
 
 # Of one deployment: by number, which the key of the table has in order.
@@ -86,6 +102,7 @@ class RunRecord:
     """A run as callers see it."""
 
     run_id: uuid.UUID
+    deployment_id: uuid.UUID
     deployment_resource_id: str
     number: int
     source: str
@@ -135,6 +152,21 @@ async def by_id(
     return _to_record(row) if row is not None else None
 
 
+async def by_names(
+    connection: Connection, tenant_id: uuid.UUID, names: Collection[tuple[str, int]], view: View
+) -> Chunk[RunRecord]:
+    """Return the runs of these resource ids and numbers that exist, in no order, as many as fit into an answer."""
+    distinct = list(set(names))
+    ids, numbers = [name[0] for name in distinct], [name[1] for name in distinct]
+    query = query_of_names(view)
+    return await chunk(connection, _to_record, len(distinct), query, tenant_id, ids, numbers)
+
+
+def query_of_names(view: View) -> str:
+    """Return the statement that reads runs by their names."""
+    return _SELECTS[view].replace("deployment_runs AS r", _NAMED)
+
+
 async def of_one(
     connection: Connection,
     tenant_id: uuid.UUID,
@@ -143,6 +175,7 @@ async def of_one(
     *,
     after: int | None,
     limit: int,
+    view: View,
 ) -> Chunk[RunRecord]:
     """Return runs of a deployment by number, those that follow the number ``after`` in the order of ``wanted``."""
     first, end = await keys_in(connection, RUN_NUMBERS, (tenant_id, deployment_id), wanted.created)
@@ -154,7 +187,7 @@ async def of_one(
         connection,
         _to_record,
         limit,
-        query_of_one(wanted),
+        query_of_one(wanted, view),
         *_common(tenant_id, wanted, limit),
         *keys,
     )
@@ -167,6 +200,7 @@ async def of_all(
     *,
     after: tuple[datetime, uuid.UUID] | None,
     limit: int,
+    view: View,
 ) -> Chunk[RunRecord]:
     """Return runs of a tenant's deployments by time, those that follow ``after`` in the order of ``wanted``."""
     low, high = (wanted.created.start, _LOWEST), (NEVER, _HIGHEST)
@@ -177,7 +211,7 @@ async def of_all(
         connection,
         _to_record,
         limit,
-        query_of_all(wanted),
+        query_of_all(wanted, view),
         *_common(tenant_id, wanted, limit),
         *keys,
     )
@@ -189,14 +223,14 @@ def _common(tenant_id: uuid.UUID, wanted: RunFilter, limit: int) -> tuple[object
     return tenant_id, limit + 1, wanted.created.start, wanted.created.end, *filters
 
 
-def query_of_one(wanted: RunFilter) -> str:
+def query_of_one(wanted: RunFilter, view: View) -> str:
     """Return the statement that reads a page of one deployment's runs."""
-    return _variant(_OF_ONE, wanted)
+    return _variant(_OF_ONE[view], wanted)
 
 
-def query_of_all(wanted: RunFilter) -> str:
+def query_of_all(wanted: RunFilter, view: View) -> str:
     """Return the statement that reads a page of all deployments' runs."""
-    return _variant(_OF_ALL, wanted)
+    return _variant(_OF_ALL[view], wanted)
 
 
 def _variant(query: str, wanted: RunFilter) -> str:

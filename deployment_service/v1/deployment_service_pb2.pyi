@@ -10,6 +10,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class View(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VIEW_UNSPECIFIED: _ClassVar[View]
+    VIEW_BASIC: _ClassVar[View]
+    VIEW_FULL: _ClassVar[View]
+
 class DeploymentStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DEPLOYMENT_STATUS_UNSPECIFIED: _ClassVar[DeploymentStatus]
@@ -111,6 +117,9 @@ class WatchUntil(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WATCH_UNTIL_UNSPECIFIED: _ClassVar[WatchUntil]
     WATCH_UNTIL_REPORTED: _ClassVar[WatchUntil]
     WATCH_UNTIL_SETTLED: _ClassVar[WatchUntil]
+VIEW_UNSPECIFIED: View
+VIEW_BASIC: View
+VIEW_FULL: View
 DEPLOYMENT_STATUS_UNSPECIFIED: DeploymentStatus
 DEPLOYMENT_STATUS_PENDING: DeploymentStatus
 DEPLOYMENT_STATUS_RUNNING: DeploymentStatus
@@ -574,8 +583,24 @@ class GetDeploymentResponse(_message.Message):
     deployment: Deployment
     def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ...) -> None: ...
 
+class BatchGetDeploymentsRequest(_message.Message):
+    __slots__ = ("parent", "names", "view")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    view: View
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+
+class BatchGetDeploymentsResponse(_message.Message):
+    __slots__ = ("deployments",)
+    DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    deployments: _containers.RepeatedCompositeFieldContainer[Deployment]
+    def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping]]] = ...) -> None: ...
+
 class ListDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider", "show_deleted")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider", "show_deleted", "view")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -590,6 +615,7 @@ class ListDeploymentsRequest(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
@@ -597,7 +623,8 @@ class ListDeploymentsRequest(_message.Message):
     labels: _containers.ScalarMap[str, str]
     provider: str
     show_deleted: bool
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ..., show_deleted: bool = ...) -> None: ...
+    view: View
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ..., show_deleted: bool = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
 
 class ListDeploymentsResponse(_message.Message):
     __slots__ = ("deployments", "next_page_token", "resume_token")
@@ -700,6 +727,22 @@ class GetRunResponse(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     run: Run
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class BatchGetRunsRequest(_message.Message):
+    __slots__ = ("parent", "names", "view")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    view: View
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+
+class BatchGetRunsResponse(_message.Message):
+    __slots__ = ("runs",)
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[Run]
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
 
 class CancelRunRequest(_message.Message):
     __slots__ = ("name", "request_id")
@@ -824,7 +867,7 @@ class RunReport(_message.Message):
     def __init__(self, receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., phase: _Optional[str] = ..., status: _Optional[str] = ..., build_number: _Optional[int] = ..., queue_id: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., named_run_uid: _Optional[str] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted", "sources", "create_time_from", "create_time_until", "order_by")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "show_deleted", "sources", "create_time_from", "create_time_until", "order_by", "view")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -834,6 +877,7 @@ class ListRunsRequest(_message.Message):
     CREATE_TIME_FROM_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_UNTIL_FIELD_NUMBER: _ClassVar[int]
     ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
@@ -843,7 +887,8 @@ class ListRunsRequest(_message.Message):
     create_time_from: _timestamp_pb2.Timestamp
     create_time_until: _timestamp_pb2.Timestamp
     order_by: str
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., show_deleted: bool = ..., sources: _Optional[_Iterable[_Union[RunSource, str]]] = ..., create_time_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
+    view: View
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., show_deleted: bool = ..., sources: _Optional[_Iterable[_Union[RunSource, str]]] = ..., create_time_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., order_by: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token", "resume_token")
@@ -876,16 +921,26 @@ class ListReportsResponse(_message.Message):
     def __init__(self, reports: _Optional[_Iterable[_Union[RunReport, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "types")
+    __slots__ = ("parent", "page_size", "page_token", "types", "sources", "create_time_from", "create_time_until", "run", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ...) -> None: ...
+    sources: _containers.RepeatedScalarFieldContainer[EventSource]
+    create_time_from: _timestamp_pb2.Timestamp
+    create_time_until: _timestamp_pb2.Timestamp
+    run: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., sources: _Optional[_Iterable[_Union[EventSource, str]]] = ..., create_time_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., run: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListEventsResponse(_message.Message):
     __slots__ = ("events", "next_page_token", "resume_token")

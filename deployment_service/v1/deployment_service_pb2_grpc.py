@@ -45,6 +45,11 @@ class DeploymentServiceStub(object):
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentResponse.FromString,
                 _registered_method=True)
+        self.BatchGetDeployments = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/BatchGetDeployments',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsResponse.FromString,
+                _registered_method=True)
         self.ListDeployments = channel.unary_unary(
                 '/deployment_service.v1.DeploymentService/ListDeployments',
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListDeploymentsRequest.SerializeToString,
@@ -69,6 +74,11 @@ class DeploymentServiceStub(object):
                 '/deployment_service.v1.DeploymentService/GetRun',
                 request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.SerializeToString,
                 response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.FromString,
+                _registered_method=True)
+        self.BatchGetRuns = channel.unary_unary(
+                '/deployment_service.v1.DeploymentService/BatchGetRuns',
+                request_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsRequest.SerializeToString,
+                response_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsResponse.FromString,
                 _registered_method=True)
         self.CancelRun = channel.unary_unary(
                 '/deployment_service.v1.DeploymentService/CancelRun',
@@ -133,6 +143,17 @@ class DeploymentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetDeployments(self, request, context):
+        """Returns up to 100 deployments by their names, in the order of the names, all as they are at one moment.
+        Needs role viewer.
+
+        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeployments(self, request, context):
         """Lists a tenant's deployments, ordered by id. Needs role viewer.
         """
@@ -181,6 +202,16 @@ class DeploymentServiceServicer(object):
 
     def GetRun(self, request, context):
         """Returns a run as it now is. Needs role viewer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetRuns(self, request, context):
+        """Returns up to 100 runs by their names, in the order of the names, all as they are at one moment. Needs role viewer.
+
+        Errors: `NOT_FOUND` (`RUN_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,7 +271,8 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists the committed events of one deployment or of all, oldest first. Needs role viewer.
+        """Lists the committed events of one deployment, of one run or of all, oldest first unless `order_by` says otherwise.
+        Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,6 +311,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentResponse.SerializeToString,
             ),
+            'BatchGetDeployments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetDeployments,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsResponse.SerializeToString,
+            ),
             'ListDeployments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeployments,
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.ListDeploymentsRequest.FromString,
@@ -303,6 +340,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.GetRun,
                     request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.FromString,
                     response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.SerializeToString,
+            ),
+            'BatchGetRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetRuns,
+                    request_deserializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsRequest.FromString,
+                    response_serializer=deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsResponse.SerializeToString,
             ),
             'CancelRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRun,
@@ -395,6 +437,33 @@ class DeploymentService(object):
             '/deployment_service.v1.DeploymentService/GetDeployment',
             deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentRequest.SerializeToString,
             deployment__service_dot_v1_dot_deployment__service__pb2.GetDeploymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDeployments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/BatchGetDeployments',
+            deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetDeploymentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -530,6 +599,33 @@ class DeploymentService(object):
             '/deployment_service.v1.DeploymentService/GetRun',
             deployment__service_dot_v1_dot_deployment__service__pb2.GetRunRequest.SerializeToString,
             deployment__service_dot_v1_dot_deployment__service__pb2.GetRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deployment_service.v1.DeploymentService/BatchGetRuns',
+            deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsRequest.SerializeToString,
+            deployment__service_dot_v1_dot_deployment__service__pb2.BatchGetRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,22 @@ _DeploymentServiceGetDeploymentType = typing_extensions.TypeVar(
     ],
 )
 
+_DeploymentServiceBatchGetDeploymentsType = typing_extensions.TypeVar(
+    '_DeploymentServiceBatchGetDeploymentsType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
+    ],
+)
+
 _DeploymentServiceListDeploymentsType = typing_extensions.TypeVar(
     '_DeploymentServiceListDeploymentsType',
     grpc.UnaryUnaryMultiCallable[
@@ -155,6 +171,22 @@ _DeploymentServiceGetRunType = typing_extensions.TypeVar(
     default=grpc.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.GetRunRequest,
         deployment_service.v1.deployment_service_pb2.GetRunResponse,
+    ],
+)
+
+_DeploymentServiceBatchGetRunsType = typing_extensions.TypeVar(
+    '_DeploymentServiceBatchGetRunsType',
+    grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
     ],
 )
 
@@ -270,7 +302,7 @@ _DeploymentServiceWatchDeploymentsType = typing_extensions.TypeVar(
     ],
 )
 
-class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceCancelRunType, _DeploymentServiceResolveRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListReportsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
+class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentType, _DeploymentServiceGetDeploymentType, _DeploymentServiceBatchGetDeploymentsType, _DeploymentServiceListDeploymentsType, _DeploymentServiceUpdateDeploymentType, _DeploymentServiceDeleteDeploymentType, _DeploymentServiceRunDeploymentType, _DeploymentServiceGetRunType, _DeploymentServiceBatchGetRunsType, _DeploymentServiceCancelRunType, _DeploymentServiceResolveRunType, _DeploymentServiceExplainRunType, _DeploymentServiceListRunsType, _DeploymentServiceListReportsType, _DeploymentServiceListEventsType, _DeploymentServiceWatchDeploymentsType]):
     """Create, run and watch deployments. For internal services and for people."""
 
     @typing.overload
@@ -282,6 +314,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.GetDeploymentRequest,
             deployment_service.v1.deployment_service_pb2.GetDeploymentResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+            deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListDeploymentsRequest,
@@ -302,6 +338,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.GetRunRequest,
             deployment_service.v1.deployment_service_pb2.GetRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+            deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.CancelRunRequest,
@@ -344,6 +384,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
             deployment_service.v1.deployment_service_pb2.GetDeploymentResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+            deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.ListDeploymentsRequest,
             deployment_service.v1.deployment_service_pb2.ListDeploymentsResponse,
         ],
@@ -362,6 +406,10 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.GetRunRequest,
             deployment_service.v1.deployment_service_pb2.GetRunResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+            deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             deployment_service.v1.deployment_service_pb2.CancelRunRequest,
@@ -408,6 +456,14 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     GetDeployment: _DeploymentServiceGetDeploymentType
     """Returns a deployment as it now is. Needs role viewer."""
 
+    BatchGetDeployments: _DeploymentServiceBatchGetDeploymentsType
+    """Returns up to 100 deployments by their names, in the order of the names, all as they are at one moment.
+    Needs role viewer.
+
+    Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+    `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
+    """
+
     ListDeployments: _DeploymentServiceListDeploymentsType
     """Lists a tenant's deployments, ordered by id. Needs role viewer."""
 
@@ -443,6 +499,13 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
 
     GetRun: _DeploymentServiceGetRunType
     """Returns a run as it now is. Needs role viewer."""
+
+    BatchGetRuns: _DeploymentServiceBatchGetRunsType
+    """Returns up to 100 runs by their names, in the order of the names, all as they are at one moment. Needs role viewer.
+
+    Errors: `NOT_FOUND` (`RUN_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+    `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
+    """
 
     CancelRun: _DeploymentServiceCancelRunType
     """Asks for a run to be cancelled. The wish is committed before the call returns and is carried out as soon as
@@ -482,7 +545,9 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     """
 
     ListEvents: _DeploymentServiceListEventsType
-    """Lists the committed events of one deployment or of all, oldest first. Needs role viewer."""
+    """Lists the committed events of one deployment, of one run or of all, oldest first unless `order_by` says otherwise.
+    Needs role viewer.
+    """
 
     WatchDeployments: _DeploymentServiceWatchDeploymentsType
     """Streams every event of a tenant once and in order.
@@ -511,6 +576,10 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
         deployment_service.v1.deployment_service_pb2.GetDeploymentResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.ListDeploymentsRequest,
         deployment_service.v1.deployment_service_pb2.ListDeploymentsResponse,
     ],
@@ -529,6 +598,10 @@ DeploymentServiceAsyncStub: typing_extensions.TypeAlias = DeploymentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.GetRunRequest,
         deployment_service.v1.deployment_service_pb2.GetRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+        deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         deployment_service.v1.deployment_service_pb2.CancelRunRequest,
@@ -587,6 +660,19 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.GetDeploymentResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.GetDeploymentResponse]]:
         """Returns a deployment as it now is. Needs role viewer."""
+
+    @abc.abstractmethod
+    def BatchGetDeployments(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.BatchGetDeploymentsResponse]]:
+        """Returns up to 100 deployments by their names, in the order of the names, all as they are at one moment.
+        Needs role viewer.
+
+        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
+        """
 
     @abc.abstractmethod
     def ListDeployments(
@@ -648,6 +734,18 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.GetRunResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.GetRunResponse]]:
         """Returns a run as it now is. Needs role viewer."""
+
+    @abc.abstractmethod
+    def BatchGetRuns(
+        self,
+        request: deployment_service.v1.deployment_service_pb2.BatchGetRunsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.BatchGetRunsResponse]]:
+        """Returns up to 100 runs by their names, in the order of the names, all as they are at one moment. Needs role viewer.
+
+        Errors: `NOT_FOUND` (`RUN_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
+        """
 
     @abc.abstractmethod
     def CancelRun(
@@ -717,7 +815,9 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.deployment_service_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ListEventsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ListEventsResponse]]:
-        """Lists the committed events of one deployment or of all, oldest first. Needs role viewer."""
+        """Lists the committed events of one deployment, of one run or of all, oldest first unless `order_by` says otherwise.
+        Needs role viewer.
+        """
 
     @abc.abstractmethod
     def WatchDeployments(

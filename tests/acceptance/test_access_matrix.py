@@ -26,8 +26,8 @@ NEEDED: dict[str, str] = {
     name: role
     for role, names in {
         "VIEWER": (
-            "GetDeployment ListDeployments GetRun ExplainRun ListRuns ListReports ListEvents "
-            "WatchDeployments"
+            "GetDeployment BatchGetDeployments BatchGetRuns ListDeployments GetRun ExplainRun "
+            "ListRuns ListReports ListEvents WatchDeployments"
         ),
         "DEPLOYER": "RunDeployment CancelRun",
         "DEFINER": "CreateDeployment UpdateDeployment DeleteDeployment",

@@ -170,7 +170,7 @@ async def test_only_definers_see_webhook_urls(api, jenkins):
             pb.GetDeploymentRequest(name=name), metadata=metadata
         )
         listed = await api.deployments.ListDeployments(
-            pb.ListDeploymentsRequest(parent=DEMO), metadata=metadata
+            pb.ListDeploymentsRequest(parent=DEMO, view=pb.VIEW_FULL), metadata=metadata
         )
         assert listed.deployments[0] == got.deployment
         urls[role] = got.deployment.cicd_job.webhook_url
@@ -322,7 +322,7 @@ async def test_a_page_of_large_definitions_ends_before_it_gets_too_large(api, sc
             "UPDATE deployments SET job_kind = 'FREESTYLE_SHELL', job_spec = $1",
             {"full_name": "", "freestyle_shell": script},
         )
-    request = pb.ListDeploymentsRequest(parent=DEMO)
+    request = pb.ListDeploymentsRequest(parent=DEMO, view=pb.VIEW_FULL)
     sizes = []
     while True:
         page = await api.deployments.ListDeployments(request, metadata=api.as_admin)

@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from deployment_service.domain.access import Role
+from deployment_service.domain.parameter_definitions import DeclaredParameter, definitions_to_json
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.api import refused, running_api, seed_deployment
@@ -183,3 +185,216 @@ async def test_paging_shows_each_run_once_while_runs_come_and_end(api, web, pare
     before = {f"{DEMO}/deployments/web/runs/{number}" for number in range(1, 10)}
     assert before <= set(names)
     assert len(set(names)) == len(names)
+
+
+async def names_of(api, **fields):
+    page = await api.deployments.ListDeployments(
+        pb.ListDeploymentsRequest(parent=DEMO, **fields), metadata=api.as_admin
+    )
+    return page.deployments
+
+
+SCRIPT = "echo ${SECRET_TOKEN} && deploy"
+
+
+@pytest_asyncio.fixture
+async def scripted(api, web):
+    """The deployment with a script and a parameter, its run 9 with a parameter."""
+    async with api.database.acquire() as connection:
+        await connection.execute(
+            """
+            UPDATE deployments SET job_kind = 'FREESTYLE_SHELL', job_spec = $2, parameter_definitions = $3
+            WHERE deployment_id = $1
+            """,
+            web,
+            {"full_name": "", "freestyle_shell": SCRIPT},
+            definitions_to_json((DeclaredParameter("VERSION", default_value="hidden-default"),)),
+        )
+        await connection.execute(
+            """
+            UPDATE deployment_runs SET parameters = $2, secret_parameters = '{TOKEN}'
+            WHERE deployment_id = $1 AND number = 9
+            """,
+            web,
+            {"VERSION": "hidden-value"},
+        )
+
+
+async def test_lists_batches_and_snapshots_hold_no_scripts_and_no_parameters(api, scripted):
+    web_name, run_name = f"{DEMO}/deployments/web", f"{DEMO}/deployments/web/runs/9"
+    got = await api.deployments.GetDeployment(
+        pb.GetDeploymentRequest(name=web_name), metadata=api.as_admin
+    )
+    ran = await api.deployments.GetRun(pb.GetRunRequest(name=run_name), metadata=api.as_admin)
+    assert got.deployment.job.freestyle_shell == SCRIPT
+    assert got.deployment.parameter_definitions[0].default_value == "hidden-default"
+    assert dict(ran.run.parameters) == {"VERSION": "hidden-value"}
+
+    basic = [*await names_of(api), *(await batch(api, [web_name])).deployments]
+    basic += await snapshot(api)
+    runs = list((await page_of(api, ALL)).runs)
+    runs += (await page_of(api, web_name, view=pb.VIEW_BASIC)).runs
+    runs += (await batch_runs(api, [run_name])).runs
+    for message in (*basic, *runs):
+        text = str(message)
+        assert not [word for word in ("hidden", "TOKEN") if word in text], text
+    assert all(one.etag and one.uid and one.create_time.seconds for one in basic)
+    assert {one.name for one in basic} == {web_name, f"{DEMO}/deployments/other"}
+
+    full = [one for one in await names_of(api, view=pb.VIEW_FULL) if one.name == web_name]
+    full += (await batch(api, [web_name], view=pb.VIEW_FULL)).deployments
+    assert [one.job for one in full] == [got.deployment.job] * 2
+    assert full[0].parameter_definitions == got.deployment.parameter_definitions
+    assert ran.run in (await page_of(api, ALL, view=pb.VIEW_FULL)).runs
+    assert list((await batch_runs(api, [run_name], view=pb.VIEW_FULL)).runs) == [ran.run]
+
+
+async def snapshot(api):
+    stream = api.deployments.WatchDeployments(
+        pb.WatchDeploymentsRequest(parent=DEMO), metadata=api.as_admin
+    )
+    found = []
+    async for message in stream:
+        if message.WhichOneof("response") == "deployment":
+            found.append(message.deployment)
+        if message.WhichOneof("response") == "snapshot_complete":
+            break
+    stream.cancel()
+    return found
+
+
+async def batch(api, names, metadata=None, **fields):
+    request = pb.BatchGetDeploymentsRequest(parent=DEMO, names=names, **fields)
+    return await api.deployments.BatchGetDeployments(request, metadata=metadata or api.as_admin)
+
+
+async def batch_runs(api, names, metadata=None, **fields):
+    request = pb.BatchGetRunsRequest(parent=DEMO, names=names, **fields)
+    return await api.deployments.BatchGetRuns(request, metadata=metadata or api.as_admin)
+
+
+async def test_a_batch_keeps_the_order_of_its_names(api, web):
+    names = [f"{DEMO}/deployments/{one}" for one in ("web", "other", "web")]
+    assert [one.name for one in (await batch(api, names)).deployments] == names
+    runs = [f"{DEMO}/deployments/{one}" for one in ("web/runs/9", "other/runs/1", "web/runs/2")] * 2
+    assert [one.name for one in (await batch_runs(api, runs)).runs] == runs
+    uid_name = f"{DEMO}/deployments/uid:{web}"
+    await api.deployments.DeleteDeployment(
+        pb.DeleteDeploymentRequest(name=names[0], force=True), metadata=api.as_admin
+    )
+    answer = await batch(api, [uid_name, names[1]])
+    assert [one.name for one in answer.deployments] == [uid_name, names[1]]
+    answer = await batch_runs(api, [f"{uid_name}/runs/3", runs[1]])
+    assert [one.name for one in answer.runs] == [f"{uid_name}/runs/3", runs[1]]
+
+
+async def test_a_batch_names_the_first_that_is_missing(api, web):
+    async with refused() as refusals:
+        await batch(api, [f"{DEMO}/deployments/{one}" for one in ("web", "gone", "lost")])
+    assert refusals[0].reason == "DEPLOYMENT_NOT_FOUND"
+    assert "deployments/gone" in refusals[0].message
+    async with refused() as refusals:
+        await batch_runs(
+            api, [f"{DEMO}/deployments/{one}" for one in ("web/runs/2", "web/runs/99")]
+        )
+    assert refusals[0].reason == "RUN_NOT_FOUND"
+    assert "web/runs/99" in refusals[0].message
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ([], "REQUIRED_FIELD"),
+        (["web"] * 101, "TOO_MANY"),
+        (["-"], "INVALID_NAME"),
+        (["web", "tenants/other/deployments/web"], "WRONG_PARENT"),
+    ],
+)
+async def test_a_batch_takes_100_names_of_one_tenant(api, web, names, reason):
+    full = [one if "/" in one else f"{DEMO}/deployments/{one}" for one in names]
+    async with refused() as refusals:
+        await batch(api, full)
+    assert refusals[0].reason == reason
+    async with refused() as refusals:
+        await batch_runs(api, [f"{one}/runs/1" for one in full])
+    assert refusals[0].reason == reason
+    assert len((await batch(api, [f"{DEMO}/deployments/web"] * 100)).deployments) == 100
+
+
+async def test_a_key_of_one_tenant_learns_nothing_of_another_from_a_batch(api, web):
+    key = await api.key(Role.VIEWER, "demo")
+    for slug in ("web", "nothing"):
+        async with refused() as refusals:
+            await batch(api, [f"tenants/other/deployments/{slug}"], metadata=key)
+        assert refusals[0].reason == "SCOPE_INSUFFICIENT"
+        assert "other" not in refusals[0].message
+
+
+async def test_a_batch_too_large_for_an_answer_is_refused_not_cut(api, web):
+    async with api.database.acquire() as connection:
+        await connection.execute(
+            "UPDATE deployments SET job_kind = 'FREESTYLE_SHELL', job_spec = $1",
+            {"full_name": "", "freestyle_shell": "x" * 2_000_000},
+        )
+    names = [f"{DEMO}/deployments/web", f"{DEMO}/deployments/other"]
+    async with refused() as refusals:
+        await batch(api, names, view=pb.VIEW_FULL)
+    assert refusals[0].reason == "TOO_MANY"
+    assert len((await batch(api, names)).deployments) == 2
+    assert len((await batch(api, names[:1], view=pb.VIEW_FULL)).deployments) == 1
+
+
+EVENTS = """
+    INSERT INTO deployment_events (tenant_id, sequence, deployment_id, deployment_slug, revision, type, run_number,
+        old_status, status, deployment_status, old_deployment_status, source, message, create_time)
+    SELECT tenant_id, n, deployment_id, slug, n + 100, 'DEPLOYMENT_STATUS_UPDATE', 1 + n % 3, 'PENDING', 'RUNNING',
+        'RUNNING', 'RUNNING', CASE WHEN n % 2 = 0 THEN 'WEBHOOK' ELSE 'READ' END, '',
+        $2::timestamptz + n * interval '1 hour'
+    FROM deployments, generate_series(1, 9) AS n WHERE deployment_id = $1
+"""
+
+
+@pytest_asyncio.fixture
+async def events(api, web):
+    async with api.database.acquire() as connection:
+        await connection.execute(EVENTS, web, START)
+
+
+@pytest.mark.parametrize("parent", [f"{DEMO}/deployments/web", ALL])
+async def test_events_are_listed_in_either_order_by_time_run_and_source(api, events, parent):
+    async def listed(**fields):
+        sequences, token = [], ""
+        while True:
+            request = pb.ListEventsRequest(parent=parent, page_size=2, page_token=token, **fields)
+            page = await api.deployments.ListEvents(request, metadata=api.as_admin)
+            sequences += [event.sequence for event in page.events]
+            token = page.next_page_token
+            if not token:
+                return sequences
+
+    assert await listed() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert await listed(order_by="sequence desc") == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert await listed(create_time_from=at(3), create_time_until=at(6)) == [3, 4, 5]
+    assert await listed(create_time_from=nanos_after(at(8)), order_by="sequence desc") == [9]
+    assert await listed(create_time_until=at(1)) == []
+    assert await listed(sources=[pb.EVENT_SOURCE_WEBHOOK]) == [2, 4, 6, 8]
+    run = f"{DEMO}/deployments/web/runs/2"
+    assert await listed(run=run) == [1, 4, 7]
+    assert await listed(run=run, order_by="sequence desc", create_time_from=at(2)) == [7, 4]
+
+
+@pytest.mark.parametrize(
+    ("parent", "fields", "reason"),
+    [
+        ("web", {"run": f"{DEMO}/deployments/web/runs/77"}, "RUN_NOT_FOUND"),
+        ("web", {"run": f"{DEMO}/deployments/other/runs/1"}, "WRONG_PARENT"),
+        ("-", {"run": "tenants/other/deployments/web/runs/1"}, "WRONG_PARENT"),
+        ("-", {"run": "web/runs/1"}, "INVALID_NAME"),
+        ("-", {"order_by": "create_time desc"}, "INVALID_FIELD"),
+    ],
+)
+async def test_events_of_what_cannot_be_are_refused(api, events, parent, fields, reason):
+    request = pb.ListEventsRequest(parent=f"{DEMO}/deployments/{parent}", **fields)
+    async with refused() as refusals:
+        await api.deployments.ListEvents(request, metadata=api.as_admin)
+    assert refusals[0].reason == reason

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest_asyncio
 
-from deployment_service.domain.lists import ALWAYS, NEVER, RunFilter, TimeRange
+from deployment_service.domain.lists import ALWAYS, NEVER, RunFilter, TimeRange, View
 from deployment_service.storage import deployments, run_records
 from deployment_service.storage.api_keys import _VALID_BY_HASH
-from deployment_service.storage.deployments import _BY_RESOURCE_ID, PAGE
+from deployment_service.storage.deployments import _BY_RESOURCE_ID, DeploymentFilter
 from deployment_service.storage.time_bounds import RUN_NUMBERS, keys_in
 from deployment_service.storage.typical_durations import TYPICAL_DURATION
 
@@ -77,9 +77,23 @@ async def test_reading_and_listing_use_indexes(connection, databases):
     tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
     found, _ = await scans(connection, _BY_RESOURCE_ID, tenant_id, "d7")
     assert_no_seq_scan(found)
-    found, plan = await scans(connection, PAGE, tenant_id, "d2", 51, None, None, None, None)
+    for view in View:
+        query = deployments.query_of_page(DeploymentFilter(), view)
+        found, plan = await scans(connection, query, tenant_id, "d2", 51, None, None, None, None)
+        assert_no_seq_scan(found)
+        assert plan["Execution Time"] < 50
+
+
+async def test_reading_by_names_uses_indexes(connection, databases):
+    await analyze(databases)
+    tenant_id = await connection.fetchval("SELECT tenant_id FROM tenants WHERE slug = 't0'")
+    names, numbers = [f"d{n}" for n in range(1, 6)], [1, 2, 3, 4, 5]
+    found, _ = await scans(connection, deployments.query_of_names(View.FULL), tenant_id, names)
     assert_no_seq_scan(found)
-    assert plan["Execution Time"] < 50
+    query = run_records.query_of_names(View.FULL)
+    found, plan = await scans(connection, query, tenant_id, names, numbers)
+    assert_no_seq_scan(found)
+    assert reads(plan) == 5
 
 
 LOWEST, HIGHEST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
@@ -149,10 +163,10 @@ async def test_a_page_of_runs_reads_few_of_100_000(connection, many):
         bounds = (wanted.created.start, LOWEST, NEVER, HIGHEST)
         for query, arguments in (
             (
-                run_records.query_of_one(wanted),
+                run_records.query_of_one(wanted, View.BASIC),
                 (*common, deployment_id, max(0, first - 1), min(end, 2**31 - 1)),
             ),
-            (run_records.query_of_all(wanted), (*common, *bounds, False)),
+            (run_records.query_of_all(wanted, View.BASIC), (*common, *bounds, False)),
         ):
             found, plan = await scans(connection, query, *arguments)
             # The two small tables are joined to one page of runs: the planner may read them as a whole.

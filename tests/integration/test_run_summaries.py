@@ -13,6 +13,7 @@ import pytest_asyncio
 from deployment_service.api.deployment_messages import deployment_message, run_message
 from deployment_service.domain.actors import key_actor
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.lists import View
 from deployment_service.domain.run_requests import RunRequest
 from deployment_service.storage import deployments, run_records
 from deployment_service.storage.deployments import DeploymentFilter
@@ -32,6 +33,7 @@ async def shown(jobs: Jobs) -> pb.Deployment:
             DeploymentFilter(),
             after_resource_id="",
             limit=10,
+            view=View.FULL,
         )
     (row,) = chunk.rows
     return deployment_message(jobs.tenant, row)

@@ -10,6 +10,7 @@ import pytest
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.errors import FailedPrecondition
+from deployment_service.domain.lists import View
 from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.storage import deployments, run_records
 from deployment_service.workers.retention import Retention, RetentionSettings
@@ -234,7 +235,12 @@ async def test_lists_show_deleted_deployments_only_if_asked(runs: Runs) -> None:
         tenant: TenantRef = runs.jobs.tenant
         async with runs.jobs.databases.api.acquire() as connection:
             page = await deployments.page(
-                connection, tenant.tenant_id, wanted, after_resource_id="", limit=10
+                connection,
+                tenant.tenant_id,
+                wanted,
+                after_resource_id="",
+                limit=10,
+                view=View.BASIC,
             )
         return [row.resource_id for row in page.rows]
 

@@ -42,6 +42,12 @@ SOUND: dict[str, Callable[[], Message]] = {
         request_id=request_id(),
     ),
     "GetDeployment": lambda: deployments.GetDeploymentRequest(name=WEB),
+    "BatchGetDeployments": lambda: deployments.BatchGetDeploymentsRequest(
+        parent="tenants/demo", names=[WEB]
+    ),
+    "BatchGetRuns": lambda: deployments.BatchGetRunsRequest(
+        parent="tenants/demo", names=[f"{WEB}/runs/1"]
+    ),
     "ListDeployments": lambda: deployments.ListDeploymentsRequest(
         parent="tenants/demo", provider="tenants/demo/providers/main"
     ),
