@@ -62,8 +62,9 @@ class Turmoil:
     seed_jobs: float = 6.0
     """How many jobs a seed job overwrites every ``seed_every_s``, parameters and more: see ``overwritten``."""
     seed_every_s: float = 3.0
-    secret_every_s: float = 5.0
-    """A secret text is lost."""
+    secret_every_s: float = 15.0
+    """A secret text is lost. A job has three repairs, then no webhooks: its ends are read, and a service that is killed
+    every few seconds reads little, since each time its leases must run out first."""
     rotate_every_s: float = 5.0
     """The records of builds that end within the next second are rotated away, at COMPLETED or at FINALIZED."""
 
