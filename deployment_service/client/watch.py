@@ -64,8 +64,8 @@ Call = grpc.aio.UnaryStreamCall[WatchDeploymentsRequest, WatchDeploymentsRespons
 class Completeness:
     """Checks that nothing is lost, doubled or swapped between one message and the next.
 
-    ``position`` is the last sequence accounted for, or None while it isn't known: a resume token is
-    opaque, so the first message after one given from outside only sets the position.
+    ``position`` is the last sequence accounted for, or None while it isn't known. After a resume token, ``start``
+    names it; where it names none, the first message sets it.
     """
 
     def __init__(self, *, filtered: bool) -> None:
@@ -75,7 +75,10 @@ class Completeness:
     def accept(self, message: WatchDeploymentsResponse) -> None:
         """Take the next message into account; raise WatchGapError if it doesn't follow."""
         kind = message.WhichOneof("response")
-        if kind == "snapshot_complete":
+        if kind == "start":
+            if self.position is None and message.start.sequence:
+                self.position = message.start.sequence
+        elif kind == "snapshot_complete":
             self.position = message.snapshot_complete.sequence
         elif kind == "reset":
             self.position = None
@@ -203,6 +206,7 @@ class WatchMessages(_Closable):
         self._ends_well = bool(self._request.until) and kind == "bookmark"
         if kind == "start":
             self._ever_started = True
+            self._completeness.accept(message)
             self._silence_s = message.start.max_silence.ToTimedelta().total_seconds() * _PATIENCE
             return
         self._pauses = self._caller.backoff.pauses()  # the stream works: start the pauses anew

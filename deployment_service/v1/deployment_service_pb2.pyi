@@ -987,10 +987,12 @@ class WatchDeploymentsResponse(_message.Message):
     def __init__(self, start: _Optional[_Union[WatchStart, _Mapping]] = ..., deployment: _Optional[_Union[Deployment, _Mapping]] = ..., snapshot_complete: _Optional[_Union[SnapshotComplete, _Mapping]] = ..., event: _Optional[_Union[DeploymentEvent, _Mapping]] = ..., bookmark: _Optional[_Union[Bookmark, _Mapping]] = ..., reset: _Optional[_Union[Reset, _Mapping]] = ..., resume_token: _Optional[str] = ..., prev_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchStart(_message.Message):
-    __slots__ = ("max_silence",)
+    __slots__ = ("max_silence", "sequence")
     MAX_SILENCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     max_silence: _duration_pb2.Duration
-    def __init__(self, max_silence: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    sequence: int
+    def __init__(self, max_silence: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class SnapshotComplete(_message.Message):
     __slots__ = ("sequence",)

@@ -32,11 +32,11 @@ class ResetReason(Enum):
     STORE_CHANGED = Reset.REASON_STORE_CHANGED
 
 
-def start(max_silence_s: float, token: str) -> bytes:
+def start(max_silence_s: float, token: str, sequence: int) -> bytes:
     silence = Duration()
     silence.FromNanoseconds(int(max_silence_s * 1e9))
     return WatchDeploymentsResponse(
-        start=WatchStart(max_silence=silence), resume_token=token
+        start=WatchStart(max_silence=silence, sequence=sequence), resume_token=token
     ).SerializeToString()
 
 

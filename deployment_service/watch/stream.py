@@ -138,7 +138,8 @@ class Stream:
     def _start(self) -> bytes:
         """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
         token = self._token_text or self._tokens.snapshot(self._tenant.tenant_id)
-        return frames.start(self._settings.max_silence_s, token)
+        sequence = self._token.sequence if self._token is not None and self._resumes else 0
+        return frames.start(self._settings.max_silence_s, token, sequence)
 
     @property
     def _resumes(self) -> bool:
