@@ -16,11 +16,13 @@ from deployment_service.client.cli_settings import (
     CliError,
     Param,
     Settings,
+    Since,
     Statuses,
     of,
     pairs,
     statuses,
 )
+from deployment_service.client.cli_settings import since as since_time
 from deployment_service.client.client import DeploymentClient
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -101,6 +103,7 @@ def runs(
         str, typer.Argument(help="The deployment; all, if not given. `web/7`: that run in full.")
     ] = "-",
     status: Statuses = None,
+    since: Since = "",
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
 ) -> None:
     """List runs, newest first; or show one."""
@@ -108,8 +111,10 @@ def runs(
     if _names_run(name):
         _show(settings, settings.run(lambda client: client.get_run(name)), in_full=True)
         return
-    wanted = statuses(status or ())
-    page = settings.run(lambda client: client.list_runs(name, statuses=wanted, page_size=limit))
+    wanted, start = statuses(status or ()), since_time(since)
+    page = settings.run(
+        lambda client: client.list_runs(name, statuses=wanted, since=start, page_size=limit)
+    )
     if settings.as_json:
         for one in page.runs:
             out.json_line(one)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from deployment_service.client.cli_output import STYLES
 from deployment_service.client.client import DeploymentClient
@@ -43,6 +46,11 @@ Param = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="KEY=VALUE", help="A parameter; may be repeated."),
 ]
+Since = Annotated[
+    str, typer.Option(metavar="TIME", help="Only from then on: `12h` ago, or `2026-03-01T12:00`.")
+]
+_AGO = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 Statuses = Annotated[
     list[str] | None,
     typer.Option("--status", help="Only this status: running, failed …; may be repeated."),
@@ -178,6 +186,25 @@ def statuses(words: Iterable[str]) -> list[pb.DeploymentStatus]:
                 f"--status {word}: there is no such status; it is one of {known}."
             ) from None
     return result
+
+
+def since(text: str) -> Timestamp | None:
+    """Read ``--since``: so many seconds, minutes, hours or days ago (``90m``), or a time. None for no text."""
+    if not text:
+        return None
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago:
+            time = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        else:
+            time = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise CliError(
+            f"--since {text}: give a time ago such as 90m, 12h or 7d, or a time such as 2026-03-01T12:00."
+        ) from None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
 
 
 def _explain(error: DeploymentServiceError, target: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 from rich.text import Text
 
 from deployment_service.client import cli_output as out
-from deployment_service.client.cli_settings import of
+from deployment_service.client.cli_settings import Since, of
+from deployment_service.client.cli_settings import since as since_time
 from deployment_service.client.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -37,13 +39,20 @@ Names = Annotated[list[str] | None, typer.Argument(help="Deployments; all, if no
 def events(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The deployment; all, if not given.")] = "-",
+    since: Since = "",
     limit: Annotated[int, typer.Option(min=1, help="Only the newest so many.")] = 100,
 ) -> None:
     """Show the history of events, oldest first."""
-    settings = of(context)
+    settings, start = of(context), since_time(since)
 
     async def work(client: DeploymentClient) -> list[pb.DeploymentEvent]:
-        return [event async for event in client.history(name)][-limit:]
+        newest: list[pb.DeploymentEvent] = []
+        async with aclosing(client.history(name, since=start, order_by="sequence desc")) as events:
+            async for event in events:
+                newest.append(event)
+                if len(newest) == limit:
+                    break
+        return newest[::-1]
 
     found = settings.run(work)
     for event in found:

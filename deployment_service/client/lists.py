@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -182,8 +182,8 @@ class Lists:
         types: Iterable[pb.DeploymentEvent.Type] = (),
         since: Timestamp | None = None,
         order_by: str = "",
-    ) -> AsyncIterator[pb.DeploymentEvent]:
-        """Go through the committed events of one deployment or of all, oldest first."""
+    ) -> AsyncGenerator[pb.DeploymentEvent, None]:
+        """Go through the committed events of one deployment or of all, oldest first unless ``order_by`` differs."""
         types, token = list(types), ""
         while True:
             page = await self.list_events(
