@@ -117,7 +117,8 @@ class Ledger(LedgerState):
         build = Build(self._jobs[job_id].generation, number)
         waiting = self._kept.get((job_id, number), [])
         named = {kept.named_run_id for kept in waiting}
-        run = next((r for r in self._runs.values() if r.run_id in named and not r.shown), None)
+        open_runs = (r for r in self._runs.values() if not r.shown and not r.resolved)
+        run = next((r for r in open_runs if r.run_id in named), None)
         if run is None and self.external_runs_left() <= 0:
             return  # the reports wait for the next read
         self._kept.pop((job_id, number), None)
