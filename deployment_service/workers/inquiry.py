@@ -88,6 +88,9 @@ class Inquiry:
             else:
                 seen = observation(item.job, build)
                 outcomes = await self._steps.observe(item.job.tenant_id, [seen])
+                if not outcomes:
+                    # The job was deleted since the run was claimed, and its runs with it.
+                    return True
                 if item.run.build is None and outcomes[0].run_id != item.run.run_id:
                     # It looks like the run's build and is another run's: its item was folded into that one's.
                     await self._not_found(item, restarted, job_is_shown=True)
