@@ -77,7 +77,7 @@ def _units(module: str, call: ast.Call, scopes: tuple[ast.AST, ...], takers: set
             units.add(f"commit.{module}.{_qualname(scopes)}")
         elif isinstance(work, ast.Name):
             function = next(s for s in reversed(scopes) if isinstance(s, ast.AsyncFunctionDef))
-            if any(isinstance(s, Function) and _name_of(s) == work.id for s in function.body):
+            if any(isinstance(s, Function) and _name_of(s) == work.id for s in ast.walk(function)):
                 units.add(f"commit.{module}.{_qualname(scopes)}")
             elif work.id == "work" and any(a.arg == work.id for a in function.args.args):
                 takers.add(function.name)

@@ -36,6 +36,8 @@ NOT_REACHED = {
         ),
         "comparing a job, a quarter of an hour after it was made, touches no run; the next makes up for it",
     ),
+    "commit.observation.append_problem_events": "needs a problem that lasts longer than the detection bound; "
+    "tests/integration/test_observation_events.py has it",
     "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
     "statement.keep_job.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
     "tests/integration/test_jobs_faults.py has it",
