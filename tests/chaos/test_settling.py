@@ -41,6 +41,7 @@ async def settling_times(stack: DevStack) -> list[float]:
     return [row["settle_time"].timestamp() - (ended[row["uid"]] or 0.0) for row in rows]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("runs", [60, pytest.param(240, marks=pytest.mark.full)])
 async def test_ends_are_settled_within_a_second_of_finalized_and_a_run_costs_few_requests(
