@@ -213,8 +213,11 @@ def rename(message: Message, old: str, new: str) -> None:
         elif isinstance(value, Message):
             rename(value, old, new)
         elif not isinstance(value, (int, bytes)) and not is_map(field):
-            for item in value:
-                rename(item, old, new)
+            for index, item in enumerate(value):
+                if isinstance(item, str):
+                    value[index] = item.replace(f"tenants/{old}", f"tenants/{new}")
+                elif isinstance(item, Message):
+                    rename(item, old, new)
 
 
 async def test_without_a_valid_key_nothing_is_said(api, database_url):
