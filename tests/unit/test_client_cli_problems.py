@@ -87,7 +87,8 @@ async def test_events_show_its_beginning_and_its_end(service):
         ),
         pb.DeploymentEvent(sequence=5, message="The observation problem is over.", **common),
     ]
-    service.will("ListEvents", pb.ListEventsResponse(events=events))
+    # Asked for newest first, shown oldest first.
+    service.will("ListEvents", pb.ListEventsResponse(events=reversed(events)))
     ended = await deployctl(service, "events")
     began, over = ended.out.splitlines()
     assert "observation problem" in began
