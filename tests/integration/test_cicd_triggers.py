@@ -131,7 +131,8 @@ class TestTriggering:
         await jenkins.stop()
         reply = await trigger(provider)
         assert reply.outcome is TriggerOutcome.NOT_SENT
-        assert "connection refused" in reply.message
+        assert reply.message == "Jenkins can't be reached."
+        assert "connection refused" in reply.detail
 
     async def test_a_large_parameter_goes_through_the_body_and_comes_back_whole(
         self, jenkins, provider
