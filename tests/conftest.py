@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_stack"]
+pytest_plugins = ["tests.fixtures_network", "tests.fixtures_stack"]
 
 # A worker that begins a slow file last is waited for by all: files in which few tests take long go first.
 _SLOW_FIRST = (
