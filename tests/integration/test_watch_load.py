@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -243,14 +244,26 @@ async def test_hints_are_few_however_many_commits(databases):
         assert one.log.statements["notify"] <= 6
 
 
+# After and before which sequence, how many, from and until when, types, sources.
+LISTED = (
+    1000,
+    4000,
+    100,
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(9999, 1, 1, tzinfo=UTC),
+    None,
+    None,
+)
+
+
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [
         (event_log._HEADS, lambda ids: [ids]),
         (event_log._NEWS, lambda ids: [ids, [4990] * len(ids), 100]),
         (event_log._PAGE, lambda ids: [ids[0], 1000, 1500]),
-        (event_log._LIST_ALL, lambda ids: [ids[0], 1000, 100, None]),
-        (event_log._LIST_ONE, lambda ids: [ids[0], 1000, 100, None, "a"]),
+        (event_log._LIST_ALL, lambda ids: [ids[0], *LISTED]),
+        (event_log._LIST_ONE, lambda ids: [ids[0], *LISTED, "a"]),
         (event_log._OLDEST, lambda ids: [ids[0]]),
         (event_log._ENDS, lambda ids: [ids * 2, ["a"] * len(ids) + ["b7"] * len(ids)]),
     ],
