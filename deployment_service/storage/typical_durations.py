@@ -9,8 +9,11 @@ TYPICAL_DURATION = """
         FILTER (WHERE last.source = 'SERVICE' AND last.start_time IS NOT NULL)
     FROM (
         SELECT r.source, r.start_time, r.end_time FROM deployment_runs AS r
-        WHERE r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id AND r.status = 'COMPLETED'
-            AND r.settle_time IS NOT NULL
-        ORDER BY r.order_generation DESC, r.order_position DESC, r.number DESC LIMIT 20
+        -- Equality, in a form whose rows the planner does not take for few: it would read and sort all of them.
+        WHERE (r.tenant_id, r.deployment_id) >= (d.tenant_id, d.deployment_id)
+            AND (r.tenant_id, r.deployment_id) <= (d.tenant_id, d.deployment_id)
+            AND r.status = 'COMPLETED' AND r.settle_time IS NOT NULL
+        ORDER BY r.tenant_id DESC, r.deployment_id DESC, r.order_generation DESC, r.order_position DESC, r.number DESC
+        LIMIT 20
     ) AS last
 """
