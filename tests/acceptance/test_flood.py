@@ -92,8 +92,9 @@ async def process_of(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=2**22,
-        preexec_fn=lambda: os.nice(niceness),
     )
+    # Not by preexec_fn: gRPC's threads make the forked child abort now and then.
+    os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
