@@ -33,6 +33,7 @@ from deployment_service.failpoints import Failpoints
 from deployment_service.runtime.metrics_server import MetricsServer, host_port
 from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.event_log import EventLog
+from deployment_service.storage.sessions import connect_listener
 from deployment_service.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -261,7 +262,7 @@ class Service:
             EventLog(self._watch),
             DeploymentSnapshots(self._api),
             to_bytes,
-            listen_url=settings.direct_url(),
+            connect_listener=connect_listener(settings.direct_url()),
             settings=WatchSettings(streams_per_tenant=settings.max_watches_per_tenant),
         )
 

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import asyncpg
@@ -32,6 +33,7 @@ _CLIENT_MARGIN_S = 2.0
 # A connection that fell silent within a transaction holds its locks until the server ends the transaction.
 _IDLE_IN_TRANSACTION_S = 5
 _STATEMENT_CACHE = 100
+_LISTENER_TIMEOUT_S = 5.0
 # The server too gives up a peer that does not acknowledge: sessions of a host that has gone would keep their locks.
 _SERVER_KEEPALIVE = {
     "tcp_keepalives_idle": "5",
@@ -277,6 +279,11 @@ async def connect(
             keep_alive(connection)
             return connection
     raise AssertionError("unreachable")
+
+
+def connect_listener(url: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    """Return what makes the connection of a replica that listens."""
+    return partial(connect, url, application="listener", command_timeout_s=_LISTENER_TIMEOUT_S)
 
 
 def hosts_of(url: str) -> list[str]:

@@ -16,7 +16,7 @@ from deployment_service.watch.counts import Counts
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.finality import Finality
 from deployment_service.watch.follower import Follower
-from deployment_service.watch.listener import Listener
+from deployment_service.watch.listener import Connect, Listener
 from deployment_service.watch.notifier import Notifier, read_hint
 from deployment_service.watch.ports import EventLog, EventSerializer, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
@@ -29,7 +29,7 @@ from deployment_service.watch.tokens import ResumeTokens
 class WatchHub:
     """Watching on one replica: ``start`` it, ``notify`` it after commits, ``watch`` through it, ``stop`` it.
 
-    ``listen_url`` None does without hints: polling alone.
+    ``connect_listener`` makes the connection that listens; None does without hints: polling alone.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class WatchHub:
         snapshots: SnapshotReader,
         serialize: EventSerializer,
         *,
-        listen_url: str | None,
+        connect_listener: Connect | None,
         settings: WatchSettings | None = None,
     ) -> None:
         self._settings = settings or WatchSettings()
@@ -65,9 +65,9 @@ class WatchHub:
         )
         self._notifier = Notifier(event_log, self._sender, self._settings)
         self._listener: Listener | None = None
-        if listen_url is not None:
+        if connect_listener is not None:
             self._listener = Listener(
-                listen_url,
+                connect_listener,
                 self._sender,
                 self._settings,
                 on_hint=self._look,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import structlog
@@ -13,7 +13,6 @@ from deployment_service.watch.notifier import CHANNEL
 from deployment_service.watch.settings import WatchSettings
 
 _log = structlog.get_logger(__name__)
-_CONNECT_TIMEOUT_S = 5.0
 _FIRST_DELAY_S = 0.05
 
 
@@ -21,24 +20,27 @@ class _Deaf(Exception):
     """The connection works, yet our own notification didn't arrive."""
 
 
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
 class Listener:
     """Listens, and makes sure that it hears: now and then it notifies itself.
 
     Hints only make watching faster, so nothing here is ever fatal: a lost connection is made again, and until then
-    polling does the work. ``url`` must lead to the server itself or through a session pooler: a transaction pooler
-    lends the connection that listens to others.
+    polling does the work. ``connect`` must lead to the server itself or through a session pooler: a transaction
+    pooler lends the connection that listens to others.
     """
 
     def __init__(
         self,
-        url: str,
+        connect: Connect,
         sender: str,
         settings: WatchSettings,
         *,
         on_hint: Callable[[str], None],
         on_listening: Callable[[], None],
     ) -> None:
-        self._url = url
+        self._connect = connect
         self._sender = sender
         self._settings = settings
         self._on_hint = on_hint
@@ -69,12 +71,7 @@ class Listener:
 
     async def _listen(self) -> None:
         """Connect and listen until the connection fails."""
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_CONNECT_TIMEOUT_S,
-            server_settings={"application_name": "deployment-service/listener"},
-        )
+        connection = await self._connect()
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())

@@ -11,7 +11,7 @@ import pytest
 
 from deployment_service.storage.database import API_ROLE, AWAY, WORKER_ROLE, Connection, Database
 from deployment_service.storage.failures import SessionMismatch
-from deployment_service.storage.sessions import ServiceConnection
+from deployment_service.storage.sessions import ServiceConnection, connect_listener
 from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
@@ -240,6 +240,12 @@ async def test_each_host_of_the_url_has_a_time_of_its_own(
             good.cut()
             async with asyncio.timeout(2):
                 await database.transaction(pid)
+        async with asyncio.timeout(9):
+            listener = await connect_listener(url)()
+        try:
+            await listener.execute("LISTEN anything")
+        finally:
+            await listener.close()
 
 
 async def test_the_kernel_gives_up_a_peer_that_does_not_acknowledge(database_url: str) -> None:

@@ -16,6 +16,7 @@ from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage import events
 from deployment_service.storage.database import Connection, Database
 from deployment_service.storage.event_log import EventLog, list_events
+from deployment_service.storage.sessions import connect_listener
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.ports import EventSerializer, SnapshotPage
@@ -184,7 +185,8 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """A hub that runs; with a listen_url, one that hears."""
     log, snapshots = CountingLog(database), StatesOfHistory(database)
-    hub = WatchHub(log, snapshots, serialize, listen_url=listen_url, settings=settings)
+    connect = connect_listener(listen_url) if listen_url else None
+    hub = WatchHub(log, snapshots, serialize, connect_listener=connect, settings=settings)
     await hub.start()
     try:
         if listen_url and hearing:
