@@ -7,7 +7,7 @@ import asyncio
 from deployment_service import failpoints
 from deployment_service.actions.cancel_run import RunCanceller
 from deployment_service.actions.changes import Changes
-from deployment_service.actions.check_provider import ProviderChecker, Reach
+from deployment_service.actions.check_provider import ProviderChecker
 from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunStarter
@@ -25,6 +25,7 @@ from deployment_service.api.rates import CallRates
 from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.jenkins_json import AnswerBudgets
 from deployment_service.cicd.port import CicdProvider
@@ -45,7 +46,7 @@ from deployment_service.v1 import (
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
-from deployment_service.workers.controllers import ControllerAddress, Controllers
+from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.detection import Detection
 from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.finder import ControllerFinder
@@ -314,22 +315,12 @@ class Service:
                 self._api,
                 self._box,
                 self._allowed_origins,
-                ProviderChecker(self._make_checked_client, locale=settings.webhook_locale),
+                ProviderChecker(self._make_client, locale=settings.webhook_locale),
                 locale=settings.webhook_locale,
                 wake_keeper=self._keeper.wake,
             ),
             self._server,
         )
-
-    def _make_checked_client(self, reach: Reach) -> CicdProvider:
-        address = ControllerAddress(
-            reach.base_url,
-            reach.username,
-            reach.api_token,
-            reach.ca_certificate_pem,
-            private_allowed=reach.private_allowed,
-        )
-        return self._make_client(address)
 
     def _make_client(self, address: ControllerAddress) -> CicdProvider:
         client = JenkinsProvider(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.client import webhook_paths
 from deployment_service.domain.access import TenantRef
@@ -33,17 +34,6 @@ _AT_ONCE_PER_TENANT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How to reach a controller. ``private_allowed``: whether its host may have a private address."""
-
-    base_url: str
-    username: str
-    api_token: str = field(repr=False)
-    ca_certificate_pem: str = field(default="", repr=False)
-    private_allowed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What a check found."""
 
@@ -61,7 +51,7 @@ class ProviderChecker:
 
     def __init__(
         self,
-        make_client: Callable[[Reach], CicdProvider],
+        make_client: Callable[[ControllerAddress], CicdProvider],
         *,
         locale: str = "en",
         limit_s: float = CHECK_LIMIT_S,
@@ -77,7 +67,7 @@ class ProviderChecker:
         self,
         tenant: TenantRef,
         settings: CheckedSettings,
-        reach: Reach,
+        address: ControllerAddress,
         *,
         coarse: bool,
         within_s: float,
@@ -87,7 +77,7 @@ class ProviderChecker:
         ``coarse``: the caller may not learn what the network is like.
         """
         limit_s = min(self._limit_s, within_s)
-        facts = await self._facts(tenant, settings, reach, limit_s)
+        facts = await self._facts(tenant, settings, address, limit_s)
         if facts is None:
             return _NO_TURN
         path = webhook_paths.webhook_path(self._locale, tenant.slug)
@@ -106,7 +96,7 @@ class ProviderChecker:
         self,
         tenant: TenantRef,
         settings: CheckedSettings,
-        reach: Reach,
+        address: ControllerAddress,
         limit_s: float,
     ) -> ControllerFacts | None:
         """Return None if no turn came in time."""
@@ -127,17 +117,17 @@ class ProviderChecker:
             except TimeoutError:
                 return None
             try:
-                return await self._survey(reach, folders_of(settings), until - clock())
+                return await self._survey(address, folders_of(settings), until - clock())
             finally:
                 self._all.release()
         finally:
             of_tenant.release()
 
     async def _survey(
-        self, reach: Reach, folders: Sequence[str], limit_s: float
+        self, address: ControllerAddress, folders: Sequence[str], limit_s: float
     ) -> ControllerFacts:
         try:
-            client = self._make_client(reach)
+            client = self._make_client(address)
         except ValueError as error:
             raise InvalidArgument(
                 "provider.ca_certificate_pem", f"can't be used: {error}"

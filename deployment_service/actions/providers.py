@@ -10,7 +10,6 @@ from deployment_service.actions.check_provider import (
     NOT_CHECKED,
     CheckResult,
     ProviderChecker,
-    Reach,
     refuse_wrong,
     unreadable_token,
 )
@@ -24,6 +23,7 @@ from deployment_service.actions.provider_settings import (
     provider_with,
     row_fields,
 )
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import (
     Aborted,
@@ -82,7 +82,7 @@ class Trial:
                 token = self.box.decrypt(stored_token).decode()
             except SecretUnreadableError:
                 return unreadable_token()
-        reach = Reach(
+        address = ControllerAddress(
             given.base_url,
             given.username,
             token,
@@ -92,7 +92,7 @@ class Trial:
         return await self.checker.check(
             tenant,
             given,
-            reach,
+            address,
             coarse=not self.egress.caller_decides,
             within_s=self.left_s(),
         )

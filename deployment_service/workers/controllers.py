@@ -11,11 +11,12 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.errors import ProviderError, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.cicd.request_count import counted
@@ -47,20 +48,6 @@ class ProviderAccess(Protocol):
     def api_token_encrypted(self) -> bytes | None: ...
     @property
     def ca_certificate_pem(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ControllerAddress:
-    """All that a client needs."""
-
-    base_url: str
-    username: str
-    api_token: str = field(repr=False)
-    ca_certificate_pem: str = field(default="", repr=False)
-    private_allowed: bool = True
-    """Whether its host may be a loopback, link-local or private address."""
-    tenant_id: uuid.UUID | None = None
-    """Whose budget its answers use; None: one of its own."""
 
 
 ClientFactory = Callable[[ControllerAddress], CicdProvider]

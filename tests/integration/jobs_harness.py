@@ -20,6 +20,7 @@ from deployment_service.actions.create_deployment import (
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
 from deployment_service.actions.idempotency import RequestKey
 from deployment_service.actions.webhook_keys import WebhookKeys
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.errors import JobExists
 from deployment_service.cicd.jenkins import JenkinsProvider
 from deployment_service.cicd.job_xml import parse_owner
@@ -30,7 +31,6 @@ from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.secrets import SecretBox, generate_key
 from deployment_service.workers.breaker import ControllerLimits
 from deployment_service.workers.controllers import (
-    ControllerAddress,
     Controllers,
 )
 from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings

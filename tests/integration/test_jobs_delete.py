@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.domain.errors import Aborted, FailedPrecondition, NotFound
 from deployment_service.domain.etags import etag
-from deployment_service.workers.controllers import ControllerAddress
 from jenkins_simulator import (
     ALL_PERMISSIONS,
     DEFAULT_API_TOKEN,

@@ -9,11 +9,11 @@ from typing import cast
 
 import pytest
 
+from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.errors import ProviderRefused, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.workers.breaker import Breaker, ControllerLimits
 from deployment_service.workers.controllers import (
-    ControllerAddress,
     Controllers,
     ControllerUnavailable,
 )
