@@ -109,10 +109,6 @@ class Verifier:
             self._unverified.add(one, attempt.address)
         raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
 
-    def knows(self, tenant: str, job_id: str) -> bool:
-        """Return whether the job is known."""
-        return bool(self._verifiers.find(tenant, job_id))
-
     def _is_right(self, tenant: str, token: webhook_tokens.WebhookToken, digest: bytes) -> bool:
         expected = self._dummy
         for verifier in self._verifiers.find(tenant, token.job_id):

@@ -21,6 +21,7 @@ from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.names import ProviderName, TenantName
 from deployment_service.secrets import SecretBox
 from deployment_service.storage.database import Database
+from deployment_service.storage.providers import Provider
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import admin_service_pb2_grpc as pb_grpc
 
@@ -141,9 +142,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             key=call.request_key(request),
         )
         return pb.CreateProviderResponse(
-            provider=messages.provider_message(
-                stored.provider, call.tenant.slug, in_full=call.sees_network
-            ),
+            provider=_provider_message(call, stored.provider),
             findings=map(messages.finding_message, stored.check.findings),
         )
 
@@ -171,11 +170,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         call = calls.current()
         slug = ProviderName.parse(request.name, field="name").provider
         provider = await providers.get_provider(self._database, call.tenant, slug)
-        return pb.GetProviderResponse(
-            provider=messages.provider_message(
-                provider, call.tenant.slug, in_full=call.sees_network
-            )
-        )
+        return pb.GetProviderResponse(provider=_provider_message(call, provider))
 
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Context
@@ -185,10 +180,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             self._database, call.tenant, page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListProvidersResponse(
-            providers=[
-                messages.provider_message(row, call.tenant.slug, in_full=call.sees_network)
-                for row in page.rows
-            ],
+            providers=[_provider_message(call, row) for row in page.rows],
             next_page_token=page.next_token,
         )
 
@@ -207,9 +199,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             key=call.request_key(request),
         )
         return pb.UpdateProviderResponse(
-            provider=messages.provider_message(
-                stored.provider, call.tenant.slug, in_full=call.sees_network
-            ),
+            provider=_provider_message(call, stored.provider),
             findings=map(messages.finding_message, stored.check.findings),
         )
 
@@ -266,3 +256,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             self._database, calls.current().caller, uuid.UUID(match[1])
         )
         return pb.RevokeApiKeyResponse(api_key=messages.api_key_message(key))
+
+
+def _provider_message(call: Call, provider: Provider) -> pb.Provider:
+    return messages.provider_message(provider, call.tenant.slug, in_full=call.sees_network)

@@ -7,7 +7,13 @@ from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.masks import duration, time_of_ms, timestamp
 from deployment_service.api.problem_messages import optional_problem
 from deployment_service.api.run_summary_messages import summary_message
-from deployment_service.api.words import value_of
+from deployment_service.api.words import (
+    certainty_value,
+    failure_cause_value,
+    status_value,
+    value_of,
+    waiting_for_value,
+)
 from deployment_service.cicd.names import build_url, job_path
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
@@ -41,7 +47,7 @@ def deployment_message(
         uid=str(row.deployment_id),
         display_name=row.display_name,
         provider=str(ProviderName(tenant.slug, row.provider_slug)) if row.provider_slug else "",
-        status=_status(row.status),
+        status=status_value(row.status),
         parameter_definitions=map(_definition_message, row.parameter_definitions),
         labels=row.labels,
         job=_job_definition(row) if view is View.FULL else None,
@@ -84,12 +90,16 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
     message = pb.Run(
         name=str(RunName(tenant.slug, row.deployment_resource_id, row.number)),
         uid=str(row.run_id),
-        status=_status(row.status),
+        status=status_value(row.status),
         source=value_of(pb.RUN_SOURCE_UNSPECIFIED, pb.RunSource, row.source),
         parameters=row.parameters,
         secret_parameters=row.secret_parameters,
         queue_id=row.queue_id or "",
         build_number=row.build_number or 0,
+        certainty=certainty_value(row.certainty),
+        reported_status=status_value(row.reported_status),
+        waiting_for=waiting_for_value(row.waiting_for),
+        failure_cause=failure_cause_value(row.failure_cause),
         waiting_reason=row.waiting_reason,
         create_time=timestamp(row.create_time),
         queue_time=timestamp(row.start_time),
@@ -108,16 +118,6 @@ def run_message(tenant: TenantRef, row: RunRecord, *, in_full: bool = False) -> 
         message.build_url = build_url(row.base_url, row.job_full_name, row.build_number)
     if row.retry_of:
         message.retry_of = str(RunName(tenant.slug, row.deployment_resource_id, row.retry_of))
-    if row.certainty:
-        message.certainty = value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row.certainty)
-    if row.reported_status:
-        message.reported_status = _status(row.reported_status)
-    if row.waiting_for:
-        message.waiting_for = value_of(pb.WAITING_FOR_UNSPECIFIED, pb.WaitingFor, row.waiting_for)
-    if row.failure_cause:
-        message.failure_cause = value_of(
-            pb.FAILURE_CAUSE_UNSPECIFIED, pb.FailureCause, row.failure_cause
-        )
     return message
 
 
@@ -192,10 +192,6 @@ def unstable_policy(message: pb.Deployment) -> UnstablePolicy:
     """How UNSTABLE is to be read; a failure if nothing is said."""
     value = message.unstable_policy or pb.UNSTABLE_POLICY_FAILED
     return UnstablePolicy(pb.UnstablePolicy.Name(value).removeprefix("UNSTABLE_POLICY_"))
-
-
-def _status(word: str) -> pb.DeploymentStatus:
-    return value_of(pb.DEPLOYMENT_STATUS_UNSPECIFIED, pb.DeploymentStatus, word)
 
 
 def _job_definition(row: DeploymentRecord) -> pb.DeploymentJob:

@@ -9,7 +9,7 @@ from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.deployment_messages import run_message
 from deployment_service.api.masks import timestamp
 from deployment_service.api.problem_messages import optional_problem
-from deployment_service.api.words import value_of
+from deployment_service.api.words import certainty_value, status_value
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.actors import actor_in
 from deployment_service.storage.explain import Trail
@@ -64,14 +64,10 @@ def report_message(row: asyncpg.Record) -> pb.RunReport:
 
 def _resolution(row: asyncpg.Record) -> pb.RunResolution:
     return pb.RunResolution(
-        status=_status(row["status"]),
+        status=status_value(row["status"]),
         reason=row["reason"],
         actor=actor_message(actor_in(row, "actor")),
         create_time=timestamp(row["create_time"]),
-        old_status=_status(row["old_status"]),
-        old_certainty=value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, row["old_certainty"] or ""),
+        old_status=status_value(row["old_status"]),
+        old_certainty=certainty_value(row["old_certainty"]),
     )
-
-
-def _status(text: str) -> pb.DeploymentStatus:
-    return value_of(pb.DEPLOYMENT_STATUS_UNSPECIFIED, pb.DeploymentStatus, text)

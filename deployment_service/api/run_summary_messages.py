@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from deployment_service.api.actor_messages import actor_message
 from deployment_service.api.masks import time_of_ms, timestamp
-from deployment_service.api.words import value_of
+from deployment_service.api.words import (
+    certainty_value,
+    failure_cause_value,
+    status_value,
+    waiting_for_value,
+)
 from deployment_service.cicd.names import build_url
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.names import RunName
@@ -22,10 +27,10 @@ def summary_message(tenant: TenantRef, row: DeploymentRecord) -> pb.RunSummary:
     return pb.RunSummary(
         name=str(RunName(tenant.slug, row.resource_id, run.number)),
         number=run.number,
-        status=_status(run.status),
-        reported_status=_status(run.reported_status or ""),
-        certainty=value_of(pb.CERTAINTY_UNSPECIFIED, pb.Certainty, run.certainty or ""),
-        waiting_for=value_of(pb.WAITING_FOR_UNSPECIFIED, pb.WaitingFor, run.waiting_for or ""),
+        status=status_value(run.status),
+        reported_status=status_value(run.reported_status),
+        certainty=certainty_value(run.certainty),
+        waiting_for=waiting_for_value(run.waiting_for),
         waiting_reason=run.waiting_reason,
         build_number=run.build_number or 0,
         build_url=url,
@@ -36,11 +41,5 @@ def summary_message(tenant: TenantRef, row: DeploymentRecord) -> pb.RunSummary:
         settle_time=timestamp(run.settle_time),
         last_observed_time=timestamp(run.last_observed_time),
         requested_by=actor_message(run.requested_by),
-        failure_cause=value_of(
-            pb.FAILURE_CAUSE_UNSPECIFIED, pb.FailureCause, run.failure_cause or ""
-        ),
+        failure_cause=failure_cause_value(run.failure_cause),
     )
-
-
-def _status(text: str) -> pb.DeploymentStatus:
-    return value_of(pb.DEPLOYMENT_STATUS_UNSPECIFIED, pb.DeploymentStatus, text)

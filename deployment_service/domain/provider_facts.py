@@ -41,16 +41,6 @@ class Access(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """A permission that was tried out. ``what`` is Jenkins' name for it: `Job/Build`."""
-
-    what: str
-    access: Access
-    why: str = ""
-    """Why it is unknown, or what was answered; may be empty."""
-
-
-@dataclass(frozen=True, slots=True)
 class FolderFacts:
     """A folder as the account sees it; ``full_name`` is empty for the root."""
 
