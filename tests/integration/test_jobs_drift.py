@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +18,7 @@ from deployment_service.workers.controllers import Controllers
 from deployment_service.workers.job_comparer import JobComparer, JobComparerSettings
 from jenkins_simulator import ALL_PERMISSIONS, JenkinsSimulator, Permission, RequestFault, SeedJob
 from tests.fixtures_stack import Databases
+from tests.integration.job_edits import NAME, Edit, description, edit, endpoint, parameters
 from tests.integration.jobs_harness import (
     LIMITS,
     Jobs,
@@ -27,9 +28,6 @@ from tests.integration.jobs_harness import (
     jobs_of,
     shell,
 )
-
-NAME = "demo.web"
-Edit = Callable[[ElementTree.Element], object]
 
 
 @pytest_asyncio.fixture
@@ -67,34 +65,6 @@ async def compared(jobs: Jobs, times: int = 1) -> None:
                 return len(jobs.commits) > before
 
             await eventually(done, "the job was compared")
-
-
-def edit(jenkins: JenkinsSimulator, *edits: Edit) -> None:
-    job = jenkins.job(NAME)
-    for change in edits:
-        change(job.xml)
-    job.update(job.xml, job.xml_version)
-
-
-def mark(root: ElementTree.Element) -> None:
-    found = root.find("description")
-    assert found is not None
-    found.text = "Deploys the shop. Ask Ada."
-
-
-def _remove(root: ElementTree.Element, word: str) -> None:
-    properties = root.find("properties")
-    assert properties is not None
-    for found in [one for one in properties if word in one.tag]:
-        properties.remove(found)
-
-
-def parameters(root: ElementTree.Element) -> None:
-    _remove(root, "ParametersDefinitionProperty")
-
-
-def endpoint(root: ElementTree.Element) -> None:
-    _remove(root, "notification")
 
 
 def _set(root: ElementTree.Element, name: str, value: str) -> None:
@@ -146,7 +116,7 @@ async def told(jobs: Jobs) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "lost"),
     [
-        (mark, "the mark in its description"),
+        (description, "the mark in its description"),
         (parameters, "its parameters"),
         (endpoint, "its webhook endpoint"),
         (only_failures, "its webhook endpoint"),
@@ -172,7 +142,7 @@ async def test_what_was_lost_is_restored_and_told(
     (message,) = await told(jobs)
     assert lost in message
     assert "repair 1 of at most 3" in message
-    if change is mark:
+    if change is description:
         assert "Ask Ada" in (jenkins.job(NAME).xml.findtext("description") or "")
     assert dict(jenkins.controller.credentials) == before
 
@@ -220,7 +190,12 @@ async def test_a_seed_job_makes_no_loop_of_repairs(jobs: Jobs, jenkins: JenkinsS
 
 @pytest.mark.parametrize(
     "edits",
-    [(mark, parameters), (mark, endpoint), (parameters, endpoint), (mark, parameters, endpoint)],
+    [
+        (description, parameters),
+        (description, endpoint),
+        (parameters, endpoint),
+        (description, parameters, endpoint),
+    ],
     ids=lambda edits: "+".join(one.__name__ for one in edits),
 )
 async def test_a_job_with_fewer_signs_is_told_once_and_left(

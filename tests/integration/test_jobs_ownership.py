@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from xml.etree import ElementTree
 
 import pytest
@@ -10,46 +10,15 @@ import pytest_asyncio
 
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
+from tests.integration.job_edits import NAME, Edit, description, edit, endpoint, parameters
 from tests.integration.jobs_harness import Jobs, jobs_of, shell
 from tests.integration.runs_harness import runs_of
-
-NAME = "demo.web"
-Edit = Callable[[ElementTree.Element], object]
 
 
 @pytest_asyncio.fixture
 async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator[Jobs]:
     async with jobs_of(databases, jenkins.url, webhook_base_url="http://hooks.invalid") as jobs:
         yield jobs
-
-
-def edit(jenkins: JenkinsSimulator, *edits: Edit) -> None:
-    """Change a job as a person or a seed job does."""
-    job = jenkins.job(NAME)
-    for change in edits:
-        change(job.xml)
-    job.update(job.xml, job.xml_version)
-
-
-def description(root: ElementTree.Element) -> None:
-    found = root.find("description")
-    assert found is not None
-    found.text = "Deploys the shop. Ask Ada."
-
-
-def parameters(root: ElementTree.Element) -> None:
-    properties = root.find("properties")
-    assert properties is not None
-    for found in properties.findall("hudson.model.ParametersDefinitionProperty"):
-        properties.remove(found)
-
-
-def endpoint(root: ElementTree.Element) -> None:
-    properties = root.find("properties")
-    assert properties is not None
-    for found in list(properties):
-        if "notification" in found.tag:
-            properties.remove(found)
 
 
 @pytest.mark.parametrize(
