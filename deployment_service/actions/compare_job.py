@@ -1,7 +1,7 @@
 """Compares a job of ours with what was written into Jenkins, and restores what it has lost.
 
 People edit jobs, seed jobs overwrite them, clean-ups delete secret texts. A job is rewritten only while it is still
-recognised as ours, and at most three times an hour; otherwise the drift is told (``DEPLOYMENT_JOB_DRIFTED``).
+recognised as ours, and at most three times an hour; otherwise an event reports the drift (``DEPLOYMENT_JOB_DRIFTED``).
 """
 
 from __future__ import annotations

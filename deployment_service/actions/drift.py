@@ -56,9 +56,9 @@ async def grant_repair(
 async def grant_restoring(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, lost: Collection[str]
 ) -> bool:
-    """Return whether what a locked job of ours has lost may be written again, and count and tell it.
+    """Return whether what a locked job of ours has lost may be written again; count the repair and append its event.
 
-    After three repairs in an hour it is told once and left. The last step of its transaction.
+    After three repairs in an hour one event reports it, and it is left. The last step of its transaction.
     """
     granted = await job_drift.grant_repair(connection, tenant_id, job_id, None, _MOST_REPAIRS)
     parts = ", ".join(lost)
@@ -81,7 +81,7 @@ async def grant_restoring(
 async def note_unrepaired(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, drift: str
 ) -> None:
-    """Write down how a locked job differs without being repaired, and tell it if that is new; empty: it does not."""
+    """Store how a locked job differs without being repaired; append an event if that is new. Empty: it does not."""
     changed = await job_drift.note_drift(connection, tenant_id, job_id, drift)
     if changed and drift:
         await _tell(connection, tenant_id, job_id, drift)

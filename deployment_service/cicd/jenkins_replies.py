@@ -193,7 +193,7 @@ def not_data() -> str:
     )
 
 
-# Whatever the network did: how would tell a tenant, who chooses the address, what is where.
+# The same for every network error: a tenant chooses the address, and details would show it what is where.
 NOT_REACHED = "Jenkins can't be reached."
 
 

@@ -43,7 +43,7 @@ class Actor:
 THIS_SERVICE = Actor(ActorKind.SERVICE, "deployment-service", "Deployment service")
 """Its workers: what they do and conclude by themselves."""
 JENKINS = Actor(ActorKind.JENKINS, "")
-"""A controller: what its builds do, whoever started them."""
+"""A controller: what its builds do, also those that a person started."""
 
 
 def key_actor(key_id: uuid.UUID, display_name: str, on_behalf_of: str = "") -> Actor:

@@ -27,7 +27,7 @@ class TimeRange:
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """Return what tells this filter from another."""
+        """Return a text that differs between filters."""
         return self.start.isoformat(), self.end.isoformat()
 
 
@@ -43,7 +43,7 @@ class RunFilter:
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """Return what tells this filter and order from another."""
+        """Return a text that differs between filters and orders."""
         return (
             *sorted(self.statuses),
             "sources",
@@ -66,7 +66,7 @@ class EventFilter:
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """Return what tells this filter and order from another."""
+        """Return a text that differs between filters and orders."""
         return (
             *sorted(self.types),
             "sources",

@@ -91,7 +91,7 @@ _COARSE = {
 def coarse_message(reason: str, message: str) -> str:
     """Return what a tenant may read of a problem: nothing of the network between the service and Jenkins.
 
-    A tenant chooses the address of its provider, and details would tell what answers where in the operators' network.
+    A tenant chooses the address of its provider, and details would show what answers where in the operators' network.
     What Jenkins itself says of accounts, permissions and jobs stays as it is.
     """
     if message == TOO_MANY_EXTERNAL_RUNS.message:

@@ -73,22 +73,22 @@ class ControllerFacts:
     detail: str = ""
     """One sentence: what was answered, and how its author is known."""
     network_detail: bool = False
-    """Whether `detail` tells about the network, which isn't every caller's to know."""
+    """Whether `detail` describes the network, which not every caller may see."""
     status: int | None = None
     suggested_url: str = ""
-    """Where the root seems to be, if the answer tells."""
+    """Where the root seems to be, if the answer shows it."""
     object_kind: str = "page"
     """What an INSIDE answer is: `folder`, `view`, `job`, or another page."""
     by_front: bool = False
     """Whether something in front of Jenkins answered."""
     version: str = ""
     account: str = ""
-    """As whom Jenkins knows us; empty if it didn't tell."""
+    """The account as Jenkins names it; empty if the answer lacks it."""
     anonymous: bool = False
     own_url: str | None = None
-    """The URL that Jenkins is configured with; None if it has none or didn't tell."""
+    """The URL that Jenkins is configured with; None if it has none or the answer lacks it."""
     security: bool | None = None
-    """Whether Jenkins checks permissions at all; None if it didn't tell."""
+    """Whether Jenkins checks permissions at all; None if the answer lacks it."""
     overall_read: Access = Access.UNKNOWN
     clock_offset_s: float | None = None
     """By how much the answer's clock is ahead of ours."""

@@ -11,7 +11,7 @@ from deployment_service.domain.findings import Finding, Kind, Severity
 from deployment_service.domain.provider_facts import Access, ControllerFacts, Place
 
 CLOCK_TOLERANCE_S = 60.0
-"""A larger difference of the clocks is told. Signatures of webhooks allow five minutes."""
+"""A larger difference of the clocks is a finding. Signatures of webhooks allow five minutes."""
 TRIED_VERSION = (2, 440)
 """The version of Jenkins that the service was tried with."""
 _MAX_URL_CHARS = 150
@@ -261,7 +261,7 @@ def _plugin(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Findi
             Kind.PLUGIN,
             Severity.INFO,
             "Whether Jenkins has the Notification plugin doesn't show to this account. Without it builds are read from "
-            "Jenkins every few seconds; the first job that is created tells.",
+            "Jenkins every few seconds; the first job that is created will show it.",
         )
     else:
         yield Finding(
@@ -319,8 +319,8 @@ def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]
         yield Finding(
             Kind.WEBHOOKS,
             Severity.WARNING,
-            f"Jobs post to {shown} without encryption: whoever can listen learns the token, and can report builds with "
-            "it. Use https.",
+            f"Jobs post to {shown} without encryption: anyone on the network path can read the token, "
+            "and can report builds with it. Use https.",
             "webhook_base_url",
         )
     else:

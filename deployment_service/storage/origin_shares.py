@@ -91,6 +91,6 @@ async def take(
 
 
 async def forget(connection: Connection, limit: int) -> int:
-    """Remove shares that nobody has used for a day; how many there were."""
+    """Remove shares that were not used for a day; return how many there were."""
     status = await connection.execute(_FORGET, limit)
     return int(status.rpartition(" ")[2])

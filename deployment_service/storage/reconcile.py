@@ -1,4 +1,4 @@
-"""What the reconciler asks the store: what is unconfirmed, what was poked."""
+"""What the reconciler reads from the store: unconfirmed runs, and jobs to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reports that belong to no run: for whoever wonders why a webhook changed nothing."""
+"""The reports that belong to no run: they show why a webhook changed nothing."""
 
 from __future__ import annotations
 

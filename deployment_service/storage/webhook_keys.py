@@ -98,7 +98,7 @@ async def others(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> l
 
 
 async def note_signing(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Note that the job's signing secret is given to somebody."""
+    """Note that a caller has read the job's signing secret."""
     await connection.execute(_NOTE_SIGNING, tenant_id, job_id)
 
 

@@ -55,7 +55,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ChangedJob:
-    """A job whose verifiers changed. ``signs``: its signing secret was given to somebody."""
+    """A job whose verifiers changed. ``signs``: a caller has read its signing secret."""
 
     position: Position
     tenant_slug: str

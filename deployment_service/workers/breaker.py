@@ -54,7 +54,7 @@ class Breaker:
         return self.open
 
     def leave(self) -> None:
-        """The probe is over, whatever it told."""
+        """The probe is over, whatever its outcome."""
         self._probing = False
 
     def answered(self) -> None:

@@ -41,7 +41,7 @@ class JobComparerSettings:
 
 
 class JobComparer:
-    """One per process. ``committed(tenant_id)`` is told of new events."""
+    """One per process. ``committed(tenant_id)`` is called after new events."""
 
     def __init__(
         self,

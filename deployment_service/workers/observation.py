@@ -88,7 +88,7 @@ class CycleProblems:
     def note_outcomes(self, seen: Sequence[Observation], outcomes: Sequence[Outcome]) -> int:
         """Note builds that were shown and are no runs yet because of the bound per hour; return how many."""
         if len(seen) != len(outcomes):
-            return 0  # a job has gone meanwhile: the next cycle tells
+            return 0  # a job was deleted meanwhile: the next cycle decides
         deferred = [
             one.job_id
             for one, outcome in zip(seen, outcomes, strict=True)
