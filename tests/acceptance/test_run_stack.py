@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -104,11 +105,17 @@ async def test_settings_of_an_earlier_run_in_the_shell_mean_no_real_jenkins(tmp_
 async def test_default_ports_that_are_taken_are_passed_over(tmp_path):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 50051))
-            taken.listen()
-        except OSError:
-            pass  # somebody else holds it: as good
+
+        def is_taken() -> bool:
+            # A connection may have it as its own port for a while; a server that keeps it is as good.
+            with contextlib.suppress(OSError):
+                taken.bind(("127.0.0.1", 50051))
+                taken.listen()
+                return True
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", 50051)) == 0
+
+        await until(is_taken, what="the service's default port is taken")
         async with stack(tmp_path) as run:
             settings = await settings_of(run, tmp_path)
             assert settings["DEPLOYMENT_SERVICE_TARGET"] != "127.0.0.1:50051"

@@ -121,6 +121,11 @@ async def test_a_report_that_gives_a_run_the_number_of_another_build(
         await runs.until(started.run_id, shown=True, build_number=own.number)
         jenkins.release("demo.web")
         await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
+
+        async def both_ended() -> bool:
+            return all(row["end_time"] for row in await runs.runs())
+
+        await eventually(both_ended, "the end of the other build is read too")
         rows = [(r["source"], r["build_number"], r["status"]) for r in await runs.runs()]
         assert rows == [("SERVICE", own.number, "COMPLETED"), ("EXTERNAL", other, "COMPLETED")]
     told = await jobs.sql(
