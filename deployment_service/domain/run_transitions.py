@@ -284,7 +284,7 @@ def _end(
 ) -> tuple[Run, list[Transition]]:
     """Give a run, whose ``known`` is final, the status and the certainty that follow from its evidence."""
     if run.known.authority is Authority.PRESUMPTION and run.known == before.known:
-        return run, []
+        return _lost_after_all(run, before)
     status = deployment_status(run.known, policy)
     cause = _cause(run, policy)
     reported = run.evidence.reported
@@ -310,6 +310,19 @@ def _end(
     kind = EventType.DEPLOYMENT_RUN_SETTLED if settles else EventType.DEPLOYMENT_STATUS_UPDATE
     step = _settled(kind, run.status, ended, message)
     return ended, [replace(step, correction=run.status.final and not settles)]
+
+
+def _lost_after_all(run: Run, before: Run) -> tuple[Run, list[Transition]]:
+    """Correct the cause of a run whose build becomes known only after it was looked for in vain."""
+    unknown = run.failure_cause is FailureCause.TRIGGER_OUTCOME_UNKNOWN
+    if not unknown or before.build is not None or run.build is None:
+        return run, []
+    message = (
+        "Jenkins started its build, and does not show it any more. How it ended can't be known."
+    )
+    lost = replace(run, failure_cause=FailureCause.BUILD_LOST, failure_message=message)
+    step = _settled(EventType.DEPLOYMENT_STATUS_UPDATE, run.status, lost, message)
+    return lost, [replace(step, correction=True)]
 
 
 def _result(run: Run, before: Run, claim: Claim) -> str:

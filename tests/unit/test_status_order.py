@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from uuid import UUID
 
@@ -185,6 +185,26 @@ def test_a_presumption_is_corrected_by_a_build_that_shows_up() -> None:
     )
     assert correction.correction
     assert (found.status, found.failure_cause) == (DeploymentStatus.COMPLETED, None)
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_build_that_is_known_late_and_is_gone_was_lost(read: bool) -> None:
+    """P2: as if it had been known before it was looked for in vain, whether a read or a kept report says so."""
+    unknown, _ = end_without_build(
+        a_run(),
+        FailureCause.TRIGGER_OUTCOME_UNKNOWN,
+        "unknown",
+        certain=False,
+        highest=Build(1, 3),
+        now=NOW,
+    )
+    claim = Claim(RUNNING, build=Build(1, 4), time=NOW - timedelta(seconds=1), read=read)
+    found, (correction,) = observe(unknown, claim, UnstablePolicy.FAILED, NOW)
+    assert (found.status, found.failure_cause) == ("FAILED", "BUILD_LOST")
+    assert (found.certainty, found.build) == ("UNVERIFIABLE", Build(1, 4))
+    assert (correction.type, correction.correction) == ("DEPLOYMENT_STATUS_UPDATE", True)
+    assert correction.failure_cause == "BUILD_LOST"
+    assert observe(found, claim, UnstablePolicy.FAILED, NOW)[1] == []
 
 
 runs_of_a_deployment = st.lists(
