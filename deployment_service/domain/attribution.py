@@ -1,6 +1,6 @@
 """Whose build is it? From what is said of a build to the run it belongs to. Pure.
 
-The rules (docs/runs.md has the reasons): a build belongs to the run whose id it carries, if no lower
+The rules (docs/explanation/runs.md has the reasons): a build belongs to the run whose id it carries, if no lower
 number carries it too; else to the run that has its number; else to the run that waits for its queue
 item; else, unless a run that we sent is still without a number, it is external. Who only said that a
 number is an external build's is overruled by a build that names a run of ours, or by Jenkins itself.

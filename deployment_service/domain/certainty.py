@@ -1,6 +1,6 @@
 """How certain the end of a run is, and how reports and reads of it are merged. Pure.
 
-The rules depend on times and ranks only, never on the order of processing. docs/certainty.md explains them.
+The rules depend on times and ranks only, never on the order of processing. docs/explanation/certainty.md explains them.
 """
 
 from __future__ import annotations

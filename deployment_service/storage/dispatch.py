@@ -2,7 +2,7 @@
 
 ``attempt`` and ``lease_owner`` fence every write: a process that was stopped past its lease changes
 nothing any more. They do not reach Jenkins; ``unclear_until`` is what keeps a late request apart
-from the next one (docs/runs.md).
+from the next one (docs/explanation/runs.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A step for a WAITING run: read the job, announce the request in the database, send it, settle the
 answer. A step for a SENDING run, whose request may or may not have arrived: after the quarantine
-look for it twice; send again only if Jenkins proves that it isn't there. docs/runs.md has the why.
+look for it twice; send again only if Jenkins proves that it isn't there. docs/explanation/runs.md has the why.
 """
 
 from __future__ import annotations

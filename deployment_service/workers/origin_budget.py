@@ -1,7 +1,7 @@
 """Requests to one origin (scheme, host, port) have a budget over all tenants, leased from the database.
 
 Several tenants, and several replicas, may read one Jenkins. Each request takes one of the budget; what a cycle needs
-is taken at once. See docs/jobs.md.
+is taken at once. See docs/explanation/jobs.md.
 """
 
 from __future__ import annotations

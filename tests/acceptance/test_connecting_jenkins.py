@@ -1,4 +1,4 @@
-"""docs/jenkins.md and `deployctl webhook`, as somebody uses them: its shell parts are run as they stand."""
+"""Run the shell parts of docs/how-to/connect-jenkins.md and `deployctl webhook` as they stand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployment_service.client import webhook_signatures
 from devstack.stack import DevStack
 from tests.support.webhooks import Hook, fingerprint, hook_of, show_builds
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "jenkins.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "connect-jenkins.md"
 SNIPPETS = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 

@@ -39,7 +39,7 @@ NEEDED = frozenset(
         Permission.CREDENTIALS_DELETE,
     }
 )
-"""What docs/jenkins-provider.md says that an account needs."""
+"""What docs/explanation/jenkins-provider.md says that an account needs."""
 
 
 @asynccontextmanager

@@ -151,7 +151,7 @@ def test_a_withdrawn_end_does_not_come_back(steps) -> None:
 
 @given(st.lists(reports | reads, max_size=8))
 def test_what_is_shown_follows_from_times_and_ranks_alone(steps) -> None:
-    """P2, P7: the rules of docs/certainty.md, written down a second time.
+    """P2, P7: the rules of docs/explanation/certainty.md, written down a second time.
 
     Hence a withdrawn end comes back only by a report that is not older than the withdrawing read, or by a read.
     """
