@@ -28,6 +28,8 @@ cp $(1) $(1).new 2>/dev/null || true; \
 endef
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --quiet $(if $(filter 1,$(UPGRADE)),--upgrade)
+# What the container images hold: the same releases as requirements.lock, without those that only checks and tests need.
+PRODUCTION_EXTRAS := --extra service --extra gateway --extra cli --extra otel
 
 ##@ Use
 
@@ -129,6 +131,8 @@ venv: .venv/ok ## only build .venv
 .PHONY: lock
 lock: .venv-lock/ok ## pin the dependencies of pyproject.toml anew; UPGRADE=1 takes newer releases
 	@$(call pin,requirements.lock,pyproject.toml --extra dev)
+	@$(call pin,requirements-production.lock,pyproject.toml $(PRODUCTION_EXTRAS) --constraint requirements.lock)
+	@$(call pin,requirements-build.lock,--group build --constraint requirements.lock)
 	@$(call pin,requirements-protos.lock,--group protos)
 
 .PHONY: clean

@@ -56,13 +56,33 @@ def test_no_file_names_a_machines_path_or_a_registry():
     assert found == []
 
 
+LOCKS = (
+    "requirements.lock",
+    "requirements-production.lock",
+    "requirements-build.lock",
+    "requirements-protos.lock",
+)
+
+
 def test_lock_files_pin_with_hashes_and_without_addresses():
-    for name in ("requirements.lock", "requirements-protos.lock"):
+    for name in LOCKS:
         text = (ROOT / name).read_text()
         assert "://" not in text
         for requirement in re.split(r"\n(?=\S)", text.strip()):
             assert re.match(r"[a-z0-9.-]+(\[[a-z,]+\])?==\S+", requirement), requirement[:80]
             assert "--hash=sha256:" in requirement, requirement[:80]
+
+
+def _pins(name: str) -> set[str]:
+    return set(re.findall(r"^[a-z].*==.*", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_container_images_hold_releases_that_are_tested():
+    """The images install what `make test` ran with, and nothing that only checks and tests need."""
+    production, tested = _pins("requirements-production.lock"), _pins("requirements.lock")
+    assert production <= tested
+    assert _pins("requirements-build.lock") <= tested
+    assert not [pin for pin in production if pin.startswith(("pytest", "mypy", "embedded"))]
 
 
 # The first releases above published advisories. A floor never falls below them, nor does a pinned version.
@@ -81,7 +101,7 @@ def test_floors_and_pins_are_above_known_advisories(name: str):
     assert declared
     pinned = [
         found
-        for lock in ("requirements.lock", "requirements-protos.lock")
+        for lock in LOCKS
         for found in re.findall(rf"^{name}==([0-9.]+)", (ROOT / lock).read_text(), re.MULTILINE)
     ]
     assert pinned
