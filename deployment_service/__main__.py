@@ -27,6 +27,7 @@ with extra_required("deployment-service", "service"):
     from deployment_service.domain.names import TenantName
     from deployment_service.logs import configure, log
     from deployment_service.runtime.service_links import SERVICE_LINK
+    from deployment_service.runtime.version import version_text
     from deployment_service.secrets import generate_key
     from deployment_service.storage.database import API_ROLE, Database
     from deployment_service.storage.failures import UNKNOWN_HOST, Kind, OutageLog, failure_of
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=version_text("deployment-service"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

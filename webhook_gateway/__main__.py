@@ -18,6 +18,7 @@ with extra_required("webhook-gateway", "gateway"):
 
     from deployment_service.runtime.metrics_server import MetricsServer
     from deployment_service.runtime.service_links import SERVICE_LINK
+    from deployment_service.runtime.version import version_text
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub
     from webhook_gateway.app import Gateway
     from webhook_gateway.channel import connect
@@ -43,6 +44,7 @@ def main() -> None:
         description=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=version_text("webhook-gateway"))
     parser.parse_args()
     try:
         settings = Settings()

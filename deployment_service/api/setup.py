@@ -22,6 +22,9 @@ _MAX_RECEIVE_BYTES = 6 * 2**20
 _MAX_SEND_BYTES = 64 * 2**20
 _CHECK_INTERVAL_S = 1.0
 
+LIVENESS = "liveness"
+"""Health name that is SERVING while the process answers, whatever its database does: for liveness probes."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
     ("grpc.max_send_message_length", _MAX_SEND_BYTES),
@@ -72,7 +75,10 @@ def make_server(
 
 
 class Health:
-    """SERVING while every pool can write to the database; NOT_SERVING within ten seconds once one cannot."""
+    """SERVING while every pool can write to the database; NOT_SERVING within ten seconds once one cannot.
+
+    The name ``liveness`` does not ask the database: a restart would not bring it back.
+    """
 
     def __init__(self, databases: Sequence[Database], service_names: Sequence[str]) -> None:
         self._databases = databases
@@ -89,15 +95,17 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         names = (*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+        await self._servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self._set(serving=await self._check())
         self._task = asyncio.create_task(self._run(), name="health")
 
     async def shut_down(self) -> None:
-        """Say NOT_SERVING from now on: whoever balances load sends nothing more."""
+        """Answer NOT_SERVING from now on, so that load balancers send nothing more; ``liveness`` stays SERVING."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._servicer.enter_graceful_shutdown()
+        for name in self._names:
+            await self._servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def _run(self) -> None:
         while True:

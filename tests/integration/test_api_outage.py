@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deployment_service.api.setup import LIVENESS
 from deployment_service.storage.migrate import migrate
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
@@ -85,6 +86,8 @@ async def test_a_database_that_is_away_is_told_and_survived():
                 )
                 assert refusals[0].details["RetryInfo"].retry_delay.seconds == 1
             await until(lambda: seen[-1].status == NOT_SERVING)
+            alive = await health.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
+            assert alive.status == SERVING
             await server.start()
             await until(lambda: seen[-1].status == SERVING)
             got = await api.deployments.GetDeployment(GET, metadata=api.as_admin)
