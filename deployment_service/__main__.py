@@ -25,13 +25,18 @@ with extra_required("deployment-service", "service"):
     from deployment_service.domain.access import Role, TenantRef
     from deployment_service.domain.errors import ServiceError
     from deployment_service.domain.names import TenantName
-    from deployment_service.logs import configure, log
+    from deployment_service.runtime.logs import configure, log
+    from deployment_service.runtime.secret_box import generate_key
     from deployment_service.runtime.service_links import SERVICE_LINK
     from deployment_service.runtime.version import version_text
-    from deployment_service.secrets import generate_key
-    from deployment_service.storage.database import API_ROLE, Database
-    from deployment_service.storage.failures import UNKNOWN_HOST, Kind, OutageLog, failure_of
-    from deployment_service.storage.schema import SchemaProblem, check_schema
+    from deployment_service.storage.database.failures import (
+        UNKNOWN_HOST,
+        Kind,
+        OutageLog,
+        failure_of,
+    )
+    from deployment_service.storage.database.pool import API_ROLE, Database
+    from deployment_service.storage.schema.revisions import SchemaProblem, check_schema
 
 _SETTINGS_HELP = f"""Settings come from the environment [defaults in brackets]:
 
@@ -100,7 +105,7 @@ def _generate_secret_key(_: argparse.Namespace) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> int:
-    from deployment_service.storage.migrate import (
+    from deployment_service.storage.schema.migrate import (
         migrate,  # brings Alembic, which only this command needs
     )
 

@@ -9,15 +9,15 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deployment_service import failpoints
-from deployment_service.client import webhook_paths
 from deployment_service.domain.egress import check_http_url, origin_of
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.runtime.metrics_server import host_port
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.runtime.service_links import SERVICE_LINK
 from deployment_service.runtime.settings_source import EnvironmentSettings
-from deployment_service.secrets import SecretBox
-from deployment_service.storage.database_url import check_database_url
+from deployment_service.storage.database.url import check_database_url
+from deployment_service.webhook_auth import paths
 
 PREFIX = "DEPLOYMENT_SERVICE_"
 
@@ -111,7 +111,7 @@ class Settings(DatabaseSettings):
         min_length=1,
     )
     webhook_locale: str = Field(
-        "en", description=f"the locale in webhook URLs: {webhook_paths.LOCALE_RULE}"
+        "en", description=f"the locale in webhook URLs: {paths.LOCALE_RULE}"
     )
     allow_config_xml: bool = Field(
         False,
@@ -250,7 +250,7 @@ class Settings(DatabaseSettings):
     @field_validator("webhook_locale")
     @classmethod
     def _known_to_the_gateway(cls, value: str) -> str:
-        return webhook_paths.check_locale(value.strip())
+        return paths.check_locale(value.strip())
 
     @field_validator("failpoints")
     @classmethod

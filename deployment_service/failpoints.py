@@ -28,7 +28,7 @@ from typing import Any, TypeVar, cast
 import structlog
 
 from deployment_service.cicd.port import CicdProvider
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 
 T = TypeVar("T")
 

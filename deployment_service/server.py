@@ -26,15 +26,15 @@ from deployment_service.api.setup import Health, make_server
 from deployment_service.api.snapshots import DeploymentSnapshots
 from deployment_service.api.watch_metrics import WatchMetrics
 from deployment_service.cicd.address import ControllerAddress
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.cicd.jenkins_json import AnswerBudgets
+from deployment_service.cicd.jenkins.json import AnswerBudgets
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings
 from deployment_service.failpoints import Failpoints
 from deployment_service.runtime.metrics_server import MetricsServer, host_port
-from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
-from deployment_service.storage.event_log import EventLog
-from deployment_service.storage.sessions import connect_listener
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.database.sessions import connect_listener
+from deployment_service.storage.events.event_log import EventLog
 from deployment_service.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -45,17 +45,17 @@ from deployment_service.v1 import (
 )
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.settings import WatchSettings
-from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
-from deployment_service.workers.controllers import Controllers
-from deployment_service.workers.detection import Detection
-from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
-from deployment_service.workers.finder import ControllerFinder
-from deployment_service.workers.job_comparer import JobComparer, JobComparerSettings
-from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
-from deployment_service.workers.origin_budget import OriginBudget
-from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.workers.controllers.controllers import Controllers
+from deployment_service.workers.controllers.finder import ControllerFinder
+from deployment_service.workers.controllers.origin_budget import OriginBudget
+from deployment_service.workers.dispatcher.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.job_provisioner.comparer import JobComparer, JobComparerSettings
+from deployment_service.workers.job_provisioner.provisioner import JobKeeper, JobKeeperSettings
+from deployment_service.workers.reconciler.confirmer import Confirmer, ConfirmerSettings
+from deployment_service.workers.reconciler.detection import Detection
+from deployment_service.workers.reconciler.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.workers.reconciler.unsettled import UnsettledRuns
 from deployment_service.workers.retention import Retention, RetentionSettings
-from deployment_service.workers.unsettled import UnsettledRuns
 
 _DAY_S = 86_400.0
 

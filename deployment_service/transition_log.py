@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployment_service.domain.events import EventSource, NewEvent
-from deployment_service.logs import log
+from deployment_service.runtime.logs import log
 
 # The guide names the tag of webhooks; every other source has a tag of the same form.
 _TAGS = {

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployment_service.client import DeploymentClient, DeploymentServiceError
-from deployment_service.client.cli_output import event_line, status_word
+from deployment_service.client.cli.output import event_line, status_word
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.children import StackError

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from deployment_service.client.cli_output import cause_word, last, status_text, status_word
+from deployment_service.client.cli.output import cause_word, last, status_text, status_word
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 

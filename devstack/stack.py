@@ -24,8 +24,8 @@ from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient, DeploymentServiceError
 from deployment_service.client.errors import FailedPrecondition
 from deployment_service.domain.access import Role
-from deployment_service.storage.database import API_ROLE, Database
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.database.pool import API_ROLE, Database
+from deployment_service.storage.schema.migrate import migrate
 from devstack.children import Child, Record, Sink, StackError, clean_environment
 from devstack.options import SIMULATOR_USER, RealJenkins, StackOptions, preferred
 from devstack.postgres import EmbeddedPostgres

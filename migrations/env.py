@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that ``deployment_service.storage.migrate`` hands over.
+"""Runs migrations on the connection that ``deployment_service.storage.schema.migrate`` hands over.
 
 There is no offline mode and no alembic.ini: ``deployment-service migrate`` is the one way.
 """

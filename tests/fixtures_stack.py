@@ -18,8 +18,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.schema.migrate import migrate
 from devstack.options import StackOptions
 from devstack.postgres import EmbeddedPostgres
 from devstack.stack import DevStack

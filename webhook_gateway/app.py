@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from deployment_service.client import webhook_paths
 from deployment_service.v1 import gateway_service_pb2 as pb
+from deployment_service.webhook_auth import paths
 from webhook_gateway import payloads, signatures, unmatched
 from webhook_gateway.channel import ServiceCalls
 from webhook_gateway.config import Settings
@@ -29,7 +29,7 @@ from webhook_gateway.verify import Proof, Verifier
 if TYPE_CHECKING:
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
-PATH = f"/{{locale:{webhook_paths.LOCALE}}}/{{tenant:{webhook_paths.TENANT}}}/{webhook_paths.TAIL}"
+PATH = f"/{{locale:{paths.LOCALE}}}/{{tenant:{paths.TENANT}}}/{paths.TAIL}"
 _JSON_TYPES = ("application/json", "text/json")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -67,7 +67,7 @@ class Senders:
     async def prove_unmatched(self, request: web.Request) -> Proof | None:
         """Return whose valid token is in a request that no route takes."""
         password = basic_password(request.headers.get("Authorization"))
-        texts = unmatched.tokens(request, password)
+        texts = unmatched.candidate_tokens(request, password)
         if not texts:
             return None
         address = self.address(request)

@@ -21,7 +21,7 @@ from enum import Enum
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from deployment_service.client.webhook_signatures import ID, SIGNATURE, TIMESTAMP
+from deployment_service.webhook_auth.signatures import ID, SIGNATURE, TIMESTAMP
 
 TOLERANCE = 300
 MAX_BODY = 256 * 1024

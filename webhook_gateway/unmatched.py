@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from deployment_service.client import webhook_paths, webhook_tokens
+from deployment_service.webhook_auth import paths, tokens
 
 _MAX_SEGMENTS = 12
 _MAX_TENANTS = 3
@@ -23,30 +23,30 @@ def shown_path(request: web.Request) -> str:
     """Return a path for the log: no secret, no line end, no more than a line."""
     path = _raw_path(request)
     if any(prefix in unquote(path).lower() for prefix in _SECRET_PREFIXES):
-        before, tail, _ = path.partition(webhook_paths.TAIL)
+        before, tail, _ = path.partition(paths.TAIL)
         path = f"{before}{tail}/{_HIDDEN}" if tail else _HIDDEN
     segments = [segment if _PLAIN.fullmatch(segment) else _HIDDEN for segment in path.split("/")]
     return "/".join(segments[:_MAX_SEGMENTS] + [_HIDDEN] * (len(segments) > _MAX_SEGMENTS))
 
 
-def tokens(request: web.Request, password: str | None) -> list[str]:
+def candidate_tokens(request: web.Request, password: str | None) -> list[str]:
     """Return well-formed tokens in query, path and password: each may prove which job sent the request."""
     texts = [*request.query.getall("token", [])[:_MAX_TOKENS], *_segments(request), password or ""]
     found = dict.fromkeys(text.strip() for text in texts)
-    return [text for text in found if webhook_tokens.parse(text)][:_MAX_TOKENS]
+    return [text for text in found if tokens.parse(text)][:_MAX_TOKENS]
 
 
 def tenants(request: web.Request) -> list[str]:
     """Return the path segments that may be the tenant, the likeliest first."""
     segments = _segments(request)
-    tail = webhook_paths.TAIL.split("/")
+    tail = paths.TAIL.split("/")
     before_tail = [
         segment for segment, after in itertools.pairwise(segments) if after.lower() == tail[0]
     ]
     others = [segment for segment in segments if segment.lower() not in tail]
-    others.sort(key=webhook_paths.is_locale)
+    others.sort(key=paths.is_locale)
     likely = dict.fromkeys(before_tail + others)
-    return [segment for segment in likely if webhook_paths.is_tenant(segment)][:_MAX_TENANTS]
+    return [segment for segment in likely if paths.is_tenant(segment)][:_MAX_TENANTS]
 
 
 def _raw_path(request: web.Request) -> str:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from deployment_service.client import webhook_tokens
 from deployment_service.v1 import gateway_service_pb2 as pb
+from deployment_service.webhook_auth import tokens
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.signatures import Finding, Signed
 from webhook_gateway.unverified import Unverified, UnverifiedRequests
@@ -69,9 +69,9 @@ class Verifier:
         """Return the proof by token, or raise RefusedError: the same for a wrong one, an unknown job, no tenant."""
         short = [text for text in texts if len(text) <= MAX_TOKEN][:_MAX_TOKENS]
         tokens = [
-            (token, webhook_tokens.digest(text))
+            (token, tokens.digest(text))
             for text in short
-            if (token := webhook_tokens.parse(text)) is not None
+            if (token := tokens.parse(text)) is not None
         ]
 
         def check() -> Proof | None:
@@ -109,7 +109,7 @@ class Verifier:
             self._unverified.add(one, attempt.address)
         raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
 
-    def _is_right(self, tenant: str, token: webhook_tokens.WebhookToken, digest: bytes) -> bool:
+    def _is_right(self, tenant: str, token: tokens.WebhookToken, digest: bytes) -> bool:
         expected = self._dummy
         for verifier in self._verifiers.find(tenant, token.job_id):
             if verifier.key_id == token.key_id:

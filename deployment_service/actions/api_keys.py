@@ -13,7 +13,7 @@ from deployment_service.domain.access import Caller, Role, TenantRef
 from deployment_service.domain.errors import NotFound, PermissionDenied
 from deployment_service.storage import api_keys
 from deployment_service.storage.api_keys import ApiKey
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 
 # The prefix lets scanners of source code and logs recognise a leaked key.

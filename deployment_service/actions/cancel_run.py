@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.idempotency import RequestKey, claim, remember
-from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
@@ -21,8 +20,11 @@ from deployment_service.domain.names import RunName
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import TriggerState
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import cancel, events, reports
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.events import events
+from deployment_service.storage.reports import reports
+from deployment_service.storage.runs import cancel
+from deployment_service.unit_of_work.runs import Ledger
 
 
 @dataclass(frozen=True, slots=True)

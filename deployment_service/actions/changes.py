@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 
-from deployment_service.storage.database import AWAY, Connection, Database
+from deployment_service.storage.database.pool import AWAY, Connection, Database
 
 # This replica's workers say when they are done; another replica's are noticed by looking.
 _LOOK_EVERY_S = 0.25

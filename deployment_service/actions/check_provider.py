@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 
 from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.port import CicdProvider
-from deployment_service.client import webhook_paths
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import (
     FailedPrecondition,
@@ -25,7 +24,8 @@ from deployment_service.domain.provider_findings import (
     first_wrong,
     folders_of,
 )
-from deployment_service.logs import log
+from deployment_service.runtime.logs import log
+from deployment_service.webhook_auth import paths
 
 CHECK_LIMIT_S = 10.0
 """What one check may take in all; less if the call that waits for it has less left."""
@@ -80,7 +80,7 @@ class ProviderChecker:
         facts = await self._facts(tenant, settings, address, limit_s)
         if facts is None:
             return _NO_TURN
-        path = webhook_paths.webhook_path(self._locale, tenant.slug)
+        path = paths.webhook_path(self._locale, tenant.slug)
         findings = findings_of(settings, facts, webhook_path=path, coarse=coarse)
         log.info(
             "provider.checked",

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from deployment_service.actions.changes import Changes
 from deployment_service.actions.delete_deployment import remove
 from deployment_service.actions.idempotency import RequestKey, claim, remember
-from deployment_service.actions.keep_job import render
 from deployment_service.cicd.errors import DefinitionInvalid
+from deployment_service.cicd.job_rules import render
 from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
@@ -32,10 +32,12 @@ from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
 from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
-from deployment_service.storage import definitions, events, jobs
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.definitions import NewDeployment
-from deployment_service.storage.jobs import JobRow
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.deployments import definitions
+from deployment_service.storage.deployments.definitions import NewDeployment
+from deployment_service.storage.events import events
+from deployment_service.storage.jobs import jobs
+from deployment_service.storage.jobs.jobs import JobRow
 
 DEFAULT_WAIT_S = 3.0
 _FIRST_LOOK_S = 0.05

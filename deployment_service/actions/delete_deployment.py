@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
-from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
@@ -22,10 +21,14 @@ from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, TriggerState
 from deployment_service.domain.status import DeploymentStatus, FailureCause
-from deployment_service.storage import cancel, definitions, events, jobs
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.definitions import DeploymentToDelete
-from deployment_service.storage.jobs import JobRow
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.deployments import definitions
+from deployment_service.storage.deployments.definitions import DeploymentToDelete
+from deployment_service.storage.events import events
+from deployment_service.storage.jobs import jobs
+from deployment_service.storage.jobs.jobs import JobRow
+from deployment_service.storage.runs import cancel
+from deployment_service.unit_of_work.runs import Ledger
 
 
 @dataclass(frozen=True, slots=True)

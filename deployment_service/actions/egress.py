@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from deployment_service.domain.egress import check_private, origin_of
 from deployment_service.storage import egress
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 
 _REFRESH_S = 30.0
 # A client that is refused asks again with each call.

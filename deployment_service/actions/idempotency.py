@@ -20,8 +20,8 @@ import uuid
 from dataclasses import dataclass
 
 from deployment_service.domain.errors import InvalidArgument
-from deployment_service.storage import request_ids
-from deployment_service.storage.database import Connection
+from deployment_service.storage import idempotency
+from deployment_service.storage.database.pool import Connection
 
 NO_TENANT = uuid.UUID(int=0)
 """The tenant of calls that are of no tenant, such as CreateTenant."""
@@ -54,7 +54,7 @@ async def claim(connection: Connection, key: RequestKey | None) -> Remembered | 
     """
     if key is None:
         return None
-    known = await request_ids.claim(
+    known = await idempotency.claim(
         connection,
         tenant_id=key.tenant_id,
         caller=key.caller,
@@ -73,7 +73,7 @@ async def find(connection: Connection, key: RequestKey | None) -> Remembered | N
     if key is None:
         return None
     return _same(
-        await request_ids.find(
+        await idempotency.find(
             connection,
             tenant_id=key.tenant_id,
             caller=key.caller,
@@ -84,7 +84,7 @@ async def find(connection: Connection, key: RequestKey | None) -> Remembered | N
     )
 
 
-def _same(known: request_ids.Claimed | None, key: RequestKey) -> Remembered | None:
+def _same(known: idempotency.Claimed | None, key: RequestKey) -> Remembered | None:
     if known is None:
         return None
     if known.body_sha256 != key.body_sha256:
@@ -105,7 +105,7 @@ async def remember(
     """Store what the effect made, in its transaction; after ``events.append``, which tells the sequence."""
     if key is None:
         return
-    await request_ids.complete(
+    await idempotency.complete(
         connection,
         tenant_id=key.tenant_id,
         caller=key.caller,

@@ -10,8 +10,8 @@ import structlog
 
 from deployment_service.domain.names import TenantName
 from deployment_service.domain.reports import JobPoke, job_id
-from deployment_service.storage import reports as store
-from deployment_service.storage.database import Database
+from deployment_service.storage.database.pool import Database
+from deployment_service.storage.reports import reports as store
 
 _log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.domain.definition import check_display_name, check_full_name
 from deployment_service.domain.egress import check_http_url, check_visible, origin_of
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
-from deployment_service.secrets import SecretBox
-from deployment_service.storage.database import Connection
+from deployment_service.runtime.secret_box import SecretBox
+from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.providers import Provider, ProviderFields
 
 

@@ -33,9 +33,9 @@ from deployment_service.domain.errors import (
 )
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.names import ProviderName, check_id
-from deployment_service.secrets import SecretBox, SecretUnreadableError
+from deployment_service.runtime.secret_box import SecretBox, SecretUnreadableError
 from deployment_service.storage import providers
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.providers import Provider
 

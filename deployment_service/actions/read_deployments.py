@@ -20,20 +20,16 @@ from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.events import Event
 from deployment_service.domain.lists import EventFilter, RunFilter, View
 from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
-from deployment_service.storage import (
-    deployments,
-    event_log,
-    events,
-    explain,
-    reports_without_run,
-    run_records,
-    webhook_keys,
-)
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.deployments import DeploymentFilter, DeploymentRecord
-from deployment_service.storage.explain import Trail
+from deployment_service.storage import webhook_keys
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.deployments.deployments import DeploymentFilter, DeploymentRecord
+from deployment_service.storage.events import event_log, events
 from deployment_service.storage.pages import Cell, Chunk, Paging
-from deployment_service.storage.run_records import RunRecord
+from deployment_service.storage.reports import reports_without_run
+from deployment_service.storage.runs import explain, run_records
+from deployment_service.storage.runs.explain import Trail
+from deployment_service.storage.runs.run_records import RunRecord
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.tokens import ResumeTokens
 

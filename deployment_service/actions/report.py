@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 import asyncpg
 import structlog
 
-from deployment_service.actions.observe import jobs_to_poke, observe_builds
 from deployment_service.actions.pokes import Pokes, requested_reads
 from deployment_service.cicd.names import job_path_matches
 from deployment_service.domain.attribution import EXPOSED, Observation, Outcome, Verdict
@@ -32,10 +31,12 @@ from deployment_service.domain.reports import (
     checked,
 )
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage import pending_reports, tenants
-from deployment_service.storage import reports as store
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.failures import OutageLog
+from deployment_service.storage import tenants
+from deployment_service.storage.database.failures import OutageLog
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.reports import pending_reports
+from deployment_service.storage.reports import reports as store
+from deployment_service.unit_of_work.runs import jobs_to_poke, observe_builds
 
 _log = structlog.get_logger(__name__)
 _OUTAGE = OutageLog("reports")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import structlog
 
 from deployment_service.actions.idempotency import RequestKey, claim, remember
-from deployment_service.actions.observe import Ledger
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import Certainty
@@ -20,8 +19,11 @@ from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.resolution import Resolution, resolve
-from deployment_service.storage import cancel, events, reports, resolutions
-from deployment_service.storage.database import Connection, Database, after_commit
+from deployment_service.storage.database.pool import Connection, Database, after_commit
+from deployment_service.storage.events import events
+from deployment_service.storage.reports import reports
+from deployment_service.storage.runs import cancel, resolutions
+from deployment_service.unit_of_work.runs import Ledger
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.storage import tenants
 from deployment_service.storage import webhook_keys as store
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.webhook_keys import KeyUse, OtherJob
 
 

@@ -26,10 +26,12 @@ from deployment_service.domain.parameters import check_parameters
 from deployment_service.domain.run_requests import RunRequest
 from deployment_service.domain.secret_values import pack
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.secrets import SecretBox
-from deployment_service.storage import deployments, events, intents
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.intents import Runnable
+from deployment_service.runtime.secret_box import SecretBox
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.events import events
+from deployment_service.storage.runs import intents
+from deployment_service.storage.runs.intents import Runnable
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from deployment_service.domain.names import DeploymentName, RunName
 from deployment_service.domain.parameter_definitions import secret_names, values_of_run
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.secret_values import SplitValues, split
-from deployment_service.storage import intents
-from deployment_service.storage.database import Connection
-from deployment_service.storage.intents import Runnable
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.runs import intents
+from deployment_service.storage.runs.intents import Runnable
 
 _OWNER_DECLARES = (JobKind.EXISTING, JobKind.CONFIG_XML)
 

@@ -11,7 +11,7 @@ from deployment_service.domain.errors import AlreadyExists, FailedPrecondition, 
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.names import TenantName, check_id
 from deployment_service.storage import tenants
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.tenants import Tenant
 

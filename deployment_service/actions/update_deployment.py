@@ -18,9 +18,10 @@ from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
 from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
-from deployment_service.storage import deployments, events
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.deployments import DeploymentRecord
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.deployments.deployments import DeploymentRecord
+from deployment_service.storage.events import events
 
 CHANGEABLE = frozenset({"display_name", "parameter_definitions", "labels", "unstable_policy"})
 """The fields of a deployment that an update may name."""

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from deployment_service.client import webhook_paths, webhook_signatures, webhook_tokens
-from deployment_service.secrets import SecretBox
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.storage import tenants
 from deployment_service.storage import webhook_keys as store
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
+from deployment_service.webhook_auth import paths, signatures, tokens
 
 FIRST_KEY_ID = "k1"
 _SECRET_BYTES = 32
@@ -80,11 +80,11 @@ def job_webhook(
     key: WebhookKey,
 ) -> JobWebhook:
     """Return what one job needs to report, made with this key."""
-    token = webhook_tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
-    secret = webhook_signatures.job_secret(str(tenant_id), str(job_id), key.secret)
-    path = webhook_paths.webhook_path(locale, tenant)
+    token = tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
+    secret = signatures.job_secret(str(tenant_id), str(job_id), key.secret)
+    path = paths.webhook_path(locale, tenant)
     return JobWebhook(
         f"{base_url.rstrip('/')}/{path}?token={token}",
-        webhook_signatures.as_text(secret),
+        signatures.as_text(secret),
         key.key_id,
     )

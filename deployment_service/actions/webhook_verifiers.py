@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
-from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.storage import webhook_verifiers as store
-from deployment_service.storage.database import Database
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.pages import Paging
 from deployment_service.storage.webhook_verifiers import ChangedJob, Position
+from deployment_service.webhook_auth import signatures, tokens
 
 _PAGE_SIZE = 1000
 
@@ -128,10 +128,8 @@ def _verifier(job: ChangedJob, keys: Sequence[WebhookKey]) -> JobVerifier:
         [
             KeyVerifier(
                 key.key_id,
-                webhook_tokens.digest(
-                    webhook_tokens.mint(tenant_uid, job_id, key.key_id, key.secret)
-                ),
-                webhook_signatures.job_secret(tenant_uid, job_id, key.secret) if job.signs else b"",
+                tokens.digest(tokens.mint(tenant_uid, job_id, key.key_id, key.secret)),
+                signatures.job_secret(tenant_uid, job_id, key.secret) if job.signs else b"",
             )
             for key in keys
             if not job.gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deployment_service.actions.provider_settings import ProviderInput
 from deployment_service.actions.rotate_webhook_keys import Rotation
-from deployment_service.api.masks import timestamp
+from deployment_service.api.conversions import timestamp
 from deployment_service.api.problem_messages import optional_problem
 from deployment_service.domain.access import Role
 from deployment_service.domain.errors import InvalidArgument

@@ -14,13 +14,13 @@ from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api import admin_messages as messages
 from deployment_service.api import calls
 from deployment_service.api.calls import Call
+from deployment_service.api.conversions import paths
 from deployment_service.api.interceptors import Context
-from deployment_service.api.masks import paths
 from deployment_service.domain.definition import check_display_name
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.names import ProviderName, TenantName
-from deployment_service.secrets import SecretBox
-from deployment_service.storage.database import Database
+from deployment_service.runtime.secret_box import SecretBox
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.providers import Provider
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import admin_service_pb2_grpc as pb_grpc

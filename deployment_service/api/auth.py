@@ -35,10 +35,10 @@ from deployment_service.domain.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from deployment_service.logs import log
+from deployment_service.runtime.logs import log
 from deployment_service.storage import api_keys as api_key_rows
 from deployment_service.storage import tenants
-from deployment_service.storage.database import Database
+from deployment_service.storage.database.pool import Database
 
 _MAX_CACHED = 10_000
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from deployment_service.api.peers import Network, is_in, network_of
-from deployment_service.logs import log
+from deployment_service.runtime.logs import log
 
 _FDS = "/proc/self/fd"
 _INTERVAL_S = 0.5

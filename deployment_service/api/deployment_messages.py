@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKey, job_webhook
 from deployment_service.api.actor_messages import actor_message
-from deployment_service.api.masks import duration, time_of_ms, timestamp
-from deployment_service.api.problem_messages import optional_problem
-from deployment_service.api.run_summary_messages import summary_message
-from deployment_service.api.words import (
+from deployment_service.api.conversions import duration, time_of_ms, timestamp
+from deployment_service.api.enums import (
     certainty_value,
     failure_cause_value,
     status_value,
     value_of,
     waiting_for_value,
 )
+from deployment_service.api.problem_messages import optional_problem
+from deployment_service.api.run_summary_messages import summary_message
 from deployment_service.cicd.names import build_url, job_path
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
@@ -24,8 +24,8 @@ from deployment_service.domain.names import DeploymentName, ProviderName, RunNam
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.scm import PipelineScm
 from deployment_service.domain.status import UnstablePolicy
-from deployment_service.storage.deployments import DeploymentRecord
-from deployment_service.storage.run_records import RunRecord
+from deployment_service.storage.deployments.deployments import DeploymentRecord
+from deployment_service.storage.runs.run_records import RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 

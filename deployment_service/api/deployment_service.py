@@ -23,9 +23,9 @@ from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.api import arguments, calls, event_messages, list_arguments
 from deployment_service.api import deployment_messages as messages
 from deployment_service.api.calls import Call
+from deployment_service.api.conversions import paths
 from deployment_service.api.explain_messages import explain_message, report_message
 from deployment_service.api.interceptors import Context
-from deployment_service.api.masks import paths
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import Role
 from deployment_service.domain.definition import JobDefinition, JobKind
@@ -34,8 +34,8 @@ from deployment_service.domain.lists import View
 from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.domain.resolution import Resolution
 from deployment_service.domain.run_requests import RunRequest
-from deployment_service.storage.database import Database
-from deployment_service.storage.deployments import DeploymentFilter, DeploymentRecord
+from deployment_service.storage.database.pool import Database
+from deployment_service.storage.deployments.deployments import DeploymentFilter, DeploymentRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2_grpc as pb_grpc
 from deployment_service.watch.hub import WatchHub

@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from deployment_service.domain import errors
-from deployment_service.logs import log
-from deployment_service.storage.failures import Kind, OutageLog, failure_of
+from deployment_service.runtime.logs import log
+from deployment_service.storage.database.failures import Kind, OutageLog, failure_of
 
 DOMAIN = "deployment-service"
 Code = grpc.StatusCode

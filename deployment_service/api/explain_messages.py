@@ -6,14 +6,14 @@ import asyncpg
 
 from deployment_service.api import event_messages
 from deployment_service.api.actor_messages import actor_message
+from deployment_service.api.conversions import timestamp
 from deployment_service.api.deployment_messages import run_message
-from deployment_service.api.masks import timestamp
+from deployment_service.api.enums import certainty_value, status_value
 from deployment_service.api.problem_messages import optional_problem
-from deployment_service.api.words import certainty_value, status_value
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage.actors import actor_in
-from deployment_service.storage.explain import Trail
-from deployment_service.storage.run_records import RunRecord
+from deployment_service.storage.runs.explain import Trail
+from deployment_service.storage.runs.run_records import RunRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 

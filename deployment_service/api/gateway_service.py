@@ -21,7 +21,7 @@ from deployment_service.domain.reports import (
     ReportResult,
     ReportSource,
 )
-from deployment_service.storage.database import Database
+from deployment_service.storage.database.pool import Database
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
 

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from deployment_service.api import calls
 from deployment_service.api.errors import Answer, DeadlineExceeded, answer, explain
 from deployment_service.domain.errors import ServiceError
-from deployment_service.logs import log
+from deployment_service.runtime.logs import log
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Parse = Callable[[bytes], Message]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployment_service.api.masks import timestamp
-from deployment_service.api.words import value_of
+from deployment_service.api.conversions import timestamp
+from deployment_service.api.enums import value_of
 from deployment_service.domain.problems import ObservationProblem
 from deployment_service.v1 import deployment_service_pb2 as pb
 

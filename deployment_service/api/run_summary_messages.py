@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deployment_service.api.actor_messages import actor_message
-from deployment_service.api.masks import time_of_ms, timestamp
-from deployment_service.api.words import (
+from deployment_service.api.conversions import time_of_ms, timestamp
+from deployment_service.api.enums import (
     certainty_value,
     failure_cause_value,
     status_value,
@@ -13,7 +13,7 @@ from deployment_service.api.words import (
 from deployment_service.cicd.names import build_url
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.names import RunName
-from deployment_service.storage.deployments import DeploymentRecord
+from deployment_service.storage.deployments.deployments import DeploymentRecord
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 

@@ -13,9 +13,9 @@ from deployment_service.api.auth import Auth
 from deployment_service.api.interceptors import CallInterceptor, Errors, Metrics, RequestLog
 from deployment_service.api.open_methods import OpenMethods
 from deployment_service.api.peers import PeerLimits
-from deployment_service.logs import log
-from deployment_service.storage.database import Database
-from deployment_service.storage.failures import OutageLog, failure_of
+from deployment_service.runtime.logs import log
+from deployment_service.storage.database.failures import OutageLog, failure_of
+from deployment_service.storage.database.pool import Database
 
 # More than any request may have, so that one of 1 MB too much is told so by us, in our form.
 _MAX_RECEIVE_BYTES = 6 * 2**20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from deployment_service.api.deployment_messages import deployment_message
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.lists import View
-from deployment_service.storage import deployments
-from deployment_service.storage.database import Database
-from deployment_service.storage.deployments import DeploymentFilter
+from deployment_service.storage.database.pool import Database
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.deployments.deployments import DeploymentFilter
 from deployment_service.watch.ports import SnapshotPage
 
 _PAGE_SIZE = 200

@@ -10,7 +10,7 @@ from datetime import datetime
 import asyncpg
 
 from deployment_service.domain.access import Caller, Role, TenantRef
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from deployment_service.domain.sessions import SessionSeen, alternate
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 _ENROL = """
     INSERT INTO cicd_controllers (tenant_id, provider_id)

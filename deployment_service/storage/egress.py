@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 
 async def origins(connection: Connection) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 WINDOW_S = 5.0
 """How far back use counts: an origin gets about the rate times this in so many seconds, whatever the pace."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from deployment_service.domain.problems import ObservationProblem, Problem
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 _PARTS = ("since", "reason", "message")
 # A run's own problem goes before its job's, and that before its provider's, as long as the run isn't settled. One whose

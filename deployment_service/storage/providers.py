@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from deployment_service.domain.problems import ObservationProblem
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.problems import problem_in
 
 

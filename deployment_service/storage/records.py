@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.pages import Chunk
 
 Kind = TypeVar("Kind")

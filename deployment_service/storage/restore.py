@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from deployment_service.storage.database import Connection
-from deployment_service.storage.event_log import usable_epoch_source
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.events.event_log import usable_epoch_source
 
 _IS_SETTLED = "SELECT settled = {epoch} FROM store_epoch"
 _LOCK = "SELECT settled, {epoch} AS epoch FROM store_epoch FOR UPDATE"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 # Any number nobody else uses. A lock on the rows would take the right to update events, which nobody has.
 _LOCK = 7_301_225_104

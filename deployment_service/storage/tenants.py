@@ -9,7 +9,7 @@ from datetime import datetime
 
 import asyncpg
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)

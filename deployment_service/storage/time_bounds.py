@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from deployment_service.domain.lists import ALWAYS, NEVER, TimeRange
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 # What a time may lag behind that of the row before: a transaction that waited for the lock, a clock that was set
 # back. The exact filter on the time comes after this search.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
 
 USE_DAYS = 7
 # In use: a report came with it not long ago, or the endpoint that we wrote still has it. A job may have a sender that

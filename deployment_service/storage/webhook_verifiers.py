@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from deployment_service.storage.database import Connection
-from deployment_service.storage.event_log import usable_epoch_source
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.events.event_log import usable_epoch_source
 
 # Two statements, so that each can use its own index. Within one tenant a position's tenant says nothing.
 CHANGES_OF_ALL = """

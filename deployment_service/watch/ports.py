@@ -12,7 +12,7 @@ from deployment_service.domain.events import End, Event
 
 
 class EventLog(Protocol):
-    """Reads of committed events. Implemented by ``storage.event_log.EventLog``.
+    """Reads of committed events. Implemented by ``storage.events.event_log.EventLog``.
 
     Each answer comes with the epoch of the store that gave it, read in the same statement: after a failover the
     next connection may lead to another history. Any exception means that the store can't be read now.

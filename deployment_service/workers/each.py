@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.storage.database import AWAY
+from deployment_service.storage.database.pool import AWAY
 
 T = TypeVar("T")
 

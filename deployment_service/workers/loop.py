@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from deployment_service.storage.failures import Kind, OutageLog, failure_of
+from deployment_service.storage.database.failures import Kind, OutageLog, failure_of
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from deployment_service.storage import origin_shares, retention
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.retention import Kept, Trimmed
 from deployment_service.workers.loop import Loop
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment_service.client import webhook_signatures
+from deployment_service.webhook_auth import signatures
 from devstack.stack import DevStack
 from tests.support.webhooks import Hook, fingerprint, hook_of, show_builds
 
@@ -36,7 +36,7 @@ async def step(hook: Hook, status: str, **env: str) -> tuple[int, str]:
         "JOB_ID": hook.job_id,
         "STATUS": status,
         "BUILD_NUMBER": "1",
-        "SIGNING_SECRET": webhook_signatures.as_text(hook.secret),
+        "SIGNING_SECRET": signatures.as_text(hook.secret),
         "SIGNED_URL": hook.signed_url,
     }
     return await run("sh", "-e", "-c", SNIPPETS[1], env=values | env)
@@ -57,7 +57,7 @@ async def test_the_documents_snippets_and_deployctl_work(stack: DevStack) -> Non
             "DEPLOYMENT_API_KEY": stack.api_key,
             "DEPLOYMENT_TENANT": stack.tenant,
         }
-        ctl = (sys.executable, "-m", "deployment_service.client.cli", "webhook")
+        ctl = (sys.executable, "-m", "deployment_service.client.cli.main", "webhook")
         code, said = await run(*ctl, "test", "web", env=settings)
         assert (code, said.strip()) == (
             0,

@@ -172,7 +172,7 @@ async def test_the_example_and_deployctl_do_what_the_readme_says(stack, client, 
         "DEPLOYMENT_API_KEY": stack.api_key,
         "DEPLOYMENT_TENANT": stack.tenant,
     }
-    deployctl = ("-m", "deployment_service.client.cli")
+    deployctl = ("-m", "deployment_service.client.cli.main")
     token_path = str(tmp_path / "token")
     example = (str(ROOT / "examples" / "watch.py"), "--token-file", token_path, "--until-settled")
     shell = ("--shell", "echo hello")

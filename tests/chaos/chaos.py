@@ -26,7 +26,7 @@ from deployment_service.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.v1 import deployment_service_pb2 as pb
-from deployment_service.workers.detection import Detection
+from deployment_service.workers.reconciler.detection import Detection
 from devstack.options import StackOptions, simulator_config
 from devstack.stack import DevStack
 from jenkins_simulator import Conditions, SimulatorConfig

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from deployment_service.__main__ import main
-from deployment_service.actions import observe as actions_observe
 from deployment_service.domain.run_transitions import observe
 from deployment_service.domain.runs import Claim, Run, Transition
 from deployment_service.domain.status import NOTHING, DeploymentStatus, UnstablePolicy
-from deployment_service.storage import runs
-from deployment_service.workers.dispatcher import Dispatcher
+from deployment_service.storage.runs import runs
+from deployment_service.unit_of_work import runs as actions_observe
+from deployment_service.workers.dispatcher.dispatcher import Dispatcher
 
 _GUARD = " AND (n.forced OR r.rank <= n.rank)"
 

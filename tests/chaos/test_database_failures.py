@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.schema.migrate import migrate
 from devstack.options import StackOptions
 from devstack.postgres import EmbeddedPostgres
 from devstack.stack import DevStack

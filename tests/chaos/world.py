@@ -19,9 +19,9 @@ from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import Backoff, Caller
 from deployment_service.domain.access import Role
-from deployment_service.secrets import SecretBox
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.storage import egress
-from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
 from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.jenkins.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from tests.support.parameters import strings
 

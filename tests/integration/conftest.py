@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, jobs_of

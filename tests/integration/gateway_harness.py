@@ -17,11 +17,11 @@ import aiohttp
 import grpc
 from aiohttp import web
 
-from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.runtime.metrics_server import MetricsServer
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
+from deployment_service.webhook_auth import signatures, tokens
 from webhook_gateway.app import Gateway
 from webhook_gateway.channel import connect
 from webhook_gateway.config import Settings
@@ -46,17 +46,17 @@ class Tenant:
     signing: set[str] = field(default_factory=lambda: {JOB, OTHER_JOB})
 
     def token(self, job: str = JOB, key: str = "k1") -> str:
-        return webhook_tokens.mint(self.uid, job, key, self.keys[key])
+        return tokens.mint(self.uid, job, key, self.keys[key])
 
     def secret(self, job: str = JOB, key: str = "k1") -> bytes:
-        return webhook_signatures.job_secret(self.uid, job, self.keys[key])
+        return signatures.job_secret(self.uid, job, self.keys[key])
 
     def verifiers(self, job: str) -> tuple[tuple[str, bytes, bytes], ...]:
         """Key, hash of the token and signing secret, as the service makes them."""
         return tuple(
             (
                 key,
-                webhook_tokens.digest(self.token(job, key)),
+                tokens.digest(self.token(job, key)),
                 self.secret(job, key) if job in self.signing else b"",
             )
             for key in self.keys

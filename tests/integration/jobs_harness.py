@@ -22,18 +22,18 @@ from deployment_service.actions.idempotency import RequestKey
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.errors import JobExists
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.cicd.job_xml import parse_owner
-from deployment_service.cicd.job_xml_parameters import run_id_description
+from deployment_service.cicd.jenkins.job_xml import parse_owner
+from deployment_service.cicd.jenkins.job_xml_parameters import run_id_description
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView, ParameterDefinition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
-from deployment_service.secrets import SecretBox, generate_key
-from deployment_service.workers.breaker import ControllerLimits
-from deployment_service.workers.controllers import (
+from deployment_service.runtime.secret_box import SecretBox, generate_key
+from deployment_service.workers.controllers.breaker import ControllerLimits
+from deployment_service.workers.controllers.controllers import (
     Controllers,
 )
-from deployment_service.workers.job_keeper import JobKeeper, JobKeeperSettings
+from deployment_service.workers.job_provisioner.provisioner import JobKeeper, JobKeeperSettings
 from jenkins_simulator import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 

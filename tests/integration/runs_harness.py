@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 
 from deployment_service.actions.cancel_run import Cancelled, CancelRun, RunCanceller
 from deployment_service.actions.changes import Changes
-from deployment_service.actions.observe import observe_builds
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
 from deployment_service.domain.attribution import Observation, Sighting
@@ -21,15 +20,16 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
 from deployment_service.domain.status import RUNNING
-from deployment_service.storage import reports
-from deployment_service.storage.database import Connection
-from deployment_service.workers.confirmer import Confirmer, ConfirmerSettings
-from deployment_service.workers.controllers import Controllers
-from deployment_service.workers.detection import Detection
-from deployment_service.workers.dispatcher import Dispatcher, DispatcherSettings
-from deployment_service.workers.finder import ControllerFinder
-from deployment_service.workers.origin_budget import OriginBudget
-from deployment_service.workers.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.reports import reports
+from deployment_service.unit_of_work.runs import observe_builds
+from deployment_service.workers.controllers.controllers import Controllers
+from deployment_service.workers.controllers.finder import ControllerFinder
+from deployment_service.workers.controllers.origin_budget import OriginBudget
+from deployment_service.workers.dispatcher.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.reconciler.confirmer import Confirmer, ConfirmerSettings
+from deployment_service.workers.reconciler.detection import Detection
+from deployment_service.workers.reconciler.reconciler import Reconciler, ReconcilerSettings
 from tests.integration.jobs_harness import LIMITS, Jobs, eventually, jenkins_client
 
 QUICK = DispatcherSettings(

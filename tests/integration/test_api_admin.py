@@ -4,7 +4,7 @@ import grpc
 import pytest_asyncio
 
 from deployment_service.domain.access import Role
-from deployment_service.secrets import SecretBox
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2 as dpb
 from tests.support.api import SECRET_KEY, refused, request_id, running_api

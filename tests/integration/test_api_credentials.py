@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from deployment_service.secrets import SecretBox
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.v1 import admin_service_pb2 as pb
 from tests.integration.test_api_admin import create_provider, create_tenant
 from tests.support.api import SECRET_KEY, refused, running_api

@@ -12,7 +12,7 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deployment_service.api.setup import LIVENESS
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.schema.migrate import migrate
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.postgres import EmbeddedPostgres
@@ -129,7 +129,9 @@ async def test_a_defect_is_answered_with_an_id_and_nothing_else(api, monkeypatch
     async def broken(*_):
         raise KeyError("secret internals")
 
-    monkeypatch.setattr("deployment_service.storage.deployments.by_resource_id", broken)
+    monkeypatch.setattr(
+        "deployment_service.storage.deployments.deployments.deployments.by_resource_id", broken
+    )
     async with refused() as refusals:
         await api.deployments.GetDeployment(GET, metadata=api.as_admin)
     assert (refusals[0].code, refusals[0].reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest_asyncio
 
 from deployment_service.domain.lists import ALWAYS, NEVER, RunFilter, TimeRange, View
-from deployment_service.storage import deployments, run_records
 from deployment_service.storage.api_keys import _VALID_BY_HASH
-from deployment_service.storage.deployments import _BY_RESOURCE_ID, DeploymentFilter
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.deployments.deployments import _BY_RESOURCE_ID, DeploymentFilter
+from deployment_service.storage.runs import run_records
+from deployment_service.storage.runs.typical_durations import TYPICAL_DURATION
 from deployment_service.storage.time_bounds import RUN_NUMBERS, keys_in
-from deployment_service.storage.typical_durations import TYPICAL_DURATION
 
 FILL = """
     WITH t AS (INSERT INTO tenants (slug) VALUES ('t' || $1::int) RETURNING tenant_id),

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.domain.access import Role
-from deployment_service.storage.reports_without_run import PAGE
+from deployment_service.storage.reports.reports_without_run import PAGE
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.api import Api, refused, running_api, seed_deployment
 from tests.support.nonsense import NIL as ANOTHER

@@ -6,9 +6,9 @@ import threading
 import pytest
 import pytest_asyncio
 
-from deployment_service.cicd import jenkins as jenkins_module
 from deployment_service.cicd.errors import ProviderUnreachable
-from deployment_service.cicd.jenkins_json import INLINE_BYTES, decode
+from deployment_service.cicd.jenkins import provider as jenkins_module
+from deployment_service.cicd.jenkins.json import INLINE_BYTES, decode
 from deployment_service.domain.problems import ProblemReason
 from tests.integration.cicd_harness import (
     answering_then_closing,

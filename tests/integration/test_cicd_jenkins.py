@@ -15,8 +15,8 @@ from deployment_service.cicd.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.jenkins.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.cicd.port import (
     CancelOutcome,
     CicdProvider,

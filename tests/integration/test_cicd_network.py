@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from deployment_service.cicd.errors import ProviderUnreachable
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.cicd.port import TriggerOutcome
 from tests.integration.cicd_harness import (
     ANSWER,

@@ -11,9 +11,10 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.sessions import SessionSeen
-from deployment_service.storage import controllers, reconcile
+from deployment_service.storage import controllers
+from deployment_service.storage.runs import reconcile
 from jenkins_simulator import (
     ALL_PERMISSIONS,
     DEFAULT_API_TOKEN,

@@ -9,9 +9,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from deployment_service.storage.database import API_ROLE, AWAY, WORKER_ROLE, Connection, Database
-from deployment_service.storage.failures import SessionMismatch
-from deployment_service.storage.sessions import ServiceConnection, connect_listener
+from deployment_service.storage.database.failures import SessionMismatch
+from deployment_service.storage.database.pool import (
+    API_ROLE,
+    AWAY,
+    WORKER_ROLE,
+    Connection,
+    Database,
+)
+from deployment_service.storage.database.sessions import ServiceConnection, connect_listener
 from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy

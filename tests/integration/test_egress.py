@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.cicd.errors import ProviderUnreachable
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.access import Role
 from deployment_service.v1 import admin_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2 as dpb
@@ -117,7 +117,7 @@ async def test_an_address_is_checked_at_each_connection_and_not_resolved_again(m
     asked = resolving(monkeypatch, rebinding=["127.0.0.1"])
     async with wire(answering(ANSWER)) as server:
         monkeypatch.setattr(
-            "deployment_service.cicd.jenkins_wire.is_private", lambda address: False
+            "deployment_service.cicd.jenkins.provider.wire.is_private", lambda address: False
         )
         url = f"http://rebinding.example:{server.port}"
         provider = JenkinsProvider(url, "u", "t", public_only=True)

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR, coarse_message
-from deployment_service.storage import reports
+from deployment_service.storage.reports import reports
 from jenkins_simulator import JenkinsSimulator
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, runs_of

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from deployment_service.client import webhook_signatures
 from deployment_service.v1 import gateway_service_pb2 as pb
+from deployment_service.webhook_auth import signatures
 from tests.integration.gateway_harness import (
     JOB,
     OTHER_JOB,
@@ -47,7 +47,7 @@ def signed(
     secret: bytes | None = None,
 ) -> Headers:
     """The headers of a report by the job itself, unless something else is said."""
-    return webhook_signatures.signed_headers(
+    return signatures.signed_headers(
         secret or gateway.service.tenants["demo"].secret(),
         delivery_id or uuid.uuid4().hex,
         int(time.time()) - age,
@@ -86,7 +86,7 @@ async def test_a_signed_report_is_taken(gateway: Running):
 
 async def test_the_library_itself_signs_what_is_taken(gateway: Running):
     """P7: any sender that follows Standard Webhooks, given the job's secret as text."""
-    text = webhook_signatures.as_text(gateway.service.tenants["demo"].secret())
+    text = signatures.as_text(gateway.service.tenants["demo"].secret())
     assert text.startswith("whsec_")
     now = time.time()
     signature = Webhook(text).sign("msg_1", datetime.fromtimestamp(now, tz=UTC), BODY.decode())
@@ -96,9 +96,7 @@ async def test_the_library_itself_signs_what_is_taken(gateway: Running):
         "webhook-signature": signature,
     }
     assert (await send(gateway, headers))[0] == 200
-    ours = webhook_signatures.signed_headers(
-        webhook_signatures.from_text(text), "msg_1", int(now), BODY
-    )
+    ours = signatures.signed_headers(signatures.from_text(text), "msg_1", int(now), BODY)
     assert ours == headers
 
 
@@ -183,7 +181,7 @@ async def test_wrong_secrets(gateway: Running):
         demo.keys["k1"],
         b"1",
         b"1" * 32,
-        webhook_signatures.job_secret(demo.uid, JOB.upper(), demo.keys["k1"]),
+        signatures.job_secret(demo.uid, JOB.upper(), demo.keys["k1"]),
     ):
         await refused(gateway, signed(gateway, secret=secret))
     assert (await send(gateway, signed(gateway)))[0] == 200

@@ -7,7 +7,7 @@ import uuid
 import grpc
 import pytest
 
-from deployment_service.client import webhook_tokens
+from deployment_service.webhook_auth import tokens
 from tests.integration.gateway_harness import (
     JOB,
     OTHER_JOB,
@@ -90,7 +90,7 @@ async def test_a_token_is_good_for_its_tenant_and_its_job_only(gateway: Running)
     assert tenants["demo"].keys == tenants["other"].keys
     await refused(gateway, tenants["other"].token(), "demo")
     await refused(gateway, tenants["demo"].token(), "other")
-    await refused(gateway, webhook_tokens.mint(tenants["demo"].uid, JOB, "k1", b"2" * 32))
+    await refused(gateway, tokens.mint(tenants["demo"].uid, JOB, "k1", b"2" * 32))
     borrowed = tenants["demo"].token(JOB).replace(JOB, OTHER_JOB)
     await refused(gateway, borrowed)
 

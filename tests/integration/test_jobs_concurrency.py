@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.domain.errors import NotFound, ServiceError
-from deployment_service.storage import jobs as store
+from deployment_service.storage.jobs import jobs as store
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import FakeJenkins, Jobs, adopt, eventually, jobs_of, shell
 

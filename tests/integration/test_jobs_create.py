@@ -10,8 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.actions.webhook_keys import WebhookKeys
-from deployment_service.cicd.job_xml import parse_owner
-from deployment_service.client import webhook_tokens
+from deployment_service.cicd.jenkins.job_xml import parse_owner
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import (
     AlreadyExists,
@@ -22,6 +21,7 @@ from deployment_service.domain.errors import (
     ServiceError,
 )
 from deployment_service.domain.scm import PipelineScm
+from deployment_service.webhook_auth import tokens
 from jenkins_simulator import (
     ALL_PERMISSIONS,
     JenkinsSimulator,
@@ -101,13 +101,13 @@ async def test_every_variant_is_created_with_parameters_run_id_mark_and_endpoint
 async def _proves_the_job(jobs: Jobs, url: str, job_id: uuid.UUID) -> None:
     parts = urlsplit(url)
     assert parts.path == "/en/demo/deployment/webhooks/jenkins"
-    token = webhook_tokens.parse(parse_qs(parts.query)["token"][0])
+    token = tokens.parse(parse_qs(parts.query)["token"][0])
     assert token is not None
     assert token.job_id == str(job_id)
     async with jobs.databases.api.acquire() as connection:
         key = await WebhookKeys(jobs.box).newest(connection, jobs.tenant.tenant_id)
     assert key is not None
-    assert webhook_tokens.matches(token, str(jobs.tenant.tenant_id), key.secret)
+    assert tokens.matches(token, str(jobs.tenant.tenant_id), key.secret)
 
 
 @pytest.mark.parametrize("name", ["web prod", "Größe – 部署 🚀", "a+b~c'd(e)"])

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.actions.webhook_keys import WebhookKeys
-from deployment_service.cicd.job_xml import parse_owner, secret_id_of
+from deployment_service.cicd.jenkins.job_xml import parse_owner, secret_id_of
 from deployment_service.domain.definition import JobDefinition, JobKind
-from deployment_service.storage import job_drift
-from deployment_service.workers.controllers import Controllers
-from deployment_service.workers.job_comparer import JobComparer, JobComparerSettings
+from deployment_service.storage.jobs import job_drift
+from deployment_service.workers.controllers.controllers import Controllers
+from deployment_service.workers.job_provisioner.comparer import JobComparer, JobComparerSettings
 from jenkins_simulator import ALL_PERMISSIONS, JenkinsSimulator, Permission, RequestFault, SeedJob
 from tests.fixtures_stack import Databases
 from tests.integration.job_edits import NAME, Edit, description, edit, endpoint, parameters

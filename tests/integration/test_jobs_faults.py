@@ -10,16 +10,16 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deployment_service.actions import keep_job
 from deployment_service.actions.create_deployment import CreateDeployment
-from deployment_service.actions.job_endpoint import Later
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.cicd.port import JobView
 from deployment_service.domain.jobs import JobFailure, JobFault
-from deployment_service.storage import jobs as store
-from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
-from deployment_service.storage.migrate import migrate
-from deployment_service.workers.job_keeper import JobKeeperSettings
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.jobs import jobs as store
+from deployment_service.storage.schema.migrate import migrate
+from deployment_service.workers.job_provisioner import attempt
+from deployment_service.workers.job_provisioner.job_endpoint import Later
+from deployment_service.workers.job_provisioner.provisioner import JobKeeperSettings
 from devstack.postgres import EmbeddedPostgres
 from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.fixtures_stack import Databases
@@ -156,11 +156,11 @@ async def test_an_overtaken_attempt_cant_write_while_the_next_one_works(
         before = dict(await jobs.row())
         failure = JobFailure(JobFault.JOB_EXISTS, "too late")
         for outcome in (
-            keep_job.Failed(failure),
+            attempt.Failed(failure),
             Later("too late", 0),
-            keep_job.Gone(),
+            attempt.Gone(),
         ):
-            assert await keep_job.record(databases.worker, task, outcome) is False
+            assert await attempt.record(databases.worker, task, outcome) is False
         assert dict(await jobs.row()) == before
         assert await jobs.events() == [("web", "CREATED", 1)]
 
@@ -352,6 +352,6 @@ async def _work(jobs: Jobs, fake: FakeJenkins, claimed: store.Claimed) -> bool:
     async with jobs.databases.worker.acquire() as connection:
         task = await store.task(connection, claimed)
     assert task is not None
-    limits = keep_job.AttemptLimits(asyncio.get_running_loop().time() + 60)
-    outcome = await keep_job.work_on(task, fake.client(None), None, limits)  # type: ignore[arg-type]
-    return await keep_job.record(jobs.databases.worker, task, outcome)
+    limits = attempt.AttemptLimits(asyncio.get_running_loop().time() + 60)
+    outcome = await attempt.work_on(task, fake.client(None), None, limits)  # type: ignore[arg-type]
+    return await attempt.record(jobs.databases.worker, task, outcome)

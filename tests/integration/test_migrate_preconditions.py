@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deployment_service.storage.migrate import migrate
-from deployment_service.storage.preconditions import NotReady
-from deployment_service.storage.schema import check_schema
+from deployment_service.storage.schema.migrate import migrate
+from deployment_service.storage.schema.preconditions import NotReady
+from deployment_service.storage.schema.revisions import check_schema
 from deployment_service.v1 import admin_service_pb2 as admin
 from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql

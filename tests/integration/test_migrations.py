@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from alembic.script import ScriptDirectory
 
-from deployment_service.storage.migrate import downgrade, migrate
-from deployment_service.storage.schema import revisions, scripts
+from deployment_service.storage.schema.migrate import downgrade, migrate
+from deployment_service.storage.schema.revisions import revisions, scripts
 
 SCHEMA = """
     SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '

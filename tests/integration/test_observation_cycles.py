@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deployment_service.workers.controllers import Controller
+from deployment_service.workers.controllers.controllers import Controller
 from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import OFTEN, Runs, runs_of

@@ -10,11 +10,12 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from deployment_service.actions.observation import append_problem_events
 from deployment_service.server import Service
-from deployment_service.storage import problem_events, problems
-from deployment_service.storage.database import WORKER_ROLE, Database
+from deployment_service.storage import problems
+from deployment_service.storage.database.pool import WORKER_ROLE, Database
+from deployment_service.storage.events import problem_events
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.workers.reconciler.problem_steps import append_problem_events
 from jenkins_simulator import SimulatedUser
 from tests.integration.jobs_harness import eventually
 from tests.integration.observation_harness import DEMO, QUICK, Observed, observed

@@ -11,9 +11,9 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from deployment_service.domain.problems import ProblemReason
-from deployment_service.storage import unsettled
-from deployment_service.storage.database import WORKER_ROLE, Database
-from deployment_service.workers.unsettled import UnsettledRuns
+from deployment_service.storage.database.pool import WORKER_ROLE, Database
+from deployment_service.storage.runs import unsettled
+from deployment_service.workers.reconciler.unsettled import UnsettledRuns
 from tests.integration.observation_harness import Observed, observed
 
 

@@ -9,7 +9,7 @@ import aiohttp.web as web
 import pytest
 
 from deployment_service.actions.check_provider import _AT_ONCE_PER_TENANT
-from deployment_service.secrets import SecretBox, generate_key
+from deployment_service.runtime.secret_box import SecretBox, generate_key
 from deployment_service.v1 import admin_service_pb2 as pb
 from tests.integration.provider_check_harness import (
     DEPLOYER,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployment_service.cicd.job_xml import JobKind, JobSpec, render_job_xml
+from deployment_service.cicd.jenkins.job_xml import JobKind, JobSpec, render_job_xml
 from deployment_service.cicd.port import WebhookEndpoint
 from deployment_service.v1 import admin_service_pb2 as pb
 from jenkins_simulator import (

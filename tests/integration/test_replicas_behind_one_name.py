@@ -11,7 +11,7 @@ import pytest
 
 from deployment_service.client import DeploymentClient
 from deployment_service.client.channel import open_channel
-from deployment_service.client.cli_watch import CONNECTION_AGE
+from deployment_service.client.cli.watch import CONNECTION_AGE
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.domain.access import Role
 from deployment_service.server import Service

@@ -13,12 +13,12 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deployment_service.actions.observe import observe_builds
 from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.reports import JobPoke
-from deployment_service.storage import reports as store
-from deployment_service.storage.database import Connection
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.reports import reports as store
+from deployment_service.unit_of_work.runs import observe_builds
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import eventually, jobs_of, shell

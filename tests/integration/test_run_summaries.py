@@ -15,8 +15,9 @@ from deployment_service.domain.actors import key_actor
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.lists import View
 from deployment_service.domain.run_requests import RunRequest
-from deployment_service.storage import deployments, run_records
-from deployment_service.storage.deployments import DeploymentFilter
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.deployments.deployments import DeploymentFilter
+from deployment_service.storage.runs import run_records
 from deployment_service.v1 import deployment_service_pb2 as pb
 from jenkins_simulator import JenkinsSimulator
 from tests.integration.jobs_harness import Jobs, shell

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, NotFound
-from deployment_service.storage import explain
+from deployment_service.storage.runs import explain
 from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.reports import BuildReport
-from deployment_service.workers.confirmer import ConfirmerSettings
+from deployment_service.workers.reconciler.confirmer import ConfirmerSettings
 from jenkins_simulator import Build, JenkinsSimulator, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of

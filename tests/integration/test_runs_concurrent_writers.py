@@ -12,9 +12,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from deployment_service.actions.observe import observe_builds
-from deployment_service.actions.reconcile import ReconcileSteps
-from deployment_service.actions.trigger import Lost, TriggerSteps
 from deployment_service.cicd.port import (
     BuildView,
     JobView,
@@ -26,10 +23,14 @@ from deployment_service.domain.attribution import Observation, Sighting
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.status import FailureCause, from_read
-from deployment_service.storage import dispatch, reconcile, reports
-from deployment_service.storage.database import Connection
-from deployment_service.storage.dispatch import Claimed
-from deployment_service.storage.reconcile import Unconfirmed
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.reports import reports
+from deployment_service.storage.runs import dispatch, reconcile
+from deployment_service.storage.runs.dispatch import Claimed
+from deployment_service.storage.runs.reconcile import Unconfirmed
+from deployment_service.unit_of_work.runs import observe_builds
+from deployment_service.workers.dispatcher.steps import Lost, TriggerSteps
+from deployment_service.workers.reconciler.steps import ReconcileSteps
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import jobs_of, shell
@@ -224,7 +225,7 @@ async def _scene(runs: Runs) -> Scene:
 
 
 async def _as_read(runs: Runs, claimed: Claimed) -> Unconfirmed:
-    from deployment_service.storage import runs as store
+    from deployment_service.storage.runs import runs as store
 
     async with runs.jobs.databases.worker.acquire() as connection:
         (run,) = await store.read(connection, claimed.tenant_id, [claimed.run_id])
@@ -319,7 +320,7 @@ async def test_a_step_whose_lease_has_passed_changes_nothing(runs: Runs) -> None
 
 async def test_the_guard_in_sql_holds_against_a_stale_decision(runs: Runs) -> None:
     """P2: even a writer that decided without a lock can't move a run backwards."""
-    from deployment_service.storage import runs as store
+    from deployment_service.storage.runs import runs as store
 
     scene = await _scene(runs)
     stale = replace(scene.item.run, waiting_reason="stale")

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deployment_service.workers.detection import Detection
-from deployment_service.workers.reconciler import ReconcilerSettings
+from deployment_service.workers.reconciler.detection import Detection
+from deployment_service.workers.reconciler.reconciler import ReconcilerSettings
 from jenkins_simulator import (
     Build,
     Cause,

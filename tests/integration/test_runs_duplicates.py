@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from deployment_service.actions.run_deployment import Started
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from jenkins_simulator import Cause, JenkinsSimulator, RequestFault, Result
 from tests.integration.jobs_harness import eventually, shell
 from tests.integration.runs_harness import Runs

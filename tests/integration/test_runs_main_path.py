@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument

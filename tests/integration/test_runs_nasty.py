@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.storage import reconcile
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
+from deployment_service.storage.runs import reconcile
 from jenkins_simulator import JenkinsSimulator, NotificationFault, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.actors import key_actor
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind

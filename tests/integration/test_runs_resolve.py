@@ -16,7 +16,7 @@ from deployment_service.domain.actors import key_actor
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from deployment_service.domain.names import RunName
 from deployment_service.domain.resolution import Resolution
-from deployment_service.storage import explain
+from deployment_service.storage.runs import explain
 from jenkins_simulator import JenkinsSimulator, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, eventually, shell
 from tests.integration.runs_harness import Runs, plugin, runs_of

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import asyncpg
 import pytest
 
-from deployment_service.cicd.jenkins import JenkinsProvider
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
-from deployment_service.secrets import SecretBox, generate_key
+from deployment_service.runtime.secret_box import SecretBox, generate_key
 from jenkins_simulator import DEFAULT_API_TOKEN, JenkinsSimulator, RequestFault
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import adopt, eventually, jobs_of, shell

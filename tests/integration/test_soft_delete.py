@@ -12,7 +12,8 @@ from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.lists import View
 from deployment_service.domain.names import DeploymentName, RunName
-from deployment_service.storage import deployments, run_records
+from deployment_service.storage.deployments import deployments
+from deployment_service.storage.runs import run_records
 from deployment_service.workers.retention import Retention, RetentionSettings
 from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases

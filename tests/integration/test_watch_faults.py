@@ -14,9 +14,9 @@ import pytest
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import InvalidArgument, Unavailable
-from deployment_service.storage.database import API_ROLE, WORKER_ROLE, Database
-from deployment_service.storage.event_log import EventLog
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
+from deployment_service.storage.events.event_log import EventLog
+from deployment_service.storage.schema.migrate import migrate
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.postgres import EmbeddedPostgres
 from tests.integration.watch_harness import (

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from deployment_service.domain.access import TenantRef
-from deployment_service.storage import event_log
+from deployment_service.storage.events import event_log
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.integration.watch_harness import (
     FAST,

@@ -15,8 +15,8 @@ import pytest
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.events import EventSource, EventType, NewEvent, Until
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage import events
-from deployment_service.storage.database import Connection, Database
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.events import events
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.integration.test_watch_grpc import reason, serving
 from tests.integration.watch_harness import (

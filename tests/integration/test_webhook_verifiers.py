@@ -11,13 +11,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deployment_service.client import webhook_signatures, webhook_tokens
 from deployment_service.domain.access import Role
-from deployment_service.secrets import SecretBox
+from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.storage import webhook_verifiers as store
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway
+from deployment_service.webhook_auth import signatures, tokens
 from tests.integration.test_api_admission import two_tenants
 from tests.support.api import SECRET_KEY, Api, request_id, seed_deployment
 
@@ -116,14 +116,14 @@ async def test_raw_keys_and_tokens_never_leave(api):
     (key,) = verifier.keys
     token = token_of(job)
     assert (key.key_id, key.signing_secret) == ("k1", b"")
-    assert key.token_sha256 == webhook_tokens.digest(token)
+    assert key.token_sha256 == tokens.digest(token)
     box = SecretBox([SECRET_KEY])
     rows = await sql(api, "SELECT * FROM webhook_keys")
     assert len(rows) == 2
     for row in rows:
         assert box.decrypt(row["secret_encrypted"]) not in every.raw
         assert row["secret_encrypted"] not in every.raw
-    parsed = webhook_tokens.parse(token)
+    parsed = tokens.parse(token)
     assert parsed is not None
     assert parsed.mac not in every.raw
     assert token.encode() not in every.raw
@@ -143,7 +143,7 @@ async def test_signing_secrets_come_for_jobs_that_sign_only(api):
     assert await every.read() == []
     shown = (await job_of(api, secret=True, key=definer)).signing_secret
     (changed,) = await every.read()
-    assert webhook_signatures.from_text(shown) == changed.keys[0].signing_secret
+    assert signatures.from_text(shown) == changed.keys[0].signing_secret
     assert (await job_of(api, secret=True, key=definer)).signing_secret == shown
     assert await every.read() == []
     made = await rotate(api, "demo")

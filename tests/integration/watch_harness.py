@@ -13,10 +13,10 @@ from deployment_service.api.event_messages import to_bytes
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.events import End, Event, EventSource, EventType, NewEvent, Until
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage import events
-from deployment_service.storage.database import Connection, Database
-from deployment_service.storage.event_log import EventLog, list_events
-from deployment_service.storage.sessions import connect_listener
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.database.sessions import connect_listener
+from deployment_service.storage.events import events
+from deployment_service.storage.events.event_log import EventLog, list_events
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.watch.hub import WatchHub
 from deployment_service.watch.ports import EventSerializer, SnapshotPage

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from deployment_service.storage.database import API_ROLE, Connection, Database
-from deployment_service.storage.failures import Kind, failure_of
+from deployment_service.storage.database.failures import Kind, failure_of
+from deployment_service.storage.database.pool import API_ROLE, Connection, Database
 from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.postgres import EmbeddedPostgres

@@ -17,10 +17,10 @@ from deployment_service.actions.api_keys import create_api_key
 from deployment_service.config import Settings
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.egress import origin_of
-from deployment_service.secrets import generate_key
+from deployment_service.runtime.secret_box import generate_key
 from deployment_service.server import Service
 from deployment_service.storage import egress, tenants
-from deployment_service.storage.database import API_ROLE, Database
+from deployment_service.storage.database.pool import API_ROLE, Database
 from deployment_service.v1.admin_service_pb2_grpc import AdminServiceStub
 from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceStub

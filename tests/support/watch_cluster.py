@@ -20,10 +20,16 @@ from deployment_service.client.channel import Backoff
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage import events
-from deployment_service.storage.database import API_ROLE, AWAY, WORKER_ROLE, Connection, Database
-from deployment_service.storage.event_log import EventLog, list_events
-from deployment_service.storage.migrate import migrate
+from deployment_service.storage.database.pool import (
+    API_ROLE,
+    AWAY,
+    WORKER_ROLE,
+    Connection,
+    Database,
+)
+from deployment_service.storage.events import events
+from deployment_service.storage.events.event_log import EventLog, list_events
+from deployment_service.storage.schema.migrate import migrate
 from deployment_service.watch.notifier import Notifier
 from deployment_service.watch.settings import WatchSettings
 from devstack.children import Child, clean_environment

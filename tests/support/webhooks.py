@@ -12,9 +12,10 @@ from typing import Any
 
 import asyncpg
 
-from deployment_service.client import DeploymentClient, webhook_signatures
+from deployment_service.client import DeploymentClient
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.webhook_auth import signatures
 from devstack.stack import DevStack
 
 JSON = {"Content-Type": "application/json"}
@@ -54,7 +55,7 @@ class Hook:
         """Headers that prove that the job sends this body."""
         name = delivery_id or uuid.uuid4().hex
         stamp = int(time.time()) - age
-        return JSON | webhook_signatures.signed_headers(self.secret, name, stamp, body)
+        return JSON | signatures.signed_headers(self.secret, name, stamp, body)
 
     def body(self, number: int, status: str = "running", **fields: object) -> bytes:
         """The guide's body."""
@@ -69,7 +70,7 @@ async def hook_of(client: DeploymentClient, stack: DevStack, slug: str) -> Hook:
     )
     job = await create_ready(client, slug, definition)
     tenant = client.names.tenant(None).removeprefix("tenants/")
-    return Hook(tenant, job.id, job.webhook_url, webhook_signatures.from_text(job.signing_secret))
+    return Hook(tenant, job.id, job.webhook_url, signatures.from_text(job.signing_secret))
 
 
 async def create_ready(

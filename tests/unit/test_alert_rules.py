@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from deployment_service.api.interceptors import Metrics
 from deployment_service.api.pool_metrics import PoolMetrics
-from deployment_service.workers.detection import Detection
-from deployment_service.workers.unsettled import REASONS, UnsettledRuns
+from deployment_service.workers.reconciler.detection import Detection
+from deployment_service.workers.reconciler.unsettled import REASONS, UnsettledRuns
 from tests.support.simple_yaml import load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deployment_service.cicd import jenkins_views as views
 from deployment_service.cicd.errors import ProtocolError
+from deployment_service.cicd.jenkins import views
 from deployment_service.cicd.names import parse_build_path
 from deployment_service.cicd.port import RUN_ID_PARAMETER
 

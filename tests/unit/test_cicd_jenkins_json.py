@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.cicd.errors import ProviderUnreachable
-from deployment_service.cicd.jenkins import JenkinsProvider
-from deployment_service.cicd.jenkins_json import (
+from deployment_service.cicd.jenkins.json import (
     MAX_CONTAINERS,
     MAX_DEPTH,
     AnswerBudget,
@@ -18,6 +17,7 @@ from deployment_service.cicd.jenkins_json import (
     AnswerTooLarge,
     decode,
 )
+from deployment_service.cicd.jenkins.provider import JenkinsProvider
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

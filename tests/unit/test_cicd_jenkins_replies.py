@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from deployment_service.cicd import jenkins_replies as replies
-from deployment_service.cicd import jenkins_trigger_replies as triggers
 from deployment_service.cicd.errors import (
     ProtocolError,
     ProviderRefused,
     ProviderUnreachable,
 )
-from deployment_service.cicd.jenkins_http import HttpReply
+from deployment_service.cicd.jenkins import replies
+from deployment_service.cicd.jenkins import trigger_replies as triggers
+from deployment_service.cicd.jenkins.http import HttpReply
 
 MARK = {"X-Jenkins": "2.440", "X-Jenkins-Session": "abc"}
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from deployment_service.cicd.errors import ProtocolError
-from deployment_service.cicd.jenkins_http import (
+from deployment_service.cicd.jenkins.http import (
     TOO_LARGE,
     UNTRUSTED,
     HttpReply,
     HttpRequest,
     TransportFailure,
 )
-from deployment_service.cicd.jenkins_survey import MAX_FOLDERS, Survey
+from deployment_service.cicd.jenkins.survey import MAX_FOLDERS, Survey
 from deployment_service.domain.provider_facts import Access, ControllerFacts, Place
 
 BASE = "https://ci.internal/ci/"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployment_service.cicd import jenkins_views as views
 from deployment_service.cicd.errors import ProtocolError
+from deployment_service.cicd.jenkins import views
 from deployment_service.cicd.port import BuildCause
 
 PARAMETERS = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.cicd.errors import DefinitionInvalid
-from deployment_service.cicd.job_xml import (
+from deployment_service.cicd.jenkins.job_xml import (
     JobKind,
     JobSpec,
     ScmSource,

@@ -3,10 +3,10 @@
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from deployment_service.cicd import jenkins_trigger_replies as triggers
-from deployment_service.cicd.jenkins_authors import Author, Marks, author_of
-from deployment_service.cicd.jenkins_http import HttpReply, TransportFailure
-from deployment_service.cicd.jenkins_replies import error_of, retry_after_s
+from deployment_service.cicd.jenkins import trigger_replies as triggers
+from deployment_service.cicd.jenkins.authors import Author, Marks, author_of
+from deployment_service.cicd.jenkins.http import HttpReply, TransportFailure
+from deployment_service.cicd.jenkins.replies import error_of, retry_after_s
 from deployment_service.cicd.port import TriggerOutcome
 from deployment_service.domain.problems import ProblemReason
 

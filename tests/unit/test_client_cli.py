@@ -52,7 +52,7 @@ async def deployctl(service: ScriptedService | None, *arguments: str, **env: str
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "deployment_service.client.cli",
+        "deployment_service.client.cli.main",
         *arguments,
         env=env | {"PATH": "/usr/bin:/bin"},
         stdout=asyncio.subprocess.PIPE,

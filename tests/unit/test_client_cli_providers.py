@@ -10,8 +10,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from deployment_service.client.cli_providers import ReportingWord, _provider
-from deployment_service.client.cli_settings import CliError
+from deployment_service.client.cli.providers import ReportingWord, _provider
+from deployment_service.client.cli.settings import CliError
 from deployment_service.v1 import admin_service_pb2 as pb
 from tests.support.scripted_service import Fail, ScriptedService, error_info, scripted_service
 from tests.unit.test_client_cli import deployctl

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deployment_service.client.cli_output import actor_text
+from deployment_service.client.cli.output import actor_text
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.scripted_service import ScriptedService, run, scripted_service
 from tests.unit.test_client_cli import deployctl

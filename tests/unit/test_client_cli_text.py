@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from deployment_service.client.cli_output import clean
+from deployment_service.client.cli.output import clean
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.scripted_service import Fail, scripted_service
 from tests.unit.test_client_cli import deployctl

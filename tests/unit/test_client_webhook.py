@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from deployment_service.client import webhook_signatures
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.webhook_auth import signatures
 from tests.support.scripted_service import scripted_service
 from tests.unit.test_client_cli import Ended, deployctl
 
@@ -37,7 +37,7 @@ async def webhook_test(gateway: str) -> Ended:
     job = pb.CicdJob(
         id="7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11",
         webhook_url=f"{gateway}/en/demo/deployment/webhooks/jenkins?token=s3cret",
-        signing_secret=webhook_signatures.as_text(b"1" * 32),
+        signing_secret=signatures.as_text(b"1" * 32),
     )
     async with scripted_service() as service:
         service.will(

@@ -12,8 +12,8 @@ import pytest
 from deployment_service.cicd.address import ControllerAddress
 from deployment_service.cicd.errors import ProviderRefused, ProviderUnreachable
 from deployment_service.cicd.port import CicdProvider
-from deployment_service.workers.breaker import Breaker, ControllerLimits
-from deployment_service.workers.controllers import (
+from deployment_service.workers.controllers.breaker import Breaker, ControllerLimits
+from deployment_service.workers.controllers.controllers import (
     Controllers,
     ControllerUnavailable,
 )

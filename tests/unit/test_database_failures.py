@@ -10,18 +10,18 @@ import asyncpg
 import pytest
 
 from deployment_service.config import SettingsError, load_database_settings
-from deployment_service.storage.database_url import (
-    UnreadableFile,
-    check_database_url,
-    target_session_attrs,
-)
-from deployment_service.storage.failures import (
+from deployment_service.storage.database.failures import (
     BadDatabaseUrl,
     Kind,
     OutageLog,
     SessionMismatch,
     failure_of,
     is_about_the_connection,
+)
+from deployment_service.storage.database.url import (
+    UnreadableFile,
+    check_database_url,
+    target_session_attrs,
 )
 
 SECRET = "hunter2"

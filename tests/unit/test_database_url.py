@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployment_service.storage.database_url import single_hosts
+from deployment_service.storage.database.url import single_hosts
 
 
 @pytest.mark.parametrize(

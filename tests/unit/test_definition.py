@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployment_service.cicd import config_xml, job_xml, port
+from deployment_service.cicd import port
+from deployment_service.cicd.jenkins import config_xml, job_xml
 from deployment_service.domain import definition, parameters
 from deployment_service.domain.definition import (
     JobDefinition,

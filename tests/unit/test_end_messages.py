@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployment_service.cicd.jenkins_views import build_view
+from deployment_service.cicd.jenkins.views import build_view
 from deployment_service.domain.run_transitions import observe
 from deployment_service.domain.runs import Build, Claim, Run, RunSource, TriggerState
 from deployment_service.domain.status import UnstablePolicy, from_read

@@ -12,7 +12,7 @@ from deployment_service.domain.event_actors import actor_of
 from deployment_service.domain.events import EventSource, EventType
 from deployment_service.domain.runs import Run, RunSource, Transition, TriggerState
 from deployment_service.domain.status import DeploymentStatus, FailureCause
-from deployment_service.workers.reading import started_by
+from deployment_service.workers.reconciler.classify import started_by
 
 ALICE = jenkins_actor("alice", "Started by user Alice")
 UPDATE = EventType.DEPLOYMENT_STATUS_UPDATE

@@ -11,7 +11,7 @@ from deployment_service import failpoints, server
 from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings, SettingsError, load_settings
 from deployment_service.failpoints import FailpointReached
-from deployment_service.storage.database import Database
+from deployment_service.storage.database.pool import Database
 from tests.chaos import points
 from tests.support.api import settings_for
 

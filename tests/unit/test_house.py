@@ -136,7 +136,7 @@ def test_the_gateway_imports_only_the_contract_and_the_client():
             r"^\s*(?:from|import) deployment_service\.?(\w*)", path.read_text(), re.MULTILINE
         )
     }
-    assert imported <= {"v1", "client", "runtime"}
+    assert imported <= {"v1", "client", "runtime", "webhook_auth"}
 
 
 def test_make_help_lists_every_target():

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from deployment_service.cicd.port import BuildView
-from deployment_service.workers.inquiry import Inquiry
+from deployment_service.workers.reconciler.probe import Inquiry
 
 BUILD = BuildView(
     job_full_name="web",

@@ -15,7 +15,7 @@ CORE = ("google", "grpc", "grpc_status", "typing_extensions.py")
     [
         ("deployment_service", "deployment-service", "service"),
         ("webhook_gateway", "webhook-gateway", "gateway"),
-        ("deployment_service.client.cli", "deployctl", "cli"),
+        ("deployment_service.client.cli.main", "deployctl", "cli"),
     ],
 )
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["serve"]], ids=["bare", "help", "command"])

@@ -9,7 +9,7 @@ import pytest
 
 from deployment_service.cicd.request_count import counted, note_request
 from deployment_service.storage.origin_shares import Taken
-from deployment_service.workers.origin_budget import Allowance, OriginBudget
+from deployment_service.workers.controllers.origin_budget import Allowance, OriginBudget
 
 
 class Budget:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.actions.provider_settings import ProviderInput
-from deployment_service.cicd.jenkins_survey import clock_offset_s, root_above
+from deployment_service.cicd.jenkins.survey import clock_offset_s, root_above
 from deployment_service.domain.findings import Finding, Kind, Severity
 from deployment_service.domain.provider_facts import (
     Access,

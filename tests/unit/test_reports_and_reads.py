@@ -14,7 +14,6 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployment_service.actions.observe import Ledger
 from deployment_service.domain.attribution import (
     DeploymentOfJob,
     Observation,
@@ -35,8 +34,9 @@ from deployment_service.domain.status import (
     from_phase,
     from_read,
 )
-from deployment_service.storage.reports import JobState, Kept
-from deployment_service.storage.runs import DeploymentState
+from deployment_service.storage.reports.reports import JobState, Kept
+from deployment_service.storage.runs.runs import DeploymentState
+from deployment_service.unit_of_work.runs import Ledger
 from tests.unit.test_certainty import RESULTS, at
 
 WEB, JOB, RUN, STRANGE = UUID(int=1), UUID(int=3), UUID(int=7), UUID(int=8)

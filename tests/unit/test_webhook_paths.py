@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.actions.webhook_keys import WebhookKey, job_webhook
-from deployment_service.client import webhook_paths, webhook_tokens
 from deployment_service.config import SettingsError, load_settings
+from deployment_service.webhook_auth import paths, tokens
 from tests.support.api import SECRET_KEY
 from webhook_gateway import unmatched
 from webhook_gateway.app import PATH
 
 TENANT_ID = "[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"  # the service's rule for ids
-TOKEN = webhook_tokens.mint(str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), "k1", b"1" * 32)
+TOKEN = tokens.mint(str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), "k1", b"1" * 32)
 
 
 def routed(path: str) -> dict[str, str] | None:
@@ -31,7 +31,7 @@ def routed(path: str) -> dict[str, str] | None:
 
 
 @given(
-    locale=st.from_regex(webhook_paths.LOCALE, fullmatch=True),
+    locale=st.from_regex(paths.LOCALE, fullmatch=True),
     tenant=st.from_regex(TENANT_ID, fullmatch=True),
 )
 def test_each_url_that_the_service_writes_has_a_route(locale, tenant):
@@ -64,7 +64,7 @@ def test_a_locale_that_the_gateway_does_not_serve_is_refused_at_the_services_sta
 def test_no_url_is_written_that_has_no_route():
     for locale, tenant in (("EN", "demo"), ("en", "a/b"), ("en", "")):
         with pytest.raises(ValueError):
-            webhook_paths.webhook_path(locale, tenant)
+            paths.webhook_path(locale, tenant)
 
 
 @pytest.mark.parametrize(

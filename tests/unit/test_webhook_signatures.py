@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from deployment_service.client import webhook_signatures, webhook_tokens
+from deployment_service.webhook_auth import signatures, tokens
 
 JOB, OTHER_JOB, UID, OTHER_UID = (str(uuid.uuid4()) for _ in range(4))
 KEY = b"k" * 32
@@ -19,17 +19,17 @@ KEY = b"k" * 32
 def test_secrets_are_bound_to_tenant_job_and_key() -> None:
     """P6, P7: no two jobs share one, and a token doesn't give it away."""
     cases = ((UID, JOB, KEY), (UID, OTHER_JOB, KEY), (OTHER_UID, JOB, KEY), (UID, JOB, b"x" * 32))
-    secrets = {webhook_signatures.job_secret(*case) for case in cases}
+    secrets = {signatures.job_secret(*case) for case in cases}
     assert len(secrets) == 4
-    token = webhook_tokens.parse(webhook_tokens.mint(UID, JOB, "k1", KEY))
+    token = tokens.parse(tokens.mint(UID, JOB, "k1", KEY))
     assert token is not None
     assert token.mac not in secrets
 
 
 def test_a_secret_survives_being_written_down() -> None:
     """P7: as people and other libraries take it."""
-    text = webhook_signatures.as_text(KEY)
-    assert webhook_signatures.from_text(f" {text}\n") == KEY
+    text = signatures.as_text(KEY)
+    assert signatures.from_text(f" {text}\n") == KEY
     assert base64.b64decode(text.removeprefix("whsec_")) == KEY
 
 
@@ -37,6 +37,6 @@ def test_a_secret_survives_being_written_down() -> None:
 def test_we_sign_as_the_library_does(delivery_id: str, timestamp: int, text: str) -> None:
     """P7: whatever is signed."""
     body = text.encode("utf-8", "replace")
-    ours = webhook_signatures.signed_headers(KEY, delivery_id, timestamp, body)
+    ours = signatures.signed_headers(KEY, delivery_id, timestamp, body)
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     assert ours["webhook-signature"] == Webhook(KEY).sign(delivery_id, moment, body.decode())

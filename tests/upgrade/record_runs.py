@@ -23,9 +23,10 @@ from deployment_service.dev.options import StackOptions
 from deployment_service.dev.stack import DevStack
 from known_secrets import SECRET_KEY, VIEWER_KEY  # beside this file, not in the checkout
 
-from deployment_service.client import DeploymentClient, DeploymentServiceError, webhook_signatures
+from deployment_service.client import DeploymentClient, DeploymentServiceError
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
+from deployment_service.webhook_auth import signatures
 
 NO_JENKINS = "http://127.0.0.1:9/"
 SETTINGS = {
@@ -221,13 +222,11 @@ async def reports_of_every_kind(recorder: Recorder) -> None:
     run = await recorder.building("reported")
     shown = await recorder.client.get_deployment("reported", show_signing_secret=True)
     job = shown.cicd_job
-    secret = webhook_signatures.from_text(job.signing_secret)
+    secret = signatures.from_text(job.signing_secret)
     plain_url = f"{job.webhook_url.partition('?')[0]}?job={job.id}"
 
     async def signed(delivery_id: str, body: str) -> int:
-        headers = webhook_signatures.signed_headers(
-            secret, delivery_id, int(time.time()), body.encode()
-        )
+        headers = signatures.signed_headers(secret, delivery_id, int(time.time()), body.encode())
         return await recorder.post(plain_url, body, **headers)
 
     body = f'{{"jobId": "{job.id}", "status": "%s", "buildNumber": %d}}'
@@ -287,9 +286,9 @@ async def under_way(recorder: Recorder) -> None:
     await recorder.until(run, "in the queue", waiting_for=pb.WAITING_FOR_QUEUE)
     # A report that may be of the queued run's build, or of a build that Jenkins never had.
     job = (await recorder.client.get_deployment("queued", show_signing_secret=True)).cicd_job
-    secret = webhook_signatures.from_text(job.signing_secret)
+    secret = signatures.from_text(job.signing_secret)
     body = f'{{"jobId": "{job.id}", "status": "failure", "buildNumber": 40}}'
-    headers = webhook_signatures.signed_headers(secret, "kept", int(time.time()), body.encode())
+    headers = signatures.signed_headers(secret, "kept", int(time.time()), body.encode())
     url = f"{job.webhook_url.partition('?')[0]}?job={job.id}"
     assert await recorder.post(url, body, **headers) < 300
     jenkins.faults.add(RequestFault("POST", "/doDelete", status=503))

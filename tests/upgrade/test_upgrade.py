@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest_asyncio
 
-from deployment_service.storage.migrate import migrate
-from deployment_service.storage.schema import revisions, scripts
+from deployment_service.storage.schema.migrate import migrate
+from deployment_service.storage.schema.revisions import revisions, scripts
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.api import Api, bearer, running_api

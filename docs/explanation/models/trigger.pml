@@ -161,7 +161,7 @@ inline enqueue(who) {
     i = 0
 }
 
-/* End the run without a build: actions/trigger.py, no_build. */
+/* End the run without a build: workers/dispatcher/steps.py, no_build. */
 inline no_build(why, is_certain) {
     trigger_state = ENDED; cause = why; certain = is_certain; holder = 0
 }

@@ -1,0 +1,1 @@
+"""Jenkins behind the port: requests, answers, and the XML of its jobs."""

@@ -1,0 +1,1 @@
+"""The command line, deployctl: one module for each group of commands."""

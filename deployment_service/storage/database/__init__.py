@@ -1,0 +1,1 @@
+"""Connections: pools, sessions, the address, and how their failures are told apart."""

@@ -1,0 +1,181 @@
+"""Create and delete deployments. ``deployments`` reads them; ``storage.runs.runs`` changes their status."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployment_service.domain.definition import JobDefinition, JobKind, JobRules
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_to_json,
+)
+from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.storage.database.pool import Connection
+
+_PROVIDER = """
+    SELECT provider_id, job_folder, allowed_folders, allowed_job_kinds FROM cicd_providers
+    WHERE tenant_id = $1 AND slug = $2
+"""
+# Waits for a transaction that creates or deletes one of this name: a new row is no lock taken out of order,
+# as nobody can wait for it who holds what we wait for next.
+_INSERT = """
+    INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec,
+        parameter_definitions, labels, unstable_policy, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
+    ON CONFLICT (tenant_id, resource_id) DO NOTHING
+    RETURNING true
+"""
+_FIND = """
+    SELECT d.deployment_id, m.job_id
+    FROM deployments AS d JOIN deployment_cicd_mappings AS m USING (tenant_id, deployment_id)
+    WHERE d.tenant_id = $1 AND d.resource_id = $2 AND d.delete_time IS NULL
+"""
+# Stronger than elsewhere: a run that is being added refers to the row, so its transaction is waited for.
+_LOCK = "SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 FOR UPDATE"
+_STATE = """
+    SELECT slug, status, revision, version,
+        EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = $1 AND r.deployment_id = $2
+            AND r.settle_time IS NULL AND r.source = 'SERVICE') AS run_active
+    FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 AND delete_time IS NULL
+"""
+_UNSETTLED = "SELECT run_id FROM deployment_runs WHERE tenant_id = $1 AND deployment_id = $2 AND settle_time IS NULL"
+_SOFT_DELETE = """
+    UPDATE deployments SET delete_time = now(), purge_time = now() + make_interval(secs => $3), update_time = now()
+    WHERE tenant_id = $1 AND deployment_id = $2
+"""
+_UNMAP = "DELETE FROM deployment_cicd_mappings WHERE tenant_id = $1 AND deployment_id = $2"
+_DELETE = "DELETE FROM deployments WHERE tenant_id = $1 AND deployment_id = $2"
+_FORGET = """
+    DELETE FROM request_ids
+    WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4 AND resource_id = $5
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What of a provider matters to a deployment that is created."""
+
+    provider_id: uuid.UUID
+    rules: JobRules
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeployment:
+    """A deployment in normal form, about to be added."""
+
+    tenant_id: uuid.UUID
+    deployment_id: uuid.UUID
+    slug: str
+    display_name: str
+    parameter_definitions: tuple[DeclaredParameter, ...]
+    labels: Mapping[str, str]
+    unstable_policy: UnstablePolicy
+    job: JobDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentToDelete:
+    """What a deletion decides on."""
+
+    slug: str
+    status: DeploymentStatus
+    revision: int
+    version: int
+    run_active: bool
+
+
+async def provider(connection: Connection, tenant_id: uuid.UUID, slug: str) -> Provider | None:
+    row = await connection.fetchrow(_PROVIDER, tenant_id, slug)
+    if row is None:
+        return None
+    return Provider(
+        row["provider_id"],
+        JobRules(
+            job_folder=row["job_folder"],
+            allowed_folders=tuple(row["allowed_folders"]),
+            allowed_kinds=frozenset(map(JobKind, row["allowed_job_kinds"])),
+        ),
+    )
+
+
+async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.UUID) -> bool:
+    """Add a deployment with revision 1; False if there is one of that name."""
+    added = await connection.fetchval(
+        _INSERT,
+        new.tenant_id,
+        new.deployment_id,
+        new.slug,
+        new.display_name,
+        provider_id,
+        new.job.kind,
+        new.job.to_json(),
+        definitions_to_json(new.parameter_definitions),
+        dict(new.labels),
+        new.unstable_policy,
+    )
+    return bool(added)
+
+
+async def find(
+    connection: Connection, tenant_id: uuid.UUID, slug: str
+) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """The ids of a deployment and of its job."""
+    row = await connection.fetchrow(_FIND, tenant_id, slug)
+    return (row["deployment_id"], row["job_id"]) if row is not None else None
+
+
+async def lock_to_delete(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> DeploymentToDelete | None:
+    """Lock a deployment and read it; None if it was deleted. Its job must be locked.
+
+    The deployment is locked before its runs, against the usual order. That is safe: all who lock a run of it and
+    then the deployment hold the lock of its job first.
+    """
+    await connection.execute(_LOCK, tenant_id, deployment_id)
+    row = await connection.fetchrow(_STATE, tenant_id, deployment_id)
+    if row is None:
+        return None
+    return DeploymentToDelete(
+        row["slug"],
+        DeploymentStatus(row["status"]),
+        row["revision"],
+        row["version"],
+        row["run_active"],
+    )
+
+
+async def unsettled_runs(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
+) -> list[uuid.UUID]:
+    """The runs of a locked deployment whose end isn't certain."""
+    rows = await connection.fetch(_UNSETTLED, tenant_id, deployment_id)
+    return [row["run_id"] for row in rows]
+
+
+async def soft_delete(
+    connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, *, keep_s: float
+) -> None:
+    """Delete a locked deployment and its mapping; it can be read with its runs for ``keep_s`` more seconds."""
+    await connection.execute(_SOFT_DELETE, tenant_id, deployment_id, keep_s)
+    await connection.execute(_UNMAP, tenant_id, deployment_id)
+
+
+async def delete(connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID) -> None:
+    """Remove a locked deployment for good, with its mapping and runs. Its events stay."""
+    await connection.execute(_DELETE, tenant_id, deployment_id)
+
+
+async def forget_request(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+    deployment_id: uuid.UUID,
+) -> None:
+    """Forget the request whose effect, this deployment, is being taken back: it may be made again."""
+    await connection.execute(_FORGET, tenant_id, caller, method, request_id, deployment_id)

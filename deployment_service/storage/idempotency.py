@@ -1,0 +1,91 @@
+"""What became of calls that carried a request_id: written in the effect's own transaction."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import asyncpg
+
+from deployment_service.storage.database.pool import Connection
+
+# Waits for a transaction that has claimed the same id and not ended yet: if that one commits, nothing is
+# inserted here and the next statement sees its row; if it rolls back, the id is ours.
+_CLAIM = """
+    INSERT INTO request_ids (tenant_id, caller, method, request_id, body_sha256)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+    RETURNING true
+"""
+_FIND = """
+    SELECT body_sha256, resource_id, sequence FROM request_ids
+    WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4
+"""
+_COMPLETE = """
+    UPDATE request_ids SET resource_id = $5, sequence = $6
+    WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4
+"""
+# An id that the cleaning deletes between the two statements is free again.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The row of an id that was used before."""
+
+    body_sha256: bytes
+    resource_id: uuid.UUID | None
+    sequence: int
+
+
+async def claim(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+    body_sha256: bytes,
+) -> Claimed | None:
+    """Take an id: None if it is ours now, its row if it was used before."""
+    key = (tenant_id, caller, method, request_id)
+    for _ in range(_TRIES):
+        if await connection.fetchval(_CLAIM, *key, body_sha256):
+            return None
+        row = await connection.fetchrow(_FIND, *key)
+        if row is not None:
+            return _claimed(row)
+    raise AssertionError("unreachable: an id was deleted as often as it was claimed")
+
+
+async def find(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+) -> Claimed | None:
+    """Return the row of an id whose call has committed."""
+    row = await connection.fetchrow(_FIND, tenant_id, caller, method, request_id)
+    return _claimed(row) if row is not None else None
+
+
+def _claimed(row: asyncpg.Record) -> Claimed:
+    return Claimed(row["body_sha256"], row["resource_id"], row["sequence"])
+
+
+async def complete(
+    connection: Connection,
+    *,
+    tenant_id: uuid.UUID,
+    caller: str,
+    method: str,
+    request_id: uuid.UUID,
+    resource_id: uuid.UUID | None,
+    sequence: int,
+) -> None:
+    """Store what the first call made. It locks nothing that others hold: the row is our own."""
+    await connection.execute(
+        _COMPLETE, tenant_id, caller, method, request_id, resource_id, sequence
+    )

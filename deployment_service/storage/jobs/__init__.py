@@ -1,0 +1,1 @@
+"""Statements on cicd_jobs."""

@@ -1,0 +1,309 @@
+"""Jobs as reports about their builds see them, and the deliveries that are kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
+from deployment_service.domain.status import Knowledge
+from deployment_service.storage.database.pool import Connection
+
+_LOCK = """
+    SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) ORDER BY job_id FOR NO KEY UPDATE
+"""
+# What somebody else holds is left for a transaction of its own: one blocked job doesn't delay a batch.
+_LOCK_FREE = _LOCK + " SKIP LOCKED"
+
+READ = """
+    SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
+        j.status_build_number, j.status_rank, j.token_exposed AND NOT p.private_console AS token_exposed,
+        j.discards_builds, p.base_url, (
+            SELECT count(*) FROM (
+                SELECT FROM deployment_runs AS r
+                WHERE r.tenant_id = $1 AND r.source = 'EXTERNAL' AND r.create_time > now() - interval '1 hour'
+                LIMIT $3) AS recent) AS external_runs
+    FROM cicd_jobs AS j JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    WHERE j.tenant_id = $1 AND j.job_id = ANY($2)
+"""
+_NOTE_DISCARDS_BUILDS = """
+    UPDATE cicd_jobs SET discards_builds = $3
+    WHERE tenant_id = $1 AND job_id = $2 AND discards_builds IS DISTINCT FROM $3
+"""
+_WRITE_GENERATION = "UPDATE cicd_jobs SET generation = $3 WHERE tenant_id = $1 AND job_id = $2"
+_WRITE_STATUS = """
+    UPDATE cicd_jobs AS j SET status = n.status, status_generation = n.generation,
+        status_build_number = n.build_number, status_rank = n.rank, update_time = now()
+    FROM unnest($2::uuid[], $3::text[], $4::int[], $5::int[], $6::smallint[])
+        AS n (job_id, status, generation, build_number, rank)
+    WHERE j.tenant_id = $1 AND j.job_id = n.job_id
+"""
+# Later than a poke that is being followed just now: what has changed since then must be read as well.
+_POKE = """
+    UPDATE cicd_jobs SET poke_time = clock_timestamp()
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'
+"""
+_TO_POKE = (
+    "SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'"
+)
+# To the hour: a key in use costs no write for each report.
+_SEEN_KEYS = """
+    INSERT INTO webhook_key_uses AS u (tenant_id, job_id, key_id, signed)
+    SELECT $1, n.* FROM unnest($2::uuid[], $3::text[], $4::boolean[]) AS n (job_id, key_id, signed)
+    WHERE NOT EXISTS (
+        SELECT FROM webhook_key_uses AS k WHERE k.tenant_id = $1 AND k.job_id = n.job_id
+            AND k.key_id = n.key_id AND k.signed = n.signed AND k.last_seen_time > now() - interval '1 hour')
+    ON CONFLICT (tenant_id, job_id, key_id, signed) DO UPDATE SET last_seen_time = now()
+"""
+_SIGNED = """
+    SELECT job_id, signed_id FROM webhook_deliveries
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND signed_id = ANY($3)
+"""
+_A_DEPLOYMENT = """
+    SELECT m.job_id, min(d.slug) AS slug
+    FROM deployment_cicd_mappings AS m JOIN deployments AS d USING (tenant_id, deployment_id)
+    WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
+"""
+_KEPT = """
+    SELECT delivery_id, job_id, build_number, rank, status, queue_id, create_time, named_run_id
+    FROM webhook_deliveries
+    WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'PENDING_ATTRIBUTION'
+    ORDER BY delivery_id
+"""
+_SETTLE_KEPT = """
+    UPDATE webhook_deliveries AS d SET verdict = n.verdict, run_id = n.run_id
+    FROM unnest($2::bigint[], $3::text[], $4::uuid[]) AS n (delivery_id, verdict, run_id)
+    WHERE d.tenant_id = $1 AND d.delivery_id = n.delivery_id
+"""
+_DELIVERY = {
+    "job_id": "uuid",
+    "build_number": "int",
+    "run_id": "uuid",
+    "source": "text",
+    "phase": "text",
+    "status": "text",
+    "rank": "smallint",
+    "queue_id": "text",
+    "sender_timestamp_ms": "bigint",
+    "verdict": "text",
+    "message": "text",
+    "signed_id": "text",
+    "receive_time": "timestamptz",
+    "named_run_id": "uuid",
+    "gateway_key_id": "uuid",
+}
+_INSERT_DELIVERIES = f"""
+    INSERT INTO webhook_deliveries (tenant_id, {", ".join(_DELIVERY)})
+    SELECT $1, n.* FROM unnest(
+        {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_DELIVERY.values(), 2))}) AS n
+"""
+
+
+@dataclass(slots=True)
+class JobState:
+    """A job and the last status that was reported for it, as it came.
+
+    ``last`` orders those statuses by (generation, number, rank), so that it doesn't depend on the
+    order of hearing which one stays.
+    """
+
+    job_id: uuid.UUID
+    full_name: str
+    generation: int
+    builds_name_their_run: bool
+    status: str
+    last: tuple[int, int, int]
+    token_exposed: bool
+    discards_builds: bool | None
+    """None: not read yet."""
+    base_url: str = ""
+    """Of its provider."""
+    external_runs: int = 0
+    """How many of the tenant were made within an hour, at most ``EXTERNAL_RUNS_PER_HOUR``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A delivery that waits until Jenkins says whose build it speaks of."""
+
+    delivery_id: int
+    job_id: uuid.UUID
+    build_number: int
+    known: Knowledge
+    word: str
+    queue_id: str | None
+    create_time: datetime
+    named_run_id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook's report as it goes into the record."""
+
+    job_id: uuid.UUID
+    build_number: int
+    run_id: uuid.UUID | None
+    source: str
+    phase: str
+    status: str
+    rank: int
+    queue_id: str | None
+    sender_timestamp_ms: int | None
+    verdict: str
+    message: str
+    signed_id: str | None
+    receive_time: datetime
+    named_run_id: uuid.UUID | None
+    gateway_key_id: uuid.UUID | None
+
+
+async def lock_jobs(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_ids: Collection[uuid.UUID],
+    *,
+    skip_locked: bool = False,
+) -> set[uuid.UUID]:
+    """Lock jobs against other writers of their runs; return those that exist (and were free)."""
+    statement = _LOCK_FREE if skip_locked else _LOCK
+    return {row["job_id"] for row in await connection.fetch(statement, tenant_id, list(job_ids))}
+
+
+async def read_jobs(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, JobState]:
+    rows = await connection.fetch(READ, tenant_id, list(job_ids), EXTERNAL_RUNS_PER_HOUR)
+    return {
+        row["job_id"]: JobState(
+            row["job_id"],
+            row["full_name"],
+            row["generation"],
+            row["correlation"] == "RUN_ID",
+            row["status"],
+            (row["status_generation"], row["status_build_number"], row["status_rank"]),
+            row["token_exposed"],
+            row["discards_builds"],
+            row["base_url"],
+            row["external_runs"],
+        )
+        for row in rows
+    }
+
+
+async def note_discards_builds(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, *, discards_builds: bool
+) -> None:
+    """Note of a locked job whether Jenkins discards its old builds."""
+    await connection.execute(_NOTE_DISCARDS_BUILDS, tenant_id, job_id, discards_builds)
+
+
+async def write_generation(
+    connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, generation: int
+) -> None:
+    """Write the generation of a locked job."""
+    await connection.execute(_WRITE_GENERATION, tenant_id, job_id, generation)
+
+
+async def write_job_status(
+    connection: Connection, tenant_id: uuid.UUID, changed: Sequence[JobState]
+) -> None:
+    if changed:
+        await connection.execute(
+            _WRITE_STATUS,
+            tenant_id,
+            [job.job_id for job in changed],
+            [job.status for job in changed],
+            *[[job.last[place] for job in changed] for place in range(3)],
+        )
+
+
+async def poke(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> None:
+    """Have these jobs read next. Unknown ones are ignored."""
+    if job_ids:
+        await connection.execute(_POKE, tenant_id, list(job_ids))
+
+
+async def poke_free(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Have those of these jobs read next that nobody holds; return the others. Waits for no lock."""
+    free = await lock_jobs(connection, tenant_id, job_ids, skip_locked=True)
+    await poke(connection, tenant_id, free)
+    rows = await connection.fetch(_TO_POKE, tenant_id, list(job_ids))
+    return {row["job_id"] for row in rows} - free
+
+
+async def note_keys(
+    connection: Connection, tenant_id: uuid.UUID, keys: Collection[tuple[uuid.UUID, str, bool]]
+) -> None:
+    """Write down with which keys these locked jobs were heard: (job, key, whether it signed)."""
+    if keys:
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        await connection.execute(_SEEN_KEYS, tenant_id, *columns)
+
+
+async def signed_before(
+    connection: Connection, tenant_id: uuid.UUID, signed: Collection[tuple[uuid.UUID, str]]
+) -> set[tuple[uuid.UUID, str]]:
+    """Which of these signed deliveries (job, name) of locked jobs have been taken already."""
+    if not signed:
+        return set()
+    jobs, names = [list(column) for column in zip(*signed, strict=True)]
+    return {tuple(row) for row in await connection.fetch(_SIGNED, tenant_id, jobs, names)}
+
+
+async def a_deployment(
+    connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """For each of these jobs that is mapped the name of a deployment that uses it."""
+    rows = await connection.fetch(_A_DEPLOYMENT, tenant_id, list(job_ids))
+    return {row["job_id"]: row["slug"] for row in rows}
+
+
+async def read_kept(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    job_ids: Collection[uuid.UUID],
+    numbers: Collection[int],
+) -> list[Kept]:
+    rows = await connection.fetch(_KEPT, tenant_id, list(job_ids), list(numbers))
+    return [
+        Kept(
+            row["delivery_id"],
+            row["job_id"],
+            row["build_number"],
+            Knowledge.from_rank(row["rank"]),
+            row["status"],
+            row["queue_id"],
+            row["create_time"],
+            row["named_run_id"],
+        )
+        for row in rows
+    ]
+
+
+async def settle_kept(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    settled: Sequence[tuple[int, str, uuid.UUID | None]],
+) -> None:
+    """Write the verdicts of kept deliveries: (delivery_id, verdict, run_id)."""
+    if settled:
+        await connection.execute(
+            _SETTLE_KEPT, tenant_id, *[[row[place] for row in settled] for place in range(3)]
+        )
+
+
+async def insert_deliveries(
+    connection: Connection, tenant_id: uuid.UUID, deliveries: Sequence[Delivery]
+) -> None:
+    if deliveries:
+        columns: list[list[Any]] = [
+            [getattr(delivery, name) for delivery in deliveries] for name in _DELIVERY
+        ]
+        await connection.execute(_INSERT_DELIVERIES, tenant_id, *columns)

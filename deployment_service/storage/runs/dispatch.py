@@ -1,0 +1,322 @@
+"""The trigger of a run: claiming it, announcing the request, and writing down what came of it.
+
+``attempt`` and ``lease_owner`` fence every write: a process that was stopped past its lease changes
+nothing any more. They do not reach Jenkins; ``unclear_until`` is what keeps a late request apart
+from the next one (docs/explanation/runs.md).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from deployment_service.domain.duplicates import SentAttempts
+from deployment_service.domain.parameter_definitions import (
+    DeclaredParameter,
+    definitions_from_json,
+)
+from deployment_service.domain.secret_values import SplitValues
+from deployment_service.storage.database.pool import Connection
+
+# A run whose announced request may still be on its way (SENDING) is claimed only to be looked for. Nothing new is sent
+# to a job that hasn't been read since the store was restored.
+_CLAIM = """
+    WITH due AS (
+        SELECT tenant_id, run_id FROM deployment_runs AS r
+        WHERE trigger_state IN ('WAITING', 'SENDING') AND next_try_time <= now()
+            AND (lease_until IS NULL OR lease_until < now())
+            AND (trigger_state = 'SENDING' OR trigger_deadline < now() OR NOT EXISTS (
+                SELECT FROM unread_jobs AS u WHERE u.tenant_id = r.tenant_id AND u.job_id = r.job_id))
+            AND tenant_id <> ALL ($5::uuid[])
+            AND ($4::uuid[] = '{}' OR NOT EXISTS (
+                SELECT FROM cicd_jobs AS b WHERE b.tenant_id = r.tenant_id AND b.job_id = r.job_id
+                    AND b.provider_id = ANY($4)))
+        ORDER BY next_try_time LIMIT $3 FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE deployment_runs AS r SET lease_owner = $1, lease_until = now() + $2::interval,
+            attempt = r.attempt + 1
+        FROM due WHERE r.tenant_id = due.tenant_id AND r.run_id = due.run_id
+        RETURNING r.*
+    ), noted AS (
+        INSERT INTO run_attempts (tenant_id, run_id, attempt, owner)
+        SELECT tenant_id, run_id, attempt, $1 FROM claimed
+    )
+    SELECT c.tenant_id, c.run_id, c.deployment_id, c.job_id, c.number, c.attempt, c.trigger_state, c.parameters,
+        c.secret_parameters, c.secret_values, j.secret_parameters AS job_secrets,
+        (SELECT message FROM run_attempts AS a
+         WHERE a.tenant_id = c.tenant_id AND a.run_id = c.run_id AND a.message <> ''
+             AND a.outcome IN ('NOT_SENT', 'NOT_DONE', 'UNCLEAR', 'SERVER_ERROR', 'NOT_LOOKED')
+         ORDER BY a.attempt DESC LIMIT 1) AS last_answer,
+        c.failures, c.first_build_number, c.look_count, c.look_time, c.look_session,
+        c.trigger_deadline < now() AS overdue, now() AS claim_time,
+        c.cancel_request_time IS NOT NULL AS cancel_requested,
+        j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation,
+        ARRAY(SELECT one ->> 'name' FROM deployments AS d, jsonb_array_elements(d.parameter_definitions) AS one
+            WHERE d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id AND one ->> 'kind' = 'SECRET')
+            AS defined_secrets,
+        coalesce(o.parameter_definitions, '[]') AS definitions, coalesce(o.job_kind, '') AS job_kind,
+        coalesce(o.version, 0) AS definition_version,
+        p.job_folder, p.allowed_folders, p.allowed_job_kinds, d.job_kind AS run_job_kind
+    FROM claimed AS c JOIN cicd_jobs AS j ON j.tenant_id = c.tenant_id AND j.job_id = c.job_id
+    JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
+    JOIN deployments AS d ON d.tenant_id = c.tenant_id AND d.deployment_id = c.deployment_id
+    LEFT JOIN deployments AS o ON o.tenant_id = j.tenant_id AND o.deployment_id = j.owner_deployment_id
+"""
+_SECRETS = """
+    UPDATE deployment_runs SET parameters = $5, secret_parameters = $6, secret_values = $7
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND settle_time IS NULL
+    RETURNING run_id
+"""
+_JOB_SECRETS = "UPDATE cicd_jobs SET secret_parameters = $3 WHERE tenant_id = $1 AND job_id = $2"
+_BEGIN_SEND = """
+    UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
+        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
+        first_build_number = least(first_build_number, $6)
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND cancel_request_time IS NULL
+        AND trigger_state = 'WAITING' AND end_time IS NULL AND trigger_deadline > now()
+    RETURNING run_id
+"""
+_NOTE_SEND = """
+    UPDATE run_attempts SET send_by = now() + $4::interval, next_build_number = $5, jenkins_session = $6, named = $7
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
+"""
+_NOTE_OUTCOME = """
+    UPDATE run_attempts SET outcome = $4, http_status = $5, queue_id = $6, message = $7, end_time = now()
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
+"""
+_RELEASE = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
+        failures = CASE WHEN $8 THEN failures + 1 ELSE 0 END,
+        -- The deadline ends a wait, however long an answer asks for it.
+        next_try_time = CASE WHEN $6 = 'SENDING' THEN greatest(now() + $5::interval, unclear_until)
+            ELSE least(now() + $5::interval,
+                CASE WHEN trigger_deadline > now() THEN trigger_deadline + interval '10 ms' END) END,
+        trigger_state = $6, waiting_reason = $7
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+        AND trigger_state IN ('WAITING', 'SENDING')
+"""
+_NOTE_LOOK = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, look_count = look_count + 1,
+        look_time = now(), look_session = $5, next_try_time = now() + $6::interval
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND trigger_state = 'SENDING'
+"""
+_FENCE = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+        AND trigger_state IN ('WAITING', 'SENDING')
+    RETURNING run_id
+"""
+# In one session of Jenkins a queue id means one item; after a crash ids are given out again. Where replicas answer by
+# turns, or the session isn't known, a run that still waits for its build has the item.
+_QUEUE_ITEM_OWNER = """
+    SELECT number FROM deployment_runs AS r
+    WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4 AND source = 'SERVICE'
+        AND coalesce(
+            (SELECT bool_or(theirs.jenkins_session = ours.jenkins_session
+                 OR CASE WHEN c.sessions_alternate THEN NULL ELSE false END)
+             FROM run_attempts AS theirs
+             JOIN run_attempts AS ours ON ours.tenant_id = $1 AND ours.run_id = $4 AND ours.attempt = $5
+             JOIN cicd_jobs AS j ON j.tenant_id = r.tenant_id AND j.job_id = r.job_id
+             LEFT JOIN cicd_controllers AS c ON c.tenant_id = j.tenant_id AND c.provider_id = j.provider_id
+             WHERE theirs.tenant_id = r.tenant_id AND theirs.run_id = r.run_id AND theirs.queue_id = r.queue_id),
+            build_number IS NULL AND end_time IS NULL)
+"""
+_SENT = """
+    SELECT count(*) FILTER (WHERE outcome = 'SERVER_ERROR') AS server_errors,
+        coalesce(bool_and(named) FILTER (WHERE send_by IS NOT NULL), true) AS all_named
+    FROM run_attempts WHERE tenant_id = $1 AND run_id = $2
+"""
+
+# An attempt that was announced and has no outcome belongs to a process that died or stalled.
+_SENT_ATTEMPTS = """
+    SELECT count(*) FILTER (WHERE outcome IN ('', 'UNCLEAR')) AS unanswered,
+        count(*) FILTER (WHERE outcome = 'ACCEPTED') AS answered,
+        (SELECT count(*) FROM deployment_runs AS e JOIN deployment_runs AS own
+            ON own.tenant_id = $1 AND own.run_id = $2 AND e.job_id = own.job_id
+         WHERE e.tenant_id = $1 AND e.source = 'EXTERNAL' AND e.cancel_request_time IS NOT NULL
+             AND e.parameters ->> 'DEPLOYMENT_RUN_ID' = $2::text) AS stopped
+    FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 AND send_by IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run that is ours to trigger (WAITING) or to look for (SENDING)."""
+
+    tenant_id: uuid.UUID
+    run_id: uuid.UUID
+    deployment_id: uuid.UUID
+    job_id: uuid.UUID
+    number: int
+    attempt: int
+    trigger_state: str
+    parameters: Mapping[str, str] = field(repr=False)
+    secret_parameters: Sequence[str]
+    secret_values: bytes | None = field(repr=False)
+    job_secrets: Sequence[str] | None
+    """The names that the job is known to define as secret; None: it hasn't been read for them."""
+    failures: int
+    last_answer: str | None
+    first_build_number: int | None
+    look_count: int
+    look_time: datetime | None
+    look_session: str | None
+    overdue: bool
+    claim_time: datetime
+    cancel_requested: bool
+    full_name: str
+    provider_id: uuid.UUID
+    owner_deployment_id: uuid.UUID | None
+    correlation: str | None
+    generation: int
+    defined_secrets: Sequence[str]
+    """The names that the run's deployment defines as secret."""
+    definitions: tuple[DeclaredParameter, ...]
+    """Those of the deployment that owns the job; none for an adopted job."""
+    definition_version: int
+    job_kind: str
+    """What the owner made the job from; empty for an adopted job."""
+    job_folder: str = ""
+    allowed_folders: Sequence[str] = ()
+    allowed_job_kinds: Sequence[str] = ()
+    run_job_kind: str = "EXISTING"
+    """The kind of the job by the definition of the run's own deployment."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The secret values, decrypted; ``parameters`` has them as well then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How often Jenkins has answered a run's requests with a 500, and whether all of them carried its id."""
+
+    server_errors: int
+    all_named: bool
+
+
+async def claim(
+    connection: Connection,
+    owner: uuid.UUID,
+    *,
+    lease_s: float,
+    limit: int,
+    without_providers: Collection[uuid.UUID] = (),
+    without_tenants: Collection[uuid.UUID] = (),
+) -> list[Claimed]:
+    """Claim runs that are due, oldest first; none of these providers and tenants."""
+    full = (list(without_providers), list(without_tenants))
+    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, *full)
+    return [
+        Claimed(**{**row, "definitions": definitions_from_json(row["definitions"])}) for row in rows
+    ]
+
+
+async def tell_secrets_apart(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    values: SplitValues,
+    secret_values: bytes | None,
+    *,
+    job_secrets: Collection[str],
+) -> bool:
+    """Write which values of a run are secret, as its job defines them. False: the run isn't ours any more."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_JOB_SECRETS, run.tenant_id, run.job_id, sorted(job_secrets))
+    names = sorted(values.secret)
+    done = await connection.fetchval(_SECRETS, *key, values.shown, names, secret_values)
+    return done is not None
+
+
+async def begin_send(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    *,
+    send_within_s: float,
+    unclear_s: float,
+    next_build_number: int,
+    session: str | None,
+    named: bool,
+) -> bool:
+    """Announce the request, before it is sent. False: the run isn't ours any more, overdue or to be cancelled."""
+    key = (run.tenant_id, run.run_id, run.attempt)
+    unclear = _interval(unclear_s)
+    if await connection.fetchval(_BEGIN_SEND, *key, owner, unclear, next_build_number) is None:
+        return False
+    within = _interval(send_within_s)
+    await connection.execute(_NOTE_SEND, *key, within, next_build_number, session, named)
+    return True
+
+
+async def note_outcome(
+    connection: Connection,
+    run: Claimed,
+    outcome: str,
+    *,
+    http_status: int | None = None,
+    queue_id: str | None = None,
+    message: str = "",
+) -> None:
+    """Write down how an attempt ended, for whoever asks later what happened."""
+    key = (run.tenant_id, run.run_id, run.attempt)
+    await connection.execute(_NOTE_OUTCOME, *key, outcome, http_status, queue_id, message)
+
+
+async def release(
+    connection: Connection,
+    run: Claimed,
+    owner: uuid.UUID,
+    *,
+    state: str,
+    retry_in_s: float,
+    reason: str,
+    failed: bool = False,
+) -> None:
+    """Give a run back: WAITING (nothing is in Jenkins) or SENDING (not before the quarantine is over).
+
+    ``failed``: Jenkins could not be asked, so it is asked more and more seldom.
+    """
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason, failed)
+
+
+async def note_look(
+    connection: Connection, run: Claimed, owner: uuid.UUID, *, session: str, next_in_s: float
+) -> None:
+    """Write down that Jenkins was looked through and nothing was found."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    await connection.execute(_NOTE_LOOK, *key, session, _interval(next_in_s))
+
+
+async def fence(connection: Connection, run: Claimed, owner: uuid.UUID) -> bool:
+    """Lock the run and give up its lease; False: it isn't ours any more. The job must be locked."""
+    key = (run.tenant_id, run.run_id, run.attempt, owner)
+    return await connection.fetchval(_FENCE, *key) is not None
+
+
+async def queue_item_owner(connection: Connection, run: Claimed, queue_id: str) -> int | None:
+    """The number of another run that waits for the same queue item."""
+    number: int | None = await connection.fetchval(
+        _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id, run.attempt
+    )
+    return number
+
+
+async def sent(connection: Connection, run: Claimed) -> Sent:
+    """What has been sent for a run so far."""
+    (row,) = await connection.fetch(_SENT, run.tenant_id, run.run_id)
+    return Sent(**row)
+
+
+async def sent_attempts(
+    connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
+) -> SentAttempts:
+    """What became of the requests that were announced for a run."""
+    (row,) = await connection.fetch(_SENT_ATTEMPTS, tenant_id, run_id)
+    return SentAttempts(**row)
+
+
+def _interval(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)

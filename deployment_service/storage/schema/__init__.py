@@ -1,0 +1,1 @@
+"""The schema: its revisions, migrating, and what must hold before."""

@@ -1,0 +1,1 @@
+"""What one transaction locks, reads, changes and appends."""

@@ -1,0 +1,134 @@
+"""What one transaction locks and reads of the jobs that observations concern."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime
+from typing import Self
+
+from deployment_service.cicd.names import build_url
+from deployment_service.domain.actors import Actor
+from deployment_service.domain.attribution import (
+    DeploymentOfJob,
+)
+from deployment_service.domain.events import EventSource, NewEvent
+from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
+from deployment_service.domain.runs import (
+    Build,
+    Run,
+    RunSource,
+)
+from deployment_service.domain.status import (
+    DeploymentStatus,
+)
+from deployment_service.storage.database.pool import Connection
+from deployment_service.storage.reports import reports
+from deployment_service.storage.reports.reports import JobState, Kept
+from deployment_service.storage.runs import runs
+from deployment_service.storage.runs.runs import DeploymentState
+
+
+class LedgerState:
+    """What one transaction knows of some jobs of one tenant, and what it changes. Use ``open_ledger``."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        tenant_id: uuid.UUID,
+        source: EventSource,
+        now: datetime,
+        actor: Actor | None = None,
+    ) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+        self._source = source
+        self._now = now
+        self._actor = actor
+        self._jobs: dict[uuid.UUID, JobState] = {}
+        self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
+        self._deployments: dict[uuid.UUID, DeploymentState] = {}
+        self._runs: dict[uuid.UUID, Run] = {}
+        self._kept: dict[tuple[uuid.UUID, int], list[Kept]] = {}
+        self._next_numbers: dict[uuid.UUID, int] = {}
+        self._changed: set[uuid.UUID] = set()
+        self._forced: set[uuid.UUID] = set()
+        self._gave_up: set[uuid.UUID] = set()
+        self._new: set[uuid.UUID] = set()
+        self._new_generations: set[uuid.UUID] = set()
+        self._touched_jobs: set[uuid.UUID] = set()
+        self._touched_deployments: set[uuid.UUID] = set()
+        self._told: dict[uuid.UUID, DeploymentStatus] = {}
+        self._settled: list[tuple[int, str, uuid.UUID | None]] = []
+        self._events: list[NewEvent] = []
+
+    @classmethod
+    async def open(
+        cls,
+        connection: Connection,
+        tenant_id: uuid.UUID,
+        job_ids: Collection[uuid.UUID],
+        *,
+        source: EventSource,
+        numbers: Collection[int] = (),
+        run_ids: Collection[uuid.UUID] = (),
+        actor: Actor | None = None,
+    ) -> Self:
+        """Lock and read all that claims about these builds or runs could concern.
+
+        The jobs must be locked (``reports.lock_jobs``). ``actor``: who decides what is changed, if a person does.
+        """
+        ledger = cls(connection, tenant_id, source, await runs.now(connection), actor)
+        jobs = list(job_ids)
+        concerned = await runs.lock_concerned(
+            connection, tenant_id, jobs, list(numbers), list(run_ids)
+        )
+        ledger._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
+        deployment_ids = sorted(
+            {d.deployment_id for mapped in ledger._mapped.values() for d in mapped}
+        )
+        await runs.lock_deployments(connection, tenant_id, deployment_ids)
+        ledger._jobs = await reports.read_jobs(connection, tenant_id, jobs)
+        ledger._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
+        ledger._told = {d: state.status for d, state in ledger._deployments.items()}
+        at_hand = await runs.read(connection, tenant_id, concerned)
+        others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
+        ledger._runs = {run.run_id: run for run in [*at_hand, *others]}
+        ledger._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
+        for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
+            ledger._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
+        return ledger
+
+    def external_runs_left(self) -> int:
+        """How many runs may still be made of builds that the service did not start."""
+        made = max((job.external_runs for job in self._jobs.values()), default=0)
+        new = sum(self._runs[run_id].source is RunSource.EXTERNAL for run_id in self._new)
+        return EXTERNAL_RUNS_PER_HOUR - made - new
+
+    @property
+    def now(self) -> datetime:
+        return self._now
+
+    def run(self, run_id: uuid.UUID) -> Run | None:
+        """A run that the ledger was opened for, as it now is; None if its deployment was deleted."""
+        run = self._runs.get(run_id)
+        return run if run is not None and run.deployment_id in self._deployments else None
+
+    def job(self, job_id: uuid.UUID) -> JobState | None:
+        return self._jobs.get(job_id)
+
+    def highest_build(self, deployment_id: uuid.UUID) -> Build:
+        """The highest build that is known of a deployment."""
+        known = [r for r in self._runs.values() if r.deployment_id == deployment_id]
+        return max(
+            (run.build or run.after for run in known),
+            key=lambda build: (build.generation, build.number),
+            default=Build(0, 0),
+        )
+
+    def _build_url(self, run: Run) -> str:
+        """Where a person finds the build of a run; empty if it has none."""
+        job = self._jobs.get(run.job_id)
+        if job is None or run.build is None or not job.base_url:
+            return ""
+        return build_url(job.base_url, job.full_name, run.build.number)

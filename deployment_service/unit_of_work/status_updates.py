@@ -1,0 +1,39 @@
+"""From observations to claims about a run, and from what they changed to verdicts. No I/O."""
+
+from __future__ import annotations
+
+from deployment_service.domain.attribution import Observation, Verdict
+from deployment_service.domain.events import WaitingFor
+from deployment_service.domain.runs import Build, Claim
+from deployment_service.storage.reports.reports import Kept
+
+
+def claim_of(seen: Observation, build: Build) -> Claim:
+    """Return what an observation claims of its build."""
+    return Claim(
+        seen.known,
+        seen.word,
+        build,
+        seen.timestamp_ms,
+        seen.sighting.queue_id,
+        WaitingFor.INPUT if seen.waiting_for_input else None,
+        "An input step of the Pipeline waits for a person." if seen.waiting_for_input else "",
+        time=seen.read_time,
+        read=seen.sighting.read,
+        building=seen.building,
+        unsaved_result=seen.unsaved_result,
+        interruption=seen.interruption,
+        started_by=seen.started_by,
+    )
+
+
+def claim_of_kept(kept: Kept, build: Build) -> Claim:
+    """Return what a pending delivery claims of its build."""
+    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id, time=kept.create_time)
+
+
+def verdict_of(before: object, after: object, seen: Observation) -> Verdict:
+    """Return what an observation did, by what was known of the run before and after; None: the run is new."""
+    if before is None or before != after:
+        return Verdict.APPLIED
+    return Verdict.DUPLICATE if seen.known == after else Verdict.STALE

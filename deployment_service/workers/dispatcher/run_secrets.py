@@ -1,0 +1,60 @@
+"""The secret values of runs on their way to Jenkins: opened for a step, and told apart as the job defines them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deployment_service.cicd.port import JobView
+from deployment_service.domain.job_parameters import is_secret, kind_name, secret_names
+from deployment_service.domain.secret_values import pack, split, unpack
+from deployment_service.domain.status import FailureCause
+from deployment_service.runtime.secret_box import SecretBox
+from deployment_service.storage.runs.dispatch import Claimed
+from deployment_service.workers.dispatcher.steps import TriggerSteps
+
+UNREADABLE = (
+    FailureCause.TRIGGER_REJECTED,
+    "The run's secret values can't be decrypted with the service's keys. Nothing was sent; run it again with them.",
+)
+
+
+class RunSecrets:
+    """Holds no values itself; a `Claimed` that it has opened does, for one step."""
+
+    def __init__(self, box: SecretBox, steps: TriggerSteps) -> None:
+        self._box = box
+        self._steps = steps
+
+    def opened(self, run: Claimed) -> Claimed:
+        """Return the run with its secret values. Raises SecretUnreadableError."""
+        if run.secret_values is None:
+            return run
+        secrets = unpack(self._box.decrypt(run.secret_values))
+        return replace(run, parameters={**run.parameters, **secrets}, secrets=secrets)
+
+    async def told_apart(self, run: Claimed, job: JobView) -> Claimed:
+        """Return the run with what its job defines as a password or credential among its secrets. Raises Lost.
+
+        Whatever the job defined when the run was committed: that is known only now.
+        """
+        of_job = secret_names(job.parameters)
+        names = of_job | set(run.defined_secrets)
+        values = split(run.parameters, names)
+        known = run.job_secrets is not None and of_job == set(run.job_secrets)
+        if known and set(run.secret_parameters) == values.secret.keys():
+            return run
+        sealed = self._box.encrypt(pack(values.secret)) if values.secret else None
+        await self._steps.tell_secrets_apart(run, values, sealed, job_secrets=of_job)
+        return replace(run, secrets=values.secret, secret_parameters=sorted(values.secret))
+
+
+def shown_by_jenkins(run: Claimed, job: JobView) -> tuple[FailureCause, str] | None:
+    """Why a run can't be triggered one of whose secrets Jenkins would show to all who may read the job."""
+    for parameter in job.parameters:
+        if parameter.name in run.secrets and not is_secret(parameter.kind):
+            return (
+                FailureCause.JOB_PARAMETERS_MISMATCH,
+                f"{parameter.name} is a SECRET of the deployment, but '{run.full_name}' defines it in Jenkins as "
+                f"{kind_name(parameter.kind)}, whose values Jenkins shows. Make it a password parameter there.",
+            )
+    return None

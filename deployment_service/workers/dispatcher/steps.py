@@ -1,0 +1,359 @@
+"""What a step of the dispatcher commits: announce a request, settle its answer, settle a search.
+
+Each is one short transaction without network I/O, fenced by the attempt that was claimed: what a
+process decides after its lease has passed to another changes nothing (``Lost``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+
+from deployment_service.cicd.job_rules import correlation_of
+from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, TriggerReply
+from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.events import EventSource
+from deployment_service.domain.jobs import Correlation
+from deployment_service.domain.run_transitions import (
+    ACCEPTED_BY_JENKINS,
+    end_without_build,
+    observe,
+)
+from deployment_service.domain.secret_values import SplitValues, redact
+from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.reports import reports
+from deployment_service.storage.runs import dispatch, reconcile
+from deployment_service.storage.runs.dispatch import Claimed
+from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.workers.job_provisioner.drift import grant_repair, note_correlation
+
+
+class Lost(Exception):
+    """The run isn't ours any more: somebody else has claimed it, or it has moved on by itself."""
+
+
+class _NotItsBuild(Exception):
+    """Takes back a transaction that was to give a run its build."""
+
+
+class TriggerSteps:
+    """The commits of one dispatcher. ``owner`` is this process' identity, new with each start."""
+
+    def __init__(
+        self, database: Database, owner: uuid.UUID, committed: Callable[[uuid.UUID], None]
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._committed = committed
+
+    async def begin_send(
+        self,
+        run: Claimed,
+        *,
+        send_within_s: float,
+        unclear_s: float,
+        job: JobView,
+    ) -> None:
+        """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost.
+
+        ``job``: as it was read just before. The request carries the run's id if the job defines that.
+        """
+        changed, correlation = False, correlation_of(job)
+
+        async def work(connection: Connection) -> None:
+            nonlocal changed
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            begun = await dispatch.begin_send(
+                connection,
+                run,
+                self._owner,
+                send_within_s=send_within_s,
+                unclear_s=unclear_s,
+                next_build_number=job.next_build_number,
+                session=job.session,
+                named=correlation is Correlation.RUN_ID,
+            )
+            if not begun:
+                raise Lost
+            await reports.note_discards_builds(
+                connection, run.tenant_id, run.job_id, discards_builds=job.discards_builds
+            )
+            corrected = await self._note_number(connection, run, job.next_build_number)
+            drifted = await note_correlation(connection, run.tenant_id, run.job_id, correlation)
+            changed = corrected or drifted
+
+        await self._database.transaction(work)
+        if changed:
+            self._committed(run.tenant_id)
+
+    async def may_repair(self, run: Claimed) -> bool:
+        """Commit that the run's job is going to be rewritten; False if that was done too often."""
+
+        async def work(connection: Connection) -> bool:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            version = run.definition_version
+            return await grant_repair(connection, run.tenant_id, run.job_id, version)
+
+        granted = await self._database.transaction(work)
+        self._committed(run.tenant_id)
+        return granted
+
+    async def tell_secrets_apart(
+        self,
+        run: Claimed,
+        values: SplitValues,
+        secret_values: bytes | None,
+        *,
+        job_secrets: Collection[str],
+    ) -> None:
+        """Commit which values of a run are secret, before anything is sent. Raises Lost."""
+
+        async def work(connection: Connection) -> bool:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            return await dispatch.tell_secrets_apart(
+                connection, run, self._owner, values, secret_values, job_secrets=job_secrets
+            )
+
+        if not await self._database.transaction(work):
+            raise Lost
+
+    async def _note_number(
+        self, connection: Connection, run: Claimed, next_build_number: int
+    ) -> bool:
+        """Write down the job's next number; True if external runs had been given numbers that weren't issued yet."""
+        wrong = await reconcile.never_issued(
+            connection,
+            run.tenant_id,
+            run.job_id,
+            next_build_number,
+            generation=run.generation,
+            asked_time=run.claim_time,
+        )
+        if wrong:
+            ledger = await Ledger.open(
+                connection,
+                run.tenant_id,
+                [run.job_id],
+                source=EventSource.DISPATCHER,
+                run_ids=wrong,
+            )
+            for external in filter(None, map(ledger.run, wrong)):
+                ledger.give_up_build(external)
+            await ledger.write()
+        await reconcile.note_number(
+            connection,
+            run.tenant_id,
+            run.job_id,
+            next_build_number,
+            generation=run.generation,
+            asked_time=run.claim_time,
+        )
+        return bool(wrong)
+
+    async def give_back(
+        self,
+        run: Claimed,
+        *,
+        state: str,
+        retry_in_s: float,
+        reason: str,
+        outcome: str,
+        failed: bool = True,
+        http_status: int | None = None,
+        message: str = "",
+    ) -> None:
+        """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING.
+
+        ``message``: what the attempt's record says, if not ``reason``.
+        """
+
+        reason, message = _redacted(run, reason), _redacted(run, message)
+
+        async def work(connection: Connection) -> None:
+            await dispatch.note_outcome(
+                connection, run, outcome, http_status=http_status, message=message or reason
+            )
+            await dispatch.release(
+                connection,
+                run,
+                self._owner,
+                state=state,
+                retry_in_s=retry_in_s,
+                reason=reason,
+                failed=failed,
+            )
+
+        await self._database.transaction(work)
+
+    async def unclear(self, run: Claimed, reply: TriggerReply) -> None:
+        """The request was sent and its answer doesn't say what became of it: quarantine."""
+
+        async def work(connection: Connection) -> None:
+            await self._note_reply(connection, run, reply)
+            await dispatch.release(
+                connection,
+                run,
+                self._owner,
+                state="SENDING",
+                retry_in_s=0,
+                reason="It is unclear whether Jenkins has taken the request: "
+                + _redacted(run, reply.message),
+            )
+
+        await self._database.transaction(work)
+
+    async def accepted(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
+        """Jenkins has queued it. Raises Lost.
+
+        ``named``: the request carried the run's id. Then it can't have been folded into another run's item.
+        """
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await self._note_reply(connection, run, reply)
+            other = None
+            if reply.queue_id is not None and not named:
+                other = await dispatch.queue_item_owner(connection, run, reply.queue_id)
+            ledger = await self._fenced(connection, run)
+            stored = ledger.run(run.run_id)
+            if stored is None:
+                raise Lost
+            if other is not None:
+                moved, transitions = end_without_build(
+                    stored,
+                    FailureCause.TRIGGER_REJECTED,
+                    f"Jenkins folded it into the queued item of run {other}. Run again once that has started.",
+                    certain=True,
+                    highest=ledger.highest_build(run.deployment_id),
+                    now=ledger.now,
+                )
+            else:
+                claim = replace(ACCEPTED_BY_JENKINS, queue_id=reply.queue_id)
+                moved, transitions = observe(stored, claim, UnstablePolicy.FAILED, ledger.now)
+            ledger.move(moved, transitions)
+            await ledger.write()
+
+        await self._commit(run, work)
+
+    async def no_build(
+        self,
+        run: Claimed,
+        cause: FailureCause,
+        message: str,
+        *,
+        certain: bool,
+        reply: TriggerReply | None = None,
+    ) -> None:
+        """End the run without a build. Raises Lost."""
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await self._note_reply(connection, run, reply or _unsent(message))
+            ledger = await self._fenced(connection, run)
+            stored = ledger.run(run.run_id)
+            if stored is None:
+                raise Lost
+            highest = ledger.highest_build(run.deployment_id)
+            ledger.move(
+                *end_without_build(
+                    stored,
+                    cause,
+                    _redacted(run, message),
+                    certain=certain,
+                    highest=highest,
+                    now=ledger.now,
+                )
+            )
+            await ledger.write()
+
+        await self._commit(run, work)
+
+    async def found_build(self, run: Claimed, build: BuildView) -> bool:
+        """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
+        sighting = Sighting(
+            build.number,
+            run.run_id,
+            True,
+            build.queue_id,
+            build.parameters,
+            read=True,
+            timestamp_ms=build.timestamp_ms,
+        )
+        known = from_read(finished=build.finished, result=build.result)
+        seen = Observation(
+            run.job_id,
+            sighting,
+            known,
+            build.result or "",
+            build.timestamp_ms,
+            read_time=run.claim_time,
+            building=build.building,
+        )
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await dispatch.note_outcome(connection, run, "FOUND_BUILD")
+            ledger = await self._fenced(connection, run, build.number)
+            if ledger.observe(seen).run_id != run.run_id:
+                raise _NotItsBuild
+            await ledger.write()
+
+        try:
+            await self._commit(run, work)
+        except _NotItsBuild:
+            return False
+        return True
+
+    async def note_look(self, run: Claimed, *, session: str, next_in_s: float) -> None:
+        """Commit that nothing was found this time."""
+
+        async def work(connection: Connection) -> None:
+            await dispatch.note_outcome(connection, run, "LOOKED")
+            await dispatch.note_look(
+                connection, run, self._owner, session=session, next_in_s=next_in_s
+            )
+
+        await self._database.transaction(work)
+
+    async def sent(self, run: Claimed) -> dispatch.Sent:
+        """What has been sent for the run so far."""
+        async with self._database.acquire() as connection:
+            return await dispatch.sent(connection, run)
+
+    async def _fenced(self, connection: Connection, run: Claimed, number: int = 0) -> Ledger:
+        ledger = await Ledger.open(
+            connection,
+            run.tenant_id,
+            [run.job_id],
+            source=EventSource.DISPATCHER,
+            numbers=[number] if number else (),
+            run_ids=[run.run_id],
+        )
+        if not await dispatch.fence(connection, run, self._owner):
+            raise Lost
+        return ledger
+
+    async def _commit(self, run: Claimed, work: Callable[[Connection], Awaitable[None]]) -> None:
+        await self._database.transaction(work)
+        self._committed(run.tenant_id)
+
+    async def _note_reply(self, connection: Connection, run: Claimed, reply: TriggerReply) -> None:
+        await dispatch.note_outcome(
+            connection,
+            run,
+            reply.outcome.value,
+            http_status=reply.http_status,
+            queue_id=reply.queue_id,
+            message=_redacted(run, reply.message),
+        )
+
+
+def _redacted(run: Claimed, text: str) -> str:
+    """Jenkins' error messages quote values."""
+    return redact(text, run.secrets.values())
+
+
+def _unsent(message: str) -> TriggerReply:
+    return TriggerReply(TriggerOutcome.NOT_SENT, message=message)

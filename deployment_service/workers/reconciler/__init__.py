@@ -1,0 +1,1 @@
+"""The story of an end: read Jenkins until each run is settled."""

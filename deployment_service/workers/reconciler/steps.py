@@ -1,0 +1,256 @@
+"""What the reconciler commits: what Jenkins' own answers say, through the same merge as webhooks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from deployment_service.domain.attribution import Observation, Outcome
+from deployment_service.domain.events import EventSource, WaitingFor
+from deployment_service.domain.problems import Problem
+from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.runs import Run, RunSource
+from deployment_service.domain.status import FailureCause
+from deployment_service.storage import problems
+from deployment_service.storage.database.pool import Connection, Database
+from deployment_service.storage.reports import pending_reports, reports
+from deployment_service.storage.runs import cancel, reconcile
+from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
+from deployment_service.unit_of_work.runs import Ledger, jobs_to_poke, observe_builds
+
+
+class ReconcileSteps:
+    """The commits of one reconciler; ``committed(tenant_id)`` follows those that appended events."""
+
+    def __init__(self, database: Database, committed: Callable[[uuid.UUID], None]) -> None:
+        self._database = database
+        self._committed = committed
+
+    async def observe(self, tenant_id: uuid.UUID, seen: Sequence[Observation]) -> list[Outcome]:
+        """Merge what was read of builds of one tenant."""
+
+        async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
+            locked = await reports.lock_jobs(connection, tenant_id, {o.job_id for o in seen})
+            there = [o for o in seen if o.job_id in locked]
+            if not there:
+                return [], None
+            outcomes, sequence = await observe_builds(
+                connection, tenant_id, there, source=EventSource.READ
+            )
+            await reports.poke(connection, tenant_id, jobs_to_poke(there, outcomes))
+            return outcomes, sequence
+
+        outcomes, sequence = await self._database.transaction(work)
+        if sequence is not None:
+            self._committed(tenant_id)
+        return outcomes
+
+    async def job_read(
+        self,
+        job: ReadJob,
+        next_build_number: int,
+        seen: Sequence[Observation],
+        *,
+        poke_time: datetime | None,
+        sweep_s: float,
+        absent: Collection[int] | None,
+        probe_interval_s: float,
+    ) -> list[Outcome]:
+        """Merge a reading of a whole job: its next number first, as that tells whether it was made again.
+
+        ``absent``: issued numbers that pending reports name and Jenkins did not show; None: it did not show the job.
+        """
+
+        async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
+            if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
+                return [], None
+            await reconcile.note_number(
+                connection,
+                job.tenant_id,
+                job.job_id,
+                next_build_number,
+                generation=job.generation,
+                asked_time=job.asked_time,
+            )
+            await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
+            gone: list[int] = []
+            if absent is not None:
+                gone = await pending_reports.note_probe(
+                    connection,
+                    job.tenant_id,
+                    job.job_id,
+                    next_build_number=next_build_number,
+                    absent=absent,
+                    read_time=job.asked_time,
+                    interval_s=probe_interval_s,
+                )
+            await pending_reports.read_again(
+                connection, job.tenant_id, job.job_id, in_s=probe_interval_s
+            )
+            if not seen and not gone:
+                return [], None
+            return await observe_builds(
+                connection,
+                job.tenant_id,
+                seen,
+                source=EventSource.READ,
+                gone=[(job.job_id, number) for number in gone],
+            )
+
+        outcomes, sequence = await self._database.transaction(work)
+        if sequence is not None:
+            self._committed(job.tenant_id)
+        return outcomes
+
+    async def pending_numbers(self, job: ReadJob) -> list[int]:
+        """The builds that pending reports of a job name."""
+        async with self._database.acquire() as connection:
+            return await pending_reports.numbers(connection, job.tenant_id, job.job_id)
+
+    async def job_not_read(self, job: ReadJob, *, again_in_s: float) -> None:
+        """Jenkins refuses to show the job: whoever poked it has had his turn."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.job_was_not_read(connection, job, again_in_s=again_in_s)
+
+        await self._database.transaction(work)
+
+    async def made_again(self, job: ReadJob, next_build_number: int) -> None:
+        """A known number is another build's now: a new generation of the job begins."""
+
+        async def work(connection: Connection) -> None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            await reconcile.made_again(
+                connection, job.tenant_id, job.job_id, next_build_number, generation=job.generation
+            )
+
+        await self._database.transaction(work)
+
+    async def not_its_build(self, item: Unconfirmed) -> None:
+        """Jenkins shows something else under the number that a run was only said to have, or hasn't issued it."""
+        job, run = item.job, item.run
+
+        async def work(connection: Connection) -> int | None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            ledger = await Ledger.open(
+                connection,
+                job.tenant_id,
+                [job.job_id],
+                source=EventSource.READ,
+                run_ids=[run.run_id],
+            )
+            stored = ledger.run(run.run_id)
+            if stored is None or _has_moved(stored, run):
+                return None
+            if stored.source is RunSource.SERVICE:
+                ledger.free(stored)
+            else:
+                ledger.give_up_build(stored)
+            return await ledger.write()
+
+        if await self._database.transaction(work) is not None:
+            self._committed(job.tenant_id)
+
+    async def going_on(
+        self,
+        tenant_id: uuid.UUID,
+        seen: Sequence[tuple[Run, WaitingFor | None, str]],
+    ) -> None:
+        """Runs that are as they were: only when and what they wait for is written."""
+
+        async def work(connection: Connection) -> None:
+            rows = [(run.run_id, waits, why) for run, waits, why in seen]
+            await reconcile.note_seen(connection, tenant_id, sorted(rows, key=lambda row: row[0]))
+
+        await self._database.transaction(work)
+
+    async def asked(self, item: Unconfirmed) -> None:
+        """Jenkins doesn't know the build of a run that has ended: it is asked again later."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_asked(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def cancel_sent(self, item: Unconfirmed) -> None:
+        """Jenkins was asked to cancel the run; it is asked again only after a while."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_cancel_sent(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def cancel_failed(self, item: Unconfirmed, problem: Problem, *, answered: bool) -> None:
+        """The run can't be cancelled in Jenkins. ``answered``: it is tried again only after a while."""
+
+        async def work(connection: Connection) -> None:
+            await problems.note_cancel_failed(
+                connection, item.job.tenant_id, item.run.run_id, problem, answered=answered
+            )
+
+        await self._database.transaction(work)
+
+    async def stopped(self, item: Unconfirmed) -> None:
+        """Jenkins has finished the build of a deleted deployment's run."""
+
+        async def work(connection: Connection) -> None:
+            await cancel.stopped(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def missing(self, item: Unconfirmed) -> None:
+        """The run was looked for and not found."""
+
+        async def work(connection: Connection) -> None:
+            await reconcile.note_missing(connection, item.job.tenant_id, item.run.run_id)
+
+        await self._database.transaction(work)
+
+    async def end(
+        self, item: Unconfirmed, cause: FailureCause, message: str, *, certain: bool
+    ) -> None:
+        """End a run by what reading has concluded, unless something better has become known meanwhile."""
+        job, run = item.job, item.run
+
+        async def work(connection: Connection) -> int | None:
+            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            ledger = await Ledger.open(
+                connection,
+                job.tenant_id,
+                [job.job_id],
+                source=EventSource.READ,
+                numbers=[run.build.number] if run.build else (),
+                run_ids=[run.run_id],
+            )
+            stored = ledger.run(run.run_id)
+            # Decided on what was read before: if the run has moved since, it is looked at again.
+            if stored is None or _has_moved(stored, run):
+                return None
+            highest = ledger.highest_build(stored.deployment_id)
+            moved, transitions = end_without_build(
+                stored,
+                cause,
+                message,
+                certain=certain,
+                highest=highest,
+                now=ledger.now,
+                time=job.asked_time,
+            )
+            if moved is stored:
+                return None
+            ledger.move(moved, transitions)
+            return await ledger.write()
+
+        if await self._database.transaction(work) is not None:
+            self._committed(job.tenant_id)
+
+
+def _has_moved(stored: Run, run: Run) -> bool:
+    """Return whether anything was reported or read of ``run`` since it was loaded, whatever its rank."""
+    return (stored.evidence, stored.build, stored.unsaved_result, stored.last_observed_time) != (
+        run.evidence,
+        run.build,
+        run.unsaved_result,
+        run.last_observed_time,
+    )
