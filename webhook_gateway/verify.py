@@ -68,19 +68,19 @@ class Verifier:
     async def verify(self, attempt: Attempt, texts: Iterable[str]) -> Proof:
         """Return the proof by token, or raise RefusedError: the same for a wrong one, an unknown job, no tenant."""
         short = [text for text in texts if len(text) <= MAX_TOKEN][:_MAX_TOKENS]
-        tokens = [
+        given = [
             (token, tokens.digest(text))
             for text in short
             if (token := tokens.parse(text)) is not None
         ]
 
         def check() -> Proof | None:
-            for token, digest in tokens:
+            for token, digest in given:
                 if self._is_right(attempt.tenant, token, digest):
                     return Proof(attempt.tenant, token.job_id, token.key_id)
             return None
 
-        kept = [Unverified(attempt.tenant, token.job_id, digest) for token, digest in tokens]
+        kept = [Unverified(attempt.tenant, token.job_id, digest) for token, digest in given]
         return await self._prove(attempt, check, kept)
 
     async def verify_signed(self, attempt: Attempt, signed: Signed, body: bytes) -> Proof:

@@ -24,7 +24,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.events import events
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import cancel
-from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import Ledger
 
 
 @dataclass(frozen=True, slots=True)

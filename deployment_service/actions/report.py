@@ -36,7 +36,7 @@ from deployment_service.storage.database.failures import OutageLog
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports
 from deployment_service.storage.reports import reports as store
-from deployment_service.unit_of_work.runs import jobs_to_poke, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import jobs_to_poke, observe_builds
 
 _log = structlog.get_logger(__name__)
 _OUTAGE = OutageLog("reports")

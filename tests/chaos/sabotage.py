@@ -15,7 +15,7 @@ from deployment_service.domain.run_transitions import observe
 from deployment_service.domain.runs import Claim, Run, Transition
 from deployment_service.domain.status import NOTHING, DeploymentStatus, UnstablePolicy
 from deployment_service.storage.runs import runs
-from deployment_service.unit_of_work import runs as actions_observe
+from deployment_service.unit_of_work import run_unit_of_work as actions_observe
 from deployment_service.workers.dispatcher.dispatcher import Dispatcher
 
 _GUARD = " AND (n.forced OR r.rank <= n.rank)"

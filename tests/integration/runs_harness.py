@@ -22,7 +22,7 @@ from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportR
 from deployment_service.domain.status import RUNNING
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
-from deployment_service.unit_of_work.runs import observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from deployment_service.workers.controllers.controllers import Controllers
 from deployment_service.workers.controllers.finder import ControllerFinder
 from deployment_service.workers.controllers.origin_budget import OriginBudget

@@ -128,14 +128,14 @@ async def test_a_keeper_that_was_stalled_past_its_lease_cant_write(databases: Da
     fake.before = stall_first
     async with jobs_of(databases, "http://j.invalid", make_client=fake.client, keep=False) as jobs:
         first = await _claim(jobs, lease_s=0.0)
-        attempt = asyncio.create_task(_work(jobs, fake, first))
+        stalled_work = asyncio.create_task(_work(jobs, fake, first))
         # The second keeper finds the lease ended and does the work.
         async with jobs_of(databases, "", like=jobs, make_client=fake.client):
             await stalled.wait()
             await jobs.until_row(lambda row: row["state"] == "READY", "the other one did it")
             before = dict(await jobs.row())
             go_on.set()
-            assert await attempt is False
+            assert await stalled_work is False
             assert dict(await jobs.row()) == before
     assert fake.count("create_job") == 1
     assert len(await jobs.events()) == 2

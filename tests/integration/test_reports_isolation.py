@@ -18,7 +18,7 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.reports import JobPoke
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports as store
-from deployment_service.unit_of_work.runs import observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import eventually, jobs_of, shell

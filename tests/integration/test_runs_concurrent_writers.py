@@ -28,7 +28,7 @@ from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import dispatch, reconcile
 from deployment_service.storage.runs.dispatch import Claimed
 from deployment_service.storage.runs.reconcile import Unconfirmed
-from deployment_service.unit_of_work.runs import observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from deployment_service.workers.dispatcher.steps import Lost, TriggerSteps
 from deployment_service.workers.reconciler.steps import ReconcileSteps
 from jenkins_simulator import JenkinsSimulator

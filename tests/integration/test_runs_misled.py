@@ -14,7 +14,7 @@ from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.runs import reconcile
-from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import Ledger
 from jenkins_simulator import READ_ONLY, JenkinsSimulator, Permission, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of

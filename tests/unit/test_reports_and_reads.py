@@ -36,7 +36,7 @@ from deployment_service.domain.status import (
 )
 from deployment_service.storage.reports.reports import JobState, Kept
 from deployment_service.storage.runs.runs import DeploymentState
-from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import Ledger
 from tests.unit.test_certainty import RESULTS, at
 
 WEB, JOB, RUN, STRANGE = UUID(int=1), UUID(int=3), UUID(int=7), UUID(int=8)

@@ -26,7 +26,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import dispatch, reconcile
 from deployment_service.storage.runs.dispatch import Claimed
-from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import Ledger
 from deployment_service.workers.job_provisioner.drift import grant_repair, note_correlation
 
 

@@ -15,7 +15,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import confirm
 from deployment_service.storage.runs.confirm import DueRun
-from deployment_service.unit_of_work.runs import Ledger, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import Ledger, observe_builds
 
 
 class ConfirmSteps:

@@ -22,7 +22,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import cancel, dispatch, runs
 from deployment_service.storage.runs.reconcile import Unconfirmed
-from deployment_service.unit_of_work.runs import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import Ledger
 
 _log = structlog.get_logger(__name__)
 

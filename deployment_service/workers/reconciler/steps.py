@@ -17,7 +17,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports, reports
 from deployment_service.storage.runs import cancel, reconcile
 from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
-from deployment_service.unit_of_work.runs import Ledger, jobs_to_poke, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import Ledger, jobs_to_poke, observe_builds
 
 
 class ReconcileSteps:
