@@ -87,6 +87,7 @@ lint: .venv/ok ## check style, layering, the contract and its generated code
 	@$(BIN)/buf lint
 	@tools/buf-breaking.sh $(BIN)/buf
 	@$(MAKE) check-generated
+	@$(BIN)/python tools/reference.py check
 	@echo "make lint: everything passed."
 
 .PHONY: typecheck
@@ -117,6 +118,10 @@ format: .venv/ok ## format the code and mend what ruff can mend
 .PHONY: protos
 protos: .venv-protos/ok ## generate deployment_service/v1 from protos/
 	@.venv-protos/bin/python tools/protos.py generate
+
+.PHONY: reference
+reference: .venv/ok ## write the tables of docs/reference/ from the code
+	@$(BIN)/python tools/reference.py write
 
 .PHONY: baseline
 baseline: .venv/ok ## make today's contract the one that `make lint` compares with

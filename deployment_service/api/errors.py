@@ -1,4 +1,4 @@
-"""The one table that says how errors are answered. docs/reference/api.md lists the reasons for callers."""
+"""The one table that says how errors are answered. docs/reference/errors.md lists the reasons for callers."""
 
 from __future__ import annotations
 

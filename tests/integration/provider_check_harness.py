@@ -39,7 +39,7 @@ NEEDED = frozenset(
         Permission.CREDENTIALS_DELETE,
     }
 )
-"""What docs/explanation/jenkins-provider.md says that an account needs."""
+"""The permissions of an account that docs/how-to/connect-jenkins.md lists."""
 
 
 @asynccontextmanager

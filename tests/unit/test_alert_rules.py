@@ -7,33 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from deployment_service.api.interceptors import Metrics
-from deployment_service.api.pool_metrics import PoolMetrics
-from deployment_service.workers.reconciler.detection import Detection
-from deployment_service.workers.reconciler.unsettled import REASONS, UnsettledRuns
+from deployment_service.workers.reconciler.unsettled import REASONS
+from tests.support.metrics import service_registry
 from tests.support.simple_yaml import load
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
 SELECTOR = re.compile(r"\b([a-z_]+)(?:\{([^}]*)\})?(?!\w|\s*\()")
 WORDS = {"by", "or", "and", "unless", "without", "on", "ignoring"}
-
-
-class _Pools:
-    usable = {"api": True}  # noqa: RUF012 - like the attribute of Health
-
-
-def registry() -> CollectorRegistry:
-    """All that a replica exports, but for watching."""
-    metrics = Metrics()
-    Detection(
-        read_interval_s=1, polling_interval_s=1, request_timeout_s=1, registry=metrics.registry
-    )
-    UnsettledRuns(cast("Any", None), metrics.registry)
-    metrics.registry.register(PoolMetrics(cast("Any", _Pools())))
-    return metrics.registry
 
 
 def rules() -> list[dict[str, Any]]:
@@ -53,7 +35,7 @@ def selectors(expression: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
 def test_each_rule_names_metrics_that_exist(rule: dict[str, Any]) -> None:
-    known = {family.name for family in registry().collect()}
+    known = {family.name for family in service_registry().collect()}
     named = selectors(rule["expr"])
     assert named
     assert {name for name, _ in named} <= known

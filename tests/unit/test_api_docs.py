@@ -1,4 +1,4 @@
-"""docs/reference/api.md lists every reason that an error may have, with its code: compared with the code itself."""
+"""docs/reference/errors.md lists every reason that an error may have, with its code: compared with the code itself."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def literal(node: ast.expr, where: str) -> str:
 def test_every_reason_is_documented_and_no_other():
     documented = {
         (reason, code)
-        for reason, code, _ in ROW.findall((ROOT / "docs/reference/api.md").read_text())
+        for reason, code, _ in ROW.findall((ROOT / "docs/reference/errors.md").read_text())
     }
     assert documented == set(reasons_in_code())
 

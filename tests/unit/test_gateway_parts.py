@@ -20,7 +20,7 @@ from webhook_gateway.limits import BoundedStorage, RateLimit, client_address
 from webhook_gateway.verify import basic_password
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "gateway.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "webhooks.md"
 
 
 @pytest.mark.parametrize(
