@@ -50,6 +50,7 @@ def last_word(
 if __name__ == "__main__":
     rule = sys.argv.pop(1)
     if rule == "no-look":
+        assert hasattr(Dispatcher, "_look")
         Dispatcher._look = send_again  # type: ignore[method-assign, assignment]
     else:
         assert _GUARD in runs._UPDATE
