@@ -138,6 +138,7 @@ lock: .venv-lock/ok ## pin the dependencies of pyproject.toml anew; UPGRADE=1 ta
 	@$(call pin,requirements.lock,pyproject.toml --extra dev)
 	@$(call pin,requirements-production.lock,pyproject.toml $(PRODUCTION_EXTRAS) --constraint requirements.lock)
 	@$(call pin,requirements-build.lock,--group build --constraint requirements.lock)
+	@$(call pin,requirements-simulator.lock,--group simulator --constraint requirements.lock)
 	@$(call pin,requirements-protos.lock,--group protos)
 
 .PHONY: clean
