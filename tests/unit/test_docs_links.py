@@ -32,7 +32,7 @@ BASES = (
     "deployment_service/storage",
 )
 # Files of others: of a user's repository, or made by a command.
-NOT_OURS = {"report.sh"}
+NOT_OURS = {"report.sh", "first.py"}
 
 
 def name(path: Path) -> str:
