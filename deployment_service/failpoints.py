@@ -5,7 +5,7 @@ that is taken for single statements. They are put there at the two seams, around
 and in place of ``Database``, so a new call has its points without anybody's doing. Nothing of this is
 in a service that wasn't started with DEPLOYMENT_SERVICE_FAILPOINTS: its seams are the plain classes.
 
-    DEPLOYMENT_SERVICE_FAILPOINTS="provider.trigger.after=crash; commit.trigger.*=sleep:0.5 once"
+    DEPLOYMENT_SERVICE_FAILPOINTS="provider.trigger.after=crash; commit.steps.TriggerSteps.*=sleep:0.5 once"
 
 Points: ``provider.METHOD``, ``commit.MODULE.FUNCTION`` (where the unit of work is defined),
 ``statement.MODULE.FUNCTION`` (where the connection is taken), each with ``.before`` and ``.after``; names may

@@ -31,15 +31,15 @@ NOT_REACHED = {
             "provider.lost_state",
             "provider.restore_state",
             "provider.has_secret",
-            "commit.compare_job._commit",
-            "statement.job_comparer.JobComparer._compare",
+            "commit.compare._commit",
+            "statement.comparer.JobComparer._compare",
         ),
         "comparing a job, a quarter of an hour after it was made, touches no run; the next makes up for it",
     ),
-    "commit.observation.append_problem_events": "needs a problem that lasts longer than the detection bound; "
+    "commit.problem_steps.append_problem_events": "needs a problem that lasts longer than the detection bound; "
     "tests/integration/test_observation_events.py has it",
     "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
-    "statement.keep_job.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
+    "statement.attempt.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
     "tests/integration/test_jobs_faults.py has it",
 }
 # The part of it that every run of the tests takes: what stands between a request and its build.
@@ -48,15 +48,15 @@ SAMPLE = (
     "provider.trigger.after",
     "provider.read_queue_item.after",
     "commit.create_deployment.DeploymentCreator._commit.after",
-    "commit.keep_job.record.before",
+    "commit.attempt.record.before",
     "commit.run_deployment.RunStarter.start.after",
-    "commit.trigger.TriggerSteps.begin_send.after",
-    "commit.trigger.TriggerSteps.accepted.before",
-    "commit.trigger.TriggerSteps.accepted.after",
+    "commit.steps.TriggerSteps.begin_send.after",
+    "commit.steps.TriggerSteps.accepted.before",
+    "commit.steps.TriggerSteps.accepted.after",
     "commit.cancel_run.RunCanceller.cancel.after",
     "provider.stop_build.after",
     "provider.cancel_queue_item.before",
-    "commit.reconcile.ReconcileSteps.end.after",
+    "commit.steps.ReconcileSteps.end.after",
     "commit.report._TenantWork._apply.after",
 )
 

@@ -39,7 +39,7 @@ async def stalled_run(w: World, replica_pid: int, point: str) -> str:
 
 async def test_a_replica_stalled_past_its_lease_does_not_send(database_url: str) -> None:
     """P3: it had announced its request; another took over, looked, and sent it."""
-    point = "commit.trigger.TriggerSteps.begin_send.after"
+    point = "commit.steps.TriggerSteps.begin_send.after"
     async with world(database_url, failpoints=NEVER_DISPATCHES) as w:
         await w.create()
         async with w.replica(f"{point}=sleep:0.8 once") as replica:

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,9 +14,11 @@ from deployment_service.cicd.port import CicdProvider
 from deployment_service.config import Settings, SettingsError, load_settings
 from deployment_service.failpoints import FailpointReached
 from deployment_service.storage.database.pool import Database
-from tests.chaos import points
+from tests.chaos import points, test_kill_everywhere
 from tests.support.api import settings_for
 
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"\b(?:commit|statement|provider)\.[A-Za-z_.]+\.(?:before|after)\b")
 WRONG = [
     "trigger",
     "provider.trigger=die",
@@ -112,9 +116,38 @@ async def other(database):
 
 def test_nobody_commits_beside_the_seam():
     """Connections of our own, beside ``Database``, would have commits without points."""
-    for path in [*points.PACKAGE.glob("actions/*.py"), *points.PACKAGE.glob("workers/*.py")]:
+    commands = {"__main__.py"}  # run by hand, one statement each
+    for path in (points.PACKAGE / one for one in points.modules() if one not in commands):
         imported = [
             node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
         ]
         called = {ast.unparse(node.func) for node in imported}
         assert not called & {"asyncpg.connect", "asyncpg.create_pool", "Database.open"}, path
+
+
+def test_the_points_that_the_tests_name_exist():
+    """A name that a renaming has left behind would make a test that kills nothing."""
+    every = points.provider_points() | points.database_points(elsewhere=True)
+    named = {
+        point
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.name != Path(__file__).name
+        for point in NAMED.findall(path.read_text())
+    }
+    assert len(named) > 10
+    assert named - every == set()
+    sides = {name.rpartition(".")[0] for name in points.all_points()}
+    assert set(test_kill_everywhere.NOT_REACHED) - sides == set()
+    assert points.ELSEWHERE - set(points.modules()) == set()
+
+
+def test_modules_in_folders_are_looked_through():
+    """Each worker has a folder of its own."""
+    folders = {name.partition("/")[2].partition("/")[0] for name in points.modules()}
+    assert {"dispatcher", "reconciler", "job_provisioner"} <= folders
+    for folder in ("dispatcher", "reconciler", "job_provisioner"):
+        found = set[str]()
+        for path in (points.PACKAGE / "workers" / folder).glob("*.py"):
+            found |= points.module_points(path.stem, path.read_text())
+        assert found
+        assert found <= points.all_points()
