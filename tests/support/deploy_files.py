@@ -29,11 +29,11 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice in a mapping is an error, not the last one's win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {key for key in keys if keys.count(key) > 1}
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise yaml.constructor.ConstructorError(
-                None, None, f"twice: {sorted(map(str, twice))}", node.start_mark
+                None, None, f"twice: {', '.join(twice)}", node.start_mark
             )
         return super().construct_mapping(node, deep)
 
@@ -41,6 +41,29 @@ class _StrictLoader(yaml.SafeLoader):
 def documents(text: str) -> list[dict[str, Any]]:
     """Return the mappings of a YAML stream, without empty documents. Raises ``yaml.YAMLError``."""
     return [one for one in yaml.load_all(text, Loader=_StrictLoader) if one is not None]
+
+
+def interpolated(node: Any, variables: Mapping[str, str]) -> Any:
+    """Return ``node`` with its texts as Compose interpolates them, which it does after parsing the YAML.
+
+    Raises KeyError for a variable that must be set and is not.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, word = match[1], match[2] or "", match[3] or ""
+        if variables.get(name) or (name in variables and not operator.startswith(":")):
+            return variables[name]
+        if operator in ("?", ":?"):
+            raise KeyError(f"{name}: {word}")
+        return word
+
+    if isinstance(node, dict):
+        return {key: interpolated(one, variables) for key, one in node.items()}
+    if isinstance(node, list):
+        return [interpolated(one, variables) for one in node]
+    if isinstance(node, str):
+        return re.sub(r"\$\{(\w+)(:?[-?])?([^}]*)\}", value, node)
+    return node
 
 
 def env_file(text: str) -> dict[str, str]:
