@@ -25,7 +25,7 @@ SETTINGS: dict[str, type[EnvironmentSettings]] = {
 }
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader):
     """YAML in which a key that stands twice in a mapping is an error, not the last one's win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -87,6 +87,15 @@ def unknown_settings(names: Iterable[str]) -> list[str]:
         for field in settings.model_fields
     }
     return sorted(name for name in names if name.startswith(tuple(SETTINGS)) and name not in known)
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the setting of this name is one that holds a secret."""
+    for prefix, settings in SETTINGS.items():
+        field = settings.model_fields.get(name.removeprefix(prefix).lower())
+        if name.startswith(prefix) and field is not None:
+            return "SecretStr" in repr(field.annotation)
+    return False
 
 
 def check_settings(prefix: str, values: Mapping[str, str], patch: pytest.MonkeyPatch) -> Any:
