@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer.main
 from annotated_types import Ge, Gt, Le, Lt
 from limits import RateLimitItem
 from pydantic import SecretStr
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from deployment_service import config as service_config  # noqa: E402
 from deployment_service.api.policy import POLICIES, AllTenants, Policy  # noqa: E402
+from deployment_service.client.cli.main import app as deployctl  # noqa: E402
 from webhook_gateway import config as gateway_config  # noqa: E402
 from webhook_gateway import errors as gateway_errors  # noqa: E402
 
@@ -251,6 +253,41 @@ def _first(texts: Mapping[str, str], path: str) -> str:
     return re.split(r"(?<=[.]) (?=[A-Z])", text)[0]
 
 
+# The command line
+
+
+def commands() -> str:
+    """Return a section for each command of deployctl, with its arguments and options."""
+    parts = []
+    for path, command in _commands(typer.main.get_command(deployctl), ()):
+        arguments = [one for one in command.params if not one.opts[0].startswith("-")]
+        usage = " ".join(("deployctl", *path, *map(_usage, arguments)))
+        rows = [(", ".join(f"`{opt}`" for opt in one.opts), _help(one)) for one in command.params]
+        parts.append(f"### `{usage}`\n\n{' '.join((command.help or '').split())}\n")
+        if rows:
+            parts.append(table(("argument or option", "what it is"), rows))
+    return "\n".join(parts)
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    subcommands: dict[str, Any] = getattr(command, "commands", {})
+    if not subcommands:
+        yield path, command
+    for name, one in subcommands.items():
+        yield from _commands(one, (*path, name))
+
+
+def _usage(argument: Any) -> str:
+    name = argument.name.upper()
+    return name if argument.required else f"[{name}]"
+
+
+def _help(parameter: Any) -> str:
+    if parameter.opts[0].startswith("-") and parameter.required:
+        return f"{parameter.help} Required."
+    return str(parameter.help or "")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "service-settings": lambda: settings(
         service_config.PREFIX, service_config.Settings.model_fields
@@ -258,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gateway-settings": lambda: settings(
         gateway_config.PREFIX, gateway_config.Settings.model_fields
     ),
+    "deployctl": commands,
     "service-metrics": lambda: metrics("deployment_service"),
     "gateway-metrics": lambda: metrics("webhook_gateway"),
     "deployment-calls": lambda: calls("DeploymentService"),

@@ -1,4 +1,4 @@
-"""The tables of docs/reference/ are those of the code: settings, metrics, calls, events and other enums."""
+"""The tables of docs/reference/ are those of the code; commands and settings on other pages exist."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import typer.main
 from google.protobuf.descriptor import EnumDescriptor
 from prometheus_client import CollectorRegistry
 
 from deployment_service.api.policy import POLICIES
+from deployment_service.client.cli.main import app as deployctl
 from deployment_service.domain.events import EventType
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
@@ -151,3 +153,68 @@ def test_comments_are_read_with_their_paths():
         "Thing.choice.first": "First.",
         "Thing.bare": "",
     }
+
+
+TEXTS = {
+    str(page.relative_to(ROOT)): page.read_text()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if "reference/deployctl.md" not in str(page)
+}
+COMMAND = re.compile(r"\bdeployctl((?: [^\s`|)#]+)+)")
+
+
+def unknown_parts(words: list[str]) -> list[str]:
+    """The words of a deployctl command line that no command or option has."""
+    command = typer.main.get_command(deployctl)
+    options = {opt for one in command.params for opt in one.opts}
+    unknown = []
+    for word in words:
+        subcommands = getattr(command, "commands", {})
+        if word.startswith("--"):
+            unknown += [] if word in options | {"--help"} else [word]
+        elif word in subcommands:
+            command = subcommands[word]
+            options |= {opt for one in command.params for opt in one.opts}
+        elif subcommands and word.islower() and word.isalpha() and word not in ("demo",):
+            return [*unknown, word]
+    return unknown
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_command_line_on_a_page_exists(name: str):
+    wrong = {
+        line: unknown
+        for line in COMMAND.findall(TEXTS[name])
+        if (unknown := unknown_parts(line.replace("'", " ").split()))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_setting_on_a_page_exists(name: str):
+    settings = {
+        *(
+            cell
+            for table in ("service-settings", "gateway-settings")
+            for cell in first_cells(table)
+        ),
+        "DEPLOYMENT_SERVICE_TARGET",
+    }
+    named = re.findall(r"\b(?:DEPLOYMENT_SERVICE|WEBHOOK_GATEWAY)_[A-Z_]*[A-Z]\b", TEXTS[name])
+    assert set(named) - {"WEBHOOK_GATEWAY_URL"} <= settings
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        ("run hello --wait", []),
+        ("--json events web --since 12h", []),
+        ("deployments create web --shell true", []),
+        ("deployments crate web", ["crate"]),
+        ("run hello --waits", ["--waits"]),
+        ("keys create --roles admin", ["--roles"]),
+        ("--tenant demo keys create --role definer", []),
+    ],
+)
+def test_what_counts_as_an_unknown_command(line: str, unknown: list[str]):
+    assert unknown_parts(line.split()) == unknown
