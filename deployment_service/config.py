@@ -187,7 +187,7 @@ class Settings(DatabaseSettings):
     send_within_s: Seconds = Field(
         5.0, description="how long after it was announced a trigger may still be sent"
     )
-    between_looks_s: Seconds = Field(
+    probe_interval_s: Seconds = Field(
         10.0, description="least time between two looks for something that Jenkins doesn't show"
     )
     lost_after_s: Seconds = Field(

@@ -6,7 +6,6 @@ import asyncio
 
 from deployment_service import failpoints
 from deployment_service.actions.cancel_run import RunCanceller
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.check_provider import ProviderChecker
 from deployment_service.actions.egress import AllowedOrigins
 from deployment_service.actions.report import ReportBuilds
@@ -15,7 +14,7 @@ from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.api.admin_service import AdminService
 from deployment_service.api.auth import Auth, Keys
 from deployment_service.api.connections import ConnectionLimiter
-from deployment_service.api.deployment_service import DeploymentService, Parts
+from deployment_service.api.deployment_service import Dependencies, DeploymentService
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.api.gateway_service import GatewayService
 from deployment_service.api.interceptors import Metrics
@@ -35,6 +34,7 @@ from deployment_service.runtime.metrics_server import MetricsServer, host_port
 from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database
 from deployment_service.storage.database.sessions import connect_listener
 from deployment_service.storage.events.event_log import EventLog
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -50,7 +50,10 @@ from deployment_service.workers.controllers.finder import ControllerFinder
 from deployment_service.workers.controllers.origin_budget import OriginBudget
 from deployment_service.workers.dispatcher.dispatcher import Dispatcher, DispatcherSettings
 from deployment_service.workers.job_provisioner.comparer import JobComparer, JobComparerSettings
-from deployment_service.workers.job_provisioner.provisioner import JobKeeper, JobKeeperSettings
+from deployment_service.workers.job_provisioner.provisioner import (
+    JobProvisioner,
+    JobProvisionerSettings,
+)
 from deployment_service.workers.reconciler.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.reconciler.detection import Detection
 from deployment_service.workers.reconciler.reconciler import Reconciler, ReconcilerSettings
@@ -85,7 +88,7 @@ class Service:
         self._watch = watch
         self._box = settings.secret_box()
         self._webhook_keys = WebhookKeys(self._box)
-        self._changes = Changes()
+        self._signals = RowSignals()
         self._metrics = Metrics()
         self._metrics_server = MetricsServer(settings.metrics_listen, self._metrics.registry)
         self._hub = self._make_hub()
@@ -102,13 +105,13 @@ class Service:
                 registry=self._metrics.registry,
             ),
         )
-        self._keeper = JobKeeper(
+        self._keeper = JobProvisioner(
             worker,
             self._controllers,
             self._webhook_keys,
-            self._changes,
+            self._signals,
             committed=self._hub.notify,
-            settings=JobKeeperSettings(
+            settings=JobProvisionerSettings(
                 locale=settings.webhook_locale,
                 quarantine_s=settings.quarantine_s,
                 lease_s=1.5 * settings.lease_s,  # an attempt takes more requests than a trigger
@@ -129,12 +132,12 @@ class Service:
             find_controller,
             self._box,
             committed=self._hub.notify,
-            settled=self._changes.tell,
+            settled=self._signals.notify,
             settings=DispatcherSettings(
                 request_timeout_s=settings.request_timeout_s,
                 send_within_s=settings.send_within_s,
                 quarantine_s=settings.quarantine_s,
-                between_looks_s=settings.between_looks_s,
+                probe_interval_s=settings.probe_interval_s,
                 lease_s=settings.lease_s,
             ),
         )
@@ -146,7 +149,7 @@ class Service:
                 read_interval_s=settings.read_interval_s,
                 polling_interval_s=settings.polling_interval_s,
                 lost_after_s=settings.lost_after_s,
-                between_looks_s=settings.between_looks_s,
+                probe_interval_s=settings.probe_interval_s,
                 lease_s=min(settings.lease_s, 10.0),  # a cycle renews it, so it may be short
             ),
             detection=Detection(
@@ -269,14 +272,14 @@ class Service:
 
     def _register(self) -> None:
         settings = self._settings
-        parts = Parts(
+        parts = Dependencies(
             database=self._api,
             hub=self._hub,
-            changes=self._changes,
+            signals=self._signals,
             webhook_keys=self._webhook_keys,
             run_starter=RunStarter(
                 self._api,
-                self._changes,
+                self._signals,
                 self._box,
                 committed=self._hub.notify,
                 wake_dispatcher=self._dispatcher.wake,
@@ -286,7 +289,7 @@ class Service:
             ),
             run_canceller=RunCanceller(
                 self._api,
-                self._changes,
+                self._signals,
                 committed=self._hub.notify,
                 wake_reconciler=self._reconciler.wake,
                 wait_s=settings.trigger_wait_s,
@@ -302,7 +305,7 @@ class Service:
             self._worker,
             committed=self._hub.notify,
             reported=self._confirmer.wake,
-            poked=self._reconciler.wake,
+            refresh_requested=self._reconciler.wake,
         )
         deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
             DeploymentService(parts), self._server

@@ -23,7 +23,7 @@ with extra_required("webhook-gateway", "gateway"):
     from webhook_gateway.app import Gateway
     from webhook_gateway.channel import connect
     from webhook_gateway.config import PREFIX, Settings, describe
-    from webhook_gateway.connections import Door
+    from webhook_gateway.connections import ConnectionLimiter
     from webhook_gateway.logs import configure, log
 
 _HELP = f"""Takes what Jenkins reports about builds, checks who says it, and hands it to the
@@ -86,14 +86,14 @@ async def serve(settings: Settings) -> int:
         runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
-        door = Door(settings)
+        limiter = ConnectionLimiter(settings)
         metrics = MetricsServer(settings.metrics_listen, gateway.metrics.registry)
         address = settings.metrics_listen
         await gateway.start()
         try:
             metrics.start()
             address = f"{settings.host}:{settings.port}"
-            url = await door.open(runner.server)
+            url = await limiter.open(runner.server)
         except OSError as error:
             log.error("cannot listen", address=address, why=error.strerror)
             await gateway.verifiers.close()
@@ -105,7 +105,7 @@ async def serve(settings: Settings) -> int:
         await stop.wait()
         log.info("stopping")
         first_check.cancel()
-        door.close()
+        limiter.close()
         left = await gateway.finish(settings.stop_timeout)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(runner.cleanup(), 3)

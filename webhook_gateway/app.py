@@ -17,7 +17,7 @@ from webhook_gateway.config import Settings
 from webhook_gateway.connections import check_version
 from webhook_gateway.errors import SERVER, VERDICTS, Reason, RefusedError, problem
 from webhook_gateway.forwarder import Forwarder, status_name, verdict_name
-from webhook_gateway.limits import BodyMemory, Line, RateLimit
+from webhook_gateway.limits import BodyMemory, FairGate, RateLimit
 from webhook_gateway.logs import FAILED, RECEIVED, Throttle, log
 from webhook_gateway.metrics import Metrics
 from webhook_gateway.readiness import Readiness
@@ -54,7 +54,7 @@ class Gateway:
         self._unverified = UnverifiedRequests(self.metrics)
         self._senders = Senders(Verifier(self.verifiers, self._unverified), settings)
         self._ceiling = RateLimit(settings.tenant_ceiling)
-        self._crowded = Line()
+        self._crowded = FairGate()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
         self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
         self._lines = Throttle(500)
@@ -224,21 +224,21 @@ class Gateway:
             if body is None:
                 body = await self._read_body(request, lease.grow, self._settings.max_body_bytes)
             received = time.time_ns()
-            claim = payloads.parse(body)
+            update = payloads.parse(body)
         if (more := self._lines.allow()) is not None:
             log.info(
                 RECEIVED.format(job=proof.job_id),
                 tenant=proof.tenant,
-                build=claim.build_number,
-                phase=pb.BuildPhase.Name(claim.phase).removeprefix("BUILD_PHASE_"),
-                status=claim.status,
+                build=update.build_number,
+                phase=pb.BuildPhase.Name(update.phase).removeprefix("BUILD_PHASE_"),
+                status=update.status,
                 **more,
             )
-        if claim.job_id and claim.job_id.lower() != proof.job_id:
+        if update.job_id and update.job_id.lower() != proof.job_id:
             raise RefusedError(
                 Reason.WRONG_JOB, "`jobId` isn't the token's job.", verdict="WRONG_JOB"
             )
-        return _report(proof, claim, received)
+        return _report(proof, update, received)
 
     async def _read_body(
         self, request: web.Request, grow: Callable[[int], None], limit: int
@@ -258,12 +258,12 @@ class Gateway:
         return bytes(body)
 
     def _poke(self, proof: Proof, reason: Reason) -> None:
-        self.forwarder.poke(proof.tenant_name, proof.job_id, f"refused: {reason}")
+        self.forwarder.request_refresh(proof.tenant_name, proof.job_id, f"refused: {reason}")
 
     def _refresh_unverified(self) -> None:
         """Have the jobs read whose reports could not be checked, now that their tokens can be."""
         for one in self._unverified.take_right(self.verifiers):
-            self.forwarder.poke(
+            self.forwarder.request_refresh(
                 f"tenants/{one.tenant}", one.job_id, f"refused: {Reason.KEYS_UNAVAILABLE}"
             )
 
@@ -321,24 +321,24 @@ def _check_headers(request: web.Request, max_body: int) -> None:
         raise RefusedError(Reason.BODY_TOO_LARGE, f"At most {max_body} bytes.")
 
 
-def _report(proof: Proof, claim: payloads.Claim, received_ns: int) -> pb.BuildReport:
+def _report(proof: Proof, update: payloads.StatusUpdate, received_ns: int) -> pb.BuildReport:
     report = pb.BuildReport(
         tenant=proof.tenant_name,
         cicd_job_id=proof.job_id,
-        build_number=claim.build_number,
-        status=claim.status,
-        phase=claim.phase,
-        source=claim.source,
-        run_id=claim.run_id,
-        parameters_known=claim.parameters_known,
-        queue_id=claim.queue_id,
-        job_path=claim.job_path,
-        sender_timestamp_ms=claim.timestamp_ms,
-        parameters=claim.parameters,
+        build_number=update.build_number,
+        status=update.status,
+        phase=update.phase,
+        source=update.source,
+        run_id=update.run_id,
+        parameters_known=update.parameters_known,
+        queue_id=update.queue_id,
+        job_path=update.job_path,
+        sender_timestamp_ms=update.timestamp_ms,
+        parameters=update.parameters,
         proof=proof.kind,
         key_id=proof.key_id,
         delivery_id=proof.delivery_id,
-        test=claim.test,
+        test=update.test,
     )
     report.receive_time.FromNanoseconds(received_ns)
     return report

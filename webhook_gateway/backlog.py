@@ -118,7 +118,7 @@ class Backlog:
             self._held.pop(tenant, None)
 
 
-class Pokes:
+class RefreshRequests:
     """Jobs that the service should read next, each once."""
 
     def __init__(self) -> None:
@@ -149,14 +149,14 @@ class Pokes:
         now = time.monotonic()
         return any(due <= now for due, _ in self._due.values())
 
-    def take(self) -> list[pb.JobPoke]:
+    def take(self) -> list[pb.RefreshRequest]:
         """Return those that are due."""
         now = time.monotonic()
         keys = [key for key, (due, _) in self._due.items() if due <= now][:MAX_POKES_A_CALL]
         taken = []
         for key in keys:
             _, reason = self._due.pop(key)
-            taken.append(pb.JobPoke(tenant=key[0], cicd_job_id=key[1], reason=reason))
+            taken.append(pb.RefreshRequest(tenant=key[0], cicd_job_id=key[1], reason=reason))
             self._sent[key] = now
             self._sent.move_to_end(key)
         while len(self._sent) > MAX_POKES or (
@@ -165,8 +165,10 @@ class Pokes:
             self._sent.popitem(last=False)
         return taken
 
-    def put_back(self, pokes: Iterable[pb.JobPoke], delay: float = 0.0) -> None:
+    def put_back(self, refresh_requests: Iterable[pb.RefreshRequest], delay: float = 0.0) -> None:
         """Note those again that could not be sent."""
         due = time.monotonic() + delay
-        for poke in pokes:
-            self._due.setdefault((poke.tenant, poke.cicd_job_id), (due, poke.reason))
+        for request_refresh in refresh_requests:
+            self._due.setdefault(
+                (request_refresh.tenant, request_refresh.cicd_job_id), (due, request_refresh.reason)
+            )

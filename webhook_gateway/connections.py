@@ -109,7 +109,7 @@ class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
         return response
 
 
-class Door:
+class ConnectionLimiter:
     """Lets connections in while there is room, in all and for each address."""
 
     def __init__(self, settings: Settings) -> None:
@@ -172,14 +172,14 @@ class Door:
 class _Guard(asyncio.Protocol):
     """Stands where a connection comes in, and hands it on or turns it away."""
 
-    def __init__(self, door: Door, server: web.Server) -> None:
-        self._door = door
+    def __init__(self, limiter: ConnectionLimiter, server: web.Server) -> None:
+        self._limiter = limiter
         self._web = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's own isn't a subclass
         peer = transport.get_extra_info("peername")
-        connection = self._door.admit(peer[0] if peer else "", self._web)
+        connection = self._limiter.admit(peer[0] if peer else "", self._web)
         if connection is None:
             transport.write(
                 b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"

@@ -16,7 +16,7 @@ import grpc
 
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, Pokes
+from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, RefreshRequests
 from webhook_gateway.channel import CallFailedError, ServiceCalls
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
@@ -51,7 +51,7 @@ class Forwarder:
         self._settings = settings
         self._metrics = metrics
         self._backlog = Backlog(settings.queue_reports, settings.queue_bytes)
-        self._pokes = Pokes()
+        self._refresh_requests = RefreshRequests()
         self._calls: set[asyncio.Task[None]] = set()
         # One call at a time for each tenant: several would wait for each other's locks, and whoever else is
         # in them would wait too.
@@ -90,12 +90,12 @@ class Forwarder:
         finally:
             entry.waiter = None
 
-    def poke(self, tenant: str, job: str, why: str) -> None:
+    def request_refresh(self, tenant: str, job: str, why: str) -> None:
         """Have a job read whose report could not be used."""
-        delay = self._pokes.add(tenant, job, why)
+        delay = self._refresh_requests.add(tenant, job, why)
         if delay is None:
             return
-        self._metrics.pokes.inc()
+        self._metrics.refresh_requests.inc()
         if delay > 0:
             self._later(delay)
         else:
@@ -113,7 +113,7 @@ class Forwarder:
 
     async def drain(self, timeout: float) -> int:
         """Send what there is, for a bounded time; return how many reports had to be given up."""
-        self._pokes.hurry()
+        self._refresh_requests.hurry()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self._is_idle():
@@ -131,7 +131,7 @@ class Forwarder:
         return left
 
     def _is_idle(self) -> bool:
-        return not (self._calls or self._backlog.reports or self._pokes.has_due())
+        return not (self._calls or self._backlog.reports or self._refresh_requests.has_due())
 
     # -- sending
 
@@ -164,10 +164,12 @@ class Forwarder:
                 # The last free call is for those who don't take all of them.
                 heavy=calls < max(1, limit - 1),
             )
-            pokes = self._pokes.take()
-            if not entries and not pokes:
+            refresh_requests = self._refresh_requests.take()
+            if not entries and not refresh_requests:
                 break
-            self._start(self._deliver(entries, pokes), {entry.report.tenant for entry in entries})
+            self._start(
+                self._deliver(entries, refresh_requests), {entry.report.tenant for entry in entries}
+            )
 
     def _start(self, work: Coroutine[None, None, None], tenants: set[str]) -> None:
         self._in_calls |= tenants
@@ -185,20 +187,24 @@ class Forwarder:
             self._idle.set()
         self._schedule()
 
-    async def _deliver(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke]) -> None:
-        request = pb.ReportBuildsRequest(reports=[entry.report for entry in entries], pokes=pokes)
+    async def _deliver(
+        self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest]
+    ) -> None:
+        request = pb.ReportBuildsRequest(
+            reports=[entry.report for entry in entries], refresh_requests=refresh_requests
+        )
         try:
             response = await self._call(request, timeout=self._settings.call_timeout)
         except CallFailedError as error:
             if error.status is grpc.StatusCode.INVALID_ARGUMENT:
-                await self._separate(entries, pokes, error.details)
+                await self._separate(entries, refresh_requests, error.details)
             elif error.status in _SUSPICIOUS:
-                self._suspect(entries, pokes, error.name)
+                self._suspect(entries, refresh_requests, error.name)
             else:
-                self._failed(entries, pokes, error.name)
+                self._failed(entries, refresh_requests, error.name)
             return
         if len(response.results) != len(entries):
-            self._suspect(entries, pokes, "WRONG_NUMBER_OF_RESULTS")
+            self._suspect(entries, refresh_requests, "WRONG_NUMBER_OF_RESULTS")
             return
         self._pause = 0.0
         self._metrics.batch.observe(len(entries))
@@ -217,12 +223,12 @@ class Forwarder:
         return response
 
     async def _separate(
-        self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], why: str
+        self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], why: str
     ) -> None:
         """Find out what it is that the service can't read, so that nothing else suffers."""
-        if entries and pokes:
+        if entries and refresh_requests:
             await self._deliver(entries, [])
-            await self._deliver([], pokes)
+            await self._deliver([], refresh_requests)
         elif len(entries) > 1:
             middle = len(entries) // 2
             await self._deliver(entries[:middle], [])
@@ -244,22 +250,26 @@ class Forwarder:
         finally:
             self._one_is_alone = False
 
-    def _suspect(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], code: str) -> None:
+    def _suspect(
+        self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], code: str
+    ) -> None:
         """Keep everything, but not in the same company for ever: one in it may be what makes the call fail."""
         for entry in entries:
             entry.failures += 1
-        if pokes:
-            self._pokes.put_back(pokes, POKE_AGAIN_AFTER)
+        if refresh_requests:
+            self._refresh_requests.put_back(refresh_requests, POKE_AGAIN_AFTER)
             self._later(POKE_AGAIN_AFTER)
         if len(entries) == 1 and entries[0].is_suspect:
             self._settle(entries[0], pb.ReportResult(verdict=pb.REPORT_VERDICT_RETRY, message=code))
         elif entries:
             self._failed(entries, [], code)
 
-    def _failed(self, entries: Sequence[Entry], pokes: Sequence[pb.JobPoke], code: str) -> None:
+    def _failed(
+        self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], code: str
+    ) -> None:
         """Keep everything, and try again in a while."""
         self._put_back(entries)
-        self._pokes.put_back(pokes)
+        self._refresh_requests.put_back(refresh_requests)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         if not self._resting:
             self._resting = True
@@ -289,7 +299,7 @@ class Forwarder:
         self._tell(entry, result)
         if result.verdict == pb.REPORT_VERDICT_RETRY:
             self._metrics.lost.inc()
-            self.poke(entry.report.tenant, entry.report.cicd_job_id, "gave up: RETRY")
+            self.request_refresh(entry.report.tenant, entry.report.cicd_job_id, "gave up: RETRY")
         if entry.waiter is not None and not entry.waiter.done():
             entry.waiter.set_result(result)
 

@@ -124,7 +124,7 @@ class RateLimit:
         return max(1, math.ceil(reset - time.time()))
 
 
-class Line:
+class FairGate:
     """Lets one through in each turn of the event loop.
 
     Those whose tenant sends too much are served one by one, so that a burst of theirs, which costs a

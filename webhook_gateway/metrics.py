@@ -48,7 +48,7 @@ class Metrics:
             "Requests that could not be checked while the service was away, kept as refresh requests.",
             registry=self.registry,
         )
-        self.pokes = Counter(
+        self.refresh_requests = Counter(
             "webhook_pokes", "Jobs that the service was asked to read.", registry=self.registry
         )
         self.queued = Gauge(

@@ -55,7 +55,7 @@ _PHASES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class StatusUpdate:
     """What a body claims about a build."""
 
     source: pb.ReportSource
@@ -95,7 +95,7 @@ _DECODER = msgspec.json.Decoder(_Body)
 _BUILD_DECODER = msgspec.json.Decoder(_Build)
 
 
-def parse(body: bytes) -> Claim:
+def parse(body: bytes) -> StatusUpdate:
     """Return the claim in a body, or raise RefusedError with what is wrong with it."""
     decoded = _decode(body)
     if bytes(memoryview(decoded.build)[:1]) == b"{":
@@ -165,14 +165,14 @@ def _malformed(detail: str) -> NoReturn:
     raise RefusedError(Reason.MALFORMED_BODY, detail) from None
 
 
-def _guide(body: _Body) -> Claim:
+def _guide(body: _Body) -> StatusUpdate:
     job_id = _value(body.job_id, "jobId")
     if not isinstance(job_id, str) or not job_id.strip():
         raise RefusedError(Reason.INVALID_FIELD, "`jobId` must be the CICD job's id, as text.")
     if _value(body.test, "test") is True:
         # Says nothing of any build: it only tries whether a real one would arrive.
-        return Claim(pb.REPORT_SOURCE_GUIDE, 0, job_id=_shorten(job_id.strip()), test=True)
-    return Claim(
+        return StatusUpdate(pb.REPORT_SOURCE_GUIDE, 0, job_id=_shorten(job_id.strip()), test=True)
+    return StatusUpdate(
         source=pb.REPORT_SOURCE_GUIDE,
         build_number=build_number(_value(body.build_number, "buildNumber"), "buildNumber"),
         status=_status(_value(body.status, "status"), "status"),
@@ -181,7 +181,7 @@ def _guide(body: _Body) -> Claim:
     )
 
 
-def _plugin(body: _Body, build: _Build) -> Claim:
+def _plugin(body: _Body, build: _Build) -> StatusUpdate:
     status = _status(_value(build.status, "build.status"), "build.status")
     phase = _phase(_value(build.phase, "build.phase"))
     if phase == pb.BUILD_PHASE_UNSPECIFIED and not status:
@@ -193,7 +193,7 @@ def _plugin(body: _Body, build: _Build) -> Claim:
     run_id, parameters, known = _parameters(
         _value(build.parameters, "build.parameters", MAX_PARAMETERS_BYTES)
     )
-    return Claim(
+    return StatusUpdate(
         source=pb.REPORT_SOURCE_NOTIFICATION_PLUGIN,
         build_number=build_number(_value(build.number, "build.number"), "build.number"),
         status=status,

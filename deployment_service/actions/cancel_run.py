@@ -10,8 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployment_service.actions.changes import Changes
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
@@ -23,8 +22,9 @@ from deployment_service.domain.status import FailureCause
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.events import events
 from deployment_service.storage.reports import reports
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.storage.runs import cancel
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class RunCanceller:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        signals: RowSignals,
         *,
         committed: Callable[[uuid.UUID], None],
         wake_reconciler: Callable[[], None],
         wait_s: float,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._signals = signals
         self._committed = committed
         self._wake_reconciler = wake_reconciler
         self._wait_s = wait_s
@@ -76,7 +76,7 @@ class RunCanceller:
         return cancelled
 
     async def _commit(self, connection: Connection, command: CancelRun) -> Cancelled:
-        known = await claim(connection, command.request)
+        known = await begin_request(connection, command.request)
         if known is not None and known.resource_id is not None:
             return Cancelled(known.resource_id, known.sequence)
         tenant_id, name = command.tenant.tenant_id, command.name
@@ -85,7 +85,7 @@ class RunCanceller:
             raise NotFound("run", str(name))
         run_id, job_id = found
         await reports.lock_jobs(connection, tenant_id, [job_id])
-        ledger = await Ledger.open(
+        unit = await RunUnitOfWork.open(
             connection,
             tenant_id,
             [job_id],
@@ -93,7 +93,7 @@ class RunCanceller:
             run_ids=[run_id],
             actor=command.actor,
         )
-        run = ledger.run(run_id)
+        run = unit.run(run_id)
         if run is None:
             raise NotFound("run", str(name))
         if run.settled:
@@ -105,24 +105,24 @@ class RunCanceller:
         before = await events.head(connection, tenant_id)
         await cancel.request(connection, tenant_id, run_id)
         if run.trigger_state is TriggerState.WAITING:
-            ledger.move(
+            unit.move(
                 *end_without_build(
                     run,
                     FailureCause.CANCELLED,
                     "It was cancelled before it was sent to Jenkins.",
                     certain=True,
-                    highest=ledger.highest_build(run.deployment_id),
-                    now=ledger.now,
+                    highest=unit.highest_build(run.deployment_id),
+                    now=unit.now,
                 )
             )
-            await ledger.write()
+            await unit.write()
         else:
-            await reports.poke(connection, tenant_id, [job_id])
+            await reports.request_refresh(connection, tenant_id, [job_id])
         await remember(connection, command.request, run_id, before)
         return Cancelled(run_id, before)
 
     async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
         """Return when the run has ended, or when the time is over."""
-        await self._changes.wait(
+        await self._signals.wait(
             self._database, run_id, lambda c: cancel.has_ended(c, tenant_id, run_id), wait_s
         )

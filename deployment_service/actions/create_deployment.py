@@ -12,9 +12,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.delete_deployment import remove
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.cicd.errors import DefinitionInvalid
 from deployment_service.cicd.job_rules import render
 from deployment_service.domain import definition
@@ -38,6 +37,7 @@ from deployment_service.storage.deployments.definitions import NewDeployment
 from deployment_service.storage.events import events
 from deployment_service.storage.jobs import jobs
 from deployment_service.storage.jobs.jobs import JobRow
+from deployment_service.storage.row_signals import RowSignals
 
 DEFAULT_WAIT_S = 3.0
 _FIRST_LOOK_S = 0.05
@@ -93,14 +93,14 @@ class DeploymentCreator:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        signals: RowSignals,
         *,
         committed: Callable[[uuid.UUID], None],
         wake_keeper: Callable[[], None],
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._signals = signals
         self._committed = committed
         self._wake_keeper = wake_keeper
         self._wait_s = wait_s
@@ -133,7 +133,7 @@ class DeploymentCreator:
 
     async def _wait_for_deletion(self, tenant_id: uuid.UUID, job: JobRow, until: float) -> None:
         async with self._database.acquire() as connection:
-            await jobs.hurry(connection, tenant_id, job.job_id)
+            await jobs.retry_now(connection, tenant_id, job.job_id)
         self._wake_keeper()
         left = await self._settled(tenant_id, job.job_id, until, JobState.DELETING)
         if left is not None:
@@ -151,7 +151,7 @@ class DeploymentCreator:
         """Wait, until a point in time, for a job to leave a state; return it as it is then."""
         pause = _FIRST_LOOK_S
         loop = asyncio.get_running_loop()
-        with self._changes.expect(job_id) as changed:
+        with self._signals.subscribe(job_id) as changed:
             while True:
                 changed.clear()
                 async with self._database.acquire() as connection:
@@ -210,7 +210,7 @@ def _in_normal_form(command: CreateDeployment) -> NewDeployment:
 async def _create(
     connection: Connection, command: CreateDeployment, new: NewDeployment
 ) -> _Committed:
-    known = await claim(connection, command.request)
+    known = await begin_request(connection, command.request)
     if known is not None and known.resource_id is not None:
         return _Committed(Created(known.resource_id, known.sequence))
     provider = await definitions.provider(connection, new.tenant_id, command.provider_id)

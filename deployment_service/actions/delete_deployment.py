@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
@@ -28,7 +28,7 @@ from deployment_service.storage.events import events
 from deployment_service.storage.jobs import jobs
 from deployment_service.storage.jobs.jobs import JobRow
 from deployment_service.storage.runs import cancel
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class DeploymentRemover:
 
 
 async def _delete(connection: Connection, command: DeleteDeployment, keep_s: float) -> int:
-    known = await claim(connection, command.request)
+    known = await begin_request(connection, command.request)
     if known is not None:
         return known.sequence
     tenant_id = command.tenant.tenant_id
@@ -101,7 +101,7 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
             retry_after_s=1.0,
         )
     unsettled = await definitions.unsettled_runs(connection, tenant_id, deployment_uid)
-    ledger = await Ledger.open(
+    unit = await RunUnitOfWork.open(
         connection,
         tenant_id,
         [job_id],
@@ -109,24 +109,24 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
         run_ids=unsettled,
         actor=command.actor,
     )
-    in_jenkins = [run.run_id for run in _settle_runs(ledger, unsettled)]
+    in_jenkins = [run.run_id for run in _settle_runs(unit, unsettled)]
     if command.cancel_builds:
         await cancel.request_stops(connection, tenant_id, in_jenkins)
     await definitions.soft_delete(connection, tenant_id, deployment_uid, keep_s=keep_s)
     await _release_job(connection, tenant_id, job)
-    state = ledger.deployment(deployment_uid)
+    state = unit.deployment(deployment_uid)
     deleted = _deleted(deployment_uid, state.slug, state.status, state.revision, job_id)
-    ledger.append(replace(deleted, actor=command.actor))
-    sequence = await ledger.write()
+    unit.append(replace(deleted, actor=command.actor))
+    sequence = await unit.write()
     assert sequence is not None
     await remember(connection, command.request, deployment_uid, sequence)
     return sequence
 
 
-def _settle_runs(ledger: Ledger, run_ids: Iterable[uuid.UUID]) -> list[Run]:
+def _settle_runs(unit: RunUnitOfWork, run_ids: Iterable[uuid.UUID]) -> list[Run]:
     """End the runs of a deployment that is deleted; return those of which something may be in Jenkins."""
     in_jenkins = []
-    for run in filter(None, map(ledger.run, run_ids)):
+    for run in filter(None, map(unit.run, run_ids)):
         never_sent = run.trigger_state is TriggerState.WAITING
         if not never_sent:
             in_jenkins.append(run)
@@ -136,10 +136,10 @@ def _settle_runs(ledger: Ledger, run_ids: Iterable[uuid.UUID]) -> list[Run]:
             FailureCause.DEPLOYMENT_DELETED,
             f"The deployment was deleted {what}.",
             certain=never_sent,
-            highest=ledger.highest_build(run.deployment_id),
-            now=ledger.now,
+            highest=unit.highest_build(run.deployment_id),
+            now=unit.now,
         )
-        ledger.move(ended, transitions)
+        unit.move(ended, transitions)
     return in_jenkins
 
 

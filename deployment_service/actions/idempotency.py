@@ -46,7 +46,7 @@ class Remembered:
     sequence: int
 
 
-async def claim(connection: Connection, key: RequestKey | None) -> Remembered | None:
+async def begin_request(connection: Connection, key: RequestKey | None) -> Remembered | None:
     """Claim an intent: None means that its effect is now the caller's to make.
 
     Must be the first statement of the transaction. Without a key there is nothing to remember.
@@ -54,7 +54,7 @@ async def claim(connection: Connection, key: RequestKey | None) -> Remembered | 
     """
     if key is None:
         return None
-    known = await idempotency.claim(
+    known = await idempotency.begin_request(
         connection,
         tenant_id=key.tenant_id,
         caller=key.caller,
@@ -66,9 +66,9 @@ async def claim(connection: Connection, key: RequestKey | None) -> Remembered | 
 
 
 async def find(connection: Connection, key: RequestKey | None) -> Remembered | None:
-    """Return what was remembered of an intent, without claiming it. A hint: ``claim`` decides.
+    """Return what was remembered of an intent, without claiming it. A hint: ``begin_request`` decides.
 
-    For work that may not be done in a transaction, and not twice. Raises as ``claim`` does.
+    For work that may not be done in a transaction, and not twice. Raises as ``begin_request`` does.
     """
     if key is None:
         return None

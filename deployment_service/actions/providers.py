@@ -13,7 +13,7 @@ from deployment_service.actions.check_provider import (
     refuse_wrong,
     unreadable_token,
 )
-from deployment_service.actions.idempotency import RequestKey, claim, find, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, find, remember
 from deployment_service.actions.provider_settings import (
     EgressRule,
     ProviderInput,
@@ -113,7 +113,7 @@ async def create_provider(
     new = row_fields(settings, trial.box, stored_token=None)
 
     async def work(connection: Connection) -> Provider:
-        known = await claim(connection, key)
+        known = await begin_request(connection, key)
         if known is not None:
             assert known.resource_id is not None
             again = await providers.by_id(connection, tenant.tenant_id, known.resource_id)
@@ -243,7 +243,7 @@ class _Change:
         tenant, slug, key = self.tenant, self.slug, self.key
 
         async def work(connection: Connection) -> Provider | None:
-            known = await claim(connection, key)
+            known = await begin_request(connection, key)
             if known is not None:
                 return await _find(connection, tenant, slug)
             provider_id = await providers.lock(connection, tenant.tenant_id, slug)

@@ -17,17 +17,17 @@ from datetime import UTC, datetime
 import asyncpg
 import structlog
 
-from deployment_service.actions.pokes import Pokes, requested_reads
+from deployment_service.actions.refresh_requests import RefreshRequests, requested_reads
 from deployment_service.cicd.names import job_path_matches
 from deployment_service.domain.attribution import EXPOSED, Observation, Outcome, Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.reports import (
     BuildReport,
-    JobPoke,
+    InvalidReport,
     Proof,
+    RefreshRequest,
     ReportResult,
-    Senseless,
     checked,
 )
 from deployment_service.domain.status import DeploymentStatus
@@ -36,7 +36,7 @@ from deployment_service.storage.database.failures import OutageLog
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports
 from deployment_service.storage.reports import reports as store
-from deployment_service.unit_of_work.run_unit_of_work import jobs_to_poke, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import jobs_to_refresh, observe_builds
 
 _log = structlog.get_logger(__name__)
 _OUTAGE = OutageLog("reports")
@@ -75,7 +75,7 @@ class _Item:
 
 class ReportBuilds:
     """The use case. ``committed(tenant_id)`` is called after each commit that appended events,
-    ``reported()`` too, as an end may be among them; ``poked()`` after one that asked for jobs to be read."""
+    ``reported()`` too, as an end may be among them; ``refresh_requested()`` after one with refresh requests."""
 
     def __init__(
         self,
@@ -83,17 +83,17 @@ class ReportBuilds:
         *,
         committed: Callable[[uuid.UUID], None],
         reported: Callable[[], None],
-        poked: Callable[[], None],
+        refresh_requested: Callable[[], None],
     ) -> None:
         self._database = database
         self._committed = committed
         self._reported = reported
-        self._poked = poked
-        self._pokes = Pokes(database, poked)
+        self._refresh_requested = refresh_requested
+        self._refresh_requests = RefreshRequests(database, refresh_requested)
         self._slots = asyncio.Semaphore(_TENANTS_AT_ONCE)
 
     async def __call__(
-        self, reports: Sequence[BuildReport], pokes: Sequence[JobPoke] = ()
+        self, reports: Sequence[BuildReport], refresh_requests: Sequence[RefreshRequest] = ()
     ) -> list[ReportResult]:
         """Apply reports and return what each did, in their order. Every result but RETRY is durable.
 
@@ -104,11 +104,11 @@ class ReportBuilds:
         for place, report in enumerate(reports):
             try:
                 tenant, seen = checked(report)
-            except Senseless as why:
+            except InvalidReport as why:
                 results[place] = ReportResult(Verdict.INVALID, message=str(why))
             else:
                 groups.setdefault(tenant.tenant, []).append(_Item(place, report, seen))
-        requested = requested_reads(pokes)
+        requested = requested_reads(refresh_requests)
         async with self._database.acquire() as connection:
             tenant_ids = await tenants.ids_by_slug(connection, {*groups, *requested})
 
@@ -131,11 +131,11 @@ class ReportBuilds:
             if work.appended:
                 self._committed(tenant_ids[slug])
                 self._reported()
-            if work.poked:
-                self._poked()
+            if work.refresh_requested:
+                self._refresh_requested()
             if slug in requested:
                 async with self._slots:
-                    await self._pokes.place(tenant_ids[slug], requested[slug])
+                    await self._refresh_requests.place(tenant_ids[slug], requested[slug])
 
         async with asyncio.TaskGroup() as group:
             for slug in {*groups, *requested}:
@@ -160,7 +160,7 @@ class _TenantWork:
         self._slug = slug
         self.results: dict[int, ReportResult] = {}
         self.appended = False
-        self.poked = False
+        self.refresh_requested = False
 
     async def run(self, items: Sequence[_Item]) -> None:
         await self._try_out([item for item in items if item.report.test])
@@ -212,7 +212,7 @@ class _TenantWork:
             return await self._halve(items, error, wait=wait)
         self.results |= done.results
         self.appended |= done.sequence is not None
-        self.poked |= bool(done.to_read)
+        self.refresh_requested |= bool(done.to_read)
         return done.busy
 
     async def _halve(self, items: Sequence[_Item], error: Exception, *, wait: bool) -> list[_Item]:
@@ -259,7 +259,7 @@ class _TenantWork:
             for item in heard
             if _is(done.results[item.place], Verdict.WRONG_JOB, Verdict.DEFERRED)
         }
-        await store.poke(connection, self._tenant_id, done.to_read)
+        await store.request_refresh(connection, self._tenant_id, done.to_read)
         await store.note_keys(connection, self._tenant_id, _keys(heard, done.results))
         await store.insert_deliveries(
             connection,
@@ -291,7 +291,7 @@ class _TenantWork:
         outcomes, done.sequence = await observe_builds(
             connection, self._tenant_id, seen, source=EventSource.WEBHOOK
         )
-        done.to_read |= jobs_to_poke(seen, outcomes)
+        done.to_read |= jobs_to_refresh(seen, outcomes)
         for item, outcome in zip(items, outcomes, strict=True):
             done.results[item.place] = self._result(outcome)
         await self._limit_pending(connection, items, done)
@@ -378,18 +378,18 @@ def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> st
     report, seen = item.report, item.seen
     return store.Delivery(
         job_id=seen.job_id,
-        build_number=seen.sighting.number,
+        build_number=seen.build_ref.number,
         run_id=run_id,
         source=report.source,
         phase=report.phase,
-        status=seen.word,
-        rank=seen.known.rank,
-        queue_id=seen.sighting.queue_id,
+        status=seen.status_text,
+        rank=seen.state.rank,
+        queue_id=seen.build_ref.queue_id,
         sender_timestamp_ms=report.sender_timestamp_ms or None,
         verdict=result.verdict,
         message=result.message,
         signed_id=report.delivery_id or None,
         receive_time=report.receive_time or datetime.now(UTC),
-        named_run_id=seen.sighting.run_id,
+        named_run_id=seen.build_ref.run_id,
         gateway_key_id=report.gateway_key_id,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.certainty import Certainty
@@ -23,7 +23,7 @@ from deployment_service.storage.database.pool import Connection, Database, after
 from deployment_service.storage.events import events
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import cancel, resolutions
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ async def resolve_run(database: Database, command: ResolveRun) -> Resolved:
 
 
 async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
-    known = await claim(connection, command.request)
+    known = await begin_request(connection, command.request)
     if known is not None and known.resource_id is not None:
         return Resolved(known.resource_id, known.sequence)
     tenant_id, name = command.tenant.tenant_id, command.name
@@ -63,10 +63,10 @@ async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
     run_id, job_id = found
     actor = command.actor
     await reports.lock_jobs(connection, tenant_id, [job_id])
-    ledger = await Ledger.open(
+    unit = await RunUnitOfWork.open(
         connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id], actor=actor
     )
-    run = ledger.run(run_id)
+    run = unit.run(run_id)
     if run is None:
         raise NotFound("run", str(name))
     if run.certainty is Certainty.CONFIRMED and run.status is command.resolution.status:
@@ -75,14 +75,14 @@ async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
             f"'{name}' is {run.status}, and that is certain: there is nothing to resolve.",
             metadata={"run": str(name), "status": str(run.status)},
         )
-    highest = ledger.highest_build(run.deployment_id)
-    ended, transition = resolve(run, command.resolution, highest=highest, now=ledger.now)
+    highest = unit.highest_build(run.deployment_id)
+    ended, transition = resolve(run, command.resolution, highest=highest, now=unit.now)
     before = await events.head(connection, tenant_id)
     await resolutions.add(connection, tenant_id, run, command.resolution, actor)
     # A build that Jenkins made of it meanwhile becomes an external run.
-    await reports.poke(connection, tenant_id, [job_id])
-    ledger.move(ended, [transition])
-    await ledger.write()
+    await reports.request_refresh(connection, tenant_id, [job_id])
+    unit.move(ended, [transition])
+    await unit.write()
     await remember(connection, command.request, run_id, before)
     after_commit(
         lambda: _log.warning(

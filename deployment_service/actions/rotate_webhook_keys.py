@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import FailedPrecondition, NotFound
@@ -37,7 +37,7 @@ async def rotate(
     """Add a key and have our own endpoints rewritten. Repeated, it only tells how far that is."""
 
     async def work(connection: Connection) -> Rotation:
-        if await claim(connection, key) is None:
+        if await begin_request(connection, key) is None:
             await tenants.lock(connection, tenant.tenant_id)
             await keys.add_next(connection, tenant.tenant_id)
             await store.rewrite_endpoints(connection, tenant.tenant_id)

@@ -9,8 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from deployment_service.actions.changes import Changes
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.actions.run_values import earlier_run, run_values
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
@@ -30,6 +29,7 @@ from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import deployments
 from deployment_service.storage.events import events
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.storage.runs import intents
 from deployment_service.storage.runs.intents import Runnable
 
@@ -76,7 +76,7 @@ class RunStarter:
     def __init__(
         self,
         database: Database,
-        changes: Changes,
+        signals: RowSignals,
         box: SecretBox,
         *,
         committed: Callable[[uuid.UUID], None],
@@ -86,7 +86,7 @@ class RunStarter:
         max_active_runs: int = 1_000,
     ) -> None:
         self._database = database
-        self._changes = changes
+        self._signals = signals
         self._box = box
         self._committed = committed
         self._wake_dispatcher = wake_dispatcher
@@ -121,7 +121,7 @@ class RunStarter:
     ) -> Started:
         """The run before has ended by a report: wait a short time for the read that settles it."""
         tenant_id = command.tenant.tenant_id
-        await self._changes.wait(
+        await self._signals.wait(
             self._database,
             deployment_id,
             lambda c: intents.is_settled(c, tenant_id, deployment_id),
@@ -133,7 +133,7 @@ class RunStarter:
             raise reported.error from None
 
     async def _commit(self, connection: Connection, command: RunDeployment) -> Started:
-        known = await claim(connection, command.request)
+        known = await begin_request(connection, command.request)
         if known is not None and known.resource_id is not None:
             return Started(known.resource_id, known.sequence)
         tenant_id = command.tenant.tenant_id
@@ -177,7 +177,7 @@ class RunStarter:
 
     async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
         """Return when the run has been triggered or can't be, or when the time is over."""
-        await self._changes.wait(
+        await self._signals.wait(
             self._database, run_id, lambda c: intents.is_triggered(c, tenant_id, run_id), wait_s
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.domain.definition import check_display_name
 from deployment_service.domain.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -29,7 +29,7 @@ async def create_tenant(
     display_name = check_display_name(display_name, field="tenant.display_name")
 
     async def work(connection: Connection) -> Tenant:
-        known = await claim(connection, key)
+        known = await begin_request(connection, key)
         if known is not None:
             assert known.resource_id is not None
             again = await tenants.by_id(connection, known.resource_id)
@@ -74,7 +74,7 @@ async def update_tenant(
     display_name = check_display_name(display_name, field="tenant.display_name")
 
     async def work(connection: Connection) -> Tenant:
-        known = await claim(connection, key)
+        known = await begin_request(connection, key)
         tenant = await _find(connection, name)
         if known is not None:
             return tenant

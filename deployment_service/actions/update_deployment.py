@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployment_service.actions.idempotency import RequestKey, claim, remember
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
@@ -62,7 +62,7 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
     }
 
     async def work(connection: Connection) -> Updated:
-        known = await claim(connection, command.request)
+        known = await begin_request(connection, command.request)
         if known is not None:
             assert known.resource_id is not None
             return Updated(known.resource_id, known.sequence)

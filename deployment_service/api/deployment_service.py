@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployment_service.actions.cancel_run import CancelRun, RunCanceller
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import CreateDeployment, DeploymentCreator
 from deployment_service.actions.delete_deployment import DeleteDeployment, DeploymentRemover
 from deployment_service.actions.egress import AllowedOrigins
@@ -36,18 +35,19 @@ from deployment_service.domain.resolution import Resolution
 from deployment_service.domain.run_requests import RunRequest
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.deployments.deployments import DeploymentFilter, DeploymentRecord
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2_grpc as pb_grpc
 from deployment_service.watch.hub import WatchHub
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """What the servicer works with."""
 
     database: Database
     hub: WatchHub
-    changes: Changes
+    signals: RowSignals
     webhook_keys: WebhookKeys
     run_starter: RunStarter
     run_canceller: RunCanceller
@@ -62,7 +62,7 @@ class Parts:
 class DeploymentService(pb_grpc.DeploymentServiceServicer):
     """For internal services and people. Who may call what is in ``policy.py``."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Dependencies) -> None:
         self._parts = parts
         self._reader = Reader(parts.database, parts.hub.epoch, parts.webhook_keys)
 
@@ -89,7 +89,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         )
         creator = DeploymentCreator(
             self._parts.database,
-            self._parts.changes,
+            self._parts.signals,
             committed=self._parts.hub.notify,
             wake_keeper=self._parts.wake_keeper,
             wait_s=self._parts.wait_s,

@@ -81,7 +81,9 @@ def explain(error: Exception) -> errors.ServiceError:
     if failure.kind is Kind.OURS:
         return _internal(error)
     _outage.report(failure)
-    return errors.Unavailable("DATABASE_AWAY", "The database can't be used now; try again soon.")
+    return errors.Unavailable(
+        "DATABASE_UNAVAILABLE", "The database can't be used now; try again soon."
+    )
 
 
 def _internal(error: Exception) -> errors.ServiceError:

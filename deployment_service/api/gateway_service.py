@@ -15,9 +15,9 @@ from deployment_service.domain.names import TenantName
 from deployment_service.domain.reports import (
     MAX_REPORTS,
     BuildReport,
-    JobPoke,
     Phase,
     Proof,
+    RefreshRequest,
     ReportResult,
     ReportSource,
 )
@@ -42,7 +42,7 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
     async def ReportBuilds(
         self, request: pb.ReportBuildsRequest, context: Context
     ) -> pb.ReportBuildsResponse:
-        for field, items in (("reports", request.reports), ("pokes", request.pokes)):
+        for field, items in (("reports", request.reports), ("pokes", request.refresh_requests)):
             if len(items) > MAX_REPORTS:
                 raise InvalidArgument(field, f"at most {MAX_REPORTS} in one call")
         # A report that no text column could take is answered by itself and never reaches its neighbours.
@@ -52,8 +52,12 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
             for report, problem in zip(request.reports, problems, strict=True)
             if not problem
         ]
-        pokes = [_poke(poke) for poke in request.pokes if not _problem(poke)]
-        results = iter(await self._report_builds(sound, pokes))
+        refresh_requests = [
+            _poke(request_refresh)
+            for request_refresh in request.refresh_requests
+            if not _problem(request_refresh)
+        ]
+        results = iter(await self._report_builds(sound, refresh_requests))
         return pb.ReportBuildsResponse(
             results=[
                 pb.ReportResult(verdict=pb.REPORT_VERDICT_INVALID, message=problem)
@@ -95,7 +99,7 @@ def _verifier(one: JobVerifier) -> pb.WebhookVerifier:
     )
 
 
-def _problem(item: pb.BuildReport | pb.JobPoke) -> str:
+def _problem(item: pb.BuildReport | pb.RefreshRequest) -> str:
     try:
         validation.check(item)
     except InvalidArgument as error:
@@ -130,8 +134,8 @@ def _report(message: pb.BuildReport) -> BuildReport:
     )
 
 
-def _poke(message: pb.JobPoke) -> JobPoke:
-    return JobPoke(message.tenant, message.cicd_job_id, message.reason)
+def _poke(message: pb.RefreshRequest) -> RefreshRequest:
+    return RefreshRequest(message.tenant, message.cicd_job_id, message.reason)
 
 
 def _result(result: ReportResult) -> pb.ReportResult:

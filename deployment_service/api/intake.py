@@ -57,7 +57,7 @@ async def receive(context: Context, *, max_bytes: int) -> bytes:
             "REQUEST_NOT_RECEIVED", f"No request came within {_RECEIVE_TIMEOUT_S:g} s."
         ) from None
     if not isinstance(data, bytes):
-        raise InvalidArgument("request", "is missing", reason="UNDECODABLE")
+        raise InvalidArgument("request", "is missing", reason="MALFORMED_REQUEST")
     if len(data) > max_bytes:
         raise InvalidArgument(
             "request",
@@ -81,7 +81,7 @@ def decode(data: bytes, parse: Callable[[bytes], Message]) -> Message:
         return parse(data)
     except (DecodeError, IndexError, RecursionError):
         raise InvalidArgument(
-            "request", "can't be decoded as the message it should be", reason="UNDECODABLE"
+            "request", "can't be decoded as the message it should be", reason="MALFORMED_REQUEST"
         ) from None
 
 

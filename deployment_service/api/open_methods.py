@@ -95,5 +95,5 @@ def _parsed(data: bytes, parse: Callable[[bytes], Any]) -> Any:
         return parse(data)
     except Exception:
         raise InvalidArgument(
-            "request", "can't be decoded as the message it should be", reason="UNDECODABLE"
+            "request", "can't be decoded as the message it should be", reason="MALFORMED_REQUEST"
         ) from None

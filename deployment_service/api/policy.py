@@ -85,7 +85,7 @@ def _tenant_if_given(path: str) -> OptionalTenant:
 
 def _reported_tenants(request: Any) -> Iterable[Slug]:
     """A report that names no tenant at all is answered by itself: it must not fail its neighbours."""
-    for item in (*request.reports, *request.pokes):
+    for item in (*request.reports, *request.refresh_requests):
         try:
             yield TenantName.parse(item.tenant, field="tenant").tenant
         except InvalidArgument:

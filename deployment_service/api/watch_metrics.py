@@ -25,7 +25,9 @@ class WatchMetrics(Collector):
             "watch_tails", "Tenants whose history this replica follows.", value=hub.tails
         )
         yield GaugeMetricFamily(
-            "watch_hears", "1 while hints arrive; at 0, events come with polls.", value=hub.hears
+            "watch_listener_connected",
+            "1 while hints arrive; at 0, events come with polls.",
+            value=hub.listener_connected,
         )
         yield CounterMetricFamily(
             "watch_hints_heard", "Hints of other replicas.", value=hub.counts.hints

@@ -58,12 +58,14 @@ async def serve_watch(
                     await context.write(message)
             except TimeoutError:
                 raise Unavailable(
-                    "WATCH_NOT_READ",
+                    "SLOW_CONSUMER",
                     f"The client read nothing for {write_timeout_s:g} s. Resume when it can.",
                 ) from None
             except grpc.aio.InternalError:
                 # Not a defect, and nobody is told: there is no call to write to any more.
-                raise Unavailable("WATCH_GONE", "The client went away in mid-write.") from None
+                raise Unavailable(
+                    "CLIENT_DISCONNECTED", "The client went away in mid-write."
+                ) from None
 
 
 def _slugs(tenant: TenantRef, names: Iterable[str]) -> frozenset[str] | None:

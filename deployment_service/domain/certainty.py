@@ -13,7 +13,7 @@ from enum import StrEnum
 from deployment_service.domain.status import (
     RUNNING,
     Authority,
-    Knowledge,
+    BuildState,
     Severity,
     presumed,
 )
@@ -35,16 +35,16 @@ class Certainty(StrEnum):
 class ReportedEnd:
     """An end that a webhook reported. ``time``: of the transaction that stored it, by the database's clock."""
 
-    known: Knowledge
+    state: BuildState
     time: datetime
     status_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a run: ``known`` is the point that is shown, the rest is what may still change it."""
+    """What is known of a run: ``state`` is the point that is shown, the rest is what may still change it."""
 
-    known: Knowledge
+    state: BuildState
     reports: tuple[ReportedEnd, ...] = ()
     building_time: datetime | None = None
     absent_time: datetime | None = None
@@ -52,43 +52,43 @@ class Evidence:
     @property
     def reported(self) -> ReportedEnd | None:
         """The highest reported end that no read has withdrawn."""
-        return max(self.reports, key=lambda end: (end.known, end.time), default=None)
+        return max(self.reports, key=lambda end: (end.state, end.time), default=None)
 
 
-def add_report(before: Evidence, known: Knowledge, time: datetime, status_text: str) -> Evidence:
+def add_report(before: Evidence, state: BuildState, time: datetime, status_text: str) -> Evidence:
     """Merge what a webhook claimed at ``time``."""
     reports = before.reports
-    if known.final:
-        reports = (*reports, ReportedEnd(known, time, status_text))
-    return _shown(before, known, reports, before.building_time, before.absent_time)
+    if state.final:
+        reports = (*reports, ReportedEnd(state, time, status_text))
+    return _shown(before, state, reports, before.building_time, before.absent_time)
 
 
-def add_read(before: Evidence, known: Knowledge, began: datetime, *, building: bool) -> Evidence:
+def add_read(before: Evidence, state: BuildState, began: datetime, *, building: bool) -> Evidence:
     """Merge an answer of Jenkins that names the build. ``building``: it says ``building:true``."""
     building_time = later(before.building_time, began) if building else before.building_time
     absent_time = before.absent_time
-    if absent_time is not None and (began > absent_time or known.final):
+    if absent_time is not None and (began > absent_time or state.final):
         absent_time = None
-    return _shown(before, known, before.reports, building_time, absent_time)
+    return _shown(before, state, before.reports, building_time, absent_time)
 
 
-def add_absence(before: Evidence, conclusion: Knowledge, time: datetime) -> Evidence:
+def add_absence(before: Evidence, conclusion: BuildState, time: datetime) -> Evidence:
     """Merge the conclusion that Jenkins has no (more) build of the run.
 
     ``time``: when the read began that it rests on. ``conclusion`` is shown if there is no reported end.
     """
     disproved = before.building_time is not None and before.building_time > time
-    if before.known.authority >= Authority.READ or disproved:
+    if before.state.authority >= Authority.READ or disproved:
         return before
-    known = before.known if before.reports else conclusion
-    return Evidence(known, before.reports, before.building_time, later(before.absent_time, time))
+    state = before.state if before.reports else conclusion
+    return Evidence(state, before.reports, before.building_time, later(before.absent_time, time))
 
 
 def certainty_of(evidence: Evidence) -> Certainty | None:
     """How certain the shown end is; None if there is none. A presumption counts as UNVERIFIABLE."""
-    if not evidence.known.final:
+    if not evidence.state.final:
         return None
-    if evidence.known.authority >= Authority.READ:
+    if evidence.state.authority >= Authority.READ:
         return Certainty.CONFIRMED
     return Certainty.UNVERIFIABLE if evidence.absent_time else Certainty.REPORTED
 
@@ -99,35 +99,35 @@ def later(one: datetime | None, other: datetime) -> datetime:
 
 def _shown(
     before: Evidence,
-    claimed: Knowledge,
+    claimed: BuildState,
     reports: Iterable[ReportedEnd],
     building_time: datetime | None,
     absent_time: datetime | None,
 ) -> Evidence:
     left = _not_dominated([r for r in reports if not building_time or r.time >= building_time])
-    certain = max(before.known, claimed)
+    certain = max(before.state, claimed)
     if certain.authority >= Authority.READ:
-        known = certain
+        state = certain
     elif left:
-        known = max(report.known for report in left)
+        state = max(report.state for report in left)
     elif absent_time is not None:
-        presumption = before.known.authority is Authority.PRESUMPTION
-        known = before.known if presumption else presumed(Severity.FAILURE)
+        presumption = before.state.authority is Authority.PRESUMPTION
+        state = before.state if presumption else presumed(Severity.FAILURE)
     else:
         # An end that was withdrawn, or an absence that was disproved, leaves a build that runs.
-        known = max(_unended(before.known), _unended(claimed))
-    return Evidence(known, left, building_time, absent_time)
+        state = max(_unended(before.state), _unended(claimed))
+    return Evidence(state, left, building_time, absent_time)
 
 
-def _unended(known: Knowledge) -> Knowledge:
-    return RUNNING if known.final else known
+def _unended(state: BuildState) -> BuildState:
+    return RUNNING if state.final else state
 
 
 def _not_dominated(reports: list[ReportedEnd]) -> tuple[ReportedEnd, ...]:
     """Leave out reports that another one matches or exceeds in rank and in time: they can never be shown."""
     left: list[ReportedEnd] = []
-    newest_first = sorted(reports, key=lambda r: (r.time, r.known, r.status_text), reverse=True)
+    newest_first = sorted(reports, key=lambda r: (r.time, r.state, r.status_text), reverse=True)
     for report in newest_first:
-        if not left or report.known > left[-1].known:
+        if not left or report.state > left[-1].state:
             left.append(report)
     return tuple(reversed(left))

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from deployment_service.domain.attribution import Observation, Sighting, Verdict
+from deployment_service.domain.attribution import BuildRef, Observation, Verdict
 from deployment_service.domain.names import TenantName
 from deployment_service.domain.queue_ids import parse_queue_id
-from deployment_service.domain.status import Authority, DeploymentStatus, from_phase, from_word
+from deployment_service.domain.status import (
+    Authority,
+    DeploymentStatus,
+    from_phase,
+    from_status_text,
+)
 
 MAX_REPORTS = 1000
 MAX_DELIVERY_ID = 64
@@ -65,11 +70,11 @@ class BuildReport:
 
     def is_believed(self, seen: Observation, *, token_exposed: bool) -> bool:
         """Whether its word is taken: not for an end, if anyone who reads Jenkins' console could have said it."""
-        return self.proof is Proof.SIGNATURE or not (token_exposed and seen.known.final)
+        return self.proof is Proof.SIGNATURE or not (token_exposed and seen.state.final)
 
 
 @dataclass(frozen=True, slots=True)
-class JobPoke:
+class RefreshRequest:
     """A wish that a job be read soon."""
 
     tenant: str
@@ -88,25 +93,25 @@ class ReportResult:
     message: str = ""
 
 
-class Senseless(ValueError):
+class InvalidReport(ValueError):
     """The report can't mean anything; the text says why."""
 
 
 def checked(report: BuildReport) -> tuple[TenantName, Observation]:
-    """Return whose and what a report claims. Raises Senseless."""
+    """Return whose and what a report claims. Raises InvalidReport."""
     try:
         tenant = TenantName.parse(report.tenant, field="tenant")
     except Exception as error:
-        raise Senseless(str(error)) from None
+        raise InvalidReport(str(error)) from None
     run_id = _uuid(report.run_id)
     if report.run_id and run_id is None:
-        raise Senseless("run_id is not a UUID")
+        raise InvalidReport("run_id is not a UUID")
     if not 1 <= report.build_number <= _MAX_NUMBER and not report.test:
-        raise Senseless("build_number must be between 1 and 2147483647")
+        raise InvalidReport("build_number must be between 1 and 2147483647")
     if len(report.delivery_id) > MAX_DELIVERY_ID:
-        raise Senseless(f"delivery_id has more than {MAX_DELIVERY_ID} characters")
+        raise InvalidReport(f"delivery_id has more than {MAX_DELIVERY_ID} characters")
     if report.source is ReportSource.UNSPECIFIED:
-        raise Senseless("source is required")
+        raise InvalidReport("source is required")
     texts = (
         report.status,
         report.job_path,
@@ -116,8 +121,8 @@ def checked(report: BuildReport) -> tuple[TenantName, Observation]:
         *report.parameters.values(),
     )
     if any("\0" in text for text in texts):
-        raise Senseless("a text contains a NUL character")
-    sighting = Sighting(
+        raise InvalidReport("a text contains a NUL character")
+    build_ref = BuildRef(
         report.build_number,
         run_id,
         report.parameters_known,
@@ -126,20 +131,20 @@ def checked(report: BuildReport) -> tuple[TenantName, Observation]:
         by_token=report.proof is Proof.TOKEN,
     )
     if report.source is ReportSource.GUIDE:
-        known = from_word(report.status, Authority.STEP)
+        known = from_status_text(report.status, Authority.STEP)
     else:
         known = from_phase(report.phase, report.status)
-    word = report.status or report.phase
+    status_text = report.status or report.phase
     return tenant, Observation(
-        job_id(report.cicd_job_id), sighting, known, word[:200], job_path=report.job_path
+        job_id(report.cicd_job_id), build_ref, known, status_text[:200], job_path=report.job_path
     )
 
 
 def job_id(text: str) -> uuid.UUID:
-    """The id of a job. Raises Senseless."""
+    """The id of a job. Raises InvalidReport."""
     value = _uuid(text)
     if value is None:
-        raise Senseless("cicd_job_id is not a UUID")
+        raise InvalidReport("cicd_job_id is not a UUID")
     return value
 
 

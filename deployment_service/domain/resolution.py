@@ -13,17 +13,17 @@ from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.events import EventType
 from deployment_service.domain.runs import (
     Build,
-    Claim,
     Run,
     RunSource,
+    StatusUpdate,
     Transition,
     TriggerState,
 )
 from deployment_service.domain.status import (
     Authority,
+    BuildState,
     DeploymentStatus,
     FailureCause,
-    Knowledge,
     Severity,
     Stage,
 )
@@ -57,9 +57,9 @@ class Resolution:
         return cls(ends[status], stripped)
 
     @property
-    def known(self) -> Knowledge:
+    def state(self) -> BuildState:
         """The point in the order: above everything that Jenkins says."""
-        return Knowledge(Stage.FINAL, Authority.OPERATOR, _SEVERITIES[self.status])
+        return BuildState(Stage.FINAL, Authority.OPERATOR, _SEVERITIES[self.status])
 
     @property
     def message(self) -> str:
@@ -79,7 +79,7 @@ def resolve(
     unsent = run.trigger_state in (TriggerState.WAITING, TriggerState.SENDING)
     ended = replace(
         run,
-        known=resolution.known,
+        state=resolution.state,
         status=resolution.status,
         result="",
         certainty=Certainty.CONFIRMED,
@@ -108,21 +108,21 @@ def resolve(
 def _event_type(run: Run, status: DeploymentStatus, *, same: bool) -> EventType:
     if same:
         return EventType.DEPLOYMENT_RUN_SETTLED
-    without_build = run.source is RunSource.SERVICE and run.build is None
-    if without_build and not run.status.final and status is not DeploymentStatus.COMPLETED:
+    detach_build = run.source is RunSource.SERVICE and run.build is None
+    if detach_build and not run.status.final and status is not DeploymentStatus.COMPLETED:
         return EventType.DEPLOYMENT_RUN_FAILURE
     return EventType.DEPLOYMENT_STATUS_UPDATE
 
 
-def show_build(run: Run, claim: Claim, now: datetime) -> Run:
+def show_build(run: Run, update: StatusUpdate, now: datetime) -> Run:
     """Note which build a resolved run has, once Jenkins shows it. Its end stays."""
-    if not claim.read or claim.build is None:
+    if not update.read or update.build is None:
         return run
     return replace(
         run,
-        build=run.build or claim.build,
-        build_timestamp_ms=run.build_timestamp_ms or claim.build_timestamp_ms,
+        build=run.build or update.build,
+        build_timestamp_ms=run.build_timestamp_ms or update.build_timestamp_ms,
         shown=True,
-        queue_id=run.queue_id or claim.queue_id,
+        queue_id=run.queue_id or update.queue_id,
         last_observed_time=now,
     )

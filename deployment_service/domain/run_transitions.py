@@ -20,9 +20,9 @@ from deployment_service.domain.events import EventType, WaitingFor
 from deployment_service.domain.resolution import show_build
 from deployment_service.domain.runs import (
     Build,
-    Claim,
     Run,
     RunSource,
+    StatusUpdate,
     Transition,
     TriggerState,
 )
@@ -45,12 +45,12 @@ _CANCELLATIONS = (
     FailureCause.CANCELLED_IN_JENKINS,
     FailureCause.DEPLOYMENT_DELETED,
 )
-ACCEPTED_BY_JENKINS = Claim(QUEUED, waiting_for=WaitingFor.QUEUE)
+ACCEPTED_BY_JENKINS = StatusUpdate(QUEUED, waiting_for=WaitingFor.QUEUE)
 
 
 def observe(
     run: Run,
-    claim: Claim,
+    update: StatusUpdate,
     policy: UnstablePolicy,
     now: datetime,
     *,
@@ -61,58 +61,58 @@ def observe(
     ``read_at_completed``: Jenkins may discard the build right after COMPLETED (see ``confirm_due``).
     """
     if run.resolved:
-        return show_build(run, claim, now), []
-    time = claim.time or now
-    if claim.read:
-        evidence = add_read(run.evidence, claim.known, time, building=claim.building)
+        return show_build(run, update, now), []
+    time = update.time or now
+    if update.read:
+        evidence = add_read(run.evidence, update.state, time, building=update.building)
     else:
-        evidence = add_report(run.evidence, claim.known, time, claim.word)
-    known = evidence.known
-    accepted = run.source is RunSource.SERVICE and claim.known.stage > Stage.UNKNOWN
+        evidence = add_report(run.evidence, update.state, time, update.status_text)
+    state = evidence.state
+    accepted = run.source is RunSource.SERVICE and update.state.stage > Stage.UNKNOWN
     moved = replace(
         run,
-        known=known,
+        state=state,
         reports=evidence.reports,
         building_time=evidence.building_time,
         absent_time=evidence.absent_time,
-        unsaved_result=claim.unsaved_result or run.unsaved_result,
-        build=run.build or claim.build,
-        build_timestamp_ms=run.build_timestamp_ms or claim.build_timestamp_ms,
-        shown=run.shown or (claim.read and claim.build is not None),
-        queue_id=run.queue_id or claim.queue_id,
-        requested_by=_requester(run, claim),
+        unsaved_result=update.unsaved_result or run.unsaved_result,
+        build=run.build or update.build,
+        build_timestamp_ms=run.build_timestamp_ms or update.build_timestamp_ms,
+        shown=run.shown or (update.read and update.build is not None),
+        queue_id=run.queue_id or update.queue_id,
+        requested_by=_requester(run, update),
         trigger_state=TriggerState.ACCEPTED if accepted else run.trigger_state,
         last_observed_time=now,
     )
     transitions: list[Transition] = []
-    if known.stage > Stage.UNKNOWN and run.status is DeploymentStatus.PENDING:
+    if state.stage > Stage.UNKNOWN and run.status is DeploymentStatus.PENDING:
         moved = replace(moved, status=DeploymentStatus.RUNNING, start_time=now)
         transitions.append(_started(run))
-    if known.final:
+    if state.final:
         moved = _waiting(moved, None, "")
-        moved, ended = _end(moved, run, claim, policy, now)
+        moved, ended = _end(moved, run, update, policy, now)
         transitions += ended
     elif run.status.final:
         moved = _reopened(moved)
         transitions.append(_correction(run, DeploymentStatus.RUNNING, "Jenkins shows its build."))
-    elif claim.known == known:
-        moved = _waiting(moved, claim.waiting_for, claim.waiting_reason)
-    due = confirm_due(moved, claim, time, read_at_completed=read_at_completed)
+    elif update.state == state:
+        moved = _waiting(moved, update.waiting_for, update.waiting_reason)
+    due = confirm_due(moved, update, time, read_at_completed=read_at_completed)
     return replace(moved, confirm_due_time=due), transitions
 
 
-def _requester(run: Run, claim: Claim) -> Actor | None:
+def _requester(run: Run, update: StatusUpdate) -> Actor | None:
     """Return who asked for a run: of one of ours the caller, of another one what started its build."""
     if run.source is RunSource.SERVICE:
         return run.requested_by
-    return run.requested_by or claim.started_by
+    return run.requested_by or update.started_by
 
 
 _FINALIZED_COMES_WITHIN = timedelta(seconds=1)
 
 
 def confirm_due(
-    run: Run, claim: Claim, time: datetime, *, read_at_completed: bool
+    run: Run, update: StatusUpdate, time: datetime, *, read_at_completed: bool
 ) -> datetime | None:
     """When the reported end of a run is to be read; None: there is none, or it is settled.
 
@@ -121,10 +121,10 @@ def confirm_due(
     """
     if run.certainty is not Certainty.REPORTED:
         return None
-    if claim.read or not claim.known.final:
+    if update.read or not update.state.final:
         return run.confirm_due_time
-    at_once = claim.known.authority is Authority.PLUGIN_FINALIZED or (
-        read_at_completed and claim.known.authority is Authority.PLUGIN_COMPLETED
+    at_once = update.state.authority is Authority.PLUGIN_FINALIZED or (
+        read_at_completed and update.state.authority is Authority.PLUGIN_COMPLETED
     )
     due = time if at_once else time + _FINALIZED_COMES_WITHIN
     return min(due, run.confirm_due_time or due)
@@ -146,13 +146,13 @@ def end_without_build(
     an end that was reported. ``time``: when the read began that shows it; by default ``now``.
     ``highest`` is the highest build of the job that is known now: a run without a build ranks just above it.
     """
-    known = presumed(Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE)
-    if run.known.authority >= Authority.READ or (
-        run.known.authority is Authority.PRESUMPTION and run.known >= known
+    state = presumed(Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE)
+    if run.state.authority >= Authority.READ or (
+        run.state.authority is Authority.PRESUMPTION and run.state >= state
     ):
         return run, []
     before = replace(run.evidence, reports=()) if certain else run.evidence
-    evidence = add_absence(before, known, time or now)
+    evidence = add_absence(before, state, time or now)
     if evidence == run.evidence:
         return run, []
     if run.certainty is Certainty.UNVERIFIABLE and not certain:
@@ -160,7 +160,7 @@ def end_without_build(
     reported = evidence.reported
     ended = replace(
         _waiting(run, None, ""),
-        known=evidence.known,
+        state=evidence.state,
         reports=evidence.reports,
         absent_time=evidence.absent_time,
         reported_status=run.reported_status if reported else None,
@@ -177,7 +177,7 @@ def end_without_build(
         return ended, [_settled(kind, run.status, ended, message)]
     ended = replace(
         ended,
-        status=deployment_status(known, UnstablePolicy.FAILED),
+        status=deployment_status(state, UnstablePolicy.FAILED),
         failure_cause=cause,
         failure_message=message,
     )
@@ -189,7 +189,7 @@ def end_without_build(
 _UNVERIFIABLE = "What webhooks reported of it stays its status; it cannot be verified any more."
 
 
-def without_build(run: Run) -> tuple[Run, list[Transition]]:
+def detach_build(run: Run) -> tuple[Run, list[Transition]]:
     """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own.
 
     The end that an operator gave it stays.
@@ -198,7 +198,7 @@ def without_build(run: Run) -> tuple[Run, list[Transition]]:
         return replace(run, build=None, build_timestamp_ms=None, shown=False, queue_id=None), []
     freed = replace(
         _reopened(run),
-        known=QUEUED,
+        state=QUEUED,
         status=DeploymentStatus.RUNNING,
         reports=(),
         building_time=None,
@@ -234,10 +234,10 @@ def without_resolution(run: Run) -> Run:
     """Return the run as if no operator had ended it: running, until its build is read."""
     if not run.resolved:
         return run
-    return replace(_reopened(run), known=RUNNING, reports=())
+    return replace(_reopened(run), state=RUNNING, reports=())
 
 
-def give_up_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
+def detach_external_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
     """Take its number from an external run: it is another run's, or Jenkins has not issued it yet.
 
     How the run has ended stays; if it goes on it ends as lost. It then ranks below all others.
@@ -280,25 +280,25 @@ def _started(run: Run) -> Transition:
 
 
 def _end(
-    run: Run, before: Run, claim: Claim, policy: UnstablePolicy, now: datetime
+    run: Run, before: Run, update: StatusUpdate, policy: UnstablePolicy, now: datetime
 ) -> tuple[Run, list[Transition]]:
-    """Give a run, whose ``known`` is final, the status and the certainty that follow from its evidence."""
-    if run.known.authority is Authority.PRESUMPTION and run.known == before.known:
+    """Give a run, whose ``state`` is final, the status and the certainty that follow from its evidence."""
+    if run.state.authority is Authority.PRESUMPTION and run.state == before.state:
         return _lost_after_all(run, before)
-    status = deployment_status(run.known, policy)
+    status = deployment_status(run.state, policy)
     cause = _cause(run, policy)
     reported = run.evidence.reported
     certainty = certainty_of(run.evidence)
     unchanged = certainty is before.certainty and status is before.status
     settle_time = (before.settle_time if unchanged else None) or now
-    message = _message(run, before, cause, claim.interruption)
+    message = _message(run, before, cause, update.interruption)
     ended = replace(
         run,
         status=status,
-        result=_result(run, before, claim),
+        result=_result(run, before, update),
         certainty=certainty,
         settle_time=settle_time if certainty and certainty.settled else None,
-        reported_status=deployment_status(reported.known, policy) if reported else None,
+        reported_status=deployment_status(reported.state, policy) if reported else None,
         failure_cause=cause,
         failure_message=message,
         end_time=run.end_time or now,
@@ -325,10 +325,10 @@ def _lost_after_all(run: Run, before: Run) -> tuple[Run, list[Transition]]:
     return lost, [replace(step, correction=True)]
 
 
-def _result(run: Run, before: Run, claim: Claim) -> str:
+def _result(run: Run, before: Run, update: StatusUpdate) -> str:
     """The status text of the end that is shown."""
-    if run.known.authority >= Authority.READ:
-        return claim.word if run.known > before.known else before.result
+    if run.state.authority >= Authority.READ:
+        return update.status_text if run.state > before.state else before.result
     reported = run.evidence.reported
     return reported.status_text if reported else ""
 
@@ -363,16 +363,16 @@ _MESSAGES = {
 
 
 def _cause(run: Run, policy: UnstablePolicy) -> FailureCause | None:
-    if run.known.authority is Authority.PRESUMPTION:
+    if run.state.authority is Authority.PRESUMPTION:
         return run.failure_cause or FailureCause.BUILD_LOST
-    return failure_cause(run.known, policy)
+    return failure_cause(run.state, policy)
 
 
 def _message(run: Run, before: Run, cause: FailureCause | None, interruption: str) -> str:
     """What is known of why a run failed: its cause, and what Jenkins says of an interruption."""
     if cause is None:
         return ""
-    if run.known.authority is Authority.PRESUMPTION:
+    if run.state.authority is Authority.PRESUMPTION:
         return run.failure_message
     if interruption and cause in _INTERRUPTIONS:
         return f"{_INTERRUPTIONS[cause]} {interruption}."

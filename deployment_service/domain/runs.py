@@ -16,11 +16,11 @@ from deployment_service.domain.certainty import (
 )
 from deployment_service.domain.events import EventType, WaitingFor
 from deployment_service.domain.status import (
-    NOTHING,
+    UNKNOWN,
     Authority,
+    BuildState,
     DeploymentStatus,
     FailureCause,
-    Knowledge,
 )
 
 
@@ -56,7 +56,7 @@ class Run:
     job_id: uuid.UUID
     source: RunSource
     trigger_state: TriggerState
-    known: Knowledge = NOTHING
+    state: BuildState = UNKNOWN
     status: DeploymentStatus = DeploymentStatus.PENDING
     result: str = ""
     certainty: Certainty | None = None
@@ -99,25 +99,25 @@ class Run:
     @property
     def resolved(self) -> bool:
         """An operator has decided its end: only an operator changes it again."""
-        return self.known.authority is Authority.OPERATOR
+        return self.state.authority is Authority.OPERATOR
 
     @property
     def evidence(self) -> Evidence:
         """What later reports and reads are merged with."""
-        return Evidence(self.known, self.reports, self.building_time, self.absent_time)
+        return Evidence(self.state, self.reports, self.building_time, self.absent_time)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a report or a read says of a run's build. ``word`` is the status as it came.
+class StatusUpdate:
+    """What a report or a read says of a run's build. ``status_text`` is the status as it came.
 
     ``time``: of a report, when it was stored; of a read (``read``), when it began. ``building``: the read showed
     ``building:true``. ``unsaved_result``: it showed a result of a build that is not saved yet.
     ``interruption``: why the build was interrupted, in Jenkins' words. ``started_by``: what started it.
     """
 
-    known: Knowledge
-    word: str = ""
+    state: BuildState
+    status_text: str = ""
     build: Build | None = None
     build_timestamp_ms: int | None = None
     queue_id: str | None = None
@@ -164,5 +164,5 @@ def current_run(runs: Iterable[Run]) -> Run | None:
 
     Not a build that Jenkins has never shown.
     """
-    known = [r for r in runs if r.shown or r.build is None or r.source is RunSource.SERVICE]
-    return max(known, key=order_key, default=None)
+    state = [r for r in runs if r.shown or r.build is None or r.source is RunSource.SERVICE]
+    return max(state, key=order_key, default=None)

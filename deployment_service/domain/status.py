@@ -78,7 +78,7 @@ class Severity(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Knowledge:
+class BuildState:
     """A point in the order. Compare with ``<``, merge with ``max``."""
 
     stage: Stage
@@ -100,7 +100,7 @@ class Knowledge:
         return self.stage * 100 + self.authority * 10 + self.severity
 
     @classmethod
-    def from_rank(cls, rank: int) -> Knowledge:
+    def from_rank(cls, rank: int) -> BuildState:
         stage, rest = divmod(rank, 100)
         authority, severity = divmod(rest, 10)
         return cls(Stage(stage), Authority(authority), Severity(severity))
@@ -110,9 +110,9 @@ class Knowledge:
         return self.stage is Stage.FINAL
 
 
-NOTHING = Knowledge(Stage.UNKNOWN)
-QUEUED = Knowledge(Stage.QUEUED)
-RUNNING = Knowledge(Stage.RUNNING)
+UNKNOWN = BuildState(Stage.UNKNOWN)
+QUEUED = BuildState(Stage.QUEUED)
+RUNNING = BuildState(Stage.RUNNING)
 
 # Jenkins' results, the guide's words and what scripts are seen to send. Matched in lower case.
 _FINAL_WORDS = {
@@ -130,23 +130,23 @@ _RUNNING_WORDS = frozenset({"running", "started", "in_progress", "inprogress", "
 _QUEUED_WORDS = frozenset({"queued"})
 
 
-def presumed(severity: Severity) -> Knowledge:
+def presumed(severity: Severity) -> BuildState:
     """What we conclude ourselves, without Jenkins' word."""
-    return Knowledge(Stage.FINAL, Authority.PRESUMPTION, severity)
+    return BuildState(Stage.FINAL, Authority.PRESUMPTION, severity)
 
 
-def from_word(word: str, authority: Authority) -> Knowledge:
+def from_status_text(status_text: str, authority: Authority) -> BuildState:
     """What a status word claims. One that nobody knows claims nothing: it never moves a run."""
-    folded = word.strip().lower()
+    folded = status_text.strip().lower()
     severity = _FINAL_WORDS.get(folded)
     if severity is not None:
-        return Knowledge(Stage.FINAL, authority, severity)
+        return BuildState(Stage.FINAL, authority, severity)
     if folded in _RUNNING_WORDS:
         return RUNNING
-    return QUEUED if folded in _QUEUED_WORDS else NOTHING
+    return QUEUED if folded in _QUEUED_WORDS else UNKNOWN
 
 
-def from_phase(phase: str, word: str) -> Knowledge:
+def from_phase(phase: str, status_text: str) -> BuildState:
     """What the Notification plugin claims by a phase and its status.
 
     QUEUED is sent when the build starts, right before STARTED, and a status that comes with either
@@ -156,38 +156,38 @@ def from_phase(phase: str, word: str) -> Knowledge:
         case "QUEUED" | "STARTED":
             return RUNNING
         case "COMPLETED":
-            return from_word(word, Authority.PLUGIN_COMPLETED)
+            return from_status_text(status_text, Authority.PLUGIN_COMPLETED)
         case "FINALIZED":
-            return from_word(word, Authority.PLUGIN_FINALIZED)
+            return from_status_text(status_text, Authority.PLUGIN_FINALIZED)
         case _:
-            return from_word(word, Authority.STEP)
+            return from_status_text(status_text, Authority.STEP)
 
 
-def from_read(*, finished: bool, result: str | None) -> Knowledge:
+def from_read(*, finished: bool, result: str | None) -> BuildState:
     """What Jenkins' own answer says. ``result`` may be set while the build goes on: then it is interim."""
     if not finished:
         return RUNNING
-    known = from_word(result or "", Authority.READ)
+    state = from_status_text(result or "", Authority.READ)
     # A finished build without a result that we know must not run for ever.
-    return known if known.final else Knowledge(Stage.FINAL, Authority.READ, Severity.NOT_BUILT)
+    return state if state.final else BuildState(Stage.FINAL, Authority.READ, Severity.NOT_BUILT)
 
 
-def deployment_status(known: Knowledge, policy: UnstablePolicy) -> DeploymentStatus:
+def deployment_status(state: BuildState, policy: UnstablePolicy) -> DeploymentStatus:
     """The guide's mapping, and where Jenkins' three further results go."""
-    if known.stage is Stage.UNKNOWN:
+    if state.stage is Stage.UNKNOWN:
         return DeploymentStatus.PENDING
-    if not known.final:
+    if not state.final:
         return DeploymentStatus.RUNNING
-    if known.severity is Severity.UNSTABLE and policy is UnstablePolicy.COMPLETED:
+    if state.severity is Severity.UNSTABLE and policy is UnstablePolicy.COMPLETED:
         return DeploymentStatus.COMPLETED
-    return _STATUS_OF_SEVERITY[known.severity]
+    return _STATUS_OF_SEVERITY[state.severity]
 
 
-def failure_cause(known: Knowledge, policy: UnstablePolicy) -> FailureCause | None:
+def failure_cause(state: BuildState, policy: UnstablePolicy) -> FailureCause | None:
     """Why a build that has ended like this didn't complete; None if it did or hasn't ended."""
-    if not known.final or deployment_status(known, policy) is DeploymentStatus.COMPLETED:
+    if not state.final or deployment_status(state, policy) is DeploymentStatus.COMPLETED:
         return None
-    return _CAUSE_OF_SEVERITY[known.severity]
+    return _CAUSE_OF_SEVERITY[state.severity]
 
 
 _STATUS_OF_SEVERITY = {

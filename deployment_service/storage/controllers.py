@@ -36,7 +36,7 @@ CLAIM = """
         WHERE (k.lease_until IS NULL OR k.lease_until < now())
             AND (k.next_cycle_time <= now() OR k.next_poked_cycle_time <= now()
                 AND (k.tenant_id, k.provider_id) IN (
-                    SELECT j.tenant_id, j.provider_id FROM cicd_jobs AS j WHERE j.poke_time IS NOT NULL))
+                    SELECT j.tenant_id, j.provider_id FROM cicd_jobs AS j WHERE j.refresh_request_time IS NOT NULL))
     ), due AS (
         SELECT k.tenant_id, k.provider_id
         FROM ranked AS r JOIN cicd_controllers AS k ON k.tenant_id = r.tenant_id AND k.provider_id = r.provider_id
@@ -66,7 +66,7 @@ _END_CYCLE = """
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ControllerLease:
     """A controller whose cycle is ours. ``now``: when it was claimed, by the database's clock."""
 
     tenant_id: uuid.UUID
@@ -80,16 +80,16 @@ class Turn:
         return self.tenant_id, self.provider_id
 
 
-async def claim_turns(
+async def claim_controllers(
     connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int, per_tenant: int
-) -> list[Turn]:
+) -> list[ControllerLease]:
     """Claim controllers whose cycle is due; ``per_tenant``: how many of one tenant may be leased at once."""
     # A provider that is being deleted meanwhile: the others are enrolled the next time.
     with contextlib.suppress(asyncpg.ForeignKeyViolationError):
         await connection.execute(_ENROL)
     rows = await connection.fetch(CLAIM, owner, timedelta(seconds=lease_s), limit, per_tenant)
     return [
-        Turn(
+        ControllerLease(
             row["tenant_id"],
             row["provider_id"],
             tuple(map(_session, row["sessions"])),
@@ -99,9 +99,11 @@ async def claim_turns(
     ]
 
 
-async def renew(connection: Connection, turn: Turn, owner: uuid.UUID, *, lease_s: float) -> None:
+async def renew(
+    connection: Connection, lease: ControllerLease, owner: uuid.UUID, *, lease_s: float
+) -> None:
     """Keep a controller while its cycle goes on."""
-    await connection.execute(_RENEW, *turn.key, owner, timedelta(seconds=lease_s))
+    await connection.execute(_RENEW, *lease.key, owner, timedelta(seconds=lease_s))
 
 
 async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
@@ -111,7 +113,7 @@ async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
 
 async def end_cycle(
     connection: Connection,
-    turn: Turn,
+    lease: ControllerLease,
     owner: uuid.UUID,
     *,
     next_in_s: float,
@@ -123,7 +125,7 @@ async def end_cycle(
         for s in sessions
     ]
     interval = timedelta(seconds=next_in_s)
-    await connection.execute(_END_CYCLE, *turn.key, owner, interval, shown, alternate(sessions))
+    await connection.execute(_END_CYCLE, *lease.key, owner, interval, shown, alternate(sessions))
 
 
 def _session(row: dict[str, str]) -> SessionSeen:

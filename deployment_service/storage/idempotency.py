@@ -38,7 +38,7 @@ class Claimed:
     sequence: int
 
 
-async def claim(
+async def begin_request(
     connection: Connection,
     *,
     tenant_id: uuid.UUID,

@@ -15,7 +15,7 @@ _SETTLE = "UPDATE store_epoch SET settled = $1"
 # been sent before: it need not wait.
 _RUNS = """
     UPDATE deployment_runs AS r SET trigger_state = 'SENDING', unclear_until = now() + $1::interval,
-        next_try_time = now() + $1::interval, look_count = 0, look_time = NULL, look_session = NULL,
+        next_try_time = now() + $1::interval, probe_count = 0, probe_time = NULL, probe_session = NULL,
         lease_owner = NULL, lease_until = NULL, attempt = r.attempt + 1,
         first_build_number = coalesce(r.first_build_number, j.next_build_number),
         waiting_reason = 'The database was restored: Jenkins is asked whether it was sent already.'
@@ -26,7 +26,7 @@ _RUNS = """
 _JOBS = """
     INSERT INTO unread_jobs SELECT tenant_id, job_id FROM cicd_jobs WHERE state = 'READY' ON CONFLICT DO NOTHING
 """
-_POKE = "UPDATE cicd_jobs SET poke_time = now() WHERE state = 'READY'"
+_POKE = "UPDATE cicd_jobs SET refresh_request_time = now() WHERE state = 'READY'"
 
 
 async def is_settled(connection: Connection) -> bool:

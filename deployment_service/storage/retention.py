@@ -75,7 +75,7 @@ _PURGE = """
 """
 
 
-class Kept(Enum):
+class Retained(Enum):
     """What is walked, tenant by tenant."""
 
     EVENTS = _EVENTS
@@ -103,7 +103,7 @@ async def is_mine(connection: Connection) -> bool:
 
 async def trim(
     connection: Connection,
-    kept: Kept,
+    kept: Retained,
     positions: Mapping[uuid.UUID, int],
     *,
     older_than_s: float,

@@ -24,7 +24,7 @@ from deployment_service.domain.status import (
 )
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
-from deployment_service.storage.reports.reports import JobState, Kept
+from deployment_service.storage.reports.reports import JobState, PendingDelivery
 from deployment_service.storage.runs import runs
 from deployment_service.storage.runs.runs import DeploymentState
 
@@ -49,7 +49,7 @@ class LedgerState:
         self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
         self._deployments: dict[uuid.UUID, DeploymentState] = {}
         self._runs: dict[uuid.UUID, Run] = {}
-        self._kept: dict[tuple[uuid.UUID, int], list[Kept]] = {}
+        self._kept: dict[tuple[uuid.UUID, int], list[PendingDelivery]] = {}
         self._next_numbers: dict[uuid.UUID, int] = {}
         self._changed: set[uuid.UUID] = set()
         self._forced: set[uuid.UUID] = set()
@@ -78,26 +78,26 @@ class LedgerState:
 
         The jobs must be locked (``reports.lock_jobs``). ``actor``: who decides what is changed, if a person does.
         """
-        ledger = cls(connection, tenant_id, source, await runs.now(connection), actor)
+        unit = cls(connection, tenant_id, source, await runs.now(connection), actor)
         jobs = list(job_ids)
         concerned = await runs.lock_concerned(
             connection, tenant_id, jobs, list(numbers), list(run_ids)
         )
-        ledger._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
+        unit._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
         deployment_ids = sorted(
-            {d.deployment_id for mapped in ledger._mapped.values() for d in mapped}
+            {d.deployment_id for mapped in unit._mapped.values() for d in mapped}
         )
         await runs.lock_deployments(connection, tenant_id, deployment_ids)
-        ledger._jobs = await reports.read_jobs(connection, tenant_id, jobs)
-        ledger._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
-        ledger._told = {d: state.status for d, state in ledger._deployments.items()}
+        unit._jobs = await reports.read_jobs(connection, tenant_id, jobs)
+        unit._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
+        unit._told = {d: state.status for d, state in unit._deployments.items()}
         at_hand = await runs.read(connection, tenant_id, concerned)
         others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
-        ledger._runs = {run.run_id: run for run in [*at_hand, *others]}
-        ledger._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
+        unit._runs = {run.run_id: run for run in [*at_hand, *others]}
+        unit._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
         for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
-            ledger._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
-        return ledger
+            unit._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
+        return unit
 
     def external_runs_left(self) -> int:
         """How many runs may still be made of builds that the service did not start."""

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from deployment_service.domain.attribution import (
+    BuildRef,
     Observation,
     Outcome,
     Owner,
-    Sighting,
     Verdict,
     external_owner,
     owner_of,
@@ -24,28 +24,28 @@ from deployment_service.domain.events import EventSource, NewEvent
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.problems import TOO_MANY_EXTERNAL_RUNS
 from deployment_service.domain.run_transitions import (
+    detach_build,
+    detach_external_build,
     end_without_build,
-    give_up_build,
     observe,
     still_current,
-    without_build,
     without_resolution,
 )
 from deployment_service.domain.runs import (
     Build,
-    Claim,
     Run,
     RunSource,
+    StatusUpdate,
     Transition,
     TriggerState,
     current_run,
 )
 from deployment_service.domain.status import (
-    NOTHING,
+    UNKNOWN,
     Authority,
+    BuildState,
     DeploymentStatus,
     FailureCause,
-    Knowledge,
     Severity,
     Stage,
 )
@@ -56,23 +56,23 @@ from deployment_service.storage.reports.reports import JobState
 from deployment_service.storage.runs import runs
 from deployment_service.storage.runs.runs import DeploymentState
 from deployment_service.unit_of_work.load import LedgerState
-from deployment_service.unit_of_work.status_updates import claim_of, claim_of_kept, verdict_of
+from deployment_service.unit_of_work.status_updates import update_of, update_of_pending, verdict_of
 
-_READ_RANK = Knowledge(Stage.FINAL, Authority.READ, Severity.SUCCESS).rank
+_READ_RANK = BuildState(Stage.FINAL, Authority.READ, Severity.SUCCESS).rank
 
 
-class Ledger(LedgerState):
+class RunUnitOfWork(LedgerState):
     """Decides and writes what observations change. Use ``open``."""
 
     def observe(self, seen: Observation) -> Outcome:
         """Merge what is said of one build."""
         job = self._jobs[seen.job_id]
-        if seen.sighting.read and self._begins_generation(job, seen):
+        if seen.build_ref.read and self._begins_generation(job, seen):
             job.generation += 1
             self._new_generations.add(job.job_id)
         statuses_before = {d: state.status for d, state in self._deployments.items()}
         owner = owner_of(
-            seen.sighting,
+            seen.build_ref,
             job.generation,
             self._mapped[job.job_id],
             [run for run in self._runs.values() if run.job_id == job.job_id],
@@ -82,32 +82,32 @@ class Ledger(LedgerState):
         if owner.external_of is not None and self.external_runs_left() <= 0:
             owner = Owner(verdict=Verdict.DEFERRED, message=TOO_MANY_EXTERNAL_RUNS.message)
         if owner.verdict is not None:
-            if seen.sighting.read:
+            if seen.build_ref.read:
                 self._note_job_status(job, seen)
-            return Outcome(owner.verdict, owner.message, poke=owner.poke)
+            return Outcome(owner.verdict, owner.message, request_refresh=owner.request_refresh)
         if owner.run is not None and owner.run.deployment_id not in self._deployments:
             return Outcome(
                 Verdict.NO_MAPPING,
                 "The build belongs to a run of a deployment that was deleted.",
                 run_id=owner.run.run_id,
             )
-        if owner.evicts is not None:
-            self._release_build(owner.evicts)
-        build = Build(job.generation, seen.sighting.number)
+        if owner.evict is not None:
+            self._release_build(owner.evict)
+        build = Build(job.generation, seen.build_ref.number)
         run = self._owner_run(owner, job.job_id, build, seen)
         deployment = self._deployments[run.deployment_id]
-        known_before = run.known if run.run_id not in self._new else None
-        self._claim(run, claim_of(seen, build))
+        known_before = run.state if run.run_id not in self._new else None
+        self._apply(run, update_of(seen, build))
         if self._runs[run.run_id].shown:
             self._note_job_status(job, seen)
             self._apply_pending(job.job_id, build, run.run_id)
-        after = self._runs[run.run_id].known
+        after = self._runs[run.run_id].state
         return Outcome(
             verdict_of(known_before, after, seen),
             deployment_slug=deployment.slug,
             old_status=statuses_before[deployment.deployment_id],
             status=deployment.status,
-            poke=owner.poke,
+            request_refresh=owner.request_refresh,
             run_id=run.run_id,
         )
 
@@ -125,18 +125,18 @@ class Ledger(LedgerState):
             return  # the reports wait for the next read
         self._kept.pop((job_id, number), None)
         if run is None:
-            sighting = Sighting(number, next(iter(named - {None}), None))
-            owner = external_owner(sighting, build, self._mapped[job_id])
+            build_ref = BuildRef(number, next(iter(named - {None}), None))
+            owner = external_owner(build_ref, build, self._mapped[job_id])
             if owner.external_of is None:
                 self._settled += [
                     (k.delivery_id, owner.verdict or Verdict.STALE, None) for k in waiting
                 ]
                 return
             run = self._external(
-                owner.external_of, job_id, build, Observation(job_id, sighting, NOTHING)
+                owner.external_of, job_id, build, Observation(job_id, build_ref, UNKNOWN)
             )
         for kept in waiting:
-            self._claim(self._runs[run.run_id], claim_of_kept(kept, build))
+            self._apply(self._runs[run.run_id], update_of_pending(kept, build))
             self._settled.append((kept.delivery_id, Verdict.APPLIED, run.run_id))
         run = self._runs[run.run_id]
         why = "Jenkins no longer has the build: its record was removed before it was read."
@@ -149,7 +149,7 @@ class Ledger(LedgerState):
 
     def _begins_generation(self, job: JobState, seen: Observation) -> bool:
         """Whether a shown number comes again with a later start: the job was deleted and made again."""
-        number, started = seen.sighting.number, seen.timestamp_ms or 0
+        number, started = seen.build_ref.number, seen.timestamp_ms or 0
         return any(
             run.shown
             and run.build == Build(job.generation, number)
@@ -168,7 +168,7 @@ class Ledger(LedgerState):
             if named is not None and str(named) != stored:
                 self._settled.append((kept.delivery_id, Verdict.STALE, None))
                 continue
-            self._claim(run, claim_of_kept(kept, build))
+            self._apply(run, update_of_pending(kept, build))
             self._settled.append((kept.delivery_id, Verdict.APPLIED, run_id))
 
     def _release_build(self, run: Run) -> None:
@@ -177,23 +177,23 @@ class Ledger(LedgerState):
             self._gave_up.add(run.run_id)
             self.free(run)
         else:
-            self.give_up_build(run)
+            self.detach_external_build(run)
 
-    def give_up_build(self, run: Run) -> None:
+    def detach_external_build(self, run: Run) -> None:
         """Take its number from an external run."""
         self._gave_up.add(run.run_id)
-        self.move(*give_up_build(run, self._now))
+        self.move(*detach_external_build(run, self._now))
 
     def free(self, run: Run) -> Run:
         """Take its build from a run of ours; return the run as it then is."""
-        freed, transitions = without_build(run)
+        freed, transitions = detach_build(run)
         self.move(freed, transitions)
         return freed
 
     def move(self, run: Run, transitions: Sequence[Transition]) -> None:
         """Take over a run that a rule has changed, with its transitions."""
         before = self._runs.get(run.run_id)
-        if before is not None and run.known < before.known:
+        if before is not None and run.state < before.state:
             self._forced.add(run.run_id)  # an end was withdrawn
         self._runs[run.run_id] = run
         self._changed.add(run.run_id)
@@ -240,32 +240,32 @@ class Ledger(LedgerState):
         return await events.append(at, tenant, self._events) if self._events else None
 
     def _note_job_status(self, job: JobState, seen: Observation) -> None:
-        place = (job.generation, seen.sighting.number, seen.known.rank)
+        place = (job.generation, seen.build_ref.number, seen.state.rank)
         # A read that shows the build running withdraws an end that was reported.
         withdrawn = seen.building and place[:2] == job.last[:2] and job.last[2] < _READ_RANK
-        if (place >= job.last or withdrawn) and seen.word:
-            job.last, job.status = place, seen.word
+        if (place >= job.last or withdrawn) and seen.status_text:
+            job.last, job.status = place, seen.status_text
             self._touched_jobs.add(job.job_id)
 
     def _owner_run(self, owner: Owner, job_id: uuid.UUID, build: Build, seen: Observation) -> Run:
         if owner.external_of is not None:
             return self._external(owner.external_of, job_id, build, seen)
         assert owner.run is not None
-        if owner.takes_over:
+        if owner.reassign:
             return self._take_over(owner.run)
-        return self.free(owner.run) if owner.frees else owner.run
+        return self.free(owner.run) if owner.release else owner.run
 
     def _external(
         self, deployment_id: uuid.UUID, job_id: uuid.UUID, build: Build, seen: Observation
     ) -> Run:
-        parameters = dict(seen.sighting.parameters or {})
-        if seen.sighting.run_id is not None:
-            parameters[RUN_ID_PARAMETER] = str(seen.sighting.run_id)
+        parameters = dict(seen.build_ref.parameters or {})
+        if seen.build_ref.run_id is not None:
+            parameters[RUN_ID_PARAMETER] = str(seen.build_ref.run_id)
         run = self._new_run(deployment_id, job_id, parameters)
-        run = replace(run, build=build, queue_id=seen.sighting.queue_id)
-        repeated = self._runs.get(seen.sighting.run_id) if seen.sighting.run_id else None
+        run = replace(run, build=build, queue_id=seen.build_ref.queue_id)
+        repeated = self._runs.get(seen.build_ref.run_id) if seen.build_ref.run_id else None
         first = external_noticed(repeated)
-        self.move(run, [first] if seen.known.stage == 0 or repeated else [])
+        self.move(run, [first] if seen.state.stage == 0 or repeated else [])
         return run
 
     def _new_run(
@@ -301,11 +301,11 @@ class Ledger(LedgerState):
         self.move(stranger, [possible_duplicate(run, stranger.status)])
         return self.free(run)
 
-    def _claim(self, run: Run, claim: Claim) -> None:
+    def _apply(self, run: Run, update: StatusUpdate) -> None:
         policy = self._deployments[run.deployment_id].unstable_policy
         discards = self._jobs[run.job_id].discards_builds
         moved, transitions = observe(
-            run, claim, policy, self._now, read_at_completed=discards is not False
+            run, update, policy, self._now, read_at_completed=discards is not False
         )
         if replace(moved, last_observed_time=run.last_observed_time) != run or transitions:
             self.move(moved, transitions)
@@ -375,19 +375,19 @@ async def observe_builds(
 
     ``gone``: builds (job, number) that pending reports name and Jenkins no longer has.
     """
-    ledger = await Ledger.open(
+    unit = await RunUnitOfWork.open(
         connection,
         tenant_id,
         {o.job_id for o in seen} | {job_id for job_id, _ in gone},
         source=source,
-        numbers={o.sighting.number for o in seen} | {number for _, number in gone},
-        run_ids={o.sighting.run_id for o in seen if o.sighting.run_id},
+        numbers={o.build_ref.number for o in seen} | {number for _, number in gone},
+        run_ids={o.build_ref.run_id for o in seen if o.build_ref.run_id},
     )
-    outcomes = [ledger.observe(observation) for observation in seen]
+    outcomes = [unit.observe(observation) for observation in seen]
     for job_id, number in gone:
-        ledger.gone(job_id, number)
-    return outcomes, await ledger.write()
+        unit.gone(job_id, number)
+    return outcomes, await unit.write()
 
 
-def jobs_to_poke(seen: Iterable[Observation], outcomes: Iterable[Outcome]) -> set[uuid.UUID]:
-    return {o.job_id for o, outcome in zip(seen, outcomes, strict=True) if outcome.poke}
+def jobs_to_refresh(seen: Iterable[Observation], outcomes: Iterable[Outcome]) -> set[uuid.UUID]:
+    return {o.job_id for o, outcome in zip(seen, outcomes, strict=True) if outcome.request_refresh}

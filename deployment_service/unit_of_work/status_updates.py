@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.events import WaitingFor
-from deployment_service.domain.runs import Build, Claim
-from deployment_service.storage.reports.reports import Kept
+from deployment_service.domain.runs import Build, StatusUpdate
+from deployment_service.storage.reports.reports import PendingDelivery
 
 
-def claim_of(seen: Observation, build: Build) -> Claim:
+def update_of(seen: Observation, build: Build) -> StatusUpdate:
     """Return what an observation claims of its build."""
-    return Claim(
-        seen.known,
-        seen.word,
+    return StatusUpdate(
+        seen.state,
+        seen.status_text,
         build,
         seen.timestamp_ms,
-        seen.sighting.queue_id,
+        seen.build_ref.queue_id,
         WaitingFor.INPUT if seen.waiting_for_input else None,
         "An input step of the Pipeline waits for a person." if seen.waiting_for_input else "",
         time=seen.read_time,
-        read=seen.sighting.read,
+        read=seen.build_ref.read,
         building=seen.building,
         unsaved_result=seen.unsaved_result,
         interruption=seen.interruption,
@@ -27,13 +27,15 @@ def claim_of(seen: Observation, build: Build) -> Claim:
     )
 
 
-def claim_of_kept(kept: Kept, build: Build) -> Claim:
+def update_of_pending(kept: PendingDelivery, build: Build) -> StatusUpdate:
     """Return what a pending delivery claims of its build."""
-    return Claim(kept.known, kept.word, build, queue_id=kept.queue_id, time=kept.create_time)
+    return StatusUpdate(
+        kept.state, kept.status_text, build, queue_id=kept.queue_id, time=kept.create_time
+    )
 
 
 def verdict_of(before: object, after: object, seen: Observation) -> Verdict:
     """Return what an observation did, by what was known of the run before and after; None: the run is new."""
     if before is None or before != after:
         return Verdict.APPLIED
-    return Verdict.DUPLICATE if seen.known == after else Verdict.STALE
+    return Verdict.DUPLICATE if seen.state == after else Verdict.STALE

@@ -26,7 +26,7 @@ from deployment_service.v1 import deployment_service_pb2 as deployment__service_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+deployment_service/v1/gateway_service.proto\x12\x15\x64\x65ployment_service.v1\x1a.deployment_service/v1/deployment_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x04\n\x0b\x42uildReport\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x14\n\x0c\x62uild_number\x18\x03 \x01(\x05\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x30\n\x05phase\x18\x05 \x01(\x0e\x32!.deployment_service.v1.BuildPhase\x12\x33\n\x06source\x18\x06 \x01(\x0e\x32#.deployment_service.v1.ReportSource\x12\x0e\n\x06run_id\x18\x07 \x01(\t\x12\x18\n\x10parameters_known\x18\x08 \x01(\x08\x12\x10\n\x08queue_id\x18\t \x01(\t\x12\x10\n\x08job_path\x18\n \x01(\t\x12\x1b\n\x13sender_timestamp_ms\x18\x0b \x01(\x03\x12\x30\n\x0creceive_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x46\n\nparameters\x18\r \x03(\x0b\x32\x32.deployment_service.v1.BuildReport.ParametersEntry\x12\x31\n\x05proof\x18\x0e \x01(\x0e\x32\".deployment_service.v1.ReportProof\x12\x0e\n\x06key_id\x18\x0f \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x10 \x01(\t\x12\x0c\n\x04test\x18\x11 \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x07JobPoke\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"y\n\x13ReportBuildsRequest\x12\x33\n\x07reports\x18\x01 \x03(\x0b\x32\".deployment_service.v1.BuildReport\x12-\n\x05pokes\x18\x02 \x03(\x0b\x32\x1e.deployment_service.v1.JobPoke\"L\n\x14ReportBuildsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.deployment_service.v1.ReportResult\"\xe0\x01\n\x0cReportResult\x12\x35\n\x07verdict\x18\x01 \x01(\x0e\x32$.deployment_service.v1.ReportVerdict\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12;\n\nold_status\x18\x03 \x01(\x0e\x32\'.deployment_service.v1.DeploymentStatus\x12\x37\n\x06status\x18\x04 \x01(\x0e\x32\'.deployment_service.v1.DeploymentStatus\x12\x0f\n\x07message\x18\x05 \x01(\t\"@\n\x1bListWebhookVerifiersRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x8b\x01\n\x1cListWebhookVerifiersResponse\x12\x39\n\tverifiers\x18\x01 \x03(\x0b\x32&.deployment_service.v1.WebhookVerifier\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05reset\x18\x04 \x01(\x08\"y\n\x0fWebhookVerifier\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12\x30\n\x04keys\x18\x04 \x03(\x0b\x32\".deployment_service.v1.KeyVerifier\"K\n\x0bKeyVerifier\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x02 \x01(\x0c\x12\x16\n\x0esigning_secret\x18\x03 \x01(\x0c*\x90\x01\n\nBuildPhase\x12\x1b\n\x17\x42UILD_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42UILD_PHASE_QUEUED\x10\x01\x12\x17\n\x13\x42UILD_PHASE_STARTED\x10\x02\x12\x19\n\x15\x42UILD_PHASE_COMPLETED\x10\x03\x12\x19\n\x15\x42UILD_PHASE_FINALIZED\x10\x04*m\n\x0cReportSource\x12\x1d\n\x19REPORT_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13REPORT_SOURCE_GUIDE\x10\x01\x12%\n!REPORT_SOURCE_NOTIFICATION_PLUGIN\x10\x02*_\n\x0bReportProof\x12\x1c\n\x18REPORT_PROOF_UNSPECIFIED\x10\x00\x12\x16\n\x12REPORT_PROOF_TOKEN\x10\x01\x12\x1a\n\x16REPORT_PROOF_SIGNATURE\x10\x02*\x96\x03\n\rReportVerdict\x12\x1e\n\x1aREPORT_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_VERDICT_APPLIED\x10\x01\x12\x1c\n\x18REPORT_VERDICT_DUPLICATE\x10\x02\x12\x18\n\x14REPORT_VERDICT_STALE\x10\x03\x12\x1d\n\x19REPORT_VERDICT_NO_MAPPING\x10\x04\x12\x1c\n\x18REPORT_VERDICT_WRONG_JOB\x10\x05\x12\x1c\n\x18REPORT_VERDICT_AMBIGUOUS\x10\x06\x12\x18\n\x14REPORT_VERDICT_RETRY\x10\x07\x12\x1a\n\x16REPORT_VERDICT_INVALID\x10\x08\x12&\n\"REPORT_VERDICT_PENDING_ATTRIBUTION\x10\t\x12\x1b\n\x17REPORT_VERDICT_DEFERRED\x10\n\x12\x19\n\x15REPORT_VERDICT_TESTED\x10\x0b\x12 \n\x1cREPORT_VERDICT_NO_SUCH_BUILD\x10\x0c\x32\xfa\x01\n\x0eGatewayService\x12g\n\x0cReportBuilds\x12*.deployment_service.v1.ReportBuildsRequest\x1a+.deployment_service.v1.ReportBuildsResponse\x12\x7f\n\x14ListWebhookVerifiers\x12\x32.deployment_service.v1.ListWebhookVerifiersRequest\x1a\x33.deployment_service.v1.ListWebhookVerifiersResponseB\xa2\x01\n\x18\x63om.deploymentservice.v1B\x13GatewayServiceProtoP\x01Z)deployment_service/v1;deploymentservicev1\xaa\x02\x14\x44\x65ploymentService.V1\xca\x02\x14\x44\x65ploymentService\\V1\xea\x02\x15\x44\x65ploymentService::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+deployment_service/v1/gateway_service.proto\x12\x15\x64\x65ployment_service.v1\x1a.deployment_service/v1/deployment_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x04\n\x0b\x42uildReport\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x14\n\x0c\x62uild_number\x18\x03 \x01(\x05\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x30\n\x05phase\x18\x05 \x01(\x0e\x32!.deployment_service.v1.BuildPhase\x12\x33\n\x06source\x18\x06 \x01(\x0e\x32#.deployment_service.v1.ReportSource\x12\x0e\n\x06run_id\x18\x07 \x01(\t\x12\x18\n\x10parameters_known\x18\x08 \x01(\x08\x12\x10\n\x08queue_id\x18\t \x01(\t\x12\x10\n\x08job_path\x18\n \x01(\t\x12\x1b\n\x13sender_timestamp_ms\x18\x0b \x01(\x03\x12\x30\n\x0creceive_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x46\n\nparameters\x18\r \x03(\x0b\x32\x32.deployment_service.v1.BuildReport.ParametersEntry\x12\x31\n\x05proof\x18\x0e \x01(\x0e\x32\".deployment_service.v1.ReportProof\x12\x0e\n\x06key_id\x18\x0f \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x10 \x01(\t\x12\x0c\n\x04test\x18\x11 \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x0eRefreshRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8b\x01\n\x13ReportBuildsRequest\x12\x33\n\x07reports\x18\x01 \x03(\x0b\x32\".deployment_service.v1.BuildReport\x12?\n\x10refresh_requests\x18\x02 \x03(\x0b\x32%.deployment_service.v1.RefreshRequest\"L\n\x14ReportBuildsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.deployment_service.v1.ReportResult\"\xe0\x01\n\x0cReportResult\x12\x35\n\x07verdict\x18\x01 \x01(\x0e\x32$.deployment_service.v1.ReportVerdict\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12;\n\nold_status\x18\x03 \x01(\x0e\x32\'.deployment_service.v1.DeploymentStatus\x12\x37\n\x06status\x18\x04 \x01(\x0e\x32\'.deployment_service.v1.DeploymentStatus\x12\x0f\n\x07message\x18\x05 \x01(\t\"@\n\x1bListWebhookVerifiersRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x8b\x01\n\x1cListWebhookVerifiersResponse\x12\x39\n\tverifiers\x18\x01 \x03(\x0b\x32&.deployment_service.v1.WebhookVerifier\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05reset\x18\x04 \x01(\x08\"y\n\x0fWebhookVerifier\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x13\n\x0b\x63icd_job_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12\x30\n\x04keys\x18\x04 \x03(\x0b\x32\".deployment_service.v1.KeyVerifier\"K\n\x0bKeyVerifier\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_sha256\x18\x02 \x01(\x0c\x12\x16\n\x0esigning_secret\x18\x03 \x01(\x0c*\x90\x01\n\nBuildPhase\x12\x1b\n\x17\x42UILD_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42UILD_PHASE_QUEUED\x10\x01\x12\x17\n\x13\x42UILD_PHASE_STARTED\x10\x02\x12\x19\n\x15\x42UILD_PHASE_COMPLETED\x10\x03\x12\x19\n\x15\x42UILD_PHASE_FINALIZED\x10\x04*m\n\x0cReportSource\x12\x1d\n\x19REPORT_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13REPORT_SOURCE_GUIDE\x10\x01\x12%\n!REPORT_SOURCE_NOTIFICATION_PLUGIN\x10\x02*_\n\x0bReportProof\x12\x1c\n\x18REPORT_PROOF_UNSPECIFIED\x10\x00\x12\x16\n\x12REPORT_PROOF_TOKEN\x10\x01\x12\x1a\n\x16REPORT_PROOF_SIGNATURE\x10\x02*\x96\x03\n\rReportVerdict\x12\x1e\n\x1aREPORT_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_VERDICT_APPLIED\x10\x01\x12\x1c\n\x18REPORT_VERDICT_DUPLICATE\x10\x02\x12\x18\n\x14REPORT_VERDICT_STALE\x10\x03\x12\x1d\n\x19REPORT_VERDICT_NO_MAPPING\x10\x04\x12\x1c\n\x18REPORT_VERDICT_WRONG_JOB\x10\x05\x12\x1c\n\x18REPORT_VERDICT_AMBIGUOUS\x10\x06\x12\x18\n\x14REPORT_VERDICT_RETRY\x10\x07\x12\x1a\n\x16REPORT_VERDICT_INVALID\x10\x08\x12&\n\"REPORT_VERDICT_PENDING_ATTRIBUTION\x10\t\x12\x1b\n\x17REPORT_VERDICT_DEFERRED\x10\n\x12\x19\n\x15REPORT_VERDICT_TESTED\x10\x0b\x12 \n\x1cREPORT_VERDICT_NO_SUCH_BUILD\x10\x0c\x32\xfa\x01\n\x0eGatewayService\x12g\n\x0cReportBuilds\x12*.deployment_service.v1.ReportBuildsRequest\x1a+.deployment_service.v1.ReportBuildsResponse\x12\x7f\n\x14ListWebhookVerifiers\x12\x32.deployment_service.v1.ListWebhookVerifiersRequest\x1a\x33.deployment_service.v1.ListWebhookVerifiersResponseB\xa2\x01\n\x18\x63om.deploymentservice.v1B\x13GatewayServiceProtoP\x01Z)deployment_service/v1;deploymentservicev1\xaa\x02\x14\x44\x65ploymentService.V1\xca\x02\x14\x44\x65ploymentService\\V1\xea\x02\x15\x44\x65ploymentService::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +36,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\030com.deploymentservice.v1B\023GatewayServiceProtoP\001Z)deployment_service/v1;deploymentservicev1\252\002\024DeploymentService.V1\312\002\024DeploymentService\\V1\352\002\025DeploymentService::V1'
   _globals['_BUILDREPORT_PARAMETERSENTRY']._loaded_options = None
   _globals['_BUILDREPORT_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_BUILDPHASE']._serialized_start=1628
-  _globals['_BUILDPHASE']._serialized_end=1772
-  _globals['_REPORTSOURCE']._serialized_start=1774
-  _globals['_REPORTSOURCE']._serialized_end=1883
-  _globals['_REPORTPROOF']._serialized_start=1885
-  _globals['_REPORTPROOF']._serialized_end=1980
-  _globals['_REPORTVERDICT']._serialized_start=1983
-  _globals['_REPORTVERDICT']._serialized_end=2389
+  _globals['_BUILDPHASE']._serialized_start=1654
+  _globals['_BUILDPHASE']._serialized_end=1798
+  _globals['_REPORTSOURCE']._serialized_start=1800
+  _globals['_REPORTSOURCE']._serialized_end=1909
+  _globals['_REPORTPROOF']._serialized_start=1911
+  _globals['_REPORTPROOF']._serialized_end=2006
+  _globals['_REPORTVERDICT']._serialized_start=2009
+  _globals['_REPORTVERDICT']._serialized_end=2415
   _globals['_BUILDREPORT']._serialized_start=152
   _globals['_BUILDREPORT']._serialized_end=725
   _globals['_BUILDREPORT_PARAMETERSENTRY']._serialized_start=676
   _globals['_BUILDREPORT_PARAMETERSENTRY']._serialized_end=725
-  _globals['_JOBPOKE']._serialized_start=727
-  _globals['_JOBPOKE']._serialized_end=789
-  _globals['_REPORTBUILDSREQUEST']._serialized_start=791
-  _globals['_REPORTBUILDSREQUEST']._serialized_end=912
-  _globals['_REPORTBUILDSRESPONSE']._serialized_start=914
-  _globals['_REPORTBUILDSRESPONSE']._serialized_end=990
-  _globals['_REPORTRESULT']._serialized_start=993
-  _globals['_REPORTRESULT']._serialized_end=1217
-  _globals['_LISTWEBHOOKVERIFIERSREQUEST']._serialized_start=1219
-  _globals['_LISTWEBHOOKVERIFIERSREQUEST']._serialized_end=1283
-  _globals['_LISTWEBHOOKVERIFIERSRESPONSE']._serialized_start=1286
-  _globals['_LISTWEBHOOKVERIFIERSRESPONSE']._serialized_end=1425
-  _globals['_WEBHOOKVERIFIER']._serialized_start=1427
-  _globals['_WEBHOOKVERIFIER']._serialized_end=1548
-  _globals['_KEYVERIFIER']._serialized_start=1550
-  _globals['_KEYVERIFIER']._serialized_end=1625
-  _globals['_GATEWAYSERVICE']._serialized_start=2392
-  _globals['_GATEWAYSERVICE']._serialized_end=2642
+  _globals['_REFRESHREQUEST']._serialized_start=727
+  _globals['_REFRESHREQUEST']._serialized_end=796
+  _globals['_REPORTBUILDSREQUEST']._serialized_start=799
+  _globals['_REPORTBUILDSREQUEST']._serialized_end=938
+  _globals['_REPORTBUILDSRESPONSE']._serialized_start=940
+  _globals['_REPORTBUILDSRESPONSE']._serialized_end=1016
+  _globals['_REPORTRESULT']._serialized_start=1019
+  _globals['_REPORTRESULT']._serialized_end=1243
+  _globals['_LISTWEBHOOKVERIFIERSREQUEST']._serialized_start=1245
+  _globals['_LISTWEBHOOKVERIFIERSREQUEST']._serialized_end=1309
+  _globals['_LISTWEBHOOKVERIFIERSRESPONSE']._serialized_start=1312
+  _globals['_LISTWEBHOOKVERIFIERSRESPONSE']._serialized_end=1451
+  _globals['_WEBHOOKVERIFIER']._serialized_start=1453
+  _globals['_WEBHOOKVERIFIER']._serialized_end=1574
+  _globals['_KEYVERIFIER']._serialized_start=1576
+  _globals['_KEYVERIFIER']._serialized_end=1651
+  _globals['_GATEWAYSERVICE']._serialized_start=2418
+  _globals['_GATEWAYSERVICE']._serialized_end=2668
 # @@protoc_insertion_point(module_scope)

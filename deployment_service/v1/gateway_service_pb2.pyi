@@ -114,7 +114,7 @@ class BuildReport(_message.Message):
     test: bool
     def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., build_number: _Optional[int] = ..., status: _Optional[str] = ..., phase: _Optional[_Union[BuildPhase, str]] = ..., source: _Optional[_Union[ReportSource, str]] = ..., run_id: _Optional[str] = ..., parameters_known: bool = ..., queue_id: _Optional[str] = ..., job_path: _Optional[str] = ..., sender_timestamp_ms: _Optional[int] = ..., receive_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[ReportProof, str]] = ..., key_id: _Optional[str] = ..., delivery_id: _Optional[str] = ..., test: bool = ...) -> None: ...
 
-class JobPoke(_message.Message):
+class RefreshRequest(_message.Message):
     __slots__ = ("tenant", "cicd_job_id", "reason")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     CICD_JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -125,12 +125,12 @@ class JobPoke(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., cicd_job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ReportBuildsRequest(_message.Message):
-    __slots__ = ("reports", "pokes")
+    __slots__ = ("reports", "refresh_requests")
     REPORTS_FIELD_NUMBER: _ClassVar[int]
-    POKES_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     reports: _containers.RepeatedCompositeFieldContainer[BuildReport]
-    pokes: _containers.RepeatedCompositeFieldContainer[JobPoke]
-    def __init__(self, reports: _Optional[_Iterable[_Union[BuildReport, _Mapping]]] = ..., pokes: _Optional[_Iterable[_Union[JobPoke, _Mapping]]] = ...) -> None: ...
+    refresh_requests: _containers.RepeatedCompositeFieldContainer[RefreshRequest]
+    def __init__(self, reports: _Optional[_Iterable[_Union[BuildReport, _Mapping]]] = ..., refresh_requests: _Optional[_Iterable[_Union[RefreshRequest, _Mapping]]] = ...) -> None: ...
 
 class ReportBuildsResponse(_message.Message):
     __slots__ = ("results",)

@@ -10,6 +10,7 @@ import structlog
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
+from deployment_service.watch.auto_reset_event import AutoResetEvent
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.frames import ResetReason
 from deployment_service.watch.history import History
@@ -17,7 +18,6 @@ from deployment_service.watch.ports import EventLog
 from deployment_service.watch.ring import Ring
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.tail import Entries, Tail
-from deployment_service.watch.wake import Wake
 
 _log = structlog.get_logger(__name__)
 _MOST_TAILS_PER_READ = 100
@@ -43,7 +43,7 @@ class Follower:
         self._behind: set[uuid.UUID] = set()
         self._asking: list[tuple[uuid.UUID, asyncio.Future[None]]] = []
         self._poll_at = 0.0
-        self._wake = Wake()
+        self._wake = AutoResetEvent()
 
     @property
     def tails(self) -> Iterable[Tail]:
@@ -81,7 +81,7 @@ class Follower:
                 await asking
         except TimeoutError:
             raise Unavailable(
-                "STORE_AWAY", "The store can't be read at the moment: reconnect."
+                "STORE_UNAVAILABLE", "The store can't be read at the moment: reconnect."
             ) from None
 
     async def anchored(self, tail: Tail, until: float) -> Ring:

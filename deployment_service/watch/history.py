@@ -111,7 +111,9 @@ class History:
             page = Page(after, through, self._entries.of(tail.tenant, epoch, events))
             self._keep(key, page)
             return page
-        raise Unavailable("STORE_AWAY", "The history can't be read at the moment: reconnect.")
+        raise Unavailable(
+            "STORE_UNAVAILABLE", "The history can't be read at the moment: reconnect."
+        )
 
     def _keep(self, key: _Key, page: Page) -> None:
         replaced = self._pages.pop(key, None)

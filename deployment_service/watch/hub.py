@@ -12,9 +12,9 @@ from typing import Any
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import ResourceExhausted
 from deployment_service.domain.events import Until
+from deployment_service.watch.completion import CompletionWatcher
 from deployment_service.watch.counts import Counts
 from deployment_service.watch.epoch import StoreEpoch
-from deployment_service.watch.finality import Finality
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.listener import Connect, Listener
 from deployment_service.watch.notifier import Notifier, read_hint
@@ -52,11 +52,11 @@ class WatchHub:
         self._sender = uuid.uuid4().hex[:12]
         entries = Entries(serialize, self.tokens)
         self._follower = Follower(event_log, entries, self.epoch, self._settings)
-        self._finality = Finality(event_log, self._settings, follow=self._follower.look)
+        self._completion = CompletionWatcher(event_log, self._settings, follow=self._follower.look)
         self._snapshots = Snapshots(snapshots, self._settings)
         self._shared = Shared(
             self._follower,
-            self._finality,
+            self._completion,
             self._snapshots,
             self.tokens,
             self._settings,
@@ -85,15 +85,15 @@ class WatchHub:
         return sum(1 for _ in self._follower.tails)
 
     @property
-    def hears(self) -> bool:
+    def listener_connected(self) -> bool:
         """Whether hints arrive; without them events come with the next poll."""
-        return self._listener is not None and self._listener.hears.is_set()
+        return self._listener is not None and self._listener.listener_connected.is_set()
 
     async def start(self) -> None:
         """Begin to follow the store. A store that is away is waited for in the background."""
         self._spawn(self._follower.run())
         self._spawn(self._notifier.run())
-        self._spawn(self._finality.run())
+        self._spawn(self._completion.run())
         if self._listener is not None:
             self._spawn(self._listener.run())
 

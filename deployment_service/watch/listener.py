@@ -49,7 +49,7 @@ class Listener:
         self._heard = asyncio.Event()
         self._delay_s = _FIRST_DELAY_S
         self._failing = False
-        self.hears = asyncio.Event()
+        self.listener_connected = asyncio.Event()
         """Set while the last probe was heard."""
 
     async def run(self) -> None:
@@ -64,7 +64,7 @@ class Listener:
                     _log.warning("watch.listener_lost", reason=reason, effect="polling only")
                 self._failing = True
             finally:
-                self.hears.clear()
+                self.listener_connected.clear()
             # Replicas that lost the same server don't come back in step.
             await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             self._delay_s = min(self._delay_s * 2, self._settings.reconnect_max_s)
@@ -105,7 +105,7 @@ class Listener:
             _log.info("watch.listener_back")
         self._failing = False
         self._delay_s = _FIRST_DELAY_S
-        self.hears.set()
+        self.listener_connected.set()
 
     @property
     def _probe_payload(self) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 import structlog
 
+from deployment_service.watch.auto_reset_event import AutoResetEvent
 from deployment_service.watch.ports import EventLog
 from deployment_service.watch.settings import WatchSettings
-from deployment_service.watch.wake import Wake
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class Notifier:
         self._sender = sender
         self._interval_s = settings.notify_interval_s
         self._tenants: set[uuid.UUID] = set()
-        self._wake = Wake()
+        self._wake = AutoResetEvent()
         self._failing = False
 
     def notify(self, tenant_id: uuid.UUID) -> None:

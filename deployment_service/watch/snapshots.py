@@ -58,7 +58,7 @@ class Snapshots:
             else:
                 failure = repr(error)
         _log.warning("watch.snapshot_unreadable", tenant=tenant.slug, error=failure)
-        raise Unavailable("STORE_AWAY", "The deployments can't be read at the moment.")
+        raise Unavailable("STORE_UNAVAILABLE", "The deployments can't be read at the moment.")
 
     async def close(self) -> None:
         """Stop reading."""

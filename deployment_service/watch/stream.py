@@ -12,8 +12,9 @@ from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
 from deployment_service.domain.events import Until
 from deployment_service.watch import frames
+from deployment_service.watch.auto_reset_event import AutoResetEvent
+from deployment_service.watch.completion import CompletionWatcher, Waiter
 from deployment_service.watch.counts import Counts
-from deployment_service.watch.finality import Finality, Waiter
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.frames import ResetReason
 from deployment_service.watch.ring import Entry, Page, Ring
@@ -21,7 +22,6 @@ from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
 from deployment_service.watch.tail import Tail
 from deployment_service.watch.tokens import ResumeToken, ResumeTokens, TokenKind
-from deployment_service.watch.wake import Wake
 
 Messages = AsyncGenerator[bytes, None]
 
@@ -50,7 +50,7 @@ class Shared:
     """What all streams of a replica use."""
 
     follower: Follower
-    finality: Finality
+    completion: CompletionWatcher
     snapshots: Snapshots
     tokens: ResumeTokens
     settings: WatchSettings
@@ -77,7 +77,7 @@ class Stream:
         until: Until | None = None,
     ) -> None:
         self._follower = shared.follower
-        self._finality = shared.finality
+        self._completion = shared.completion
         self._snapshots = shared.snapshots
         self._tokens = shared.tokens
         self._settings = shared.settings
@@ -87,7 +87,7 @@ class Stream:
         self._filter = passing
         self._token = token
         self._token_text = token_text
-        self._wake = Wake()
+        self._wake = AutoResetEvent()
         self._position = 0
         self._accounted = 0
         self._bookmark_at = 0.0
@@ -105,7 +105,7 @@ class Stream:
         self._tail.attach(self._wake)
         if self._until is not None:
             slugs = self._filter.slugs or frozenset()
-            self._waiter = self._finality.join(
+            self._waiter = self._completion.join(
                 self._tenant.tenant_id, slugs, self._wake, self._until
             )
         try:
@@ -133,7 +133,7 @@ class Stream:
         finally:
             self._tail.detach(self._wake)
             if self._waiter is not None:
-                self._finality.leave(self._waiter)
+                self._completion.leave(self._waiter)
 
     def _start(self) -> bytes:
         """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
@@ -288,7 +288,9 @@ def _result(reading: asyncio.Task[Page]) -> Page:
         raise shutting_down()
     failure = reading.exception()
     if failure is not None:
-        raise Unavailable("STORE_AWAY", "The history can't be read at the moment.") from failure
+        raise Unavailable(
+            "STORE_UNAVAILABLE", "The history can't be read at the moment."
+        ) from failure
     return reading.result()
 
 

@@ -7,11 +7,11 @@ import structlog
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.events import Event
 from deployment_service.watch import frames
+from deployment_service.watch.auto_reset_event import AutoResetEvent
 from deployment_service.watch.frames import ResetReason
 from deployment_service.watch.ports import EventSerializer
 from deployment_service.watch.ring import Entry, HistoryGap, Ring
 from deployment_service.watch.tokens import ResumeTokens
-from deployment_service.watch.wake import Wake
 
 _log = structlog.get_logger(__name__)
 
@@ -51,13 +51,13 @@ class Tail:
         self.head = 0
         self.streams = 0
         self.idle_since = 0.0
-        self._wakes: set[Wake] = set()
+        self._wakes: set[AutoResetEvent] = set()
 
-    def attach(self, wake: Wake) -> None:
+    def attach(self, wake: AutoResetEvent) -> None:
         """Have a stream woken when anything happens here."""
         self._wakes.add(wake)
 
-    def detach(self, wake: Wake) -> None:
+    def detach(self, wake: AutoResetEvent) -> None:
         self._wakes.discard(wake)
 
     def wake_all(self) -> None:

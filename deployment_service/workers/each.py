@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.storage.database.pool import AWAY
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ async def for_each(
     """Do the work for each thing, at most ``at_once`` at a time; log what fails.
 
     Raises:
-        Exception: one of ``AWAY``, as soon as the database is unavailable.
+        Exception: one of ``UNAVAILABLE_ERRORS``, as soon as the database is unavailable.
     """
     places = asyncio.Semaphore(at_once)
 
@@ -32,7 +32,7 @@ async def for_each(
                 await work(thing)
             except ProviderError as error:
                 _log.warning("reading failed", error=str(error))
-            except AWAY:
+            except UNAVAILABLE_ERRORS:
                 raise
             except Exception:
                 _log.exception("reading failed")

@@ -17,7 +17,7 @@ import structlog
 
 from deployment_service.storage import origin_shares, retention
 from deployment_service.storage.database.pool import Connection, Database
-from deployment_service.storage.retention import Kept, Trimmed
+from deployment_service.storage.retention import Retained, Trimmed
 from deployment_service.workers.loop import Loop
 
 _log = structlog.get_logger(__name__)
@@ -66,8 +66,8 @@ class Retention:
         """Go through everything once."""
         gone: Counter[str] = Counter()
         try:
-            await self._walk(Kept.EVENTS, self._settings.event_age_s, gone)
-            await self._walk(Kept.DELIVERIES, self._settings.delivery_age_s, gone)
+            await self._walk(Retained.EVENTS, self._settings.event_age_s, gone)
+            await self._walk(Retained.DELIVERIES, self._settings.delivery_age_s, gone)
             await self._in_batches(retention.forget_request_ids, "request_ids", gone)
             await self._in_batches(retention.forget_verifiers, "webhook_verifiers", gone)
             await self._in_batches(origin_shares.forget, "origin_shares", gone)
@@ -78,7 +78,7 @@ class Retention:
             if gone.total():
                 _log.info("retention", **gone)
 
-    async def _walk(self, kept: Kept, older_than_s: float, gone: Counter[str]) -> None:
+    async def _walk(self, kept: Retained, older_than_s: float, gone: Counter[str]) -> None:
         last = _NOBODY
         while True:
             async with self._database.acquire() as connection:
@@ -96,7 +96,7 @@ class Retention:
                 await asyncio.sleep(self._settings.pause_s)
 
     async def _trim(
-        self, kept: Kept, positions: dict[uuid.UUID, int], older_than_s: float
+        self, kept: Retained, positions: dict[uuid.UUID, int], older_than_s: float
     ) -> Trimmed:
         async def work(connection: Connection) -> Trimmed:
             return await retention.trim(

@@ -52,10 +52,10 @@ async def test_ends_are_jenkins_own_word_and_known_soon_all_the_same(stack: DevS
         sources = await connection.fetch(
             "SELECT source FROM deployment_events WHERE status = 'COMPLETED'"
         )
-        poked = await connection.fetchval(
+        refresh_requested = await connection.fetchval(
             "SELECT count(*) FROM webhook_deliveries WHERE verdict = 'DEFERRED'"
         )
     finally:
         await connection.close()
     assert {row["source"] for row in sources} == {"READ"}
-    assert poked >= RUNS
+    assert refresh_requested >= RUNS

@@ -169,7 +169,10 @@ async def test_senseless_reports_are_answered_one_by_one_and_do_not_fail_their_n
     ]
     request = gateway.ReportBuildsRequest(
         reports=[REPORT, *senseless, REPORT],
-        pokes=[gateway.JobPoke(), gateway.JobPoke(tenant="tenants/demo", cicd_job_id="\0")],
+        refresh_requests=[
+            gateway.RefreshRequest(),
+            gateway.RefreshRequest(tenant="tenants/demo", cicd_job_id="\0"),
+        ],
     )
     answer = await api.gateway.ReportBuilds(request, metadata=metadata)
     verdicts = [result.verdict for result in answer.results]

@@ -250,7 +250,7 @@ async def _insist(call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except DeploymentServiceError as error:
-            if error.reason in ("", "JOB_NOT_READY", "RUN_ACTIVE", "DATABASE_AWAY"):
+            if error.reason in ("", "JOB_NOT_READY", "RUN_ACTIVE", "DATABASE_UNAVAILABLE"):
                 await asyncio.sleep(0.2)
                 continue
             raise

@@ -12,8 +12,8 @@ from typing import Any
 
 from deployment_service.__main__ import main
 from deployment_service.domain.run_transitions import observe
-from deployment_service.domain.runs import Claim, Run, Transition
-from deployment_service.domain.status import NOTHING, DeploymentStatus, UnstablePolicy
+from deployment_service.domain.runs import Run, StatusUpdate, Transition
+from deployment_service.domain.status import UNKNOWN, DeploymentStatus, UnstablePolicy
 from deployment_service.storage.runs import runs
 from deployment_service.unit_of_work import run_unit_of_work as actions_observe
 from deployment_service.workers.dispatcher.dispatcher import Dispatcher
@@ -28,12 +28,12 @@ async def send_again(self: Any, run: Any, _client: object) -> None:
 
 
 def last_word(
-    run: Run, claim: Claim, policy: UnstablePolicy, now: datetime, **_: object
+    run: Run, update: StatusUpdate, policy: UnstablePolicy, now: datetime, **_: object
 ) -> tuple[Run, list[Transition]]:
     """As if nothing had been known before."""
     blank = replace(
         run,
-        known=NOTHING,
+        state=UNKNOWN,
         status=DeploymentStatus.PENDING,
         result="",
         certainty=None,
@@ -44,7 +44,7 @@ def last_word(
         failure_message="",
         end_time=None,
     )
-    return observe(blank, claim, policy, now)
+    return observe(blank, update, policy, now)
 
 
 if __name__ == "__main__":

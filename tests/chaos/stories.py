@@ -30,7 +30,7 @@ from tests.chaos.world import World
 TRIGGER = "/buildWithParameters"
 
 
-_ASKED_AGAIN = "SELECT FROM deployment_runs WHERE look_time > end_time"
+_ASKED_AGAIN = "SELECT FROM deployment_runs WHERE probe_time > end_time"
 _NOT_TO_SWEEP = "SELECT FROM cicd_jobs WHERE next_sweep_time > now()"
 
 
@@ -182,11 +182,11 @@ async def webhooks_come(w: World) -> list[Told]:
         {**report, "phase": ended, "status": "FAILURE"},
         {**report, "phase": started},
         {**report, "phase": started, "job_path": "job/another/"},
-        poke=True,
+        request_refresh=True,
     )
 
     async def read() -> bool:
-        return not await w.sql("SELECT FROM cicd_jobs WHERE poke_time IS NOT NULL")
+        return not await w.sql("SELECT FROM cicd_jobs WHERE refresh_request_time IS NOT NULL")
 
     await w.until_run(uid, certainty="CONFIRMED")
     await w.until("the poked job is read", read)

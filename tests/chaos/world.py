@@ -180,7 +180,7 @@ class World:
         """Run a deployment and return the run's uid."""
         return (await self.client.run_deployment(name, **fields)).run.uid
 
-    async def report(self, *reports: Mapping[str, Any], poke: bool = False) -> None:
+    async def report(self, *reports: Mapping[str, Any], request_refresh: bool = False) -> None:
         """What a gateway hands over of the only job: fields of BuildReport, and a poke."""
         gateway = Caller(
             self.client._caller.channel,
@@ -196,7 +196,7 @@ class World:
         plugin = gateway_pb.REPORT_SOURCE_NOTIFICATION_PLUGIN
         request = gateway_pb.ReportBuildsRequest(
             reports=[gateway_pb.BuildReport(source=plugin, **of_job, **one) for one in reports],
-            pokes=[gateway_pb.JobPoke(**of_job)] if poke else [],
+            refresh_requests=[gateway_pb.RefreshRequest(**of_job)] if request_refresh else [],
         )
         await gateway.call(stub.ReportBuilds, request)
 

@@ -115,7 +115,7 @@ async def test_from_a_stop_to_the_end(receiver: Receiver, name: str):
         assert bounds["min"] * 0.9 - 0.002 <= got < bounds["max"] + SLACK_S
 
 
-class Around:
+class CallInterceptor:
     """The state of a build around its posts, changes only, as the recorder wrote it down."""
 
     def __init__(self, story: Story, receiver: Receiver, build: Build) -> None:
@@ -182,7 +182,7 @@ async def test_the_state_of_a_build_around_its_posts(name: str):
         jenkins.create_job("j", xml)
         await story.trigger("/job/j/build?delay=0sec")
         build = await story.build("j", 1)
-        around = Around(story, receiver, build)
+        around = CallInterceptor(story, receiver, build)
         watching = asyncio.create_task(around.watch())
         if seconds == 60:
             await story.output("j", 1, "+ sleep")

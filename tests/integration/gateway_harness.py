@@ -25,7 +25,7 @@ from deployment_service.webhook_auth import signatures, tokens
 from webhook_gateway.app import Gateway
 from webhook_gateway.channel import connect
 from webhook_gateway.config import Settings
-from webhook_gateway.connections import Door
+from webhook_gateway.connections import ConnectionLimiter
 
 PAYLOADS = Path(__file__).resolve().parents[1] / "payloads"
 JOB = "7d0a4f9e-6f0e-4b0a-9a55-0d7d4e0f3c11"
@@ -89,8 +89,8 @@ class FakeService(pb_grpc.GatewayServiceServicer):
         return [report for call in self.calls for report in call.reports]
 
     @property
-    def pokes(self) -> list[pb.JobPoke]:
-        return [poke for call in self.calls for poke in call.pokes]
+    def refresh_requests(self) -> list[pb.RefreshRequest]:
+        return [request_refresh for call in self.calls for request_refresh in call.refresh_requests]
 
     async def start(self) -> None:
         self._server = grpc.aio.server(
@@ -114,7 +114,7 @@ class FakeService(pb_grpc.GatewayServiceServicer):
 
     async def ReportBuilds(self, request: Any, context: Any) -> pb.ReportBuildsResponse:
         await self._authorize(context)
-        if not request.reports and not request.pokes:
+        if not request.reports and not request.refresh_requests:
             self.questions += 1
             await self.lookup_gate.wait()
             return pb.ReportBuildsResponse()
@@ -279,7 +279,7 @@ async def running(service: FakeService, **settings: Any) -> AsyncIterator[Runnin
         runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
-        door = Door(options)
+        door = ConnectionLimiter(options)
         metrics = MetricsServer(options.metrics_listen, gateway.metrics.registry)
         metrics.start()
         await gateway.start()

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import asyncpg
 
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.create_deployment import (
     Created,
     CreateDeployment,
@@ -29,11 +28,15 @@ from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView, Param
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
 from deployment_service.runtime.secret_box import SecretBox, generate_key
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.workers.controllers.breaker import ControllerLimits
 from deployment_service.workers.controllers.controllers import (
     Controllers,
 )
-from deployment_service.workers.job_provisioner.provisioner import JobKeeper, JobKeeperSettings
+from deployment_service.workers.job_provisioner.provisioner import (
+    JobProvisioner,
+    JobProvisionerSettings,
+)
 from jenkins_simulator import DEFAULT_API_TOKEN
 from tests.fixtures_stack import Databases
 
@@ -41,7 +44,7 @@ SHELL = JobDefinition(JobKind.FREESTYLE_SHELL, text="exit 0")
 HOOKS = "http://hooks.invalid"
 # No breaker: a test that makes Jenkins fail a few times doesn't want to wait for it.
 LIMITS = ControllerLimits(failures=1000)
-SOON = JobKeeperSettings(poll_s=0.02)
+SOON = JobProvisionerSettings(poll_s=0.02)
 
 
 def jenkins_client(address: ControllerAddress) -> CicdProvider:
@@ -66,8 +69,8 @@ class Jobs:
     provider_id: uuid.UUID
     creator: DeploymentCreator
     remover: DeploymentRemover
-    keeper: JobKeeper
-    changes: Changes
+    keeper: JobProvisioner
+    signals: RowSignals
     commits: list[None] = field(default_factory=list)
 
     async def create(self, name: str = "web", job: JobDefinition = SHELL, **fields: Any) -> Created:
@@ -145,7 +148,7 @@ async def jobs_of(
     slug: str = "demo",
     box: SecretBox | None = None,
     make_client: Callable[[ControllerAddress], CicdProvider] = jenkins_client,
-    settings: JobKeeperSettings = SOON,
+    settings: JobProvisionerSettings = SOON,
     keep: bool = True,
     wait_s: float = 10.0,
     token: str = DEFAULT_API_TOKEN,
@@ -165,13 +168,13 @@ async def jobs_of(
         columns = {"base_url": base_url, "webhook_base_url": webhook_base_url, **provider}
         tenant, provider_id = await seed_provider(databases, box, keys, token, columns, slug)
     commits: list[None] = []
-    changes = Changes()
+    signals = RowSignals()
     controllers = Controllers(make_client, box.decrypt, LIMITS)
-    keeper = JobKeeper(
+    keeper = JobProvisioner(
         databases.worker,
         controllers,
         keys,
-        changes,
+        signals,
         committed=lambda _: commits.append(None),
         settings=settings,
     )
@@ -184,10 +187,10 @@ async def jobs_of(
         box,
         tenant,
         provider_id,
-        DeploymentCreator(databases.api, changes, wait_s=wait_s, **hooks),
+        DeploymentCreator(databases.api, signals, wait_s=wait_s, **hooks),
         DeploymentRemover(databases.api, keep_s=keep_deleted_s, **hooks),
         keeper,
-        changes,
+        signals,
         commits,
     )
     if keep:

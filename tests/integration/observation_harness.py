@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = {
     "read_interval_s": 0.1,
     "polling_interval_s": 0.1,
     "request_timeout_s": 1,
-    "between_looks_s": 0.2,
+    "probe_interval_s": 0.2,
 }
 
 

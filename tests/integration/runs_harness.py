@@ -12,16 +12,16 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 
 from deployment_service.actions.cancel_run import Cancelled, CancelRun, RunCanceller
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.report import ReportBuilds
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter, Started
-from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.attribution import BuildRef, Observation
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
 from deployment_service.domain.status import RUNNING
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from deployment_service.workers.controllers.controllers import Controllers
 from deployment_service.workers.controllers.finder import ControllerFinder
@@ -36,12 +36,12 @@ QUICK = DispatcherSettings(
     request_timeout_s=1.0,
     send_within_s=1.0,
     quarantine_s=0.2,
-    between_looks_s=0.2,
+    probe_interval_s=0.2,
     first_retry_s=0.05,
     longest_retry_s=0.2,
 )
 OFTEN = ReconcilerSettings(
-    read_interval_s=0.1, polling_interval_s=0.1, lost_after_s=0.3, between_looks_s=0.1
+    read_interval_s=0.1, polling_interval_s=0.1, lost_after_s=0.3, probe_interval_s=0.1
 )
 CONFIRM_SOON = ConfirmerSettings(poll_s=0.1, unsaved_retry_s=0.05, retry_s=0.1)
 
@@ -119,7 +119,7 @@ class Runs:
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """As if Jenkins had been read and had shown this build, running."""
-        sighting = Sighting(
+        build_ref = BuildRef(
             number,
             run_id,
             True,
@@ -133,7 +133,7 @@ class Runs:
             await reports.lock_jobs(connection, tenant_id, [job_id])
             read_time = await connection.fetchval("SELECT now()")
             seen = Observation(
-                job_id, sighting, RUNNING, "RUNNING", sighting.timestamp_ms, read_time=read_time
+                job_id, build_ref, RUNNING, "RUNNING", build_ref.timestamp_ms, read_time=read_time
             )
             await observe_builds(connection, tenant_id, [seen], source=EventSource.READ)
 
@@ -194,7 +194,7 @@ async def runs_of(
 
     ``confirm`` is like ``reconcile`` by default.
     """
-    changes = Changes()
+    signals = RowSignals()
     budget = None
     if requests_per_second is not None:
         budget = OriginBudget(
@@ -211,7 +211,7 @@ async def runs_of(
         find,
         jobs.box,
         committed=committed,
-        settled=changes.tell,
+        settled=signals.notify,
         settings=dispatcher_settings,
     )
     reconciler = Reconciler(
@@ -228,7 +228,7 @@ async def runs_of(
     )
     starter = RunStarter(
         jobs.databases.api,
-        changes,
+        signals,
         jobs.box,
         committed=committed,
         wake_dispatcher=dispatcher.wake,
@@ -237,7 +237,7 @@ async def runs_of(
     )
     canceller = RunCanceller(
         jobs.databases.api,
-        changes,
+        signals,
         committed=committed,
         wake_reconciler=reconciler.wake,
         wait_s=wait_s if reconcile else 0.0,
@@ -249,7 +249,7 @@ async def runs_of(
         jobs.databases.worker,
         committed=committed,
         reported=confirmer.wake,
-        poked=reconciler.wake,
+        refresh_requested=reconciler.wake,
     )
     if dispatch:
         await dispatcher.start()

@@ -82,7 +82,7 @@ async def test_a_database_that_is_away_is_told_and_survived():
                     await call
                 assert (refusals[0].code, refusals[0].reason) == (
                     grpc.StatusCode.UNAVAILABLE,
-                    "DATABASE_AWAY",
+                    "DATABASE_UNAVAILABLE",
                 )
                 assert refusals[0].details["RetryInfo"].retry_delay.seconds == 1
             await until(lambda: seen[-1].status == NOT_SERVING)

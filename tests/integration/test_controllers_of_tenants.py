@@ -224,7 +224,9 @@ async def test_tenants_take_turns_however_many_controllers_one_has(databases: Da
 
 
 async def _claim(connection, owner, *, limit):
-    return await controllers.claim_turns(connection, owner, lease_s=60, limit=limit, per_tenant=8)
+    return await controllers.claim_controllers(
+        connection, owner, lease_s=60, limit=limit, per_tenant=8
+    )
 
 
 async def _add_providers(jobs: Jobs, tenant_id: uuid.UUID, count: int) -> None:

@@ -9,14 +9,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from deployment_service.storage.database.failures import SessionMismatch
-from deployment_service.storage.database.pool import (
-    API_ROLE,
-    AWAY,
-    WORKER_ROLE,
-    Connection,
-    Database,
-)
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS, SessionMismatch
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Connection, Database
 from deployment_service.storage.database.sessions import ServiceConnection, connect_listener
 from devstack.postgres import EmbeddedPostgres
 from tests.fixtures_stack import run_sql
@@ -168,7 +162,7 @@ async def test_a_connection_that_falls_silent_in_use_is_found_by_the_check(
                 while not stuck.done():
                     await database.check()
                     await asyncio.sleep(0.2)
-            with pytest.raises(AWAY):
+            with pytest.raises(UNAVAILABLE_ERRORS):
                 await stuck
             async with asyncio.timeout(3):
                 await database.transaction(
@@ -222,7 +216,7 @@ async def test_a_server_that_accepts_and_never_answers_is_given_up(database_url:
     async with tcp_proxy(None) as proxy, opened(proxy.url(database_url)) as database:
         proxy.silent_from_start = True
         async with asyncio.timeout(9):
-            with pytest.raises(AWAY):
+            with pytest.raises(UNAVAILABLE_ERRORS):
                 await database.check()
 
 
@@ -310,5 +304,5 @@ async def test_a_caller_that_is_cancelled_again_while_its_connection_falls_silen
                     async with database.acquire() as connection:
                         assert await connection.fetchval("SELECT true")
                         break
-                except AWAY:
+                except UNAVAILABLE_ERRORS:
                     continue

@@ -133,7 +133,7 @@ async def test_a_rotated_password_costs_unavailable_and_a_few_lines(
             for _ in range(50):
                 async with refused() as refusals:
                     await api.deployments.ListDeployments(request, metadata=api.as_admin)
-                assert refusals[0].reason == "DATABASE_AWAY"
+                assert refusals[0].reason == "DATABASE_UNAVAILABLE"
             await asyncio.sleep(2)  # so long the workers try again and again
             said = capsys.readouterr().out
             assert "Traceback" not in said
@@ -146,7 +146,7 @@ async def test_a_rotated_password_costs_unavailable_and_a_few_lines(
                 while True:
                     async with refused() as refusals:
                         await api.deployments.ListDeployments(request, metadata=api.as_admin)
-                    if refusals[0].reason != "DATABASE_AWAY":
+                    if refusals[0].reason != "DATABASE_UNAVAILABLE":
                         break
             assert refusals[0].reason == "TENANT_NOT_FOUND"
 
@@ -171,7 +171,7 @@ async def test_a_missing_privilege_is_named_with_its_remedy(
             await api.deployments.ListDeployments(
                 pb.ListDeploymentsRequest(parent="tenants/demo"), metadata=api.as_admin
             )
-        assert refusals[0].reason == "DATABASE_AWAY"
+        assert refusals[0].reason == "DATABASE_UNAVAILABLE"
         said = capsys.readouterr().out
         assert "deployment-service migrate" in said
         assert "Traceback" not in said

@@ -62,10 +62,10 @@ async def build(client: JenkinsProvider, jenkins: JenkinsSimulator, number: int)
 
 
 async def read_again(runs: Runs) -> None:
-    await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = now()")
+    await runs.jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
     async def read() -> bool:
-        return (await runs.jobs.row())["poke_time"] is None
+        return (await runs.jobs.row())["refresh_request_time"] is None
 
     await eventually(read, "the job was read")
 

@@ -166,7 +166,7 @@ async def test_every_copy_of_the_encoding_counts(gateway: Running, headers: tupl
         assert status(answer) == 415, answer
         assert b"UNSUPPORTED_ENCODING" in answer
     assert gateway.service.reports == []
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
 
 
 @pytest.mark.parametrize("headers", PLAIN)

@@ -134,8 +134,10 @@ async def test_huge_values_are_refused_and_stop_nobody(service: FakeService):
                 (400, "UNKNOWN_BODY"),
             ), body[:80]
             assert (await gateway.post(guide(jobId=OTHER_JOB), url=other))[0] == 200
-        await service.until(lambda: bool(service.pokes))
-        assert {poke.cicd_job_id for poke in service.pokes} == {JOB}
+        await service.until(lambda: bool(service.refresh_requests))
+        assert {request_refresh.cicd_job_id for request_refresh in service.refresh_requests} == {
+            JOB
+        }
 
 
 @pytest.mark.timeout(180)

@@ -21,7 +21,7 @@ from tests.integration.gateway_harness import (
     serving,
 )
 from webhook_gateway.config import Settings
-from webhook_gateway.connections import Door
+from webhook_gateway.connections import ConnectionLimiter
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ async def test_a_tenants_ceiling_doesnt_touch_another_tenant(service: FakeServic
         assert {a["reason"] for s, a in answers if s == 429} == {"TOO_MANY_REPORTS"}
         other = gateway.hook(service.tenants["other"].token(), "other")
         assert (await gateway.post(url=other))[0] == 200
-        await service.until(lambda: bool(service.pokes))
-        (poke,) = service.pokes
-        assert (poke.tenant, poke.cicd_job_id) == ("tenants/demo", JOB)
+        await service.until(lambda: bool(service.refresh_requests))
+        (request_refresh,) = service.refresh_requests
+        assert (request_refresh.tenant, request_refresh.cicd_job_id) == ("tenants/demo", JOB)
 
 
 async def test_bodies_up_to_the_cap_and_not_beyond(service: FakeService):
@@ -187,7 +187,7 @@ async def test_a_client_that_never_reads_its_answers_is_cut_off(service: FakeSer
 async def test_connections_are_counted_by_network_where_addresses_cost_nothing():
     """P6: whoever has one IPv6 address has 2^64 of them."""
     settings = Settings(api_key=SecretStr("k"), max_connections_per_address=2)
-    door, server = Door(settings), web.Server(lambda _: web.Response())  # type: ignore[arg-type, return-value]
+    door, server = ConnectionLimiter(settings), web.Server(lambda _: web.Response())  # type: ignore[arg-type, return-value]
     peers = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "192.0.2.1"]
     assert [door.admit(peer, server) is not None for peer in peers] == [
         True,
@@ -214,7 +214,7 @@ async def test_slow_heads_and_bodies_are_cut_off(service: FakeService):
         assert (silent, half) == (b"", b"")
         assert slow.startswith(b"HTTP/1.1 408 ")
         assert b"BODY_TIMEOUT" in slow
-        await service.until(lambda: bool(service.pokes))
+        await service.until(lambda: bool(service.refresh_requests))
         assert service.reports == []
 
 
@@ -222,7 +222,7 @@ async def test_a_body_that_ends_early_is_no_report(service: FakeService):
     """P4, P7: half a report is none, and its job is read instead."""
     async with running(service) as gateway:
         await raw(gateway, head(gateway, JSON, "Content-Length: 100"), b'{"jobId"', close=True)
-        await service.until(lambda: bool(service.pokes))
+        await service.until(lambda: bool(service.refresh_requests))
         assert service.reports == []
 
 
@@ -279,7 +279,7 @@ async def test_other_content_types(service: FakeService, headers: dict[str, str]
     async with running(service) as gateway:
         status, answer = await gateway.post(headers=headers)
         assert (status, answer["reason"]) == (415, reason)
-        await service.until(lambda: bool(service.pokes))
+        await service.until(lambda: bool(service.refresh_requests))
 
 
 @pytest.mark.parametrize(

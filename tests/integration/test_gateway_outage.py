@@ -171,10 +171,10 @@ async def test_the_memory_is_bounded_and_what_doesnt_fit_is_poked(service: FakeS
         assert other[1]["reason"] == "SERVICE_UNAVAILABLE"
         service.calls.clear()
         await service.start()
-        await service.until(lambda: len(service.reports) >= 6 and bool(service.pokes))
+        await service.until(lambda: len(service.reports) >= 6 and bool(service.refresh_requests))
         assert {report.build_number for report in service.reports} == {1, 2, 3, 4, 5, 7}
-        (poke,) = service.pokes
-        assert (poke.cicd_job_id, poke.reason) == (JOB, "refused: OVERLOADED")
+        (request_refresh,) = service.refresh_requests
+        assert (request_refresh.cicd_job_id, request_refresh.reason) == (JOB, "refused: OVERLOADED")
 
 
 async def test_without_verifiers_no_report_is_kept(service: FakeService):
@@ -186,10 +186,11 @@ async def test_without_verifiers_no_report_is_kept(service: FakeService):
         assert (status, answer["reason"]) == (503, "KEYS_UNAVAILABLE")
         assert time.monotonic() - start < 2
         await service.start()
-        await service.until(lambda: bool(service.pokes))
-        assert [(poke.tenant, poke.cicd_job_id, poke.reason) for poke in service.pokes] == [
-            ("tenants/demo", JOB, "refused: KEYS_UNAVAILABLE")
-        ]
+        await service.until(lambda: bool(service.refresh_requests))
+        assert [
+            (request_refresh.tenant, request_refresh.cicd_job_id, request_refresh.reason)
+            for request_refresh in service.refresh_requests
+        ] == [("tenants/demo", JOB, "refused: KEYS_UNAVAILABLE")]
         assert service.reports == []
         reasons = []
         async with asyncio.timeout(10):
@@ -218,7 +219,9 @@ async def test_stopping_sends_what_waits(service: FakeService):
         assert await gateway.gateway.finish(10) == 0
         delivered = {report.build_number for report in service.reports}
         assert delivered == set(range(1, 11))
-        assert [poke.cicd_job_id for poke in service.pokes][-1:] == [JOB]
+        assert [request_refresh.cicd_job_id for request_refresh in service.refresh_requests][
+            -1:
+        ] == [JOB]
 
 
 async def test_stopping_is_bounded_and_says_what_it_gave_up(service: FakeService):

@@ -84,10 +84,11 @@ async def test_a_report_that_makes_calls_fail_doesnt_stop_the_others(
     async with running(service, answer_timeout=5) as gateway:
         statuses = await send_together(service, gateway)
         assert statuses == [200, 200, 503, 200, 200]
-        await service.until(lambda: bool(service.pokes))
-        assert [(poke.cicd_job_id, poke.reason) for poke in service.pokes] == [
-            (JOB, "gave up: RETRY")
-        ]
+        await service.until(lambda: bool(service.refresh_requests))
+        assert [
+            (request_refresh.cicd_job_id, request_refresh.reason)
+            for request_refresh in service.refresh_requests
+        ] == [(JOB, "gave up: RETRY")]
         assert lost(gateway) == 1
         with_poison = [call for call in service.calls if is_poisoned(call)]
         assert 4 < len(with_poison) < 10
@@ -136,17 +137,17 @@ async def test_a_poke_that_makes_calls_fail_doesnt_stop_reports(service: FakeSer
     """P6, P4: it is put off, and never given up."""
 
     async def script(request: pb.ReportBuildsRequest) -> pb.ReportBuildsResponse:
-        if request.pokes:
+        if request.refresh_requests:
             raise FailError(grpc.StatusCode.INTERNAL)
         return await applied(request)
 
     service.script = script
     async with running(service, answer_timeout=2) as gateway:
         assert (await gateway.post(b"[]"))[0] == 400
-        await service.until(lambda: bool(service.pokes))
+        await service.until(lambda: bool(service.refresh_requests))
         for number in range(1, 20):
             assert (await gateway.post(guide(buildNumber=number)))[0] == 200
-        assert len(service.pokes) == 1
+        assert len(service.refresh_requests) == 1
         service.script = applied
         assert await gateway.gateway.finish(5) == 0
-        assert len(service.pokes) == 2
+        assert len(service.refresh_requests) == 2

@@ -67,7 +67,7 @@ async def refused(
     status, answer = await send(gateway, headers, body, **where)
     assert (status, answer["reason"]) == (401, "UNAUTHENTICATED"), answer
     assert gateway.service.reports == []
-    assert gateway.service.pokes == []
+    assert gateway.service.refresh_requests == []
     return answer
 
 
@@ -159,9 +159,12 @@ async def test_a_right_signature_out_of_time_only_pokes(gateway: Running, age: i
     """P4, P7: old and future: nothing is stored, but the job is read from Jenkins."""
     status, answer = await send(gateway, signed(gateway, age=age))
     assert (status, answer["reason"]) == (401, "SIGNATURE_OUT_OF_TIME")
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
-    (poke,) = gateway.service.pokes
-    assert (poke.cicd_job_id, poke.reason) == (JOB, "refused: SIGNATURE_OUT_OF_TIME")
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
+    (request_refresh,) = gateway.service.refresh_requests
+    assert (request_refresh.cicd_job_id, request_refresh.reason) == (
+        JOB,
+        "refused: SIGNATURE_OUT_OF_TIME",
+    )
     assert gateway.service.reports == []
 
 
@@ -329,7 +332,7 @@ async def test_signed_nonsense_is_told_so_and_pokes(gateway: Running, body: byte
     status, answer = await send(gateway, signed(gateway, body), body)
     assert status == 400
     assert answer["reason"] in ("UNKNOWN_BODY", "MALFORMED_BODY", "INVALID_FIELD", "EMPTY_BODY")
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
     assert gateway.service.reports == []
 
 

@@ -52,10 +52,10 @@ async def test_a_valid_token_at_an_unknown_path_has_its_job_read(
     token = gateway.service.tenants["demo"].token()
     status, answer = await gateway.post(url=gateway.url + path.replace("TOKEN", token))
     assert (status, answer["reason"]) == (404, "NO_SUCH_PATH")
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
-    (poke,) = gateway.service.pokes
-    assert (poke.tenant, poke.cicd_job_id) == ("tenants/demo", JOB)
-    assert poke.reason == "refused: NO_SUCH_PATH"
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
+    (request_refresh,) = gateway.service.refresh_requests
+    assert (request_refresh.tenant, request_refresh.cicd_job_id) == ("tenants/demo", JOB)
+    assert request_refresh.reason == "refused: NO_SUCH_PATH"
     assert gateway.service.reports == []
     (line,) = [line for line in warnings if str(line["event"]).endswith("NO_SUCH_PATH")]
     assert (line["tenant"], line["job"], line["refresh_requested"]) == ("demo", JOB, True)
@@ -67,8 +67,8 @@ async def test_a_valid_token_with_another_method_has_its_job_read(gateway: Runni
     """P4: a proxy or a script that rewrites the method."""
     async with gateway.client.request(method, gateway.hook(), json=guide()) as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET,POST".replace(",", ", "))
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
-    assert gateway.service.pokes[0].reason == "refused: METHOD_NOT_ALLOWED"
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
+    assert gateway.service.refresh_requests[0].reason == "refused: METHOD_NOT_ALLOWED"
 
 
 async def test_the_password_of_the_url_is_a_token_too(gateway: Running):
@@ -77,7 +77,7 @@ async def test_the_password_of_the_url_is_a_token_too(gateway: Running):
     basic = base64.b64encode(f"jenkins:{token}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}"}
     assert (await gateway.post(url=f"{gateway.url}/demo/{TAIL}", headers=headers))[0] == 404
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_without_a_valid_token_nothing_is_read(gateway: Running, kind: str
     assert (await gateway.post())[
         0
     ] == 200  # a call that would have brought the refresh request along
-    assert gateway.service.pokes == []
+    assert gateway.service.refresh_requests == []
     line = next(line for line in warnings if "NO_SUCH_PATH" in str(line["event"]))
     assert (line["path"], line["refresh_requested"]) == (f"/EN/demo/{TAIL}", False)
 

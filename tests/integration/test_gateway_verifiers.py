@@ -119,8 +119,10 @@ async def test_a_valid_token_of_another_job_forges_nothing(gateway: Running):
     status, answer = await gateway.post(guide(jobId=OTHER_JOB))
     assert (status, answer["reason"]) == (400, "WRONG_JOB")
     assert gateway.service.reports == []
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
-    assert {poke.cicd_job_id for poke in gateway.service.pokes} == {JOB}
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
+    assert {
+        request_refresh.cicd_job_id for request_refresh in gateway.service.refresh_requests
+    } == {JOB}
 
 
 async def test_what_could_not_be_checked_is_read_if_its_token_was_right(service: FakeService):
@@ -150,8 +152,15 @@ async def test_what_could_not_be_checked_is_read_if_its_token_was_right(service:
         assert (await gateway.post(body, url=url, headers=does_not))[0] == 503
         assert len(gateway.gateway._unverified) == 8
         await service.start()
-        await service.until(lambda: len({poke.tenant for poke in service.pokes}) == 2)
-        assert {(poke.tenant, poke.cicd_job_id) for poke in service.pokes} == {
+        await service.until(
+            lambda: (
+                len({request_refresh.tenant for request_refresh in service.refresh_requests}) == 2
+            )
+        )
+        assert {
+            (request_refresh.tenant, request_refresh.cicd_job_id)
+            for request_refresh in service.refresh_requests
+        } == {
             ("tenants/demo", JOB),
             ("tenants/other", JOB),
         }

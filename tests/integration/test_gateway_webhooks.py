@@ -120,7 +120,7 @@ async def test_the_plugins_xml_format(gateway: Running, version: str):
     status, answer = await gateway.post(sent["body"].encode(), headers=sent["headers"])
     assert (status, answer["reason"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert "choose the format JSON" in answer["detail"]
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
     status, answer = await gateway.post(sent["body"].encode())
     assert (status, answer["reason"]) == (400, "MALFORMED_BODY")
     assert "XML" in answer["detail"]
@@ -265,10 +265,10 @@ async def test_a_guides_body_about_another_job(gateway: Running):
     """P7: a job's token says nothing about another job, and the token's job is read."""
     status, answer = await gateway.post(guide(jobId=OTHER_JOB))
     assert (status, answer["reason"], answer["verdict"]) == (400, "WRONG_JOB", "WRONG_JOB")
-    await gateway.service.until(lambda: bool(gateway.service.pokes))
+    await gateway.service.until(lambda: bool(gateway.service.refresh_requests))
     assert gateway.service.reports == []
-    (poke,) = gateway.service.pokes
-    assert (poke.tenant, poke.cicd_job_id) == ("tenants/demo", JOB)
+    (request_refresh,) = gateway.service.refresh_requests
+    assert (request_refresh.tenant, request_refresh.cicd_job_id) == ("tenants/demo", JOB)
     assert (await gateway.post(guide(jobId=JOB.upper())))[0] == 200
 
 
@@ -277,9 +277,13 @@ async def test_refusals_are_poked_once_for_each_job(gateway: Running):
     for _ in range(20):
         assert (await gateway.post(b"{"))[0] == 400
     assert (await gateway.post(b"{", url=gateway.hook(job=OTHER_JOB)))[0] == 400
-    await gateway.service.until(lambda: len(gateway.service.pokes) == 2)
-    assert {poke.cicd_job_id for poke in gateway.service.pokes} == {JOB, OTHER_JOB}
-    assert {poke.reason for poke in gateway.service.pokes} == {"refused: MALFORMED_BODY"}
+    await gateway.service.until(lambda: len(gateway.service.refresh_requests) == 2)
+    assert {
+        request_refresh.cicd_job_id for request_refresh in gateway.service.refresh_requests
+    } == {JOB, OTHER_JOB}
+    assert {request_refresh.reason for request_refresh in gateway.service.refresh_requests} == {
+        "refused: MALFORMED_BODY"
+    }
 
 
 @pytest.mark.parametrize("locale", ["en", "pt-BR", "es-419", "zh-Hans", "zh-Hant-TW"])

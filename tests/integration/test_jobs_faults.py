@@ -18,8 +18,8 @@ from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Data
 from deployment_service.storage.jobs import jobs as store
 from deployment_service.storage.schema.migrate import migrate
 from deployment_service.workers.job_provisioner import attempt
-from deployment_service.workers.job_provisioner.job_endpoint import Later
-from deployment_service.workers.job_provisioner.provisioner import JobKeeperSettings
+from deployment_service.workers.job_provisioner.job_endpoint import RetryLater
+from deployment_service.workers.job_provisioner.provisioner import JobProvisionerSettings
 from devstack.postgres import EmbeddedPostgres
 from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.fixtures_stack import Databases
@@ -157,8 +157,8 @@ async def test_an_overtaken_attempt_cant_write_while_the_next_one_works(
         failure = JobFailure(JobFault.JOB_EXISTS, "too late")
         for outcome in (
             attempt.Failed(failure),
-            Later("too late", 0),
-            attempt.Gone(),
+            RetryLater("too late", 0),
+            attempt.Deleted(),
         ):
             assert await attempt.record(databases.worker, task, outcome) is False
         assert dict(await jobs.row()) == before
@@ -286,7 +286,7 @@ async def test_one_dead_jenkins_doesnt_hold_up_another(databases: Databases) -> 
             await asyncio.Event().wait()
 
     fake.before = dead
-    settings = JobKeeperSettings(poll_s=0.02, concurrency=6, per_provider=2, stop_grace_s=0.1)
+    settings = JobProvisionerSettings(poll_s=0.02, concurrency=6, per_provider=2, stop_grace_s=0.1)
     async with jobs_of(
         databases, "http://j.invalid", make_client=fake.client, settings=settings
     ) as jobs:

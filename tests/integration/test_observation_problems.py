@@ -179,7 +179,7 @@ async def test_a_job_that_is_hidden_while_a_report_is_pending_says_so(one: Obser
         job["job_id"],
     )
     one.fault(path=JOB, jenkins_status=404)
-    await one.sql("UPDATE cicd_jobs SET poke_time = now()")
+    await one.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
     async def said() -> bool:
         problem = (await one.deployment()).cicd_job.observation_problem
@@ -189,7 +189,7 @@ async def test_a_job_that_is_hidden_while_a_report_is_pending_says_so(one: Obser
     assert not (await one.deployment()).HasField("observation_problem")  # it never ran
     assert not (await one.provider()).HasField("observation_problem")
     mend(one)
-    await one.sql("UPDATE cicd_jobs SET poke_time = now()")
+    await one.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
     async def over() -> bool:
         return not (await one.deployment()).cicd_job.HasField("observation_problem")

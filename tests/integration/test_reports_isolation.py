@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.events import EventSource
-from deployment_service.domain.reports import JobPoke
+from deployment_service.domain.reports import RefreshRequest
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports as store
 from deployment_service.unit_of_work.run_unit_of_work import observe_builds
@@ -147,20 +147,22 @@ async def test_a_poke_waits_for_nobody_and_isnt_lost(runs: Runs) -> None:
     await runs.jobs.create("other", shell())
     busy, free = [row["job_id"] for row in await runs.jobs.rows()]
     await runs.show(free, 1)
-    pokes = [JobPoke("tenants/demo", str(job)) for job in (busy, free)]
+    refresh_requests = [RefreshRequest("tenants/demo", str(job)) for job in (busy, free)]
 
-    async def poked() -> set[uuid.UUID]:
-        rows = await runs.jobs.sql("SELECT job_id FROM cicd_jobs WHERE poke_time IS NOT NULL")
+    async def refresh_requested() -> set[uuid.UUID]:
+        rows = await runs.jobs.sql(
+            "SELECT job_id FROM cicd_jobs WHERE refresh_request_time IS NOT NULL"
+        )
         return {row["job_id"] for row in rows}
 
     async def both() -> bool:
-        return await poked() == {busy, free}
+        return await refresh_requested() == {busy, free}
 
     async with held(runs, [busy]):
         async with asyncio.timeout(2):
-            results = await runs.report([plugin(free, 1, "FINALIZED", "SUCCESS")], pokes)
+            results = await runs.report([plugin(free, 1, "FINALIZED", "SUCCESS")], refresh_requests)
         assert [result.verdict for result in results] == [Verdict.APPLIED]
-        assert await poked() == {free}
+        assert await refresh_requested() == {free}
     await eventually(both, "the poke is written when its job is free")
 
 
@@ -169,7 +171,7 @@ async def test_a_poke_that_cant_be_written_fails_no_call(
 ) -> None:
     """P4, P6"""
     job_id = (await runs.jobs.row())["job_id"]
-    write, failures = store.poke, 2
+    write, failures = store.request_refresh, 2
 
     async def failing(*arguments: Any) -> None:
         nonlocal failures
@@ -180,9 +182,9 @@ async def test_a_poke_that_cant_be_written_fails_no_call(
 
     monkeypatch.setattr(store, "poke", failing)
 
-    async def poked() -> bool:
-        return (await runs.jobs.row())["poke_time"] is not None
+    async def refresh_requested() -> bool:
+        return (await runs.jobs.row())["refresh_request_time"] is not None
 
-    assert await runs.report([], [JobPoke("tenants/demo", str(job_id))]) == []
-    await eventually(poked, "the poke is written in the end")
+    assert await runs.report([], [RefreshRequest("tenants/demo", str(job_id))]) == []
+    await eventually(refresh_requested, "the poke is written in the end")
     assert failures == 0

@@ -86,7 +86,9 @@ async def test_a_name_belongs_to_one_job(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "UNSTABLE", "ABORTED", "NOT_BUILT"])
-async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, word: str) -> None:
+async def test_an_end_from_an_exposed_token_only_has_the_job_read(
+    runs: Runs, status_text: str
+) -> None:
     """P7: whoever reads Jenkins' console can't end a deployment."""
     job = await job_of(runs)
     await set_exposed(runs, True)
@@ -95,15 +97,15 @@ async def test_an_end_from_an_exposed_token_only_has_the_job_read(runs: Runs, wo
     assert result.verdict is Verdict.DUPLICATE
     history = await runs.history()
     for report in (
-        plugin(job, 1, "COMPLETED", word, proof=Proof.TOKEN),
-        plugin(job, 1, "FINALIZED", word, proof=Proof.TOKEN),
-        guide(job, 1, word, proof=Proof.TOKEN),
+        plugin(job, 1, "COMPLETED", status_text, proof=Proof.TOKEN),
+        plugin(job, 1, "FINALIZED", status_text, proof=Proof.TOKEN),
+        guide(job, 1, status_text, proof=Proof.TOKEN),
     ):
-        await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = NULL")
+        await runs.jobs.sql("UPDATE cicd_jobs SET refresh_request_time = NULL")
         (result,) = await runs.tell(report)
         assert result.verdict is Verdict.DEFERRED
         row = await runs.jobs.row()
-        assert row["poke_time"] is not None
+        assert row["refresh_request_time"] is not None
         assert row["status"] == "STARTED"
     assert await runs.history() == history
     assert (await runs.deployment())["status"] == "RUNNING"
@@ -131,13 +133,13 @@ async def test_who_knows_an_exposed_token_cant_have_jenkins_read_without_end(
 
 @pytest.mark.parametrize("word", ["running", "no such status"])
 async def test_an_exposed_token_makes_no_run_of_a_build_that_nobody_knows(
-    runs: Runs, word: str
+    runs: Runs, status_text: str
 ) -> None:
     """P4, P6: whoever reads the console could fill the tenant with runs, and have Jenkins asked about each."""
     job_id = await job_of(runs)
     await set_exposed(runs, True)
     for number in (1, 2**31 - 1):
-        (told,) = await runs.tell(guide(job_id, number, word, proof=Proof.TOKEN))
+        (told,) = await runs.tell(guide(job_id, number, status_text, proof=Proof.TOKEN))
         assert told.verdict is Verdict.PENDING_ATTRIBUTION
     assert await runs.runs() == []
     assert (await runs.jobs.row())["status"] == ""

@@ -12,7 +12,7 @@ import pytest
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.storage import retention
-from deployment_service.storage.retention import Kept
+from deployment_service.storage.retention import Retained
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.workers.retention import Retention, RetentionSettings
 from tests.integration.watch_harness import (
@@ -214,8 +214,8 @@ async def test_trimming_reads_by_index_what_it_looks_at(databases, what):
         await connection.execute(_FILL_REQUEST_IDS)
         await connection.execute("ANALYZE")
         statement, arguments = {
-            "events": (Kept.EVENTS.value, (tenants, [0] * 8, 100, 10 * DAY_S)),
-            "deliveries": (Kept.DELIVERIES.value, (tenants, [0] * 8, 100, 10 * DAY_S)),
+            "events": (Retained.EVENTS.value, (tenants, [0] * 8, 100, 10 * DAY_S)),
+            "deliveries": (Retained.DELIVERIES.value, (tenants, [0] * 8, 100, 10 * DAY_S)),
             "request ids": (retention._REQUEST_IDS, (800,)),
         }[what]
         plan = json.loads(

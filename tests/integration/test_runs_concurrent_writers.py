@@ -19,7 +19,7 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
-from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.attribution import BuildRef, Observation
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.status import FailureCause, from_read
@@ -29,7 +29,7 @@ from deployment_service.storage.runs import dispatch, reconcile
 from deployment_service.storage.runs.dispatch import Claimed
 from deployment_service.storage.runs.reconcile import Unconfirmed
 from deployment_service.unit_of_work.run_unit_of_work import observe_builds
-from deployment_service.workers.dispatcher.steps import Lost, TriggerSteps
+from deployment_service.workers.dispatcher.steps import LeaseLost, TriggerSteps
 from deployment_service.workers.reconciler.steps import ReconcileSteps
 from jenkins_simulator import JenkinsSimulator
 from tests.fixtures_stack import Databases
@@ -80,9 +80,9 @@ class Scene:
         )
 
     def seen(self, result: str | None) -> Observation:
-        sighting = Sighting(1, self.claimed.run_id, True, "7", {}, read=True)
+        build_ref = BuildRef(1, self.claimed.run_id, True, "7", {}, read=True)
         known = from_read(finished=result is not None, result=result)
-        return Observation(self.claimed.job_id, sighting, known, result or "RUNNING", 1)
+        return Observation(self.claimed.job_id, build_ref, known, result or "RUNNING", 1)
 
     async def accepted(self) -> None:
         reply = TriggerReply(TriggerOutcome.ACCEPTED, 201, "7")
@@ -109,8 +109,8 @@ class Scene:
     async def read_lost(self) -> None:
         await self.reading.end(self.item, FailureCause.BUILD_LOST, "lost", certain=False)
 
-    async def going_on(self) -> None:
-        await self.reading.going_on(self.claimed.tenant_id, [(self.item.run, None, "")])
+    async def unchanged(self) -> None:
+        await self.reading.unchanged(self.claimed.tenant_id, [(self.item.run, None, "")])
 
     async def another_run(self) -> None:
         try:
@@ -138,7 +138,7 @@ WRITERS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "webhook_finalized": Scene.webhook_finalized,
     "read_final": Scene.read_final,
     "read_lost": Scene.read_lost,
-    "going_on": Scene.going_on,
+    "going_on": Scene.unchanged,
     "another_run": Scene.another_run,
 }
 
@@ -246,7 +246,7 @@ async def _as_read(runs: Runs, claimed: Claimed) -> Unconfirmed:
 async def _tolerating_lost(work: Awaitable[None]) -> None:
     try:
         await work
-    except Lost:
+    except LeaseLost:
         pass
 
 
@@ -311,9 +311,9 @@ async def test_a_step_whose_lease_has_passed_changes_nothing(runs: Runs) -> None
     async with runs.jobs.databases.worker.acquire() as connection:
         (taken_over,) = await dispatch.claim(connection, uuid.uuid4(), lease_s=60, limit=1)
     assert taken_over.attempt == scene.claimed.attempt + 1
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         await scene.accepted()
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         await scene.rejected()
     assert (await runs.run(scene.claimed.run_id))["status"] == "PENDING"
 
@@ -360,7 +360,7 @@ async def test_a_bad_report_is_found_by_halving(
         source: EventSource,
         **more: Any,
     ) -> Any:
-        if any(o.sighting.number == 3 for o in seen):
+        if any(o.build_ref.number == 3 for o in seen):
             await connection.execute("SELECT 1 / 0")
         return await real(connection, tenant_id, seen, source=source, **more)
 

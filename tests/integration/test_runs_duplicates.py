@@ -60,10 +60,10 @@ async def go_on(runs: Runs, jenkins: JenkinsSimulator, numbers: list[int]) -> No
     """These builds end by themselves, well after they could have been stopped."""
     judged = [await external(runs, number) for number in numbers]
     for run_id in judged:
-        await runs.jobs.sql("UPDATE deployment_runs SET look_count = 7 WHERE run_id = $1", run_id)
+        await runs.jobs.sql("UPDATE deployment_runs SET probe_count = 7 WHERE run_id = $1", run_id)
 
         async def read_twice(run_id: uuid.UUID = run_id) -> bool:
-            return bool((await runs.run(run_id))["look_count"] == 0)
+            return bool((await runs.run(run_id))["probe_count"] == 0)
 
         await eventually(read_twice, "a later cycle has read it")
     for number in numbers:

@@ -14,7 +14,7 @@ from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.runs import reconcile
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 from jenkins_simulator import READ_ONLY, JenkinsSimulator, Permission, RequestFault, Result
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
 from tests.integration.runs_harness import Runs, guide, plugin, runs_of
@@ -81,11 +81,11 @@ async def test_a_lost_run_whose_number_is_used_again_begins_one_generation(
     await runs.until(second.run_id, build_number=1, generation=2)
     for _ in range(3):  # as if it were due in each cycle
         await runs.jobs.sql(
-            "UPDATE deployment_runs SET look_time = NULL WHERE run_id = $1", first.run_id
+            "UPDATE deployment_runs SET probe_time = NULL WHERE run_id = $1", first.run_id
         )
 
         async def asked() -> bool:
-            return (await runs.run(first.run_id))["look_time"] is not None
+            return (await runs.run(first.run_id))["probe_time"] is not None
 
         await eventually(asked, "the lost run was asked about")
     jenkins.release("demo.web", 1)
@@ -197,10 +197,10 @@ async def test_jobs_that_can_not_be_read_do_not_keep_others_waiting(
     """P4: a poke is followed or put off, but never for ever first in line."""
     await runs.jobs.create("bad", shell())
     jenkins.faults.add(RequestFault("GET", "/job/demo.bad/", status=403))
-    await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = now()")
+    await runs.jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
     async def none_poked() -> bool:
-        return not any(row["poke_time"] for row in await runs.jobs.rows())
+        return not any(row["refresh_request_time"] for row in await runs.jobs.rows())
 
     await eventually(none_poked, "both pokes were followed or put off")
 
@@ -213,7 +213,7 @@ async def test_an_unexpected_failure_in_one_step_ends_neither_the_loop_nor_its_n
     observe, broken = runs.reconciler._steps.observe, asyncio.Event()
 
     async def fail_for_bad(tenant_id, seen):
-        if any(one.job_id == bad["job_id"] and one.known.final for one in seen):
+        if any(one.job_id == bad["job_id"] and one.state.final for one in seen):
             broken.set()
             raise RuntimeError("a defect")
         return await observe(tenant_id, seen)
@@ -242,7 +242,7 @@ async def test_a_job_that_is_hidden_for_a_while_fails_no_run(
     jenkins.release("demo.web", 1)
 
     async def missed_often() -> bool:
-        return bool((await runs.run(started.run_id))["look_count"] >= 8)
+        return bool((await runs.run(started.run_id))["probe_count"] >= 8)
 
     await eventually(missed_often, "it was looked for in vain")
     jenkins.set_permissions("admin", READ_ONLY)
@@ -311,17 +311,17 @@ async def test_another_current_run_is_told_even_if_it_is_no_transition(runs: Run
     (external,) = [row for row in await runs.runs() if row["source"] == "EXTERNAL"]
 
     async def give_up(connection: Connection) -> int | None:
-        ledger = await Ledger.open(
+        unit = await RunUnitOfWork.open(
             connection,
             external["tenant_id"],
             [job_id],
             source=EventSource.READ,
             run_ids=[external["run_id"]],
         )
-        run = ledger.run(external["run_id"])
+        run = unit.run(external["run_id"])
         assert run is not None
-        ledger.give_up_build(run)
-        return await ledger.write()
+        unit.detach_external_build(run)
+        return await unit.write()
 
     assert await runs.jobs.databases.worker.transaction(give_up) is not None
     assert (await runs.deployment())["status"] == "COMPLETED"

@@ -303,7 +303,7 @@ async def test_what_ended_without_jenkins_is_asked_about_more_and_more_seldom(
     async def asked_after(ended: str, asked: str) -> int:
         await jobs.sql(
             f"UPDATE deployment_runs SET end_time = now() - interval '{ended}',"
-            f" last_observed_time = now() - interval '{ended}', look_time = now() - interval '{asked}'"
+            f" last_observed_time = now() - interval '{ended}', probe_time = now() - interval '{asked}'"
         )
         key = (jobs.tenant.tenant_id, jobs.provider_id)
         async with jobs.databases.worker.acquire() as connection:

@@ -228,7 +228,7 @@ async def test_neither_a_report_nor_a_read_changes_the_end_that_an_operator_deci
         jenkins.faults.clear()
         jenkins.release(JOB, 1, result)
         await jenkins.wait_for(jenkins.job(JOB).builds[1])
-        await jobs.sql("UPDATE cicd_jobs SET poke_time = now()")
+        await jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
         again = await runs.start("web")
         await runs.until(again.run_id, build_number=2, shown=True)
         jenkins.release(JOB, 2)
@@ -289,7 +289,7 @@ async def test_an_external_run_is_resolved_as_well(jobs: Jobs, jenkins: JenkinsS
     async with runs_of(jobs) as runs:
         jenkins.hold(JOB)
         jenkins.start_by_timer(JOB)
-        await jobs.sql("UPDATE cicd_jobs SET poke_time = now()")
+        await jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
         async def shown() -> bool:
             return len(await runs.runs()) == 1

@@ -79,7 +79,7 @@ async def test_a_build_that_is_missing_once_is_not_lost(
 
     async def seen_again() -> bool:
         row = await behind.run(started.run_id)
-        return bool(row["look_time"]) and row["look_count"] == 0
+        return bool(row["probe_time"]) and row["probe_count"] == 0
 
     await eventually(missed, "the build was missing once")
     await eventually(seen_again, "the build was seen again")

@@ -38,7 +38,7 @@ async def reported(
         assert (row["build_number"], row["shown"]) == (number, False)
     # So that nothing but the lists of the runs is read.
     await jobs.sql(
-        "UPDATE cicd_jobs SET poke_time = NULL, next_sweep_time = now() + interval '1 h'"
+        "UPDATE cicd_jobs SET refresh_request_time = NULL, next_sweep_time = now() + interval '1 h'"
     )
     return started.run_id
 
@@ -115,7 +115,7 @@ async def test_a_report_that_gives_a_run_the_number_of_another_build(
         await runs.tell(plugin(job_id, other, "STARTED", run_id=str(started.run_id)))
         assert (await runs.run(started.run_id))["build_number"] == other
     await jobs.sql(
-        "UPDATE cicd_jobs SET poke_time = NULL, next_sweep_time = now() + interval '1 h'"
+        "UPDATE cicd_jobs SET refresh_request_time = NULL, next_sweep_time = now() + interval '1 h'"
     )
     async with runs_of(jobs, dispatch=False) as runs:
         await runs.until(started.run_id, shown=True, build_number=own.number)

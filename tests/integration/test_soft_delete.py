@@ -185,10 +185,10 @@ async def test_a_read_after_the_deletion_gives_the_build_to_no_other_deployment(
     started = await runs.start("web")
     await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
     await runs.jobs.delete()
-    await runs.jobs.sql("UPDATE cicd_jobs SET poke_time = now()")
+    await runs.jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
 
     async def was_read() -> bool:
-        (row,) = await runs.jobs.sql("SELECT poke_time IS NULL AS done FROM cicd_jobs")
+        (row,) = await runs.jobs.sql("SELECT refresh_request_time IS NULL AS done FROM cicd_jobs")
         return bool(row["done"])
 
     await eventually(was_read, "the job was read")

@@ -210,7 +210,7 @@ async def test_a_cut_listener_listens_again_and_looks_at_what_it_missed(database
                 other.hub.notify(tenant.tenant_id)
                 await wait_for(functools.partial(has_accounted, watcher, sequence))
         watcher.check(await history(databases.api, tenant))
-        await wait_for(lambda: one.hub.hears)
+        await wait_for(lambda: one.hub.listener_connected)
         assert watcher.resets == []
 
 
@@ -230,7 +230,7 @@ async def test_without_notifications_polling_brings_everything(databases):
         for watcher in watchers:
             watcher.check(await history(databases.api, tenant))
         assert mute.log.statements["notify"]
-        assert not deaf.hub.hears
+        assert not deaf.hub.listener_connected
 
 
 def _make_standby(data_dir: Path) -> None:
@@ -274,7 +274,7 @@ async def test_restarts_delay_and_a_new_timeline_resets(tmp_path):
                 await sql(server.url(), "SELECT pg_promote()")
             assert watcher.resets == [CHANGED]
             assert watcher.state == fold(await history(api, tenant))
-            await wait_for(lambda: one.hub.hears)
+            await wait_for(lambda: one.hub.listener_connected)
         await api.close()
         await worker.close()
 
@@ -324,7 +324,7 @@ async def test_who_cannot_be_told_the_truth_in_time_is_sent_elsewhere(databases)
             one.snapshots.before_page = trouble
             with pytest.raises(Unavailable) as caught:
                 await Watcher(tenant).follow(one, lambda _: False)
-            assert caught.value.reason == "STORE_AWAY"
+            assert caught.value.reason == "STORE_UNAVAILABLE"
         one.snapshots.before_page = None
         await Watcher(tenant).follow(one, lambda w: w.snapshots)
 
@@ -346,7 +346,7 @@ async def test_all_that_a_stream_must_read_first_has_one_deadline(databases, seq
         watcher = Watcher(tenant, token=token)
         with pytest.raises(Unavailable) as caught:
             await watcher.follow(one, lambda _: False)
-        assert caught.value.reason == "STORE_AWAY"
+        assert caught.value.reason == "STORE_UNAVAILABLE"
         assert watcher.kinds == ["start"]
         assert asyncio.get_running_loop().time() - before < 1.35
 

@@ -160,7 +160,7 @@ async def test_a_client_that_does_not_read_is_cut_and_learns_why(databases):
             while True:
                 watcher.take(await anext(messages))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert reason(caught.value) == "WATCH_NOT_READ"
+        assert reason(caught.value) == "SLOW_CONSUMER"
         assert 0 < len(watcher.events) < 200
         call = stub.WatchDeployments(
             pb.WatchDeploymentsRequest(parent="tenants/demo", resume_token=watcher.token)

@@ -69,7 +69,7 @@ async def test_operators_see_streams_tails_hints_and_resets(database_url, unused
                     await asyncio.sleep(0.02)
             return text
 
-        await until("watch_hears 1.0")
+        await until("watch_listener_connected 1.0")
         other.service._hub.notify(tenant.tenant_id)
         text = await until("watch_hints_heard_total 1.0")
         call.cancel()

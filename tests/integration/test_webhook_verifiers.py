@@ -166,7 +166,8 @@ async def test_a_reader_gets_changes_only(api):
     assert new.tenant == "tenants/demo"
     assert await every.read() == []
     await sql(
-        api, "UPDATE cicd_jobs SET status = 'success', poke_time = now(), attempt = attempt + 1"
+        api,
+        "UPDATE cicd_jobs SET status = 'success', refresh_request_time = now(), attempt = attempt + 1",
     )
     assert await every.read() == []
     await rotate(api, "demo")

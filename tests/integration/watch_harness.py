@@ -190,7 +190,7 @@ async def replica(
     await hub.start()
     try:
         if listen_url and hearing:
-            await wait_for(lambda: hub.hears)
+            await wait_for(lambda: hub.listener_connected)
         yield Replica(hub, log, snapshots)
     finally:
         await hub.stop(0.0)

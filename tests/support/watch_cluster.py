@@ -20,13 +20,8 @@ from deployment_service.client.channel import Backoff
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage.database.pool import (
-    API_ROLE,
-    AWAY,
-    WORKER_ROLE,
-    Connection,
-    Database,
-)
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
+from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Connection, Database
 from deployment_service.storage.events import events
 from deployment_service.storage.events.event_log import EventLog, list_events
 from deployment_service.storage.schema.migrate import migrate
@@ -221,7 +216,7 @@ class Writer:
             while True:
                 try:
                     await self._one.api.transaction(lambda at: self._commit(at, batch))
-                except (*AWAY, asyncpg.PostgresError):
+                except (*UNAVAILABLE_ERRORS, asyncpg.PostgresError):
                     await asyncio.sleep(0.05)  # the database is being restarted
                     continue
                 break

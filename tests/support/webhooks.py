@@ -20,8 +20,14 @@ from devstack.stack import DevStack
 
 JSON = {"Content-Type": "application/json"}
 # What changes by itself: when a job or an end is read next, and what was read of it.
-_VOLATILE = {"poke_time", "next_sweep_time", "next_build_number", "confirm_due_time", "look_count"}
-_VOLATILE |= {"look_time"}
+_VOLATILE = {
+    "refresh_request_time",
+    "next_sweep_time",
+    "next_build_number",
+    "confirm_due_time",
+    "probe_count",
+}
+_VOLATILE |= {"probe_time"}
 # Reads of them find nothing, so they are made rarely.
 NO_READS = {"READ_INTERVAL_S": "600", "POLLING_INTERVAL_S": "600"}
 _SHOWN_BUILDS = """

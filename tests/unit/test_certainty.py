@@ -13,17 +13,24 @@ from hypothesis import strategies as st
 
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.run_transitions import end_without_build, observe
-from deployment_service.domain.runs import Build, Claim, Run, RunSource, Transition, TriggerState
+from deployment_service.domain.runs import (
+    Build,
+    Run,
+    RunSource,
+    StatusUpdate,
+    Transition,
+    TriggerState,
+)
 from deployment_service.domain.status import (
-    NOTHING,
     RUNNING,
+    UNKNOWN,
     Authority,
     DeploymentStatus,
     FailureCause,
     UnstablePolicy,
     from_phase,
     from_read,
-    from_word,
+    from_status_text,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,21 +63,21 @@ class Step:
             )
         return observe(run, self.claim(), UnstablePolicy.FAILED, at(100))
 
-    def claim(self) -> Claim:
+    def claim(self) -> StatusUpdate:
         match self.kind:
             case "read":
                 known = from_read(finished=True, result=self.result)
-                return Claim(known, self.result, BUILD, 1, time=at(self.second), read=True)
+                return StatusUpdate(known, self.result, BUILD, 1, time=at(self.second), read=True)
             case "building" | "unsaved":
                 building = self.kind == "building"
-                return Claim(
+                return StatusUpdate(
                     RUNNING, "", BUILD, 1, time=at(self.second), read=True, building=building
                 )
             case "step":
-                known = from_word(self.result, Authority.STEP)
+                known = from_status_text(self.result, Authority.STEP)
             case _:
                 known = from_phase(self.kind, self.result)
-        return Claim(known, self.result, BUILD, time=at(self.second))
+        return StatusUpdate(known, self.result, BUILD, time=at(self.second))
 
 
 def a_run() -> Run:
@@ -107,7 +114,7 @@ absences = st.builds(Step, st.just("absent"), seconds)
 
 
 def meaning(run: Run) -> tuple[object, ...]:
-    return run.known, run.status, run.certainty, run.reported_status, run.failure_cause, run.result
+    return run.state, run.status, run.certainty, run.reported_status, run.failure_cause, run.result
 
 
 @given(st.lists(reports | reads, max_size=7), st.randoms(use_true_random=False))
@@ -124,7 +131,7 @@ def test_the_order_of_reports_and_of_proofs_of_absence_does_not_matter(steps, ra
     shuffled = list(steps)
     random.shuffle(shuffled)
     one, other = after(*steps)[0], after(*shuffled)[0]
-    assert (one.known, one.status, one.certainty) == (other.known, other.status, other.certainty)
+    assert (one.state, one.status, one.certainty) == (other.state, other.status, other.certainty)
 
 
 @given(st.lists(reports, max_size=7))
@@ -158,18 +165,18 @@ def test_what_is_shown_follows_from_times_and_ranks_alone(steps) -> None:
     run, _ = after(*steps)
     claims = [(step, step.claim()) for step in steps]
     withdrawn_before = max((s.second for s in steps if s.kind == "building"), default=0)
-    read_ends = [claim.known for step, claim in claims if step.kind == "read"]
+    read_ends = [claim.state for step, claim in claims if step.kind == "read"]
     reported = [
-        claim.known
+        claim.state
         for step, claim in claims
-        if not claim.read and claim.known.final and step.second >= withdrawn_before
+        if not claim.read and claim.state.final and step.second >= withdrawn_before
     ]
     if read_ends:
-        assert (run.known, run.certainty) == (max(read_ends), Certainty.CONFIRMED)
+        assert (run.state, run.certainty) == (max(read_ends), Certainty.CONFIRMED)
     elif reported:
-        assert (run.known, run.certainty) == (max(reported), Certainty.REPORTED)
+        assert (run.state, run.certainty) == (max(reported), Certainty.REPORTED)
     else:
-        assert (run.known, run.certainty) == (RUNNING if steps else NOTHING, None)
+        assert (run.state, run.certainty) == (RUNNING if steps else UNKNOWN, None)
 
 
 @given(st.lists(reports | reads | absences, max_size=7))
@@ -191,7 +198,7 @@ def test_a_run_never_contradicts_itself(steps) -> None:
     run, _ = after(*steps)
     assert (run.certainty is None) == (run.end_time is None) == (not run.status.final)
     assert run.settled == (run.certainty in (Certainty.CONFIRMED, Certainty.UNVERIFIABLE))
-    rank = run.known.rank
+    rank = run.state.rank
     assert run.certainty is not Certainty.REPORTED or 320 <= rank < 350
     assert (run.certainty is Certainty.CONFIRMED) == (rank >= 350)
     assert run.confirm_due_time is None or run.certainty is Certainty.REPORTED

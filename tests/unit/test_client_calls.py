@@ -35,7 +35,9 @@ from tests.support.scripted_service import (
     scripted_service,
 )
 
-AWAY = Fail(grpc.StatusCode.UNAVAILABLE, "the store is away", reason="STORE_AWAY")
+UNAVAILABLE_ERRORS = Fail(
+    grpc.StatusCode.UNAVAILABLE, "the store is away", reason="STORE_UNAVAILABLE"
+)
 RUNNING, COMPLETED = pb.DEPLOYMENT_STATUS_RUNNING, pb.DEPLOYMENT_STATUS_COMPLETED
 
 
@@ -56,7 +58,9 @@ async def client(service: ScriptedService) -> AsyncIterator[DeploymentClient]:
 
 async def test_a_mutation_is_repeated_with_the_request_id_it_had(service, client):
     """P3: however often the call must be repeated, it is one intent."""
-    service.will("RunDeployment", AWAY, AWAY, pb.RunDeploymentResponse(run=run()))
+    service.will(
+        "RunDeployment", UNAVAILABLE_ERRORS, UNAVAILABLE_ERRORS, pb.RunDeploymentResponse(run=run())
+    )
     answer = await client.run_deployment("web", parameters={"VERSION": "1"})
     requests = service.requests["RunDeployment"]
     assert answer.run.name == "tenants/demo/deployments/web/runs/1"
@@ -80,20 +84,20 @@ async def test_only_unavailable_is_repeated(service, client, code):
 
 
 async def test_what_has_no_request_id_is_not_repeated(service, client):
-    service.will("CreateApiKey", AWAY, admin_pb.CreateApiKeyResponse(secret="s"))
+    service.will("CreateApiKey", UNAVAILABLE_ERRORS, admin_pb.CreateApiKeyResponse(secret="s"))
     with pytest.raises(Unavailable):
         await client.admin.create_api_key(admin_pb.ROLE_VIEWER, tenant="demo")
     assert len(service.requests["CreateApiKey"]) == 1
 
 
 async def test_the_deadline_bounds_all_tries_together_and_the_last_failure_is_told(service):
-    service.will("GetDeployment", AWAY)
+    service.will("GetDeployment", UNAVAILABLE_ERRORS)
     async with DeploymentClient(
         service.target, api_key="k", tenant="demo", timeout_s=0.3
     ) as client:
         with pytest.raises(Unavailable, match="the store is away") as caught:
             await client.get_deployment("web")
-    assert caught.value.reason == "STORE_AWAY"
+    assert caught.value.reason == "STORE_UNAVAILABLE"
 
 
 async def test_a_pause_that_the_service_asks_for_is_kept(service, client):
@@ -247,13 +251,13 @@ async def test_run_and_wait_takes_a_full_name_of_any_tenant(service, default):
 
 async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_take(service):
     """P4: the run goes on without us, and its end is known when the service is back."""
-    away = [AWAY] * 12
+    away = [UNAVAILABLE_ERRORS] * 12
     service.will("RunDeployment", pb.RunDeploymentResponse(run=run(), resume_token="at-4"))
     end = pb.GetRunResponse(run=run(status=COMPLETED, certainty=pb.CERTAINTY_CONFIRMED))
     service.will("GetRun", pb.GetRunResponse(run=run(status=RUNNING)), *away, end)
     stream = Stream(position=4)
     ended = [stream.start(), stream.event(run=run().name), Hang]
-    service.will("WatchDeployments", AWAY, AWAY, ended)
+    service.will("WatchDeployments", UNAVAILABLE_ERRORS, UNAVAILABLE_ERRORS, ended)
     backoff = Backoff(first_s=0.02, most_s=0.04)
     async with DeploymentClient(
         service.target, api_key="key", tenant="demo", timeout_s=0.2, backoff=backoff

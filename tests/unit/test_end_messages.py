@@ -10,7 +10,7 @@ import pytest
 
 from deployment_service.cicd.jenkins.views import build_view
 from deployment_service.domain.run_transitions import observe
-from deployment_service.domain.runs import Build, Claim, Run, RunSource, TriggerState
+from deployment_service.domain.runs import Build, Run, RunSource, StatusUpdate, TriggerState
 from deployment_service.domain.status import UnstablePolicy, from_read
 
 
@@ -41,7 +41,7 @@ def test_the_message_of_an_interrupted_build_says_what_jenkins_says(
         None,
     )
     assert view.causes == (), "an interruption's user did not start it"
-    claim = Claim(
+    claim = StatusUpdate(
         from_read(finished=True, result=result),
         result,
         Build(1, 1),

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway import errors, logs
-from webhook_gateway.backlog import HEAVY_SHARE, Backlog, Entry, Pokes
+from webhook_gateway.backlog import HEAVY_SHARE, Backlog, Entry, RefreshRequests
 from webhook_gateway.config import PREFIX, Settings, describe
 from webhook_gateway.limits import BoundedStorage, RateLimit, client_address
 from webhook_gateway.verify import basic_password
@@ -141,18 +141,21 @@ def test_a_batch_is_bounded_in_bytes():
 
 def test_pokes_are_one_for_each_job():
     """P6: a job that is refused all the time is read now and then, and again after the last refusal."""
-    pokes = Pokes()
-    assert pokes.add("a", "j", "first") == 0
-    assert pokes.add("a", "j", "second") is None
-    assert pokes.add("b", "j", "third") == 0
-    assert [(poke.tenant, poke.reason) for poke in pokes.take()] == [("a", "first"), ("b", "third")]
-    delay = pokes.add("a", "j", "fourth")
+    refresh_requests = RefreshRequests()
+    assert refresh_requests.add("a", "j", "first") == 0
+    assert refresh_requests.add("a", "j", "second") is None
+    assert refresh_requests.add("b", "j", "third") == 0
+    assert [
+        (request_refresh.tenant, request_refresh.reason)
+        for request_refresh in refresh_requests.take()
+    ] == [("a", "first"), ("b", "third")]
+    delay = refresh_requests.add("a", "j", "fourth")
     assert delay is not None
     assert 0 < delay <= 5
-    assert not pokes.has_due()
-    pokes.hurry()
-    assert [poke.reason for poke in pokes.take()] == ["fourth"]
-    assert len(pokes) == 0
+    assert not refresh_requests.has_due()
+    refresh_requests.hurry()
+    assert [request_refresh.reason for request_refresh in refresh_requests.take()] == ["fourth"]
+    assert len(refresh_requests) == 0
 
 
 @pytest.mark.parametrize(

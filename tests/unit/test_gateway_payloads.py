@@ -384,7 +384,7 @@ def _storable_or_refused(body: bytes) -> None:
     ).SerializeToString()
 
 
-def _outcome(body: bytes) -> tuple[payloads.Claim | None, RefusedError | None]:
+def _outcome(body: bytes) -> tuple[payloads.StatusUpdate | None, RefusedError | None]:
     try:
         return payloads.parse(body), None
     except RefusedError as refusal:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from deployment_service.cicd.port import BuildView
-from deployment_service.workers.reconciler.probe import Inquiry
+from deployment_service.workers.reconciler.probe import BuildProbe
 
 BUILD = BuildView(
     job_full_name="web",
@@ -39,8 +39,8 @@ class Controller:
 
 async def test_a_job_deleted_while_its_build_is_read_is_no_error() -> None:
     steps, unused = Steps(), SimpleNamespace()
-    made: Any = Inquiry
-    inquiry = made(steps, unused, unused, lost_after_s=30, between_looks_s=10)
+    made: Any = BuildProbe
+    inquiry = made(steps, unused, unused, lost_after_s=30, probe_interval_s=10)
 
     async def find_build(*_: object, **__: object) -> BuildView:
         return BUILD

@@ -17,7 +17,7 @@ from deployment_service.domain.problems import (
 )
 
 WEB, API = uuid.UUID(int=3), uuid.UUID(int=4)
-AWAY = Problem.of(ProblemReason.UNREACHABLE, "away")
+UNAVAILABLE_ERRORS = Problem.of(ProblemReason.UNREACHABLE, "away")
 REFUSED = Problem.of(ProblemReason.REFUSED, "refused")
 FORBIDDEN = Problem.of(ProblemReason.PERMISSION_MISSING, "forbidden")
 HIDDEN = Problem.of(ProblemReason.JOB_NOT_SHOWN, "hidden")
@@ -40,7 +40,7 @@ def test_an_answer_ends_the_providers_problem() -> None:
     assert seen.verdicts().provider is None
 
 
-@pytest.mark.parametrize("problem", [AWAY, REFUSED, FORBIDDEN, HIDDEN])
+@pytest.mark.parametrize("problem", [UNAVAILABLE_ERRORS, REFUSED, FORBIDDEN, HIDDEN])
 def test_a_job_that_fails_alone_is_its_own_problem(problem: Problem) -> None:
     for order in itertools.permutations(range(3)):
         seen = CycleObservation()
@@ -60,10 +60,10 @@ def test_a_job_that_fails_alone_is_its_own_problem(problem: Problem) -> None:
 def test_jobs_that_all_fail_for_a_reason_of_the_network_are_the_providers_problem() -> None:
     """What is stored of the jobs stays as it is: nothing became known of them."""
     seen = CycleObservation()
-    seen.job_failed(WEB, AWAY)
-    seen.job_failed(API, AWAY)
+    seen.job_failed(WEB, UNAVAILABLE_ERRORS)
+    seen.job_failed(API, UNAVAILABLE_ERRORS)
     verdicts = seen.verdicts()
-    assert verdicts.provider == AWAY
+    assert verdicts.provider == UNAVAILABLE_ERRORS
     assert verdicts.jobs == {}
 
 
@@ -81,8 +81,8 @@ def test_a_failure_counts_more_than_an_answer_about_the_same_job() -> None:
     """One of its runs was read and another one wasn't."""
     seen = CycleObservation()
     seen.job_shown(WEB)
-    seen.job_failed(WEB, AWAY)
-    assert seen.verdicts().jobs == {WEB: AWAY}
+    seen.job_failed(WEB, UNAVAILABLE_ERRORS)
+    assert seen.verdicts().jobs == {WEB: UNAVAILABLE_ERRORS}
 
 
 def test_a_cycle_that_is_cut_short_is_a_problem_though_some_of_it_was_answered() -> None:
@@ -93,7 +93,7 @@ def test_a_cycle_that_is_cut_short_is_a_problem_though_some_of_it_was_answered()
     assert seen.verdicts().provider == slow
 
 
-@pytest.mark.parametrize("problem", [FORBIDDEN, AWAY])
+@pytest.mark.parametrize("problem", [FORBIDDEN, UNAVAILABLE_ERRORS])
 def test_lists_that_fail_are_no_problem_while_jobs_are_shown(problem: Problem) -> None:
     seen = CycleObservation()
     seen.failed(problem)

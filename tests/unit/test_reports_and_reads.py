@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployment_service.domain.attribution import (
+    BuildRef,
     DeploymentOfJob,
     Observation,
-    Sighting,
     Verdict,
 )
 from deployment_service.domain.certainty import Certainty
@@ -25,8 +25,8 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import Authority as By
 from deployment_service.domain.status import (
+    BuildState,
     DeploymentStatus,
-    Knowledge,
     Severity,
     Stage,
     UnstablePolicy,
@@ -34,13 +34,13 @@ from deployment_service.domain.status import (
     from_phase,
     from_read,
 )
-from deployment_service.storage.reports.reports import JobState, Kept
+from deployment_service.storage.reports.reports import JobState, PendingDelivery
 from deployment_service.storage.runs.runs import DeploymentState
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 from tests.unit.test_certainty import RESULTS, at
 
 WEB, JOB, RUN, STRANGE = UUID(int=1), UUID(int=3), UUID(int=7), UUID(int=8)
-CONFIRMED = Knowledge(Stage.FINAL, By.READ, Severity.SUCCESS)
+CONFIRMED = BuildState(Stage.FINAL, By.READ, Severity.SUCCESS)
 NUMBERS = st.integers(1, 3)
 
 
@@ -82,18 +82,18 @@ class World:
 
     def __init__(self, *runs: Run) -> None:
         status = runs[-1].status if runs else DeploymentStatus.PENDING
-        ledger = Ledger(cast("Any", None), UUID(int=9), EventSource.READ, at(100))
-        completed = [run.run_id for run in runs if run.known == CONFIRMED]
+        unit = RunUnitOfWork(cast("Any", None), UUID(int=9), EventSource.READ, at(100))
+        completed = [run.run_id for run in runs if run.state == CONFIRMED]
         self.deployment = DeploymentState(
             *(WEB, "web", status, 1, UnstablePolicy.FAILED),
             current_run_id=runs[-1].run_id if runs else None,
             last_completed_run_id=completed[-1] if completed else None,
         )
         self.job = JobState(JOB, "web", 1, True, "", (0, 0, 0), False, None)
-        ledger._jobs, ledger._mapped = {JOB: self.job}, {JOB: [DeploymentOfJob(WEB)]}
-        ledger._deployments, ledger._told = {WEB: self.deployment}, {WEB: status}
-        ledger._runs, ledger._next_numbers = {run.run_id: run for run in runs}, {WEB: 10}
-        self.ledger = ledger
+        unit._jobs, unit._mapped = {JOB: self.job}, {JOB: [DeploymentOfJob(WEB)]}
+        unit._deployments, unit._told = {WEB: self.deployment}, {WEB: status}
+        unit._runs, unit._next_numbers = {run.run_id: run for run in runs}, {WEB: 10}
+        self.unit = unit
 
     def process(self, steps: Iterable[Step], jenkins: Jenkins) -> None:
         for step in steps:
@@ -104,20 +104,20 @@ class World:
 
     def report(self, step: Report) -> None:
         known = from_phase(step.phase, step.result)
-        sighting = Sighting(step.number, step.named, True)
-        seen = Observation(JOB, sighting, known, step.result, read_time=at(step.second))
-        if self.ledger.observe(seen).verdict is Verdict.PENDING_ATTRIBUTION:
-            kept = Kept(
+        build_ref = BuildRef(step.number, step.named, True)
+        seen = Observation(JOB, build_ref, known, step.result, read_time=at(step.second))
+        if self.unit.observe(seen).verdict is Verdict.PENDING_ATTRIBUTION:
+            kept = PendingDelivery(
                 *(0, JOB, step.number, known, step.result, None, at(step.second), step.named)
             )
-            self.ledger._kept.setdefault((JOB, step.number), []).append(kept)
+            self.unit._kept.setdefault((JOB, step.number), []).append(kept)
 
     def read(self, step: Read, truth: Truth) -> None:
         finished = step.second >= truth.end
-        self.ledger.observe(
+        self.unit.observe(
             Observation(
                 JOB,
-                Sighting(
+                BuildRef(
                     *(step.number, RUN if truth.ours else None, True),
                     parameters={},
                     read=True,
@@ -138,16 +138,16 @@ class World:
                 continue
             truth = jenkins.get(run.build.number)
             if truth is None or truth.ours != (run.run_id == RUN):
-                self.ledger.free(run)  # ReconcileSteps.not_its_build
+                self.unit.free(run)  # ReconcileSteps.not_its_build
         self.process(TO_THE_END, jenkins)
 
     @property
     def runs(self) -> list[Run]:
-        return list(self.ledger._runs.values())
+        return list(self.unit._runs.values())
 
     def meaning(self) -> tuple[object, ...]:
         """What is told of the builds that Jenkins has, and of the deployment."""
-        current = self.ledger._runs.get(self.deployment.current_run_id or STRANGE)
+        current = self.unit._runs.get(self.deployment.current_run_id or STRANGE)
         builds = sorted(
             (run.build.number, str(run.source), str(run.status), str(run.certainty), run.result)
             for run in self.runs
@@ -201,12 +201,12 @@ def test_reports_alone_make_no_end_certain_and_no_build_a_run(steps: Sequence[Re
     (run,) = world.runs
     assert (run.run_id, run.shown, run.settled) == (RUN, False, False)
     assert run.certainty in (None, Certainty.REPORTED)
-    assert {event.certainty for event in world.ledger._events} <= {None, Certainty.REPORTED}
+    assert {event.certainty for event in world.unit._events} <= {None, Certainty.REPORTED}
     assert world.deployment.current_run_id == RUN
     assert world.deployment.last_completed_run_id is None
     assert world.job.status == ""
     if all(step.named != RUN for step in steps):
-        assert (run, world.ledger._events) == (accepted(), [])
+        assert (run, world.unit._events) == (accepted(), [])
 
 
 @given(st.lists(reports, max_size=8), st.sampled_from(["none", "waiting", "sending", "confirmed"]))
@@ -225,7 +225,7 @@ def test_no_report_changes_a_deployment_through_a_build_that_jenkins_has_not_sho
     world.process(steps, {})
     before = World(*runs)
     assert world.deployment == before.deployment
-    assert world.ledger._events == []
+    assert world.unit._events == []
     assert [(r.run_id, r.status, r.certainty, r.build) for r in world.runs] == [
         (r.run_id, r.status, r.certainty, r.build) for r in runs
     ]

@@ -13,9 +13,9 @@ from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.resolution import MAX_REASON_CHARS, Resolution, resolve
 from deployment_service.domain.run_transitions import (
+    detach_build,
+    detach_external_build,
     end_without_build,
-    give_up_build,
-    without_build,
     without_resolution,
 )
 from deployment_service.domain.runs import Build, Run, TriggerState
@@ -33,7 +33,7 @@ def resolved(run: Run, status: str = "FAILED", reason: str = "The node is gone."
 def end_of(run: Run) -> tuple[object, ...]:
     """All that an operator's end consists of."""
     return (
-        *(run.known, run.status, run.certainty, run.settle_time, run.end_time),
+        *(run.state, run.status, run.certainty, run.settle_time, run.end_time),
         *(run.failure_cause, run.failure_message, run.trigger_state),
     )
 
@@ -55,9 +55,9 @@ def test_reports_and_reads_never_change_the_end_that_an_operator_decided(before,
 @pytest.mark.parametrize("status", ENDS)
 def test_losing_its_build_does_not_reopen_a_resolved_run(status):
     decided = resolved(after(Step("building", 1))[0], status)
-    freed, history = without_build(decided)
+    freed, history = detach_build(decided)
     assert (end_of(freed), freed.build, freed.shown, history) == (end_of(decided), None, False, [])
-    gave_up, history = give_up_build(decided, at(60))
+    gave_up, history = detach_external_build(decided, at(60))
     assert (end_of(gave_up), gave_up.build, history) == (end_of(decided), None, [])
 
 

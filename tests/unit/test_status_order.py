@@ -15,45 +15,45 @@ from hypothesis import strategies as st
 from deployment_service.domain.run_transitions import end_without_build, observe
 from deployment_service.domain.runs import (
     Build,
-    Claim,
     Run,
     RunSource,
+    StatusUpdate,
     Transition,
     TriggerState,
     current_run,
     order_key,
 )
 from deployment_service.domain.status import (
-    NOTHING,
     QUEUED,
     RUNNING,
+    UNKNOWN,
     Authority,
+    BuildState,
     DeploymentStatus,
     FailureCause,
-    Knowledge,
     Severity,
     Stage,
     UnstablePolicy,
     deployment_status,
     from_phase,
     from_read,
-    from_word,
+    from_status_text,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FINALS = [
-    Knowledge(Stage.FINAL, authority, severity)
+    BuildState(Stage.FINAL, authority, severity)
     for authority in list(Authority)[1:]
     for severity in list(Severity)[1:]
 ]
-EVERYTHING = [NOTHING, QUEUED, RUNNING, *FINALS]
+EVERYTHING = [UNKNOWN, QUEUED, RUNNING, *FINALS]
 # No report and no read has an operator's authority: test_resolution.py has what an operator decides.
 CLAIMED = [known for known in EVERYTHING if known.authority is not Authority.OPERATOR]
 
 claims = st.builds(
-    Claim,
+    StatusUpdate,
     st.sampled_from(CLAIMED),
-    word=st.sampled_from(["SUCCESS", "whatever", ""]),
+    status_text=st.sampled_from(["SUCCESS", "whatever", ""]),
     build=st.just(Build(1, 7)),
 )
 sources = st.sampled_from(list(RunSource))
@@ -72,7 +72,9 @@ def a_settled_run(number: int, build: Build, source: RunSource = RunSource.SERVI
     return replace(a_run(source, number, build), shown=True, settle_time=NOW)
 
 
-def told(run: Run, heard: list[Claim], policy: UnstablePolicy) -> tuple[Run, list[Transition]]:
+def told(
+    run: Run, heard: list[StatusUpdate], policy: UnstablePolicy
+) -> tuple[Run, list[Transition]]:
     history = []
     for claim in heard:
         run, transitions = observe(run, claim, policy, NOW)
@@ -84,7 +86,7 @@ def test_rank_has_the_same_order_as_the_points() -> None:
     """The guard in SQL compares ranks."""
     for left, right in itertools.product(EVERYTHING, repeat=2):
         assert (left < right) == (left.rank < right.rank)
-        assert Knowledge.from_rank(left.rank) == left
+        assert BuildState.from_rank(left.rank) == left
 
 
 @given(st.lists(claims, max_size=6), st.randoms(use_true_random=False), sources, policies)
@@ -94,13 +96,13 @@ def test_order_and_repetition_do_not_matter(heard, random, source, policy) -> No
     random.shuffle(shuffled)
     one, _ = told(a_run(source), heard, policy)
     other, _ = told(a_run(source), shuffled, policy)
-    assert (one.known, one.status, one.certainty, one.failure_cause) == (
-        other.known,
+    assert (one.state, one.status, one.certainty, one.failure_cause) == (
+        other.state,
         other.status,
         other.certainty,
         other.failure_cause,
     )
-    assert one.known == reduce(max, (claim.known for claim in heard), NOTHING)
+    assert one.state == reduce(max, (claim.state for claim in heard), UNKNOWN)
 
 
 @given(st.lists(claims, max_size=6), sources, policies)
@@ -119,15 +121,17 @@ def test_the_history_leads_to_the_status(heard, source, policy) -> None:
 
 
 @given(st.sampled_from(CLAIMED), st.text(max_size=12))
-def test_a_status_that_nobody_knows_never_moves_a_run(known, word) -> None:
+def test_a_status_that_nobody_knows_never_moves_a_run(known, status_text) -> None:
     """P2"""
-    if from_word(word, Authority.STEP) != NOTHING:
+    if from_status_text(status_text, Authority.STEP) != UNKNOWN:
         return
-    before, _ = told(a_run(), [Claim(known)], UnstablePolicy.FAILED)
+    before, _ = told(a_run(), [StatusUpdate(known)], UnstablePolicy.FAILED)
     after, history = told(
-        before, [Claim(from_word(word, Authority.STEP), word)], UnstablePolicy.FAILED
+        before,
+        [StatusUpdate(from_status_text(status_text, Authority.STEP), status_text)],
+        UnstablePolicy.FAILED,
     )
-    assert (after.status, after.known, history) == (before.status, before.known, [])
+    assert (after.status, after.state, history) == (before.status, before.state, [])
 
 
 @pytest.mark.parametrize(
@@ -145,8 +149,8 @@ def test_a_status_that_nobody_knows_never_moves_a_run(known, word) -> None:
         ("weird", "PENDING"),
     ],
 )
-def test_the_guides_mapping(word: str, status: str) -> None:
-    known = from_word(word, Authority.STEP)
+def test_the_guides_mapping(status_text: str, status: str) -> None:
+    known = from_status_text(status_text, Authority.STEP)
     assert deployment_status(known, UnstablePolicy.FAILED) == status
 
 
@@ -179,7 +183,7 @@ def test_a_presumption_is_corrected_by_a_build_that_shows_up() -> None:
     assert (failure.type, lost.certainty) == ("DEPLOYMENT_RUN_FAILURE", "UNVERIFIABLE")
     found, (correction,) = observe(
         lost,
-        Claim(from_read(finished=True, result="SUCCESS"), "SUCCESS", Build(1, 4)),
+        StatusUpdate(from_read(finished=True, result="SUCCESS"), "SUCCESS", Build(1, 4)),
         UnstablePolicy.FAILED,
         NOW,
     )
@@ -198,7 +202,7 @@ def test_a_build_that_is_known_late_and_is_gone_was_lost(read: bool) -> None:
         highest=Build(1, 3),
         now=NOW,
     )
-    claim = Claim(RUNNING, build=Build(1, 4), time=NOW - timedelta(seconds=1), read=read)
+    claim = StatusUpdate(RUNNING, build=Build(1, 4), time=NOW - timedelta(seconds=1), read=read)
     found, (correction,) = observe(unknown, claim, UnstablePolicy.FAILED, NOW)
     assert (found.status, found.failure_cause) == ("FAILED", "BUILD_LOST")
     assert (found.certainty, found.build) == ("UNVERIFIABLE", Build(1, 4))

@@ -80,7 +80,7 @@ async def test_who_gives_up_costs_the_others_nothing():
     gone.cancel()
     with pytest.raises(Unavailable) as caught:
         await hasty
-    assert caught.value.reason == "STORE_AWAY"
+    assert caught.value.reason == "STORE_UNAVAILABLE"
     store.hold.set()
     assert (await patient).deployments == [b"0"]
     assert store.reads == 1

@@ -38,9 +38,6 @@ _Begin = Callable[[ServiceConnection], Awaitable[Transaction | None]]
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 5
 
-# The database is away, restarting or refuses more connections: the caller waits or says so.
-AWAY = UNAVAILABLE_ERRORS
-
 # A connection that was idle for longer is checked before single statements: it may have fallen silent.
 _UNCHECKED_IDLE_S = 1.0
 _RELEASE_TIMEOUT_S = 2.0
@@ -206,7 +203,7 @@ class Database:
                 self._in_use.discard(raw)
                 self._discard(raw, error)
                 await self._release(proxy)
-                if fresh or not isinstance(error, AWAY):
+                if fresh or not isinstance(error, UNAVAILABLE_ERRORS):
                     raise
 
     async def _release(self, proxy: asyncpg.pool.PoolConnectionProxy) -> None:

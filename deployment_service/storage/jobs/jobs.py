@@ -345,7 +345,7 @@ async def start_again(
     await connection.execute(_START_AGAIN, tenant_id, job_id, state)
 
 
-async def hurry(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
+async def retry_now(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
     """Let the next try be now, because somebody waits for it."""
     await connection.execute(_HURRY, tenant_id, job_id)
 

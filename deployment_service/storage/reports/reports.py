@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
-from deployment_service.domain.status import Knowledge
+from deployment_service.domain.status import BuildState
 from deployment_service.storage.database.pool import Connection
 
 _LOCK = """
@@ -43,7 +43,7 @@ _WRITE_STATUS = """
 """
 # Later than a poke that is being followed just now: what has changed since then must be read as well.
 _POKE = """
-    UPDATE cicd_jobs SET poke_time = clock_timestamp()
+    UPDATE cicd_jobs SET refresh_request_time = clock_timestamp()
     WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'
 """
 _TO_POKE = (
@@ -126,14 +126,14 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PendingDelivery:
     """A delivery that waits until Jenkins says whose build it speaks of."""
 
     delivery_id: int
     job_id: uuid.UUID
     build_number: int
-    known: Knowledge
-    word: str
+    state: BuildState
+    status_text: str
     queue_id: str | None
     create_time: datetime
     named_run_id: uuid.UUID | None = None
@@ -220,7 +220,7 @@ async def write_job_status(
         )
 
 
-async def poke(
+async def request_refresh(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> None:
     """Have these jobs read next. Unknown ones are ignored."""
@@ -228,12 +228,12 @@ async def poke(
         await connection.execute(_POKE, tenant_id, list(job_ids))
 
 
-async def poke_free(
+async def request_refresh_unlocked(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> set[uuid.UUID]:
     """Have those of these jobs read next that nobody holds; return the others. Waits for no lock."""
     free = await lock_jobs(connection, tenant_id, job_ids, skip_locked=True)
-    await poke(connection, tenant_id, free)
+    await request_refresh(connection, tenant_id, free)
     rows = await connection.fetch(_TO_POKE, tenant_id, list(job_ids))
     return {row["job_id"] for row in rows} - free
 
@@ -270,14 +270,14 @@ async def read_kept(
     tenant_id: uuid.UUID,
     job_ids: Collection[uuid.UUID],
     numbers: Collection[int],
-) -> list[Kept]:
+) -> list[PendingDelivery]:
     rows = await connection.fetch(_KEPT, tenant_id, list(job_ids), list(numbers))
     return [
-        Kept(
+        PendingDelivery(
             row["delivery_id"],
             row["job_id"],
             row["build_number"],
-            Knowledge.from_rank(row["rank"]),
+            BuildState.from_rank(row["rank"]),
             row["status"],
             row["queue_id"],
             row["create_time"],

@@ -47,9 +47,9 @@ _CLAIM = """
         c.secret_parameters, c.secret_values, j.secret_parameters AS job_secrets,
         (SELECT message FROM run_attempts AS a
          WHERE a.tenant_id = c.tenant_id AND a.run_id = c.run_id AND a.message <> ''
-             AND a.outcome IN ('NOT_SENT', 'NOT_DONE', 'UNCLEAR', 'SERVER_ERROR', 'NOT_LOOKED')
+             AND a.outcome IN ('NOT_SENT', 'NOT_DONE', 'UNCLEAR', 'SERVER_ERROR', 'NOT_PROBED')
          ORDER BY a.attempt DESC LIMIT 1) AS last_answer,
-        c.failures, c.first_build_number, c.look_count, c.look_time, c.look_session,
+        c.failures, c.first_build_number, c.probe_count, c.probe_time, c.probe_session,
         c.trigger_deadline < now() AS overdue, now() AS claim_time,
         c.cancel_request_time IS NOT NULL AS cancel_requested,
         j.full_name, j.provider_id, j.owner_deployment_id, j.correlation, j.generation,
@@ -72,7 +72,7 @@ _SECRETS = """
 _JOB_SECRETS = "UPDATE cicd_jobs SET secret_parameters = $3 WHERE tenant_id = $1 AND job_id = $2"
 _BEGIN_SEND = """
     UPDATE deployment_runs SET trigger_state = 'SENDING', unclear_until = now() + $5::interval,
-        next_try_time = now() + $5::interval, look_count = 0, look_time = NULL, look_session = NULL,
+        next_try_time = now() + $5::interval, probe_count = 0, probe_time = NULL, probe_session = NULL,
         first_build_number = least(first_build_number, $6)
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND cancel_request_time IS NULL
         AND trigger_state = 'WAITING' AND end_time IS NULL AND trigger_deadline > now()
@@ -98,8 +98,8 @@ _RELEASE = """
         AND trigger_state IN ('WAITING', 'SENDING')
 """
 _NOTE_LOOK = """
-    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, look_count = look_count + 1,
-        look_time = now(), look_session = $5, next_try_time = now() + $6::interval
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, probe_count = probe_count + 1,
+        probe_time = now(), probe_session = $5, next_try_time = now() + $6::interval
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND trigger_state = 'SENDING'
 """
 _FENCE = """
@@ -160,9 +160,9 @@ class Claimed:
     failures: int
     last_answer: str | None
     first_build_number: int | None
-    look_count: int
-    look_time: datetime | None
-    look_session: str | None
+    probe_count: int
+    probe_time: datetime | None
+    probe_session: str | None
     overdue: bool
     claim_time: datetime
     cancel_requested: bool
@@ -282,7 +282,7 @@ async def release(
     await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason, failed)
 
 
-async def note_look(
+async def note_probe(
     connection: Connection, run: Claimed, owner: uuid.UUID, *, session: str, next_in_s: float
 ) -> None:
     """Write down that Jenkins was looked through and nothing was found."""

@@ -22,7 +22,7 @@ WORK_COLUMNS = """
 """
 # An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
 _UNCONFIRMED_HEAD = f"""
-    SELECT {WORK_COLUMNS}, r.look_count, r.look_time, r.stop_until IS NOT NULL AS to_stop,
+    SELECT {WORK_COLUMNS}, r.probe_count, r.probe_time, r.stop_until IS NOT NULL AS to_stop,
         r.cancel_request_time IS NOT NULL
             AND (r.cancel_sent_time IS NULL OR r.cancel_sent_time < now() - interval '10 s') AS to_cancel,
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
@@ -37,8 +37,8 @@ UNCONFIRMED = (
     WHERE j.tenant_id = $1 AND j.provider_id = $2 AND (r.settle_time IS NULL OR r.certainty = 'UNVERIFIABLE')
         AND r.trigger_state IN ('ACCEPTED', 'ENDED') AND d.delete_time IS NULL
         AND (r.settle_time IS NULL OR r.end_time > now() - interval '1 day' AND (
-            r.look_time IS NULL OR r.look_time < r.last_observed_time
-            OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
+            r.probe_time IS NULL OR r.probe_time < r.last_observed_time
+            OR r.probe_time < now() - least((now() - r.end_time) / 4, interval '5 min')))
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
 """
 )
@@ -46,18 +46,18 @@ UNCONFIRMED = (
 TO_STOP = (
     _UNCONFIRMED_HEAD
     + """
-    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND r.stop_until > now() AND (r.look_time IS NULL
-        OR r.look_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
+    WHERE j.tenant_id = $1 AND j.provider_id = $2 AND r.stop_until > now() AND (r.probe_time IS NULL
+        OR r.probe_time < now() - least((now() - r.end_time) / 4, interval '5 min'))
     ORDER BY r.end_time LIMIT 1000
 """
 )
 JOBS_TO_READ = f"""
-    SELECT {WORK_COLUMNS}, j.poke_time
+    SELECT {WORK_COLUMNS}, j.refresh_request_time
     FROM cicd_jobs AS j
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.provider_id = $2 AND j.state = 'READY'
-        AND (j.poke_time IS NOT NULL OR j.next_sweep_time <= now())
-    ORDER BY j.poke_time NULLS LAST, j.next_sweep_time LIMIT 50
+        AND (j.refresh_request_time IS NOT NULL OR j.next_sweep_time <= now())
+    ORDER BY j.refresh_request_time NULLS LAST, j.next_sweep_time LIMIT 50
 """
 # An AUTO provider is polled where Jenkins hasn't kept our endpoint; its bound is that of a job where it has.
 _PROVIDERS = """
@@ -72,12 +72,14 @@ JOBS_NAMED = f"""
 """
 # The slow sweep is spread by chance, so that jobs that were made together aren't read together for ever.
 _JOB_WAS_READ = """
-    UPDATE cicd_jobs SET poke_time = CASE WHEN poke_time <= $3 THEN NULL ELSE poke_time END,
+    UPDATE cicd_jobs SET
+        refresh_request_time = CASE WHEN refresh_request_time <= $3 THEN NULL ELSE refresh_request_time END,
         next_sweep_time = now() + $4::interval * (0.75 + random() / 2)
     WHERE tenant_id = $1 AND job_id = $2
 """
 _JOB_WAS_NOT_READ = """
-    UPDATE cicd_jobs SET poke_time = NULL, next_sweep_time = now() + $3::interval WHERE tenant_id = $1 AND job_id = $2
+    UPDATE cicd_jobs SET refresh_request_time = NULL, next_sweep_time = now() + $3::interval
+    WHERE tenant_id = $1 AND job_id = $2
 """
 # After a restore: see restore.py.
 _READ_AGAIN = "DELETE FROM unread_jobs WHERE tenant_id = $1 AND job_id = $2"
@@ -106,16 +108,16 @@ _NEVER_ISSUED = """
 """
 _NOTE_SEEN = """
     UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_for = n.waiting_for,
-        waiting_reason = n.waiting_reason, look_count = 0
+        waiting_reason = n.waiting_reason, probe_count = 0
     FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (run_id, waiting_for, waiting_reason)
     WHERE r.tenant_id = $1 AND r.run_id = n.run_id AND r.end_time IS NULL
 """
 _NOTE_MISSING = """
-    UPDATE deployment_runs SET look_count = look_count + 1,
-        look_time = CASE WHEN look_count > 0 THEN look_time ELSE now() END
+    UPDATE deployment_runs SET probe_count = probe_count + 1,
+        probe_time = CASE WHEN probe_count > 0 THEN probe_time ELSE now() END
     WHERE tenant_id = $1 AND run_id = $2
 """
-_NOTE_ASKED = "UPDATE deployment_runs SET look_time = now() WHERE tenant_id = $1 AND run_id = $2"
+_NOTE_ASKED = "UPDATE deployment_runs SET probe_time = now() WHERE tenant_id = $1 AND run_id = $2"
 _NOTE_CANCEL_SENT = """
     UPDATE deployment_runs SET cancel_sent_time = now(), cancel_problem_since = NULL, cancel_problem_reason = NULL,
         cancel_problem_message = NULL
@@ -144,8 +146,8 @@ class Unconfirmed:
 
     run: Run
     job: ReadJob
-    look_count: int
-    look_time: datetime | None
+    probe_count: int
+    probe_time: datetime | None
     to_cancel: bool = False
     """Jenkins is to be asked to cancel it, and hasn't been for a while."""
     to_stop: bool = False
@@ -162,8 +164,8 @@ async def unconfirmed(
         Unconfirmed(
             from_row(row),
             job_from_row(row),
-            row["look_count"],
-            row["look_time"],
+            row["probe_count"],
+            row["probe_time"],
             row["to_cancel"],
             row["to_stop"],
         )
@@ -176,7 +178,7 @@ async def jobs_to_read(
 ) -> list[tuple[ReadJob, datetime | None]]:
     """Poked jobs of a controller, with the time of the poke, and those whose slow sweep is due."""
     rows = await connection.fetch(JOBS_TO_READ, tenant_id, provider_id)
-    return [(job_from_row(row), row["poke_time"]) for row in rows]
+    return [(job_from_row(row), row["refresh_request_time"]) for row in rows]
 
 
 async def providers(connection: Connection) -> list[tuple[str, bool]]:
@@ -196,11 +198,11 @@ async def jobs_named(
 
 
 async def job_was_read(
-    connection: Connection, job: ReadJob, poke_time: datetime | None, *, sweep_s: float
+    connection: Connection, job: ReadJob, refresh_request_time: datetime | None, *, sweep_s: float
 ) -> None:
     """Take back the poke that was there when the reading began, and put off the sweep."""
     await connection.execute(
-        _JOB_WAS_READ, job.tenant_id, job.job_id, poke_time, timedelta(seconds=sweep_s)
+        _JOB_WAS_READ, job.tenant_id, job.job_id, refresh_request_time, timedelta(seconds=sweep_s)
     )
     await connection.execute(_READ_AGAIN, job.tenant_id, job.job_id)
 

@@ -15,9 +15,9 @@ from deployment_service.domain.certainty import Certainty, ReportedEnd
 from deployment_service.domain.events import WaitingFor
 from deployment_service.domain.runs import Build, Run, RunSource, TriggerState
 from deployment_service.domain.status import (
+    BuildState,
     DeploymentStatus,
     FailureCause,
-    Knowledge,
     UnstablePolicy,
 )
 from deployment_service.storage.actors import actor_columns, actor_in
@@ -320,7 +320,7 @@ def from_row(row: asyncpg.Record) -> Run:
         job_id=row["job_id"],
         source=RunSource(row["source"]),
         trigger_state=TriggerState(row["trigger_state"]),
-        known=Knowledge.from_rank(row["rank"]),
+        state=BuildState.from_rank(row["rank"]),
         status=DeploymentStatus(row["status"]),
         result=row["result"],
         certainty=Certainty(row["certainty"]) if row["certainty"] else None,
@@ -349,22 +349,22 @@ def from_row(row: asyncpg.Record) -> Run:
     )
 
 
-def _cause(word: str | None) -> FailureCause | None:
+def _cause(status_text: str | None) -> FailureCause | None:
     try:
-        return FailureCause(word) if word else None
+        return FailureCause(status_text) if status_text else None
     except ValueError:
         # A newer replica's word, while replicas are exchanged: it is kept as it is.
-        return cast(FailureCause, word)
+        return cast(FailureCause, status_text)
 
 
-def _status(word: str | None) -> DeploymentStatus | None:
-    return DeploymentStatus(word) if word else None
+def _status(status_text: str | None) -> DeploymentStatus | None:
+    return DeploymentStatus(status_text) if status_text else None
 
 
 def _reported_ends(stored: Mapping[str, list[Any]]) -> tuple[ReportedEnd, ...]:
     return tuple(
         ReportedEnd(
-            Knowledge.from_rank(int(rank)), _EPOCH + timedelta(microseconds=microseconds), text
+            BuildState.from_rank(int(rank)), _EPOCH + timedelta(microseconds=microseconds), text
         )
         for rank, (microseconds, text) in sorted(stored.items(), reverse=True)
     )
@@ -373,7 +373,7 @@ def _reported_ends(stored: Mapping[str, list[Any]]) -> tuple[ReportedEnd, ...]:
 def _stored_ends(reports: Iterable[ReportedEnd]) -> dict[str, list[Any]]:
     """``rank -> [time in microseconds since 1970, status text]``."""
     return {
-        str(end.known.rank): [(end.time - _EPOCH) // timedelta(microseconds=1), end.status_text]
+        str(end.state.rank): [(end.time - _EPOCH) // timedelta(microseconds=1), end.status_text]
         for end in reports
     }
 
@@ -388,7 +388,7 @@ def _written(run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in _WRITTEN if hasattr(run, name)}
     values |= actor_columns(run.requested_by, "requested_by")
     return values | {
-        "rank": run.known.rank,
+        "rank": run.state.rank,
         "reported_ends": _stored_ends(run.reports),
         "generation": run.build.generation if run.build else None,
         "build_number": run.build.number if run.build else None,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 
 from deployment_service.cicd.errors import ProviderUnreachable
 from deployment_service.storage import providers
 from deployment_service.storage.database.pool import Database
 from deployment_service.workers.controllers.controllers import Controller, Controllers
+
+FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
+"""(tenant_id, provider_id) -> its controller."""
 
 
 class ControllerFinder:

@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,10 +32,12 @@ from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
 from deployment_service.runtime.secret_box import SecretBox, SecretUnreadableError
 from deployment_service.storage import restore
-from deployment_service.storage.database.pool import AWAY, Database
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.runs import dispatch
 from deployment_service.storage.runs.dispatch import Claimed
 from deployment_service.workers.controllers.controllers import Controller, ControllerUnavailable
+from deployment_service.workers.controllers.finder import FindController
 from deployment_service.workers.dispatcher.checks import (
     CANCELLED,
     UNKNOWN,
@@ -47,13 +49,10 @@ from deployment_service.workers.dispatcher.checks import (
     why_not_sent,
 )
 from deployment_service.workers.dispatcher.run_secrets import UNREADABLE, RunSecrets
-from deployment_service.workers.dispatcher.steps import Lost, TriggerSteps
+from deployment_service.workers.dispatcher.steps import LeaseLost, TriggerSteps
 from deployment_service.workers.loop import Loop
 
 _log = structlog.get_logger(__name__)
-
-FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
-"""(tenant_id, provider_id) -> its controller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class DispatcherSettings:
     request_timeout_s: float = 10.0
     send_within_s: float = 5.0
     quarantine_s: float = 30.0
-    between_looks_s: float = 10.0
+    probe_interval_s: float = 10.0
     lease_s: float = 60.0
     first_retry_s: float = 1.0
     longest_retry_s: float = 10.0
@@ -172,7 +171,7 @@ class Dispatcher:
         try:
             try:
                 await self._take_further(run)
-            except Lost:
+            except LeaseLost:
                 _log.info("run passed to somebody else", run_id=str(run.run_id))
             except ProviderRefused as error:
                 await self._refused(run, error)
@@ -180,7 +179,7 @@ class Dispatcher:
                 await self._wait(run, error)
             except ProviderError as error:
                 await self._wait(run, error)
-        except (Lost, *AWAY) as error:
+        except (LeaseLost, *UNAVAILABLE_ERRORS) as error:
             # The lease runs out and the run is claimed again; what was sent is looked for then.
             _log.warning("step not settled", run_id=str(run.run_id), error=type(error).__name__)
         except Exception:
@@ -288,8 +287,8 @@ class Dispatcher:
                 run, cause, message + last_answer(run.last_answer), certain=False
             )
         else:
-            await self._steps.note_look(
-                run, session=queue.session or "", next_in_s=self._settings.between_looks_s
+            await self._steps.note_probe(
+                run, session=queue.session or "", next_in_s=self._settings.probe_interval_s
             )
 
     def _is_second_probe(self, run: Claimed) -> bool:
@@ -297,8 +296,8 @@ class Dispatcher:
 
         Time alone counts: the replicas of a highly available controller answer by turns, each in a session of its own.
         """
-        between = timedelta(seconds=self._settings.between_looks_s)
-        return run.look_time is not None and run.claim_time - run.look_time >= between
+        between = timedelta(seconds=self._settings.probe_interval_s)
+        return run.probe_time is not None and run.claim_time - run.probe_time >= between
 
     async def _conclude(self, run: Claimed, queue: QueueView, builds: JobBuilds) -> None:
         """Two probes have found nothing. Send again only if it is proven that nothing came of it."""
@@ -367,7 +366,7 @@ class Dispatcher:
             )
             return
         delay_s = self._retry_in_s(run)
-        outcome = "NOT_SENT" if run.trigger_state == "WAITING" else "NOT_LOOKED"
+        outcome = "NOT_SENT" if run.trigger_state == "WAITING" else "NOT_PROBED"
         if isinstance(error, ControllerUnavailable):
             delay_s, outcome = max(error.wait_s, 0.2) * random.uniform(1.0, 1.5), "PAUSED"  # noqa: S311 - jitter
         elif isinstance(error, ProviderUnreachable):

@@ -1,7 +1,7 @@
 """What a step of the dispatcher commits: announce a request, settle its answer, settle a search.
 
 Each is one short transaction without network I/O, fenced by the attempt that was claimed: what a
-process decides after its lease has passed to another changes nothing (``Lost``).
+process decides after its lease has passed to another changes nothing (``LeaseLost``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from deployment_service.cicd.job_rules import correlation_of
 from deployment_service.cicd.port import BuildView, JobView, TriggerOutcome, TriggerReply
-from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.attribution import BuildRef, Observation
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.run_transitions import (
@@ -26,11 +26,11 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import dispatch, reconcile
 from deployment_service.storage.runs.dispatch import Claimed
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 from deployment_service.workers.job_provisioner.drift import grant_repair, note_correlation
 
 
-class Lost(Exception):
+class LeaseLost(Exception):
     """The run isn't ours any more: somebody else has claimed it, or it has moved on by itself."""
 
 
@@ -76,7 +76,7 @@ class TriggerSteps:
                 named=correlation is Correlation.RUN_ID,
             )
             if not begun:
-                raise Lost
+                raise LeaseLost
             await reports.note_discards_builds(
                 connection, run.tenant_id, run.job_id, discards_builds=job.discards_builds
             )
@@ -117,7 +117,7 @@ class TriggerSteps:
             )
 
         if not await self._database.transaction(work):
-            raise Lost
+            raise LeaseLost
 
     async def _note_number(
         self, connection: Connection, run: Claimed, next_build_number: int
@@ -132,16 +132,16 @@ class TriggerSteps:
             asked_time=run.claim_time,
         )
         if wrong:
-            ledger = await Ledger.open(
+            unit = await RunUnitOfWork.open(
                 connection,
                 run.tenant_id,
                 [run.job_id],
                 source=EventSource.DISPATCHER,
                 run_ids=wrong,
             )
-            for external in filter(None, map(ledger.run, wrong)):
-                ledger.give_up_build(external)
-            await ledger.write()
+            for external in filter(None, map(unit.run, wrong)):
+                unit.detach_external_build(external)
+            await unit.write()
         await reconcile.note_number(
             connection,
             run.tenant_id,
@@ -216,24 +216,24 @@ class TriggerSteps:
             other = None
             if reply.queue_id is not None and not named:
                 other = await dispatch.queue_item_owner(connection, run, reply.queue_id)
-            ledger = await self._fenced(connection, run)
-            stored = ledger.run(run.run_id)
+            unit = await self._fenced(connection, run)
+            stored = unit.run(run.run_id)
             if stored is None:
-                raise Lost
+                raise LeaseLost
             if other is not None:
                 moved, transitions = end_without_build(
                     stored,
                     FailureCause.TRIGGER_REJECTED,
                     f"Jenkins folded it into the queued item of run {other}. Run again once that has started.",
                     certain=True,
-                    highest=ledger.highest_build(run.deployment_id),
-                    now=ledger.now,
+                    highest=unit.highest_build(run.deployment_id),
+                    now=unit.now,
                 )
             else:
                 claim = replace(ACCEPTED_BY_JENKINS, queue_id=reply.queue_id)
-                moved, transitions = observe(stored, claim, UnstablePolicy.FAILED, ledger.now)
-            ledger.move(moved, transitions)
-            await ledger.write()
+                moved, transitions = observe(stored, claim, UnstablePolicy.FAILED, unit.now)
+            unit.move(moved, transitions)
+            await unit.write()
 
         await self._commit(run, work)
 
@@ -251,28 +251,28 @@ class TriggerSteps:
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await self._note_reply(connection, run, reply or _unsent(message))
-            ledger = await self._fenced(connection, run)
-            stored = ledger.run(run.run_id)
+            unit = await self._fenced(connection, run)
+            stored = unit.run(run.run_id)
             if stored is None:
-                raise Lost
-            highest = ledger.highest_build(run.deployment_id)
-            ledger.move(
+                raise LeaseLost
+            highest = unit.highest_build(run.deployment_id)
+            unit.move(
                 *end_without_build(
                     stored,
                     cause,
                     _redacted(run, message),
                     certain=certain,
                     highest=highest,
-                    now=ledger.now,
+                    now=unit.now,
                 )
             )
-            await ledger.write()
+            await unit.write()
 
         await self._commit(run, work)
 
     async def found_build(self, run: Claimed, build: BuildView) -> bool:
         """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
-        sighting = Sighting(
+        build_ref = BuildRef(
             build.number,
             run.run_id,
             True,
@@ -284,7 +284,7 @@ class TriggerSteps:
         known = from_read(finished=build.finished, result=build.result)
         seen = Observation(
             run.job_id,
-            sighting,
+            build_ref,
             known,
             build.result or "",
             build.timestamp_ms,
@@ -295,10 +295,10 @@ class TriggerSteps:
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await dispatch.note_outcome(connection, run, "FOUND_BUILD")
-            ledger = await self._fenced(connection, run, build.number)
-            if ledger.observe(seen).run_id != run.run_id:
+            unit = await self._fenced(connection, run, build.number)
+            if unit.observe(seen).run_id != run.run_id:
                 raise _NotItsBuild
-            await ledger.write()
+            await unit.write()
 
         try:
             await self._commit(run, work)
@@ -306,12 +306,12 @@ class TriggerSteps:
             return False
         return True
 
-    async def note_look(self, run: Claimed, *, session: str, next_in_s: float) -> None:
+    async def note_probe(self, run: Claimed, *, session: str, next_in_s: float) -> None:
         """Commit that nothing was found this time."""
 
         async def work(connection: Connection) -> None:
             await dispatch.note_outcome(connection, run, "LOOKED")
-            await dispatch.note_look(
+            await dispatch.note_probe(
                 connection, run, self._owner, session=session, next_in_s=next_in_s
             )
 
@@ -322,8 +322,8 @@ class TriggerSteps:
         async with self._database.acquire() as connection:
             return await dispatch.sent(connection, run)
 
-    async def _fenced(self, connection: Connection, run: Claimed, number: int = 0) -> Ledger:
-        ledger = await Ledger.open(
+    async def _fenced(self, connection: Connection, run: Claimed, number: int = 0) -> RunUnitOfWork:
+        unit = await RunUnitOfWork.open(
             connection,
             run.tenant_id,
             [run.job_id],
@@ -332,8 +332,8 @@ class TriggerSteps:
             run_ids=[run.run_id],
         )
         if not await dispatch.fence(connection, run, self._owner):
-            raise Lost
-        return ledger
+            raise LeaseLost
+        return unit
 
     async def _commit(self, run: Claimed, work: Callable[[Connection], Awaitable[None]]) -> None:
         await self._database.transaction(work)

@@ -42,9 +42,9 @@ from deployment_service.storage.runs import runs
 from deployment_service.workers.job_provisioner import job_endpoint
 from deployment_service.workers.job_provisioner.job_endpoint import (
     LONGEST_PAUSE_REFUSED_S,
-    Later,
+    RetryLater,
     Rewritten,
-    later,
+    retry_later,
 )
 
 _BUILD_PAUSE_S = 30.0
@@ -68,11 +68,11 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Deleted:
     """Nothing of ours is left in Jenkins under its name."""
 
 
-Outcome = Ready | Failed | Gone | Later | Rewritten
+Outcome = Ready | Failed | Deleted | RetryLater | Rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +129,15 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
         case DefinitionInvalid() | CreationFailed() | ProviderRefused() if creating:
             return Failed(JobFailure(JobFault.PROVIDER_REFUSED, error.message))
         case ProviderRefused():
-            return later(task.state_age_s, error.message, longest_s=LONGEST_PAUSE_REFUSED_S)
+            return retry_later(task.state_age_s, error.message, longest_s=LONGEST_PAUSE_REFUSED_S)
         case _:
-            return later(task.state_age_s, error.message)
+            return retry_later(task.state_age_s, error.message)
 
 
 async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
     """Write down what came of an attempt; False if somebody else has taken the job over since."""
     match outcome:
-        case Later():
+        case RetryLater():
             async with database.acquire() as connection:
                 return await jobs.try_later(connection, task, outcome.message, outcome.delay_s)
         case Rewritten():
@@ -145,7 +145,7 @@ async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
                 return await jobs.endpoint_written(
                     connection, task, outcome.key_id, token_exposed=outcome.token_exposed
                 )
-        case Gone():
+        case Deleted():
             async with database.acquire() as connection:
                 return await jobs.delete_attempted(connection, task)
         case Ready() | Failed():
@@ -204,7 +204,7 @@ async def _create(
     created = True
     for last in (False, True):
         if asyncio.get_running_loop().time() > limits.send_by:
-            return later(0, "Jenkins answers too slowly")
+            return retry_later(0, "Jenkins answers too slowly")
         try:
             await client.create_job(task.full_name, xml)
         except JobExists:
@@ -252,20 +252,20 @@ async def _ours(
 
 async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) -> Outcome:
     if task.is_stopping:
-        return Later("Builds of a deleted deployment are being stopped.", _STOP_PAUSE_S)
+        return RetryLater("Builds of a deleted deployment are being stopped.", _STOP_PAUSE_S)
     view = await client.read_job(task.full_name)
     if view is not None and await _is_ours(task, view, client):
         # Deleting a job aborts its builds, and DeleteDeployment promises to stop none.
         builds = await client.list_builds(task.full_name, limit=_RECENT_BUILDS)
         if view.in_queue or (builds and not all(build.finished for build in builds.builds)):
-            return Later("A build is queued or running.", _BUILD_PAUSE_S)
+            return RetryLater("A build is queued or running.", _BUILD_PAUSE_S)
         await client.delete_job(task.full_name)
     if task.origin is JobOrigin.CREATED and task.webhook_base_url:
         await job_endpoint.remove(task, client)
     if not task.was_ready and task.state_age_s < limits.quarantine_s:
         left = limits.quarantine_s - task.state_age_s
-        return Later("A request to create it may still be under way.", left)
-    return Gone()
+        return RetryLater("A request to create it may still be under way.", left)
+    return Deleted()
 
 
 async def _is_ours(task: JobTask, view: JobView, client: CicdProvider) -> bool:

@@ -12,7 +12,8 @@ import structlog
 
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.storage.database.pool import AWAY, Database
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.jobs import job_drift, jobs
 from deployment_service.storage.jobs.jobs import Claimed
 from deployment_service.workers.controllers.controllers import Controllers
@@ -111,7 +112,7 @@ class JobComparer:
             self._committed(task.tenant_id)
         except (TimeoutError, ProviderError) as error:
             _log.info("job.not_compared", job_id=str(claimed.job_id), error=str(error))
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             _log.warning("database away", worker="job-comparer", error=type(error).__name__)
         except Exception:
             _log.exception("job.comparison_failed", job_id=str(claimed.job_id))

@@ -24,7 +24,7 @@ LONGEST_PAUSE_REFUSED_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """Nothing is known, or nothing can be done, yet."""
 
     message: str
@@ -39,17 +39,17 @@ class Rewritten:
     token_exposed: bool
 
 
-def later(
+def retry_later(
     trying_s: float,
     message: str,
     *,
     at_least_s: float = 0.0,
     longest_s: float = _LONGEST_PAUSE_S,
-) -> Later:
+) -> RetryLater:
     """The next try, after ``trying_s`` of trying: later each time, and not all at once when a Jenkins comes back."""
     pause = min(max(trying_s / 2, _FIRST_PAUSE_S), longest_s)
     delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-    return Later(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
+    return RetryLater(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
 
 
 async def prepare(task: JobTask, client: CicdProvider, webhook: JobWebhook) -> WebhookEndpoint:
@@ -62,7 +62,7 @@ async def prepare(task: JobTask, client: CicdProvider, webhook: JobWebhook) -> W
 
 async def rewrite(
     task: JobTask, client: CicdProvider, webhook: JobWebhook | None
-) -> Rewritten | Later:
+) -> Rewritten | RetryLater:
     """Bring the newest key into the endpoint of a job that is there."""
     if webhook is None:
         return Rewritten(None, task.token_exposed)
@@ -72,7 +72,7 @@ async def rewrite(
             return Rewritten(endpoint.key_id, False)
         if not task.private_console:
             # Never from secret to public: rather the old key for longer.
-            return later(
+            return retry_later(
                 task.state_age_s,
                 "The account may no longer change the credential that holds the job's webhook URL",
                 longest_s=LONGEST_PAUSE_REFUSED_S,

@@ -16,18 +16,22 @@ from dataclasses import dataclass
 
 import structlog
 
-from deployment_service.actions.changes import Changes
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.domain.jobs import JobState
-from deployment_service.storage.database.failures import OutageLog
-from deployment_service.storage.database.pool import AWAY, Database
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS, OutageLog
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.jobs import jobs
 from deployment_service.storage.jobs.jobs import Claimed, JobTask
+from deployment_service.storage.row_signals import RowSignals
 from deployment_service.workers.controllers.controllers import Controllers, ControllerUnavailable
 from deployment_service.workers.job_provisioner import attempt
 from deployment_service.workers.job_provisioner.attempt import AttemptLimits, Failed, Outcome, Ready
-from deployment_service.workers.job_provisioner.job_endpoint import Later, Rewritten, later
+from deployment_service.workers.job_provisioner.job_endpoint import (
+    RetryLater,
+    Rewritten,
+    retry_later,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +39,7 @@ _CLAIM_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class JobKeeperSettings:
+class JobProvisionerSettings:
     """``lease_s`` must leave room for an attempt: about seven requests, each with its timeout.
 
     ``per_provider`` (about) keeps one dead Jenkins from taking all of ``concurrency``. ``quarantine_s`` is
@@ -52,29 +56,29 @@ class JobKeeperSettings:
     stop_grace_s: float = 5.0
 
 
-class JobKeeper:
-    """One per process. ``committed(tenant_id)`` is told of new events, ``changes`` of jobs that have moved."""
+class JobProvisioner:
+    """One per process. ``committed(tenant_id)`` is told of new events, ``signals`` of jobs that have moved."""
 
     def __init__(
         self,
         database: Database,
         controllers: Controllers,
         keys: WebhookKeys,
-        changes: Changes,
+        signals: RowSignals,
         *,
         committed: Callable[[uuid.UUID], None],
-        settings: JobKeeperSettings | None = None,
+        settings: JobProvisionerSettings | None = None,
     ) -> None:
         self._database = database
         self._controllers = controllers
         self._keys = keys
-        self._changes = changes
+        self._signals = signals
         self._committed = committed
-        self._settings = settings or JobKeeperSettings()
+        self._settings = settings or JobProvisionerSettings()
         # Of this start of this process: its predecessor's leases are not its own.
         self._owner = uuid.uuid4()
         self._wake = asyncio.Event()
-        self._outage = OutageLog("job-keeper")
+        self._outage = OutageLog("job-provisioner")
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], uuid.UUID] = {}
@@ -86,7 +90,7 @@ class JobKeeper:
     async def start(self) -> None:
         """Begin to work."""
         self._stopping = False
-        self._loop_task = asyncio.create_task(self._run(), name="job-keeper")
+        self._loop_task = asyncio.create_task(self._run(), name="job-provisioner")
 
     async def stop(self) -> None:
         """Claim nothing more, let attempts end for a few seconds, then cut them off."""
@@ -160,7 +164,7 @@ class JobKeeper:
                 controller = await self._controllers.get(task)
                 async with controller.slot(ahead=True) as client:
                     await attempt.undo_creation(self._database, task, client)
-        except (*AWAY, ProviderError) as error:
+        except (*UNAVAILABLE_ERRORS, ProviderError) as error:
             _log.warning(
                 "job_attempt_cut_off", job_id=str(claimed.job_id), error=type(error).__name__
             )
@@ -184,23 +188,25 @@ class JobKeeper:
             ):
                 return await attempt.work_on(task, client, webhook, limits)
         except ControllerUnavailable as error:
-            return later(0, error.message, at_least_s=error.wait_s)
+            return retry_later(0, error.message, at_least_s=error.wait_s)
         except ProviderError as error:
             return attempt.outcome_of(task, error)
         except TimeoutError:
-            return later(task.state_age_s, "Jenkins answers too slowly")
-        except AWAY:
+            return retry_later(task.state_age_s, "Jenkins answers too slowly")
+        except UNAVAILABLE_ERRORS:
             raise
         except Exception:
             _log.exception("job_attempt_failed", job_id=str(task.job_id))
-            return later(task.state_age_s, "The service failed at this job: its log says of what")
+            return retry_later(
+                task.state_age_s, "The service failed at this job: its log says of what"
+            )
 
     async def _record(self, task: JobTask, outcome: Outcome, until: float) -> bool:
         """Write the outcome down, also if the database is away for a while."""
         while True:
             try:
                 return await attempt.record(self._database, task, outcome)
-            except AWAY:
+            except UNAVAILABLE_ERRORS:
                 if asyncio.get_running_loop().time() >= until:
                     raise
                 await asyncio.sleep(self._settings.poll_s / 2)
@@ -208,7 +214,7 @@ class JobKeeper:
     def _tell(self, task: JobTask, outcome: Outcome) -> None:
         facts = {"tenant": task.tenant_slug, "job": task.full_name, "attempt": task.attempt}
         match outcome:
-            case Later():
+            case RetryLater():
                 _log.info("job_waits", state=task.state, reason=outcome.message, **facts)
                 return
             case Failed():
@@ -220,7 +226,7 @@ class JobKeeper:
                 _log.info("job_ready", created=outcome.created, **facts)
             case _:
                 _log.info("job_gone", **facts)
-        self._changes.tell(task.job_id)
+        self._signals.notify(task.job_id)
         self._committed(task.tenant_id)
 
 

@@ -19,7 +19,7 @@ from deployment_service.cicd.port import (
     RunningView,
 )
 from deployment_service.domain.actors import Actor, jenkins_actor
-from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.attribution import BuildRef, Observation
 from deployment_service.domain.events import WaitingFor
 from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import from_read
@@ -30,18 +30,18 @@ _REASON_LENGTH = 500
 
 @dataclass(slots=True)
 class Findings:
-    """``going_on``: (run, waiting_for, reason) of runs that are as they were. ``to_cancel``: runs that are to
+    """``unchanged``: (run, waiting_for, reason) of runs that are as they were. ``to_cancel``: runs that are to
     be cancelled, with where they are. ``started``: (job, build) of runs whose build is shown for the first time.
-    ``changed``: runs to ask about. ``strangers``: running builds that are no run's."""
+    ``changed``: runs to ask about. ``unknown_builds``: running builds that are no run's."""
 
-    going_on: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
+    unchanged: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
     to_cancel: list[tuple[Unconfirmed, QueueItemView | BuildView]] = field(default_factory=list)
     started: list[tuple[ReadJob, BuildView]] = field(default_factory=list)
     changed: list[Unconfirmed] = field(default_factory=list)
-    strangers: list[BuildView] = field(default_factory=list)
+    unknown_builds: list[BuildView] = field(default_factory=list)
 
 
-def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView) -> Findings:
+def classify(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView) -> Findings:
     """Say what the two lists tell of each run."""
     found = Findings()
     known: set[tuple[str, int]] = set()
@@ -68,7 +68,7 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                 # Only a report gave it the number. It is cancelled once the build is known as the run's own.
                 found.started.append((item.job, build))
             else:
-                found.going_on.append((item, *_waits_for_input(build)))
+                found.unchanged.append((item, *_waits_for_input(build)))
                 if item.to_cancel:
                     found.to_cancel.append((item, build))
             continue
@@ -87,12 +87,12 @@ def sort_out(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
             and is_items_run(queued, item)
             and (run.end_time is None or item.to_stop)
         ):
-            found.going_on.append((item, WaitingFor.QUEUE, (queued.why or "")[:_REASON_LENGTH]))
+            found.unchanged.append((item, WaitingFor.QUEUE, (queued.why or "")[:_REASON_LENGTH]))
             if item.to_cancel:
                 found.to_cancel.append((item, queued))
         else:
             found.changed.append(item)
-    found.strangers = [build for place, build in builds.items() if place not in known]
+    found.unknown_builds = [build for place, build in builds.items() if place not in known]
     return found
 
 
@@ -111,7 +111,7 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
 
     ``by_executor``: it is the list of executors, where a build stands until it is saved: ``building`` proves nothing.
     """
-    sighting = Sighting(
+    build_ref = BuildRef(
         build.number,
         run_id_of(build),
         run_id_known=build.parameters_shown,
@@ -121,13 +121,13 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
         timestamp_ms=build.timestamp_ms,
     )
     known = from_read(finished=build.finished, result=build.result)
-    word = (build.result or "FINISHED") if build.finished else "RUNNING"
+    status_text = (build.result or "FINISHED") if build.finished else "RUNNING"
     unsaved = not build.building and not build.finished
     return Observation(
         job.job_id,
-        sighting,
+        build_ref,
         known,
-        word,
+        status_text,
         build.timestamp_ms,
         waiting_for_input=build.waiting_for_input,
         read_time=job.asked_time,

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Collection
 from functools import partial
 
-from deployment_service.domain.attribution import Observation, Sighting
+from deployment_service.domain.attribution import BuildRef, Observation
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.run_transitions import end_without_build
@@ -15,7 +15,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import confirm
 from deployment_service.storage.runs.confirm import DueRun
-from deployment_service.unit_of_work.run_unit_of_work import Ledger, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork, observe_builds
 
 
 class ConfirmSteps:
@@ -54,10 +54,10 @@ class ConfirmSteps:
         """The build was read before it was saved, and is gone now: what was read then is its end."""
         run = due.run
         assert run.build is not None
-        sighting = Sighting(run.build.number, run.run_id, read=True)
+        build_ref = BuildRef(run.build.number, run.run_id, read=True)
         known = from_read(finished=True, result=run.unsaved_result)
         seen = Observation(
-            due.job.job_id, sighting, known, run.unsaved_result, read_time=due.job.asked_time
+            due.job.job_id, build_ref, known, run.unsaved_result, read_time=due.job.asked_time
         )
         await self.observe(due, seen)
 
@@ -91,20 +91,20 @@ async def _give_up_reading(
 ) -> int | None:
     if not await reports.lock_jobs(connection, tenant_id, [job_id]):
         return None
-    ledger = await Ledger.open(
+    unit = await RunUnitOfWork.open(
         connection, tenant_id, [job_id], source=EventSource.READ, run_ids=[run_id]
     )
-    run = ledger.run(run_id)
+    run = unit.run(run_id)
     if run is None or run.certainty is not Certainty.REPORTED:
         return None
-    ledger.move(
+    unit.move(
         *end_without_build(
             run,
             FailureCause.BUILD_LOST,
             "Jenkins could not be read for too long after the end was reported.",
             certain=False,
-            highest=ledger.highest_build(run.deployment_id),
-            now=ledger.now,
+            highest=unit.highest_build(run.deployment_id),
+            now=unit.now,
         )
     )
-    return await ledger.write()
+    return await unit.write()

@@ -16,9 +16,10 @@ import structlog
 
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import BuildView
-from deployment_service.storage.database.pool import AWAY, Database
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.runs.confirm import DueRun
-from deployment_service.workers.dispatcher.dispatcher import FindController
+from deployment_service.workers.controllers.finder import FindController
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reconciler.classify import (
     is_reused_number,
@@ -120,7 +121,7 @@ class Confirmer:
         except ProviderError as error:
             _log.info("confirm.read_failed", run_id=str(due.run.run_id), error=str(error))
             await self._retry(due, self._settings.retry_s)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             _log.warning("database away", worker="confirmer", error=type(error).__name__)
         except Exception:
             _log.exception("confirm.failed", run_id=str(due.run.run_id))
@@ -152,7 +153,7 @@ class Confirmer:
     async def _retry(self, due: DueRun, retry_in_s: float) -> None:
         try:
             await self._steps.put_off(due, retry_in_s=retry_in_s)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             # The claim runs out by itself.
             _log.warning("database away", worker="confirmer", error=type(error).__name__)
 

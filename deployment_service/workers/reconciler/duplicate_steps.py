@@ -22,7 +22,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import cancel, dispatch, runs
 from deployment_service.storage.runs.reconcile import Unconfirmed
-from deployment_service.unit_of_work.run_unit_of_work import Ledger
+from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 _log = structlog.get_logger(__name__)
 
@@ -65,14 +65,14 @@ async def stop_duplicate(
 
     async def work(connection: Connection) -> bool:
         await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
-        ledger = await Ledger.open(
+        unit = await RunUnitOfWork.open(
             connection,
             job.tenant_id,
             [job.job_id],
             source=EventSource.READ,
             run_ids=[repeat.run_id, own.run_id],
         )
-        stored, first = ledger.run(repeat.run_id), ledger.run(own.run_id)
+        stored, first = unit.run(repeat.run_id), unit.run(own.run_id)
         if stored is None or first is None or not stored.active:
             return False
         if (stored.build, first.build) != (repeat.build, own.build):
@@ -90,8 +90,8 @@ async def stop_duplicate(
             return False
         if not await cancel.request_once(connection, job.tenant_id, repeat.run_id):
             return False
-        ledger.move(stored, [possible_duplicate(first, stored.status, stopping=True)])
-        await ledger.write()
+        unit.move(stored, [possible_duplicate(first, stored.status, stopping=True)])
+        await unit.write()
         return True
 
     return await database.transaction(work)

@@ -31,8 +31,8 @@ _UNKNOWN_END = "What became of it can't be known; run it again if in doubt."
 _PATIENCE_WITH_HIDDEN_JOBS = 10
 
 
-class Inquiry:
-    """``lost_after_s``, ``between_looks_s``: as in ReconcilerSettings."""
+class BuildProbe:
+    """``lost_after_s``, ``probe_interval_s``: as in ReconcilerSettings."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class Inquiry:
         cancels: Cancels,
         *,
         lost_after_s: float,
-        between_looks_s: float,
+        probe_interval_s: float,
     ) -> None:
         self._steps = steps
         self._cancels = cancels
         self._detection = detection
         self._lost_after_s = lost_after_s
-        self._between_looks_s = between_looks_s
+        self._probe_interval_s = probe_interval_s
 
     async def ask(
         self,
@@ -96,7 +96,7 @@ class Inquiry:
                     await self._not_found(item, restarted, job_is_shown=True)
                     return True
                 applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
-                if applied and seen.known.final and item.run.active and not item.job.polled:
+                if applied and seen.state.final and item.run.active and not item.job.polled:
                     self._detection.missed(item.job.provider_name)
                 stop = build if item.to_cancel and build.building else None
                 if item.to_stop and build.finished:
@@ -153,10 +153,10 @@ class Inquiry:
             await self._steps.asked(item)
             return
         await self._steps.missing(item)
-        if item.look_count == 0 or item.look_time is None:
+        if item.probe_count == 0 or item.probe_time is None:
             return
         asked = item.job.asked_time
-        if asked - item.look_time < timedelta(seconds=self._between_looks_s):
+        if asked - item.probe_time < timedelta(seconds=self._probe_interval_s):
             return
         if run.end_time is not None:
             await self._lost(item, "Jenkins no longer has the build: its record was removed there.")

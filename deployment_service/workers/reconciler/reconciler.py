@@ -29,24 +29,24 @@ from deployment_service.cicd.port import (
 from deployment_service.domain.attribution import Observation
 from deployment_service.domain.sessions import SessionSeen, note_sessions, restart_time
 from deployment_service.storage import controllers
-from deployment_service.storage.controllers import Turn
-from deployment_service.storage.database.failures import OutageLog, failure_of
-from deployment_service.storage.database.pool import AWAY, Database
+from deployment_service.storage.controllers import ControllerLease
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS, OutageLog, failure_of
+from deployment_service.storage.database.pool import Database
 from deployment_service.storage.runs import reconcile
 from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
 from deployment_service.workers.controllers.controllers import Controller, ControllerUnavailable
-from deployment_service.workers.dispatcher.dispatcher import FindController
+from deployment_service.workers.controllers.finder import FindController
 from deployment_service.workers.each import for_each
 from deployment_service.workers.loop import Loop
 from deployment_service.workers.reconciler.cancels import Cancels
 from deployment_service.workers.reconciler.classify import (
+    classify,
     observation,
-    sort_out,
 )
 from deployment_service.workers.reconciler.cycle_problems import CycleProblems
 from deployment_service.workers.reconciler.detection import TICK_S, Detection
 from deployment_service.workers.reconciler.duplicates import DuplicateBuilds
-from deployment_service.workers.reconciler.probe import Inquiry
+from deployment_service.workers.reconciler.probe import BuildProbe
 from deployment_service.workers.reconciler.sources import Sources, read_pending, read_sources
 from deployment_service.workers.reconciler.steps import ReconcileSteps
 
@@ -69,7 +69,7 @@ class ReconcilerSettings:
     polling_interval_s: float = 2.0
     sweep_s: float = 300.0
     lost_after_s: float = 30.0
-    between_looks_s: float = 10.0
+    probe_interval_s: float = 10.0
     lease_s: float = 10.0
     longest_cycle_s: float = 60.0
     controllers_at_once: int = 32
@@ -110,12 +110,12 @@ class Reconciler:
         self._steps = ReconcileSteps(database, committed)
         self._duplicates = DuplicateBuilds(database, committed)
         self._cancels = Cancels(self._steps)
-        self._inquiry = Inquiry(
+        self._probe = BuildProbe(
             self._steps,
             detection,
             self._cancels,
             lost_after_s=settings.lost_after_s,
-            between_looks_s=settings.between_looks_s,
+            probe_interval_s=settings.probe_interval_s,
         )
         self._settings = settings
         self._owner = uuid.uuid4()
@@ -140,7 +140,7 @@ class Reconciler:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*UNAVAILABLE_ERRORS):
             async with self._database.acquire() as connection:
                 await controllers.give_back_all(connection, self._owner)
 
@@ -153,73 +153,73 @@ class Reconciler:
                 for provider, polled in await reconcile.providers(connection):
                     self._detection.publish(provider, polled=polled)
                 self._announced = True
-            turns = await controllers.claim_turns(
+            leases = await controllers.claim_controllers(
                 connection,
                 self._owner,
                 lease_s=self._settings.lease_s,
                 limit=free,
                 per_tenant=self._settings.controllers_per_tenant,
             )
-        for turn in turns:
-            task = asyncio.create_task(self._take_turn(turn))
-            self._under_way[task] = turn.tenant_id
+        for lease in leases:
+            task = asyncio.create_task(self._hold_lease(lease))
+            self._under_way[task] = lease.tenant_id
             task.add_done_callback(self._done)
         most = max(Counter(self._under_way.values()).values(), default=0)
-        self._more_due = len(turns) == free or most >= self._settings.controllers_per_tenant
+        self._more_due = len(leases) == free or most >= self._settings.controllers_per_tenant
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         if self._more_due:
             self._loop.wake()
 
-    async def _take_turn(self, turn: Turn) -> None:
-        read, clock = _Read(turn.sessions, True, math.inf), asyncio.get_running_loop().time
-        problems = CycleProblems(*turn.key)
+    async def _hold_lease(self, lease: ControllerLease) -> None:
+        read, clock = _Read(lease.sessions, True, math.inf), asyncio.get_running_loop().time
+        problems = CycleProblems(*lease.key)
         limit = asyncio.timeout(self._settings.longest_cycle_s)
         try:
-            async with limit, self._renewing(turn):
+            async with limit, self._renewing(lease):
                 await problems.begin(self._database)
-                read = await self._cycle(turn, problems)
+                read = await self._cycle(lease, problems)
         except TimeoutError as error:
-            _log.warning("cycle cut short", **_names(turn), error=str(error))
+            _log.warning("cycle cut short", **_names(lease), error=str(error))
             # It may be the database's as well: that is no problem of Jenkins.
             if limit.expired():
                 problems.cut_short()
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             self._outage.report(failure_of(error))
             return
         except Exception:
-            _log.exception("cycle failed", **_names(turn))
+            _log.exception("cycle failed", **_names(lease))
         settings = self._settings
         next_in_s = settings.polling_interval_s if read.polled else settings.read_interval_s
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s = min(next_in_s, read.wait_s) - max(0.0, clock() - read.at)
         try:
             if await problems.write(self._database, event_after_s=self._detection.longest_bound_s):
-                self._committed(turn.tenant_id)
+                self._committed(lease.tenant_id)
             async with self._database.acquire() as connection:
                 await controllers.end_cycle(
                     connection,
-                    turn,
+                    lease,
                     self._owner,
                     next_in_s=max(0.0, next_in_s),
                     sessions=read.sessions,
                 )
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             # The lease runs out by itself.
             _log.warning("cycle not given back", error=type(error).__name__)
 
     @contextlib.asynccontextmanager
-    async def _renewing(self, turn: Turn) -> AsyncIterator[None]:
+    async def _renewing(self, lease: ControllerLease) -> AsyncIterator[None]:
         """Keep the lease while the block runs; a process that is dead or stopped loses it soon."""
 
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self._settings.lease_s / 3)
-                with contextlib.suppress(*AWAY):
+                with contextlib.suppress(*UNAVAILABLE_ERRORS):
                     async with self._database.acquire() as connection:
                         await controllers.renew(
-                            connection, turn, self._owner, lease_s=self._settings.lease_s
+                            connection, lease, self._owner, lease_s=self._settings.lease_s
                         )
 
         task = asyncio.create_task(renew())
@@ -229,63 +229,66 @@ class Reconciler:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _cycle(self, turn: Turn, problems: CycleProblems) -> _Read:
+    async def _cycle(self, lease: ControllerLease, problems: CycleProblems) -> _Read:
         """Read a controller once."""
         async with self._database.acquire() as connection:
-            runs = await reconcile.unconfirmed(connection, *turn.key)
-            jobs = await reconcile.jobs_to_read(connection, *turn.key)
+            runs = await reconcile.unconfirmed(connection, *lease.key)
+            jobs = await reconcile.jobs_to_read(connection, *lease.key)
         for job in (*(item.job for item in runs), *(job for job, _ in jobs)):
             self._detection.publish(job.provider_name, polled=job.polled)
-        sessions, wait_s = turn.sessions, math.inf
+        sessions, wait_s = lease.sessions, math.inf
         if runs or problems.to_probe:
             # Jobs are read all the same: by requests of their own.
             try:
                 with problems.of_provider():
-                    controller = await self._find_controller(*turn.key)
+                    controller = await self._find_controller(*lease.key)
                     lists = await read_sources(controller)
                 problems.lists_read(lists.failure)
                 # Without lists each run takes a call of its own: those that were not observed for longest.
                 items = runs if lists.failure is None else runs[:_RUNS_WITHOUT_LISTS]
-                sessions = await self._read_runs(turn, controller, items, lists, problems)
+                sessions = await self._read_runs(lease, controller, items, lists, problems)
             except ControllerUnavailable as error:
                 wait_s = error.wait_s
-                _log.info("cycle put off", **_names(turn), wait_s=wait_s, error=str(error))
+                _log.info("cycle put off", **_names(lease), wait_s=wait_s, error=str(error))
             except ProviderError as error:
-                _log.warning("cycle cut short", **_names(turn), error=str(error))
+                _log.warning("cycle cut short", **_names(lease), error=str(error))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
         read = _Read(sessions, polled, asyncio.get_running_loop().time(), wait_s)
         if jobs:
-            controller = await self._find_controller(*turn.key)
+            controller = await self._find_controller(*lease.key)
             await self._read_jobs(jobs[: await controller.allow(len(jobs))], problems)
         return read
 
     async def _read_runs(
         self,
-        turn: Turn,
+        lease: ControllerLease,
         controller: Controller,
         items: Sequence[Unconfirmed],
         lists: Sources,
         problems: CycleProblems,
     ) -> tuple[SessionSeen, ...]:
-        found = sort_out(items, lists.queue, lists.running)
-        for job in (*(item.job for item, *_ in found.going_on), *(job for job, _ in found.started)):
+        found = classify(items, lists.queue, lists.running)
+        for job in (
+            *(item.job for item, *_ in found.unchanged),
+            *(job for job, _ in found.started),
+        ):
             problems.job_read(job, shown=True)
         seen = {lists.queue.session, lists.running.session}
-        sessions = note_sessions(turn.sessions, seen, turn.now)
-        restarted = restart_time(sessions, turn.now)
-        if found.going_on:
-            await self._steps.going_on(
-                turn.tenant_id, [(item.run, waits, why) for item, waits, why in found.going_on]
+        sessions = note_sessions(lease.sessions, seen, lease.now)
+        restarted = restart_time(sessions, lease.now)
+        if found.unchanged:
+            await self._steps.unchanged(
+                lease.tenant_id, [(item.run, waits, why) for item, waits, why in found.unchanged]
             )
         await self._write_seen(
-            turn,
+            lease,
             [observation(job, build, by_executor=True) for job, build in found.started],
             problems,
         )
-        await self._write_strangers(turn, found.strangers, problems)
+        await self._write_unknown_builds(lease, found.unknown_builds, problems)
         await self._each(found.to_cancel, lambda pair: self._cancels.carry_out(*pair, controller))
-        ask = partial(self._inquiry.ask, queue_read=lists.queue_read)
+        ask = partial(self._probe.ask, queue_read=lists.queue_read)
 
         async def ask_about(item: Unconfirmed) -> None:
             with problems.of_job(item.job):
@@ -301,29 +304,29 @@ class Reconciler:
         return sessions
 
     async def _write_seen(
-        self, turn: Turn, seen: Sequence[Observation], problems: CycleProblems
+        self, lease: ControllerLease, seen: Sequence[Observation], problems: CycleProblems
     ) -> None:
         for start in range(0, len(seen), _BATCH):
             batch = seen[start : start + _BATCH]
-            outcomes = await self._steps.observe(turn.tenant_id, batch)
+            outcomes = await self._steps.observe(lease.tenant_id, batch)
             self._detection.runs_deferred(problems.note_outcomes(batch, outcomes))
 
-    async def _write_strangers(
-        self, turn: Turn, strangers: Sequence[BuildView], problems: CycleProblems
+    async def _write_unknown_builds(
+        self, lease: ControllerLease, unknown_builds: Sequence[BuildView], problems: CycleProblems
     ) -> None:
         """Builds that somebody else started in jobs of ours."""
-        if not strangers:
+        if not unknown_builds:
             return
         async with self._database.acquire() as connection:
             jobs = await reconcile.jobs_named(
-                connection, *turn.key, {build.job_full_name for build in strangers}
+                connection, *lease.key, {build.job_full_name for build in unknown_builds}
             )
         await self._write_seen(
-            turn,
+            lease,
             [
                 observation(job, build, by_executor=True)
                 for job in jobs
-                for build in strangers
+                for build in unknown_builds
                 if build.job_full_name == job.full_name
             ],
             problems,
@@ -352,7 +355,7 @@ class Reconciler:
         await self._each(jobs, read)
 
     async def _read_job(
-        self, job: ReadJob, poke_time: datetime | None, problems: CycleProblems
+        self, job: ReadJob, refresh_request_time: datetime | None, problems: CycleProblems
     ) -> bool:
         """Read a whole job: it was poked, or builds are to be found that no report named.
 
@@ -372,10 +375,10 @@ class Reconciler:
             job,
             builds.next_build_number,
             seen,
-            poke_time=poke_time,
+            refresh_request_time=refresh_request_time,
             sweep_s=self._settings.sweep_s,
             absent=absent,
-            probe_interval_s=self._settings.between_looks_s,
+            probe_interval_s=self._settings.probe_interval_s,
         )
         self._detection.runs_deferred(problems.note_outcomes(seen, outcomes))
         return job_is_shown
@@ -384,5 +387,5 @@ class Reconciler:
         await for_each(things, work, at_once=self._settings.reads_at_once)
 
 
-def _names(turn: Turn) -> dict[str, str]:
-    return {"tenant_id": str(turn.tenant_id), "provider_id": str(turn.provider_id)}
+def _names(lease: ControllerLease) -> dict[str, str]:
+    return {"tenant_id": str(lease.tenant_id), "provider_id": str(lease.provider_id)}

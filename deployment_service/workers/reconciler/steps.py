@@ -17,7 +17,11 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports, reports
 from deployment_service.storage.runs import cancel, reconcile
 from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
-from deployment_service.unit_of_work.run_unit_of_work import Ledger, jobs_to_poke, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import (
+    RunUnitOfWork,
+    jobs_to_refresh,
+    observe_builds,
+)
 
 
 class ReconcileSteps:
@@ -38,7 +42,7 @@ class ReconcileSteps:
             outcomes, sequence = await observe_builds(
                 connection, tenant_id, there, source=EventSource.READ
             )
-            await reports.poke(connection, tenant_id, jobs_to_poke(there, outcomes))
+            await reports.request_refresh(connection, tenant_id, jobs_to_refresh(there, outcomes))
             return outcomes, sequence
 
         outcomes, sequence = await self._database.transaction(work)
@@ -52,7 +56,7 @@ class ReconcileSteps:
         next_build_number: int,
         seen: Sequence[Observation],
         *,
-        poke_time: datetime | None,
+        refresh_request_time: datetime | None,
         sweep_s: float,
         absent: Collection[int] | None,
         probe_interval_s: float,
@@ -73,7 +77,7 @@ class ReconcileSteps:
                 generation=job.generation,
                 asked_time=job.asked_time,
             )
-            await reconcile.job_was_read(connection, job, poke_time, sweep_s=sweep_s)
+            await reconcile.job_was_read(connection, job, refresh_request_time, sweep_s=sweep_s)
             gone: list[int] = []
             if absent is not None:
                 gone = await pending_reports.note_probe(
@@ -133,26 +137,26 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> int | None:
             await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
-            ledger = await Ledger.open(
+            unit = await RunUnitOfWork.open(
                 connection,
                 job.tenant_id,
                 [job.job_id],
                 source=EventSource.READ,
                 run_ids=[run.run_id],
             )
-            stored = ledger.run(run.run_id)
+            stored = unit.run(run.run_id)
             if stored is None or _has_moved(stored, run):
                 return None
             if stored.source is RunSource.SERVICE:
-                ledger.free(stored)
+                unit.free(stored)
             else:
-                ledger.give_up_build(stored)
-            return await ledger.write()
+                unit.detach_external_build(stored)
+            return await unit.write()
 
         if await self._database.transaction(work) is not None:
             self._committed(job.tenant_id)
 
-    async def going_on(
+    async def unchanged(
         self,
         tenant_id: uuid.UUID,
         seen: Sequence[tuple[Run, WaitingFor | None, str]],
@@ -215,7 +219,7 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> int | None:
             await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
-            ledger = await Ledger.open(
+            unit = await RunUnitOfWork.open(
                 connection,
                 job.tenant_id,
                 [job.job_id],
@@ -223,24 +227,24 @@ class ReconcileSteps:
                 numbers=[run.build.number] if run.build else (),
                 run_ids=[run.run_id],
             )
-            stored = ledger.run(run.run_id)
+            stored = unit.run(run.run_id)
             # Decided on what was read before: if the run has moved since, it is looked at again.
             if stored is None or _has_moved(stored, run):
                 return None
-            highest = ledger.highest_build(stored.deployment_id)
+            highest = unit.highest_build(stored.deployment_id)
             moved, transitions = end_without_build(
                 stored,
                 cause,
                 message,
                 certain=certain,
                 highest=highest,
-                now=ledger.now,
+                now=unit.now,
                 time=job.asked_time,
             )
             if moved is stored:
                 return None
-            ledger.move(moved, transitions)
-            return await ledger.write()
+            unit.move(moved, transitions)
+            return await unit.write()
 
         if await self._database.transaction(work) is not None:
             self._committed(job.tenant_id)

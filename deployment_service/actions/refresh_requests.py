@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from deployment_service.domain.names import TenantName
-from deployment_service.domain.reports import JobPoke, job_id
+from deployment_service.domain.reports import RefreshRequest, job_id
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.reports import reports as store
 
@@ -20,16 +20,16 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _MAX_TRIES = 64
 
 
-class Pokes:
+class RefreshRequests:
     """Writes pokes down; one whose job somebody else holds is kept here until it can be written.
 
     Only in memory: the gateway has no better place for it either, and what a lost poke leaves behind
     the reconciler finds, later.
     """
 
-    def __init__(self, database: Database, poked: Callable[[], None]) -> None:
+    def __init__(self, database: Database, refresh_requested: Callable[[], None]) -> None:
         self._database = database
-        self._poked = poked
+        self._refresh_requested = refresh_requested
         self._left: dict[uuid.UUID, set[uuid.UUID]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -48,10 +48,10 @@ class Pokes:
     async def _try(self, tenant_id: uuid.UUID, job_ids: set[uuid.UUID]) -> set[uuid.UUID]:
         """Return those whose jobs somebody else holds."""
         left = await self._database.transaction(
-            lambda connection: store.poke_free(connection, tenant_id, job_ids)
+            lambda connection: store.request_refresh_unlocked(connection, tenant_id, job_ids)
         )
         if left != job_ids:
-            self._poked()
+            self._refresh_requested()
         return left
 
     async def _place_the_rest(self) -> None:
@@ -76,13 +76,13 @@ class Pokes:
         self._left.clear()
 
 
-def requested_reads(pokes: Sequence[JobPoke]) -> dict[str, set[uuid.UUID]]:
+def requested_reads(refresh_requests: Sequence[RefreshRequest]) -> dict[str, set[uuid.UUID]]:
     """Return the jobs to read, by tenant; malformed requests are logged."""
     requested: dict[str, set[uuid.UUID]] = {}
-    for poke in pokes:
+    for request_refresh in refresh_requests:
         try:
-            tenant = TenantName.parse(poke.tenant, field="tenant").tenant
-            requested.setdefault(tenant, set()).add(job_id(poke.cicd_job_id))
+            tenant = TenantName.parse(request_refresh.tenant, field="tenant").tenant
+            requested.setdefault(tenant, set()).add(job_id(request_refresh.cicd_job_id))
         except Exception as error:
             _log.warning("refresh_request.invalid", error=str(error))
     return requested

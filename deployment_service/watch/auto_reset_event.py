@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Wake:
+class AutoResetEvent:
     """A flag that wakes its one waiter. Set before the wait, it is not lost."""
 
     __slots__ = ("_set", "_waiter")

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from deployment_service.domain.events import Until
+from deployment_service.watch.auto_reset_event import AutoResetEvent
 from deployment_service.watch.ports import EventLog
 from deployment_service.watch.settings import WatchSettings
-from deployment_service.watch.wake import Wake
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMES_PER_READ = 5000
@@ -28,17 +28,17 @@ _POLLS_ANYWAY = 15
 class Waiter:
     """What one stream waits for. ``final`` is the epoch and the sequence at which all of it had ended as asked for."""
 
-    __slots__ = ("_finality", "due_at", "final", "slugs", "stream", "tenant_id", "until")
+    __slots__ = ("_completion", "due_at", "final", "slugs", "stream", "tenant_id", "until")
 
     def __init__(
         self,
-        finality: Finality,
+        completion: CompletionWatcher,
         tenant_id: uuid.UUID,
         slugs: frozenset[str],
-        stream: Wake,
+        stream: AutoResetEvent,
         until: Until,
     ) -> None:
-        self._finality = finality
+        self._completion = completion
         self.tenant_id = tenant_id
         self.slugs = slugs
         self.stream = stream
@@ -49,7 +49,7 @@ class Waiter:
     def passed(self, slug: str) -> None:
         """The stream has come past an event of this deployment."""
         if slug in self.slugs:
-            self._finality.hasten(self)
+            self._completion.hasten(self)
 
     def may_end(self, epoch: bytes, position: int) -> bool:
         """Whether the stream has sent all that led to the end."""
@@ -57,12 +57,12 @@ class Waiter:
             return False
         if self.final[0] != epoch:  # Another life of the store: what was true there means nothing.
             self.final = None
-            self._finality.hasten(self)
+            self._completion.hasten(self)
             return False
         return position >= self.final[1]
 
 
-class Finality:
+class CompletionWatcher:
     """Looks up, for all streams together, whether what they wait for has ended."""
 
     def __init__(
@@ -76,10 +76,10 @@ class Finality:
         self._settings = settings
         self._follow = follow
         self._waiters: set[Waiter] = set()
-        self._wake = Wake()
+        self._wake = AutoResetEvent()
 
     def join(
-        self, tenant_id: uuid.UUID, slugs: frozenset[str], stream: Wake, until: Until
+        self, tenant_id: uuid.UUID, slugs: frozenset[str], stream: AutoResetEvent, until: Until
     ) -> Waiter:
         """Wait for these deployments; ``leave`` when done."""
         waiter = Waiter(self, tenant_id, slugs, stream, until)
