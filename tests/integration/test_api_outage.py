@@ -130,7 +130,7 @@ async def test_a_defect_is_answered_with_an_id_and_nothing_else(api, monkeypatch
         raise KeyError("secret internals")
 
     monkeypatch.setattr(
-        "deployment_service.storage.deployments.deployments.deployments.by_resource_id", broken
+        "deployment_service.storage.deployments.deployments.by_resource_id", broken
     )
     async with refused() as refusals:
         await api.deployments.GetDeployment(GET, metadata=api.as_admin)

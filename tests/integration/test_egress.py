@@ -117,7 +117,7 @@ async def test_an_address_is_checked_at_each_connection_and_not_resolved_again(m
     asked = resolving(monkeypatch, rebinding=["127.0.0.1"])
     async with wire(answering(ANSWER)) as server:
         monkeypatch.setattr(
-            "deployment_service.cicd.jenkins.provider.wire.is_private", lambda address: False
+            "deployment_service.cicd.jenkins.wire.is_private", lambda address: False
         )
         url = f"http://rebinding.example:{server.port}"
         provider = JenkinsProvider(url, "u", "t", public_only=True)

@@ -180,7 +180,7 @@ async def test_a_poke_that_cant_be_written_fails_no_call(
             raise RuntimeError("told to fail")
         await write(*arguments)
 
-    monkeypatch.setattr(store, "poke", failing)
+    monkeypatch.setattr(store, "request_refresh", failing)
 
     async def refresh_requested() -> bool:
         return (await runs.jobs.row())["refresh_request_time"] is not None

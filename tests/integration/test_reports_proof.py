@@ -85,7 +85,7 @@ async def test_a_name_belongs_to_one_job(runs: Runs) -> None:
     assert [r.verdict for r in results] == [Verdict.PENDING_ATTRIBUTION] * 2
 
 
-@pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "UNSTABLE", "ABORTED", "NOT_BUILT"])
+@pytest.mark.parametrize("status_text", ["SUCCESS", "FAILURE", "UNSTABLE", "ABORTED", "NOT_BUILT"])
 async def test_an_end_from_an_exposed_token_only_has_the_job_read(
     runs: Runs, status_text: str
 ) -> None:
@@ -131,7 +131,7 @@ async def test_who_knows_an_exposed_token_cant_have_jenkins_read_without_end(
     assert 2 <= len(asked) <= 6, asked
 
 
-@pytest.mark.parametrize("word", ["running", "no such status"])
+@pytest.mark.parametrize("status_text", ["running", "no such status"])
 async def test_an_exposed_token_makes_no_run_of_a_build_that_nobody_knows(
     runs: Runs, status_text: str
 ) -> None:
