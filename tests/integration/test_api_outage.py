@@ -129,9 +129,7 @@ async def test_a_defect_is_answered_with_an_id_and_nothing_else(api, monkeypatch
     async def broken(*_):
         raise KeyError("secret internals")
 
-    monkeypatch.setattr(
-        "deployment_service.storage.deployments.deployments.by_resource_id", broken
-    )
+    monkeypatch.setattr("deployment_service.storage.deployments.deployments.by_resource_id", broken)
     async with refused() as refusals:
         await api.deployments.GetDeployment(GET, metadata=api.as_admin)
     assert (refusals[0].code, refusals[0].reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
