@@ -34,7 +34,8 @@ class Clock:
             sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._sleepers.add(sleeper)
             try:
-                await asyncio.wait_for(sleeper, left_s)
+                async with asyncio.timeout(left_s):
+                    await sleeper
             except TimeoutError:
                 pass
             finally:

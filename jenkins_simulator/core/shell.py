@@ -139,7 +139,8 @@ async def _end_on_abort(
         for child in reversed(psutil.Process(process.pid).children(recursive=True)):
             child.terminate()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), _LEAVES_FIRST_S)
+        async with asyncio.timeout(_LEAVES_FIRST_S):
+            await process.wait()
     _signal_group(process, signal.SIGTERM)
     await asyncio.sleep(_PATIENCE_S)
     _signal_group(process, signal.SIGKILL)

@@ -58,9 +58,10 @@ async def _post_once(
     port = url.port or (443 if url.scheme == "https" else 80)
     tls = ssl.create_default_context() if url.scheme == "https" else None
     try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(url.hostname, port, ssl=tls), timeout_s
-        )
+        # Not wait_for: in Python 3.11 it drops a cancellation that arrives together with the result (CPython issue
+        # 86296). A build that is cancelled by a restart would go on, and the restart would wait for it for ever.
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
     except TimeoutError:
         raise DeliveryError("java.net.SocketTimeoutException: Connect timed out") from None
     except OSError as error:
@@ -68,7 +69,8 @@ async def _post_once(
     try:
         writer.write(_head(url, body, content_type) + body)
         await writer.drain()
-        return await asyncio.wait_for(_read_head(reader), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await _read_head(reader)
     except TimeoutError:
         raise DeliveryError("java.net.SocketTimeoutException: Read timed out") from None
     except (OSError, asyncio.IncompleteReadError, ValueError):

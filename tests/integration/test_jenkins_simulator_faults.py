@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from jenkins_simulator import NotificationFault, RequestFault, Result, SimulatorConfig
+from jenkins_simulator.plugins import java_http
 from tests.conformance.client import Client, endpoint, freestyle, parameters, pipeline, running
 from tests.conformance.receiver import Receiver
 from tests.support.waiting import until
@@ -145,6 +146,32 @@ async def test_a_hard_restart_burns_the_number_and_pipelines_go_on(client: Clien
     jenkins.clock.advance(1000)
     assert await jenkins.wait_for(pipe) is Result.SUCCESS
     assert "after Jenkins restart" in pipe.console.plain
+
+
+@pytest.mark.parametrize("hard", [False, True])
+async def test_it_restarts_in_the_moment_in_which_a_notification_is_answered(
+    client: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, hard: bool
+):
+    """The build whose notification it was ends with Jenkins, and the restart does not wait for it for ever."""
+    properties = endpoint(f"http://127.0.0.1:{receiver.port}/")
+    client.jenkins.create_job("held", freestyle("# simulator: hold", properties=properties))
+    restarts: list[asyncio.Task[None]] = []
+    read_head = java_http._read_head
+
+    async def read_and_restart(reader: asyncio.StreamReader) -> tuple[int, str | None]:
+        answer = await read_head(reader)
+        restarts.append(asyncio.create_task(client.jenkins.restart(hard=hard)))
+        return answer
+
+    monkeypatch.setattr(java_http, "_read_head", read_and_restart)
+    await client.trigger("held")
+    await until(lambda: restarts)
+    monkeypatch.undo()
+    async with asyncio.timeout(10):
+        await restarts[0]
+    (build,) = client.jenkins.ledger.builds(job="held")
+    assert build.ended_at is not None
+    assert (await client.get("api/json")).status == 200
 
 
 async def test_while_it_is_down_connections_are_refused(client: Client):
