@@ -135,7 +135,7 @@ def test_a_status_that_nobody_knows_never_moves_a_run(known, status_text) -> Non
 
 
 @pytest.mark.parametrize(
-    ("word", "status"),
+    ("status_text", "status"),
     [
         ("success", "COMPLETED"),
         ("SUCCESS", "COMPLETED"),
