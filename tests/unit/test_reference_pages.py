@@ -204,6 +204,16 @@ def test_every_setting_on_a_page_exists(name: str):
     assert set(named) - {"WEBHOOK_GATEWAY_URL"} <= settings
 
 
+METRIC = re.compile(r"`([a-z_]+_(?:total|seconds|usable|runs|connected)(?:_count)?)(?:\{[^`]*\})?`")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_metric_on_a_page_exists(name: str):
+    metrics = {*first_cells("service-metrics"), *first_cells("gateway-metrics")}
+    named = {one.removesuffix("_count") for one in METRIC.findall(TEXTS[name])}
+    assert named - {"max_active_runs", "deployment_runs"} <= metrics
+
+
 @pytest.mark.parametrize(
     ("line", "unknown"),
     [
