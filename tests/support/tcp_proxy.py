@@ -22,6 +22,8 @@ class TcpProxy:
         """The answer of the server after which ``silence()`` happens by itself."""
         self.silent_from_start = False
         """New connections are accepted and never answered."""
+        self.connections = 0
+        """How many connections were accepted, in all."""
         self._silent: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -45,6 +47,7 @@ class TcpProxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.connections += 1
         self._tasks.add(task)
         self._writers.add(writer)
         if self.silent_from_start:
