@@ -9,6 +9,7 @@ import uuid
 from datetime import datetime
 from typing import cast
 
+from deployment_service.actions.idempotency import RequestKey, begin_request, remember
 from deployment_service.domain.access import Caller, Role, TenantRef
 from deployment_service.domain.errors import NotFound, PermissionDenied
 from deployment_service.storage import api_keys
@@ -22,12 +23,24 @@ _SHAPE = re.compile(r"dsk_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 async def create_api_key(
-    database: Database, *, role: Role, tenant: TenantRef | None, display_name: str
+    database: Database,
+    *,
+    role: Role,
+    tenant: TenantRef | None,
+    display_name: str,
+    request: RequestKey | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key and return it with its secret, which is stored nowhere."""
+    """Make a key and return it with its secret, which is stored nowhere.
+
+    A repeated call returns the key of the first one and an empty secret: only the answer to the first call had it.
+    """
     secret = _PREFIX + secrets.token_urlsafe(32)
 
-    async def work(connection: Connection) -> ApiKey:
+    async def work(connection: Connection) -> tuple[ApiKey, str]:
+        known = await begin_request(connection, request)
+        if known is not None:
+            assert known.resource_id is not None
+            return await _find(connection, known.resource_id, of_tenant=None), ""
         key_id = await api_keys.insert(
             connection,
             tenant_id=tenant.tenant_id if tenant else None,
@@ -35,11 +48,10 @@ async def create_api_key(
             role=role,
             display_name=display_name,
         )
-        key = await api_keys.by_id(connection, key_id, of_tenant=None)
-        assert key is not None
-        return key
+        await remember(connection, request, key_id)
+        return await _find(connection, key_id, of_tenant=None), secret
 
-    return await database.transaction(work), secret
+    return await database.transaction(work)
 
 
 async def find_caller(database: Database, secret: str) -> Caller | None:
@@ -62,18 +74,33 @@ async def list_api_keys(
     return paging.page(rows, size, lambda key: (key.create_time, key.key_id))
 
 
-async def revoke_api_key(database: Database, caller: Caller, key_id: uuid.UUID) -> ApiKey:
-    """Revoke a key of the caller's tenant (any, if the caller's scope is all of them)."""
+async def revoke_api_key(
+    database: Database, caller: Caller, key_id: uuid.UUID, *, request: RequestKey | None = None
+) -> ApiKey:
+    """Revoke a key of the caller's tenant (any, if the caller's scope is all of them).
+
+    Revoking a revoked key changes nothing, so a repeated call takes the same path.
+    """
     own = caller.tenant.tenant_id if caller.tenant else None
 
     async def work(connection: Connection) -> ApiKey:
+        known = await begin_request(connection, request)
         await api_keys.revoke(connection, key_id, of_tenant=own)
-        key = await api_keys.by_id(connection, key_id, of_tenant=own)
-        if key is None:
-            raise NotFound("API key", f"apiKeys/{key_id}")
+        key = await _find(connection, key_id, of_tenant=own)
+        if known is None:
+            await remember(connection, request, key_id)
         return key
 
     return await database.transaction(work)
+
+
+async def _find(
+    connection: Connection, key_id: uuid.UUID, *, of_tenant: uuid.UUID | None
+) -> ApiKey:
+    key = await api_keys.by_id(connection, key_id, of_tenant=of_tenant)
+    if key is None:
+        raise NotFound("API key", f"apiKeys/{key_id}")
+    return key
 
 
 def check_may_create(caller: Caller, tenant: TenantRef | None) -> None:

@@ -280,11 +280,20 @@ def _changes_what_is_provable(stored: Provider, settings: ProviderInput) -> bool
     )
 
 
-async def delete_provider(database: Database, tenant: TenantRef, slug: str, *, etag: str) -> None:
+async def delete_provider(
+    database: Database,
+    tenant: TenantRef,
+    slug: str,
+    *,
+    etag: str,
+    key: RequestKey | None = None,
+) -> None:
     """Delete a provider that no deployment and no job uses."""
     name = str(ProviderName(tenant.slug, slug))
 
     async def work(connection: Connection) -> None:
+        if await begin_request(connection, key) is not None:
+            return
         provider_id = await providers.lock(connection, tenant.tenant_id, slug, to_delete=True)
         if provider_id is None:
             raise _not_found(ProviderName(tenant.slug, slug))
@@ -298,6 +307,7 @@ async def delete_provider(database: Database, tenant: TenantRef, slug: str, *, e
                 metadata={"name": name},
             )
         await providers.delete(connection, tenant.tenant_id, provider_id)
+        await remember(connection, key, provider_id)
 
     await database.transaction(work)
 

@@ -65,10 +65,21 @@ async def rotate(
     return await database.transaction(work)
 
 
-async def retire(database: Database, tenant: TenantRef, key_id: str, *, force: bool) -> KeyUse:
-    """Retire a key that is in use nowhere; with ``force`` any but the newest."""
+async def retire(
+    database: Database,
+    tenant: TenantRef,
+    key_id: str,
+    *,
+    force: bool,
+    key: RequestKey | None = None,
+) -> KeyUse:
+    """Retire a key that is in use nowhere; with ``force`` any but the newest.
+
+    Retiring a retired key changes nothing, so a repeated call takes the same path.
+    """
 
     async def work(connection: Connection) -> KeyUse:
+        known_request = await begin_request(connection, key)
         await tenants.lock(connection, tenant.tenant_id)
         known = await _uses(connection, tenant.tenant_id)
         found = next((one for one in known if one.key_id == key_id), None)
@@ -88,6 +99,8 @@ async def retire(database: Database, tenant: TenantRef, key_id: str, *, force: b
                     metadata={"jobs_in_use": str(found.jobs_in_use)},
                 )
             await store.retire(connection, tenant.tenant_id, key_id)
+        if known_request is None:
+            await remember(connection, key, None)
         return next(o for o in await _uses(connection, tenant.tenant_id) if o.key_id == key_id)
 
     return await database.transaction(work)

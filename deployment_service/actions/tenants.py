@@ -88,10 +88,18 @@ async def update_tenant(
     return await database.transaction(work)
 
 
-async def delete_tenant(database: Database, name: TenantName, *, etag: str) -> None:
-    """Delete a tenant that has neither deployments nor providers, with its history and keys."""
+async def delete_tenant(
+    database: Database, name: TenantName, *, etag: str, key: RequestKey | None = None
+) -> None:
+    """Delete a tenant that has neither deployments nor providers, with its history and keys.
+
+    The id of the request is remembered without the tenant, so that a repeated call deletes no later tenant of the
+    same name.
+    """
 
     async def work(connection: Connection) -> None:
+        if await begin_request(connection, key) is not None:
+            return
         tenant = await _find(connection, name)
         await tenants.lock(connection, tenant.tenant_id, to_delete=True)
         tenant = await _find(connection, name)
@@ -104,6 +112,7 @@ async def delete_tenant(database: Database, name: TenantName, *, etag: str) -> N
                 metadata={"name": str(name)},
             )
         await tenants.delete(connection, tenant.tenant_id)
+        await remember(connection, key, tenant.tenant_id)
 
     await database.transaction(work)
 

@@ -104,7 +104,12 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.DeleteTenantRequest, context: Context
     ) -> pb.DeleteTenantResponse:
         name = TenantName.parse(request.name, field="name")
-        await tenants.delete_tenant(self._database, name, etag=request.etag)
+        await tenants.delete_tenant(
+            self._database,
+            name,
+            etag=request.etag,
+            key=calls.current().request_key(request),
+        )
         return pb.DeleteTenantResponse()
 
     async def RotateWebhookSecret(
@@ -124,8 +129,13 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def RetireWebhookKey(
         self, request: pb.RetireWebhookKeyRequest, context: Context
     ) -> pb.RetireWebhookKeyResponse:
+        call = calls.current()
         key = await rotate_webhook_keys.retire(
-            self._database, calls.current().tenant, request.key_id, force=request.force
+            self._database,
+            call.tenant,
+            request.key_id,
+            force=request.force,
+            key=call.request_key(request),
         )
         return pb.RetireWebhookKeyResponse(key=messages.key_message(key))
 
@@ -207,8 +217,9 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.DeleteProviderRequest, context: Context
     ) -> pb.DeleteProviderResponse:
         slug = ProviderName.parse(request.name, field="name").provider
+        call = calls.current()
         await providers.delete_provider(
-            self._database, calls.current().tenant, slug, etag=request.etag
+            self._database, call.tenant, slug, etag=request.etag, key=call.request_key(request)
         )
         return pb.DeleteProviderResponse()
 
@@ -224,6 +235,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             display_name=check_display_name(
                 request.api_key.display_name, field="api_key.display_name"
             ),
+            request=call.request_key(request),
         )
         return pb.CreateApiKeyResponse(api_key=messages.api_key_message(key), secret=secret)
 
@@ -252,8 +264,9 @@ class AdminService(pb_grpc.AdminServiceServicer):
                 "is not a valid name; expected one like 'apiKeys/0b9d3f6e-…'",
                 reason="INVALID_NAME",
             )
+        call = calls.current()
         key = await api_keys.revoke_api_key(
-            self._database, calls.current().caller, uuid.UUID(match[1])
+            self._database, call.caller, uuid.UUID(match[1]), request=call.request_key(request)
         )
         return pb.RevokeApiKeyResponse(api_key=messages.api_key_message(key))
 

@@ -49,10 +49,14 @@ class AdminCalls:
         request = pb.ListTenantsRequest(page_size=page_size, page_token=page_token)
         return await self._caller.call(self._stub.ListTenants, request)
 
-    async def delete_tenant(self, tenant: str, *, etag: str = "") -> None:
+    async def delete_tenant(
+        self, tenant: str, *, etag: str = "", request_id: str | None = None
+    ) -> None:
         """Delete a tenant that has neither deployments nor providers."""
-        request = pb.DeleteTenantRequest(name=self._names.tenant(tenant), etag=etag)
-        await self._caller.call(self._stub.DeleteTenant, request, repeatable=False)
+        request = pb.DeleteTenantRequest(
+            name=self._names.tenant(tenant), etag=etag, request_id=request_id or str(uuid.uuid4())
+        )
+        await self._caller.call(self._stub.DeleteTenant, request)
 
     async def rotate_webhook_secret(
         self, tenant: str | None = None, *, request_id: str | None = None
@@ -67,11 +71,19 @@ class AdminCalls:
         return await self._caller.call(self._stub.RotateWebhookSecret, request)
 
     async def retire_webhook_key(
-        self, key_id: str, *, tenant: str | None = None, force: bool = False
+        self,
+        key_id: str,
+        *,
+        tenant: str | None = None,
+        force: bool = False,
+        request_id: str | None = None,
     ) -> pb.WebhookKeyInfo:
         """Retire a key for webhooks that no job uses any more (``force``: although one does)."""
         request = pb.RetireWebhookKeyRequest(
-            tenant=self._names.tenant(tenant), key_id=key_id, force=force
+            tenant=self._names.tenant(tenant),
+            key_id=key_id,
+            force=force,
+            request_id=request_id or str(uuid.uuid4()),
         )
         return (await self._caller.call(self._stub.RetireWebhookKey, request)).key
 
@@ -147,23 +159,37 @@ class AdminCalls:
         )
         return (await self._caller.call(self._stub.UpdateProvider, request)).provider
 
-    async def delete_provider(self, provider: str, *, etag: str = "") -> None:
+    async def delete_provider(
+        self, provider: str, *, etag: str = "", request_id: str | None = None
+    ) -> None:
         """Delete a provider that nothing uses."""
-        request = pb.DeleteProviderRequest(name=self._names.provider(provider), etag=etag)
-        await self._caller.call(self._stub.DeleteProvider, request, repeatable=False)
+        request = pb.DeleteProviderRequest(
+            name=self._names.provider(provider),
+            etag=etag,
+            request_id=request_id or str(uuid.uuid4()),
+        )
+        await self._caller.call(self._stub.DeleteProvider, request)
 
     async def create_api_key(
-        self, role: pb.Role, *, tenant: str = "", display_name: str = ""
+        self,
+        role: pb.Role,
+        *,
+        tenant: str = "",
+        display_name: str = "",
+        request_id: str | None = None,
     ) -> pb.CreateApiKeyResponse:
-        """Create a key, for one tenant or (``tenant=""``) for all. Only this answer holds its secret."""
+        """Create a key, for one tenant or (``tenant=""``) for all. Only this answer holds its secret.
+
+        ``secret`` is empty if the call had to be repeated and the first answer, which held the secret, was lost. Then
+        revoke the key of this answer and create another one.
+        """
         key = pb.ApiKey(
             role=role,
             tenant=self._names.tenant(tenant) if tenant else "",
             display_name=display_name,
         )
-        # Not repeated: there is no request id, and each call makes another key.
-        request = pb.CreateApiKeyRequest(api_key=key)
-        return await self._caller.call(self._stub.CreateApiKey, request, repeatable=False)
+        request = pb.CreateApiKeyRequest(api_key=key, request_id=request_id or str(uuid.uuid4()))
+        return await self._caller.call(self._stub.CreateApiKey, request)
 
     async def list_api_keys(
         self, *, tenant: str = "", page_size: int = 0, page_token: str = ""
@@ -176,8 +202,8 @@ class AdminCalls:
         )
         return await self._caller.call(self._stub.ListApiKeys, request)
 
-    async def revoke_api_key(self, name: str) -> pb.ApiKey:
+    async def revoke_api_key(self, name: str, *, request_id: str | None = None) -> pb.ApiKey:
         """Revoke a key: ``apiKeys/…``. Within seconds no replica accepts it."""
         full = name if name.startswith("apiKeys/") else f"apiKeys/{name}"
-        request = pb.RevokeApiKeyRequest(name=full)
+        request = pb.RevokeApiKeyRequest(name=full, request_id=request_id or str(uuid.uuid4()))
         return (await self._caller.call(self._stub.RevokeApiKey, request)).api_key

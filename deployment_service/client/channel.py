@@ -128,11 +128,10 @@ class Caller:
         request: Request,
         *,
         timeout_s: float | None = None,
-        repeatable: bool = True,
     ) -> Response:
         """Call ``method``; while the service is UNAVAILABLE, again until the deadline.
 
-        ``repeatable`` says that a second call does no harm: it only reads, or it carries a request id.
+        A second call does no harm: every request only reads or carries a request id.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + (timeout_s or self.timeout_s)
@@ -146,7 +145,7 @@ class Caller:
                 failure = from_rpc(error)
             if isinstance(failure, DeadlineExceeded) and last is not None:
                 raise last from None  # says more than that the time is up
-            if not repeatable or not isinstance(failure, Unavailable):
+            if not isinstance(failure, Unavailable):
                 raise failure from None
             last = failure
             pause = max(next(pauses), failure.retry_after_s or 0.0)

@@ -244,12 +244,14 @@ class UpdateTenantResponse(_message.Message):
     def __init__(self, tenant: _Optional[_Union[Tenant, _Mapping]] = ...) -> None: ...
 
 class DeleteTenantRequest(_message.Message):
-    __slots__ = ("name", "etag")
+    __slots__ = ("name", "etag", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     etag: str
-    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DeleteTenantResponse(_message.Message):
     __slots__ = ()
@@ -302,14 +304,16 @@ class RotateWebhookSecretResponse(_message.Message):
     def __init__(self, key_id: _Optional[str] = ..., rewriting_jobs: _Optional[_Iterable[str]] = ..., other_jobs: _Optional[_Iterable[_Union[WebhookJob, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[WebhookKeyInfo, _Mapping]]] = ...) -> None: ...
 
 class RetireWebhookKeyRequest(_message.Message):
-    __slots__ = ("tenant", "key_id", "force")
+    __slots__ = ("tenant", "key_id", "force", "request_id")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     key_id: str
     force: bool
-    def __init__(self, tenant: _Optional[str] = ..., key_id: _Optional[str] = ..., force: bool = ...) -> None: ...
+    request_id: str
+    def __init__(self, tenant: _Optional[str] = ..., key_id: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class RetireWebhookKeyResponse(_message.Message):
     __slots__ = ("key",)
@@ -404,22 +408,26 @@ class UpdateProviderResponse(_message.Message):
     def __init__(self, provider: _Optional[_Union[Provider, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[ProviderFinding, _Mapping]]] = ...) -> None: ...
 
 class DeleteProviderRequest(_message.Message):
-    __slots__ = ("name", "etag")
+    __slots__ = ("name", "etag", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     etag: str
-    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DeleteProviderResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class CreateApiKeyRequest(_message.Message):
-    __slots__ = ("api_key",)
+    __slots__ = ("api_key", "request_id")
     API_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     api_key: ApiKey
-    def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateApiKeyResponse(_message.Message):
     __slots__ = ("api_key", "secret")
@@ -448,10 +456,12 @@ class ListApiKeysResponse(_message.Message):
     def __init__(self, api_keys: _Optional[_Iterable[_Union[ApiKey, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RevokeApiKeyRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class RevokeApiKeyResponse(_message.Message):
     __slots__ = ("api_key",)

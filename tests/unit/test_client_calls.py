@@ -83,11 +83,14 @@ async def test_only_unavailable_is_repeated(service, client, code):
     assert len(service.requests["GetDeployment"]) == 1
 
 
-async def test_what_has_no_request_id_is_not_repeated(service, client):
-    service.will("CreateApiKey", UNAVAILABLE_ERRORS, admin_pb.CreateApiKeyResponse(secret="s"))
-    with pytest.raises(Unavailable):
-        await client.admin.create_api_key(admin_pb.ROLE_VIEWER, tenant="demo")
-    assert len(service.requests["CreateApiKey"]) == 1
+async def test_the_creation_of_a_key_is_repeated_and_may_have_lost_the_secret(service, client):
+    lost = admin_pb.CreateApiKeyResponse(api_key=admin_pb.ApiKey(name="apiKeys/1"))
+    service.will("CreateApiKey", UNAVAILABLE_ERRORS, lost)
+    answer = await client.admin.create_api_key(admin_pb.ROLE_VIEWER, tenant="demo")
+    requests = service.requests["CreateApiKey"]
+    assert (answer.api_key.name, answer.secret) == ("apiKeys/1", "")
+    assert len(requests) == 2
+    assert requests[0].request_id == requests[1].request_id
 
 
 async def test_the_deadline_bounds_all_tries_together_and_the_last_failure_is_told(service):

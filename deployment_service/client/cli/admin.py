@@ -73,6 +73,11 @@ def create_key(
             display_name=title,
         )
     )
+    if not made.secret:
+        raise CliError(
+            f"{made.api_key.name} was created, but the answer with its secret was lost. "
+            f"Revoke it (deployctl keys revoke {out.last(made.api_key.name)}), then create another key."
+        )
     if settings.as_json:
         out.json_line(made)
     else:
