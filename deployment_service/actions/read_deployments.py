@@ -18,7 +18,7 @@ from deployment_service.actions.webhook_keys import WebhookKey, WebhookKeys
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.events import Event
-from deployment_service.domain.lists import EventFilter, RunFilter, View
+from deployment_service.domain.lists import DeploymentOrder, EventFilter, RunFilter, View
 from deployment_service.domain.names import DeploymentName, RunName, deleted_uid
 from deployment_service.storage import webhook_keys
 from deployment_service.storage.database.pool import Connection, Database
@@ -103,24 +103,33 @@ class Reader:
         *,
         with_key: bool = False,
     ) -> tuple[Listed[DeploymentRecord], WebhookKey | None]:
-        """Deployments by id, and the key with which their webhook URLs are written."""
+        """Deployments in the order of ``wanted``, and the key with which their webhook URLs are written."""
+        by_name = wanted.order is DeploymentOrder.NAME
         scope = ("deployments", tenant.tenant_id, *_told_apart(wanted))
-        paging = Paging(scope, (str, str))
+        paging = Paging(scope, (str, str) if by_name else (datetime, uuid.UUID, str))
         size = paging.size(page.size)
-        cursor = cast("tuple[str, str] | None", paging.cursor(page.token))
+        cursor = paging.cursor(page.token)
         epoch = await self._epoch.current()
         async with self._database.acquire() as connection:
-            token = cursor[1] if cursor else await self._position(connection, tenant, epoch)
-            rows = await deployments.page(
-                connection,
-                tenant.tenant_id,
-                wanted,
-                after_resource_id=cursor[0] if cursor else "",
-                limit=size,
-                view=view,
-            )
+            token = str(cursor[-1]) if cursor else await self._position(connection, tenant, epoch)
+            if by_name:
+                rows = await deployments.page(
+                    connection,
+                    tenant.tenant_id,
+                    wanted,
+                    after_resource_id=str(cursor[0]) if cursor else "",
+                    limit=size,
+                    view=view,
+                )
+            else:
+                after = cast("tuple[datetime, uuid.UUID] | None", cursor and cursor[:2])
+                rows = await deployments.page_by_age(
+                    connection, tenant.tenant_id, wanted, after=after, limit=size, view=view
+                )
             key = await self._keys.newest(connection, tenant.tenant_id) if with_key else None
-        return _listed(paging, rows, token, lambda row: (row.resource_id,)), key
+        if by_name:
+            return _listed(paging, rows, token, lambda row: (row.resource_id,)), key
+        return _listed(paging, rows, token, lambda row: (row.create_time, row.deployment_id)), key
 
     async def run(self, tenant: TenantRef, name: RunName) -> RunRecord:
         """A run by its number."""
@@ -310,7 +319,7 @@ def _told_apart(wanted: DeploymentFilter) -> list[object]:
     """What makes two filters the same list."""
     labels = sorted((wanted.labels or {}).items())
     kinds = [*sorted(wanted.statuses), "labels", *labels, "provider", wanted.provider_slug]
-    return [*kinds, str(wanted.show_deleted)]
+    return [*kinds, "created", *wanted.created.scope, str(wanted.show_deleted), wanted.order]
 
 
 def _listed(

@@ -34,7 +34,7 @@ from deployment_service.domain.names import ALL, DeploymentName, RunName
 from deployment_service.domain.resolution import Resolution
 from deployment_service.domain.run_requests import RunRequest
 from deployment_service.storage.database.pool import Database
-from deployment_service.storage.deployments.deployments import DeploymentFilter, DeploymentRecord
+from deployment_service.storage.deployments.deployments import DeploymentRecord
 from deployment_service.storage.row_signals import RowSignals
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import deployment_service_pb2_grpc as pb_grpc
@@ -135,14 +135,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         self, request: pb.ListDeploymentsRequest, context: Context
     ) -> pb.ListDeploymentsResponse:
         call = calls.current()
-        wanted = DeploymentFilter(
-            statuses=arguments.statuses(request.statuses),
-            labels=dict(request.labels),
-            provider_slug=arguments.provider_id(request.provider, call.tenant, "provider")
-            if request.provider
-            else None,
-            show_deleted=request.show_deleted,
-        )
+        wanted = list_arguments.deployment_filter(request, call.tenant)
         view = list_arguments.view(request.view)
         listed, key = await self._reader.deployments(
             call.tenant,

@@ -9,27 +9,51 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from deployment_service.api.arguments import deployment_or_all, foreign
+from deployment_service.api.arguments import deployment_or_all, foreign, provider_id, statuses
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.lists import (
     ALWAYS,
     NEVER,
+    DeploymentOrder,
     EventFilter,
     RunFilter,
     TimeRange,
     View,
 )
 from deployment_service.domain.names import ALL, DeploymentName, RunName
+from deployment_service.storage.deployments.deployments import DeploymentFilter
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 MOST_NAMES = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_DEPLOYMENT_ORDERS = {
+    "": DeploymentOrder.NAME,
+    "name": DeploymentOrder.NAME,
+    "name asc": DeploymentOrder.NAME,
+    "create_time desc": DeploymentOrder.NEWEST_FIRST,
+    "create_time": DeploymentOrder.OLDEST_FIRST,
+    "create_time asc": DeploymentOrder.OLDEST_FIRST,
+}
 _RUN_ORDERS = {"": True, "create_time desc": True, "create_time": False, "create_time asc": False}
 _EVENT_ORDERS = {"": False, "sequence": False, "sequence asc": False, "sequence desc": True}
 Name = TypeVar("Name", DeploymentName, RunName)
+Order = TypeVar("Order", bool, DeploymentOrder)
+
+
+def deployment_filter(request: pb.ListDeploymentsRequest, tenant: TenantRef) -> DeploymentFilter:
+    """Return which deployments are asked for, in which order. Raises InvalidArgument."""
+    provider = provider_id(request.provider, tenant, "provider") if request.provider else None
+    return DeploymentFilter(
+        statuses=statuses(request.statuses),
+        labels=dict(request.labels),
+        provider_slug=provider,
+        created=_created(request),
+        show_deleted=request.show_deleted,
+        order=_order(request.order_by, _DEPLOYMENT_ORDERS),
+    )
 
 
 def run_filter(request: pb.ListRunsRequest) -> RunFilter:
@@ -86,7 +110,9 @@ def names_of(kind: type[Name], texts: Sequence[str], tenant: TenantRef) -> list[
     return names
 
 
-def _created(request: pb.ListRunsRequest | pb.ListEventsRequest) -> TimeRange:
+def _created(
+    request: pb.ListDeploymentsRequest | pb.ListRunsRequest | pb.ListEventsRequest,
+) -> TimeRange:
     times = TimeRange(
         _time(request, "create_time_from", ALWAYS), _time(request, "create_time_until", NEVER)
     )
@@ -106,7 +132,7 @@ def _time(request: Message, field: str, default: datetime) -> datetime:
         return NEVER
 
 
-def _order(text: str, orders: Mapping[str, bool]) -> bool:
+def _order(text: str, orders: Mapping[str, Order]) -> Order:
     """The order that an AIP-132 text stands for; blanks count once."""
     wanted = orders.get(" ".join(text.split()))
     if wanted is None:

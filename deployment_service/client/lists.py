@@ -29,12 +29,19 @@ class Lists:
         statuses: Iterable[pb.DeploymentStatus] = (),
         labels: Mapping[str, str] | None = None,
         provider: str = "",
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        order_by: str = "",
         show_deleted: bool = False,
         view: pb.View = pb.VIEW_BASIC,
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListDeploymentsResponse:
-        """Return one page; ``deployments()`` goes through all of them."""
+        """Return one page; ``deployments()`` goes through all of them.
+
+        ``since`` and ``until`` bound ``create_time``, the second excluded; ``order_by``: as in
+        ``ListDeploymentsRequest``.
+        """
         request = pb.ListDeploymentsRequest(
             parent=self.names.parent,
             page_size=page_size,
@@ -42,6 +49,9 @@ class Lists:
             statuses=statuses,
             labels=labels,
             provider=self.names.provider(provider) if provider else "",
+            create_time_from=since,
+            create_time_until=until,
+            order_by=order_by,
             show_deleted=show_deleted,
             view=view,
         )
@@ -53,6 +63,9 @@ class Lists:
         statuses: Iterable[pb.DeploymentStatus] = (),
         labels: Mapping[str, str] | None = None,
         provider: str = "",
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        order_by: str = "",
         show_deleted: bool = False,
         view: pb.View = pb.VIEW_BASIC,
     ) -> AsyncIterator[pb.Deployment]:
@@ -63,6 +76,9 @@ class Lists:
                 statuses=statuses,
                 labels=labels,
                 provider=provider,
+                since=since,
+                until=until,
+                order_by=order_by,
                 show_deleted=show_deleted,
                 view=view,
                 page_token=token,

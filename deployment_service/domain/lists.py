@@ -31,13 +31,24 @@ class TimeRange:
         return self.start.isoformat(), self.end.isoformat()
 
 
+ANY_TIME = TimeRange()
+
+
+class DeploymentOrder(StrEnum):
+    """In which order deployments are listed."""
+
+    NAME = "NAME"
+    OLDEST_FIRST = "OLDEST_FIRST"
+    NEWEST_FIRST = "NEWEST_FIRST"
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs, and in which order; an empty filter lets all pass, newest first."""
 
     statuses: Collection[str] = ()
     sources: Collection[str] = ()
-    created: TimeRange = TimeRange()
+    created: TimeRange = ANY_TIME
     show_deleted: bool = False
     newest_first: bool = True
 
@@ -61,7 +72,7 @@ class EventFilter:
 
     types: Collection[str] = ()
     sources: Collection[str] = ()
-    created: TimeRange = TimeRange()
+    created: TimeRange = ANY_TIME
     newest_first: bool = False
 
     @property

@@ -600,7 +600,7 @@ class BatchGetDeploymentsResponse(_message.Message):
     def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping]]] = ...) -> None: ...
 
 class ListDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider", "show_deleted", "view")
+    __slots__ = ("parent", "page_size", "page_token", "statuses", "labels", "provider", "show_deleted", "view", "create_time_from", "create_time_until", "order_by")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -616,6 +616,9 @@ class ListDeploymentsRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
@@ -624,7 +627,10 @@ class ListDeploymentsRequest(_message.Message):
     provider: str
     show_deleted: bool
     view: View
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ..., show_deleted: bool = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+    create_time_from: _timestamp_pb2.Timestamp
+    create_time_until: _timestamp_pb2.Timestamp
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[DeploymentStatus, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., provider: _Optional[str] = ..., show_deleted: bool = ..., view: _Optional[_Union[View, str]] = ..., create_time_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListDeploymentsResponse(_message.Message):
     __slots__ = ("deployments", "next_page_token", "resume_token")

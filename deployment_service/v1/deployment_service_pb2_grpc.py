@@ -155,7 +155,7 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeployments(self, request, context):
-        """Lists a tenant's deployments, ordered by id. Needs role viewer.
+        """Lists a tenant's deployments, ordered by name unless `order_by` says otherwise. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -465,7 +465,7 @@ class DeploymentServiceStub(typing.Generic[_DeploymentServiceCreateDeploymentTyp
     """
 
     ListDeployments: _DeploymentServiceListDeploymentsType
-    """Lists a tenant's deployments, ordered by id. Needs role viewer."""
+    """Lists a tenant's deployments, ordered by name unless `order_by` says otherwise. Needs role viewer."""
 
     UpdateDeployment: _DeploymentServiceUpdateDeploymentType
     """Changes display name, parameter definitions, labels or the reading of UNSTABLE. Needs role definer.
@@ -680,7 +680,7 @@ class DeploymentServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.deployment_service_pb2.ListDeploymentsRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.deployment_service_pb2.ListDeploymentsResponse, collections.abc.Awaitable[deployment_service.v1.deployment_service_pb2.ListDeploymentsResponse]]:
-        """Lists a tenant's deployments, ordered by id. Needs role viewer."""
+        """Lists a tenant's deployments, ordered by name unless `order_by` says otherwise. Needs role viewer."""
 
     @abc.abstractmethod
     def UpdateDeployment(

@@ -80,7 +80,8 @@ async def test_reading_and_listing_use_indexes(connection, databases):
     assert_no_seq_scan(found)
     for view in View:
         query = deployments.query_of_page(DeploymentFilter(), view)
-        found, plan = await scans(connection, query, tenant_id, "d2", 51, None, None, None, None)
+        filters = (None, None, None, None, ALWAYS, NEVER)
+        found, plan = await scans(connection, query, tenant_id, "d2", 51, *filters)
         assert_no_seq_scan(found)
         assert plan["Execution Time"] < 50
 

@@ -29,6 +29,17 @@ async def test_events_asks_for_the_newest_and_shows_them_oldest_first(service):
     assert request.create_time_from.seconds > 0
 
 
+async def test_deployments_are_asked_for_by_age_and_since_a_time(service):
+    service.will("ListDeployments", pb.ListDeploymentsResponse())
+    assert (await deployctl(service, "deployments", "list")).code == 0
+    ended = await deployctl(service, "deployments", "list", "--newest", "--since", "12h")
+    assert ended.code == 0, ended.err
+    by_name, newest = service.requests["ListDeployments"]
+    assert (by_name.order_by, by_name.HasField("create_time_from")) == ("", False)
+    assert newest.order_by == "create_time desc"
+    assert newest.create_time_from.seconds > 0
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [("90m", 0), ("2026-03-01T12:00+02:00", 0), ("yesterday", 2), ("12", 2), ("999999999d", 2)],

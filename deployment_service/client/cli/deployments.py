@@ -10,7 +10,16 @@ from rich.text import Text
 
 from deployment_service.client.cli import output as out
 from deployment_service.client.cli.parameters import DEFINE_HELP, definitions, described
-from deployment_service.client.cli.settings import CliError, Param, Statuses, of, pairs, statuses
+from deployment_service.client.cli.settings import (
+    CliError,
+    Param,
+    Since,
+    Statuses,
+    of,
+    pairs,
+    statuses,
+)
+from deployment_service.client.cli.settings import since as since_time
 from deployment_service.client.client import DeploymentClient
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -28,17 +37,27 @@ def list_deployments(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only with this label.")
     ] = None,
     provider: Annotated[str, typer.Option(help="Only of this provider.")] = "",
+    since: Since = "",
+    newest: Annotated[
+        bool, typer.Option("--newest", help="The newest first, instead of by name.")
+    ] = False,
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Also those that are deleted and not yet purged.")
     ] = False,
 ) -> None:
-    """List deployments."""
+    """List deployments, by name."""
     settings = of(context)
     wanted, labels = statuses(status or ()), pairs(label or (), "--label")
+    start = since_time(since)
 
     async def work(client: DeploymentClient) -> list[pb.Deployment]:
         found = client.deployments(
-            statuses=wanted, labels=labels, provider=provider, show_deleted=deleted
+            statuses=wanted,
+            labels=labels,
+            provider=provider,
+            since=start,
+            order_by="create_time desc" if newest else "",
+            show_deleted=deleted,
         )
         return [one async for one in found]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from deployment_service.domain.lists import View
+from deployment_service.domain.lists import ANY_TIME, NEVER, DeploymentOrder, TimeRange, View
 from deployment_service.domain.parameter_definitions import (
     DeclaredParameter,
     definitions_from_json,
@@ -61,18 +61,26 @@ _SELECT_BASIC = _SELECT.replace("d.job_spec", "'{}'::jsonb AS job_spec").replace
 _SELECTS = {View.BASIC: _SELECT_BASIC, View.FULL: _SELECT}
 _BY_RESOURCE_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.resource_id = $2"
 _BY_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.deployment_id = $2"
-# In the order of the index on (tenant_id, resource_id); a filter that isn't asked for is NULL.
-_PAGE = """
-    WHERE d.tenant_id = $1 AND d.resource_id > $2
+# A filter that isn't asked for is NULL.
+_FILTERS = """
         AND ($4::text[] IS NULL OR d.status = ANY ($4))
         AND ($5::jsonb IS NULL OR d.labels @> $5)
         AND ($6::text IS NULL OR p.slug = $6)
         AND ($7::text[] IS NULL OR d.slug = ANY ($7))
+        AND d.create_time >= $8 AND d.create_time < $9
+"""
+# In the order of the index on (tenant_id, resource_id).
+_PAGE_BY_NAME = f"""
+    WHERE d.tenant_id = $1 AND d.resource_id > $2 {_FILTERS}
     ORDER BY d.resource_id LIMIT $3
 """
-_LISTED = _PAGE.replace(
-    "WHERE d.tenant_id = $1", "WHERE d.tenant_id = $1 AND d.delete_time IS NULL"
-)
+# In the order of the index on (tenant_id, create_time, deployment_id); deployment_id makes the order total.
+_PAGE_BY_AGE = f"""
+    WHERE d.tenant_id = $1 AND (d.create_time, d.deployment_id) > ($2, $10)
+        AND (d.create_time, d.deployment_id) < ($11, $12) {_FILTERS}
+    ORDER BY d.create_time DESC, d.deployment_id DESC LIMIT $3
+"""
+_LOWEST, _HIGHEST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 _BY_NAMES = " WHERE d.tenant_id = $1 AND d.resource_id = ANY ($2)"
 _LOCK = """
     SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2 AND delete_time IS NULL
@@ -135,13 +143,15 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFilter:
-    """Which deployments of a tenant; an empty filter lets all through."""
+    """Which deployments of a tenant, and in which order; an empty filter lets all pass, by name."""
 
     statuses: Collection[str] = ()
     labels: Mapping[str, str] | None = None
     provider_slug: str | None = None
     slugs: Collection[str] | None = None
+    created: TimeRange = ANY_TIME
     show_deleted: bool = False
+    order: DeploymentOrder = DeploymentOrder.NAME
 
 
 async def by_resource_id(
@@ -168,24 +178,53 @@ async def page(
     view: View,
 ) -> Chunk[DeploymentRecord]:
     """Deployments by resource id, those after ``after_resource_id``, at most ``limit``."""
+    query = query_of_page(wanted, view)
+    filters = _filters(wanted)
     return await chunk(
-        connection,
-        _to_record,
-        limit,
-        query_of_page(wanted, view),
-        tenant_id,
-        after_resource_id,
-        limit + 1,
+        connection, _to_record, limit, query, tenant_id, after_resource_id, limit + 1, *filters
+    )
+
+
+async def page_by_age(
+    connection: Connection,
+    tenant_id: uuid.UUID,
+    wanted: DeploymentFilter,
+    *,
+    after: tuple[datetime, uuid.UUID] | None,
+    limit: int,
+    view: View,
+) -> Chunk[DeploymentRecord]:
+    """Deployments by the time of their creation, those that follow ``after`` in the order of ``wanted``."""
+    low, high = (wanted.created.start, _LOWEST), (NEVER, _HIGHEST)
+    if after is not None:
+        newest_first = wanted.order is DeploymentOrder.NEWEST_FIRST
+        low, high = (low, after) if newest_first else (after, high)
+    arguments = (tenant_id, low[0], limit + 1, *_filters(wanted), low[1], *high)
+    return await chunk(connection, _to_record, limit, query_of_page(wanted, view), *arguments)
+
+
+def _filters(wanted: DeploymentFilter) -> tuple[object, ...]:
+    """The arguments $4 to $9 of both statements."""
+    return (
         list(wanted.statuses) or None,
         dict(wanted.labels) if wanted.labels else None,
         wanted.provider_slug,
         list(wanted.slugs) if wanted.slugs is not None else None,
+        wanted.created.start,
+        wanted.created.end,
     )
 
 
 def query_of_page(wanted: DeploymentFilter, view: View) -> str:
     """Return the statement that reads a page."""
-    return _SELECTS[view] + (_PAGE if wanted.show_deleted else _LISTED)
+    query = _PAGE_BY_NAME if wanted.order is DeploymentOrder.NAME else _PAGE_BY_AGE
+    if wanted.order is DeploymentOrder.OLDEST_FIRST:
+        query = query.replace(" DESC", "")
+    if not wanted.show_deleted:
+        query = query.replace(
+            "WHERE d.tenant_id = $1", "WHERE d.tenant_id = $1 AND d.delete_time IS NULL"
+        )
+    return _SELECTS[view] + query
 
 
 async def by_names(

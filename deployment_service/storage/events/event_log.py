@@ -97,7 +97,7 @@ _LIST_ALL = _LIST.format(subject="true", order="sequence")
 _LIST_ONE = _LIST.format(subject="deployment_slug = $9", order="sequence")
 # Of a deleted deployment, by its UUID: another one may have its name. Its revisions rise like the sequence.
 _LIST_DELETED = _LIST.format(subject="deployment_id = $9", order="revision")
-_LIST_RUN = _LIST.format(subject="deployment_id = $9 AND run_number = $10", order="revision")
+_LIST_RUN = _LIST.format(subject="deployment_id = $9 AND run_number = $10", order="sequence")
 _OLDEST = "SELECT sequence FROM deployment_events WHERE tenant_id = $1 ORDER BY sequence LIMIT 1"
 _NOTIFY = "SELECT pg_notify($1, $2)"
 _MAY_NOT = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)

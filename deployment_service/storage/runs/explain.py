@@ -30,8 +30,8 @@ EVENTS = """
         JOIN deployment_events AS e ON e.tenant_id = r.tenant_id AND e.deployment_id = r.deployment_id
             AND e.run_number = r.number
         WHERE r.tenant_id = $1 AND r.run_id = $2
-        ORDER BY e.revision DESC LIMIT 1000
-    ) AS newest ORDER BY revision
+        ORDER BY e.sequence DESC LIMIT 1000
+    ) AS newest ORDER BY sequence
 """
 
 
