@@ -150,7 +150,7 @@ def from_phase(phase: str, status_text: str) -> BuildState:
     """What the Notification plugin claims by a phase and its status.
 
     QUEUED is sent when the build starts, right before STARTED, and a status that comes with either
-    is a Pipeline's interim result: both mean running (JENKINS.md).
+    is a Pipeline's interim result: both mean running (docs/explanation/jenkins-facts.md).
     """
     match phase:
         case "QUEUED" | "STARTED":

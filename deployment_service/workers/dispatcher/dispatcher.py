@@ -243,7 +243,7 @@ class Dispatcher:
         await self._settle(run, reply, named=named)
 
     async def _settle(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
-        """The reply table of the design."""
+        """Commit what an answer proves (docs/explanation/runs.md, Answers to a trigger)."""
         match reply.outcome:
             case TriggerOutcome.ACCEPTED if not named and reply.queue_id is None:
                 # Neither an id in the build nor a queue item ties a build to the run.
