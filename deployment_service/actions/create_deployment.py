@@ -20,6 +20,7 @@ from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.deployment_settings import DeploymentSettings
 from deployment_service.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -29,8 +30,7 @@ from deployment_service.domain.errors import (
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
-from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
-from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import definitions
 from deployment_service.storage.deployments.definitions import NewDeployment
@@ -53,10 +53,7 @@ class CreateDeployment:
     deployment_id: str
     provider_id: str
     job: JobDefinition
-    display_name: str = ""
-    parameter_definitions: tuple[DeclaredParameter, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
+    settings: DeploymentSettings = field(default_factory=DeploymentSettings)
     caller_is_admin: bool = False
     allowed_origins: frozenset[str] | None = None
     """Those of repositories in private ranges; None: any."""
@@ -181,27 +178,19 @@ class DeploymentCreator:
 
 def _in_normal_form(command: CreateDeployment) -> NewDeployment:
     check_id(command.deployment_id, field="deployment_id")
-    definitions = check_definitions(
-        command.parameter_definitions,
-        field="deployment.parameter_definitions",
-        declares=command.job.kind is not JobKind.EXISTING,
-    )
+    settings = command.settings.checked(declares=command.job.kind is not JobKind.EXISTING)
+    parameters = settings.parameter_definitions
     new = NewDeployment(
         tenant_id=command.tenant.tenant_id,
         deployment_id=uuid.uuid4(),
         slug=command.deployment_id,
-        display_name=definition.check_display_name(
-            command.display_name, field="deployment.display_name"
-        ),
-        parameter_definitions=definitions,
-        labels=definition.check_labels(command.labels, field="deployment.labels"),
-        unstable_policy=command.unstable_policy,
-        job=definition.check_job(command.job, definitions, allowed_origins=command.allowed_origins),
+        settings=settings,
+        job=definition.check_job(command.job, parameters, allowed_origins=command.allowed_origins),
     )
     if new.job.kind is not JobKind.EXISTING:
         # What can't become a job is better said now than by the keeper.
         try:
-            render(new.job, owner=new.deployment_id, parameters=definitions, webhook=None)
+            render(new.job, owner=new.deployment_id, parameters=parameters, webhook=None)
         except DefinitionInvalid as error:
             raise InvalidArgument("deployment.job", error.message) from None
     return new

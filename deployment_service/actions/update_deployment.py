@@ -5,39 +5,32 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from deployment_service.actions.idempotency import RequestKey, begin_request, remember
-from deployment_service.domain import definition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.actors import Actor
 from deployment_service.domain.definition import JobKind
+from deployment_service.domain.deployment_settings import DeploymentSettings
 from deployment_service.domain.errors import InvalidArgument, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName
-from deployment_service.domain.parameter_definitions import DeclaredParameter, check_definitions
-from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.domain.parameter_definitions import DeclaredParameter
+from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import deployments
 from deployment_service.storage.deployments.deployments import DeploymentRecord
 from deployment_service.storage.events import events
 
-CHANGEABLE = frozenset({"display_name", "parameter_definitions", "labels", "unstable_policy"})
-"""The fields of a deployment that an update may name."""
-
 
 @dataclass(frozen=True, slots=True)
 class UpdateDeployment:
-    """What is asked for: the fields in ``paths`` get the values given."""
+    """What a caller asks for: the fields in ``paths``, each one of ``SETTINGS``, get the values in ``settings``."""
 
     tenant: TenantRef
     deployment_id: str
     paths: frozenset[str]
-    display_name: str = ""
-    parameter_definitions: tuple[DeclaredParameter, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    unstable_policy: UnstablePolicy = UnstablePolicy.FAILED
+    settings: DeploymentSettings = field(default_factory=DeploymentSettings)
     etag: str = ""
     actor: Actor | None = None
     request: RequestKey | None = None
@@ -52,14 +45,7 @@ class Updated:
 
 
 async def update_deployment(database: Database, command: UpdateDeployment) -> Updated:
-    """Change a deployment and append the event that says so."""
-    checked: dict[str, Any] = {
-        "display_name": definition.check_display_name(
-            command.display_name, field="deployment.display_name"
-        ),
-        "labels": definition.check_labels(command.labels, field="deployment.labels"),
-        "unstable_policy": command.unstable_policy,
-    }
+    """Change a deployment and append its event. Raises InvalidArgument, NotFound, Aborted (etag)."""
 
     async def work(connection: Connection) -> Updated:
         known = await begin_request(connection, command.request)
@@ -69,19 +55,12 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
         record = await _lock(connection, command)
         name = str(DeploymentName(command.tenant.slug, record.slug))
         check_etag(command.etag, record.deployment_id, record.version, name=name)
-        if "parameter_definitions" in command.paths:
-            checked["parameter_definitions"] = check_definitions(
-                command.parameter_definitions,
-                field="deployment.parameter_definitions",
-                declares=record.job_kind != JobKind.EXISTING,
-            )
-        values: dict[str, Any] = {
-            path: checked[path] if path in command.paths else getattr(record, path)
-            for path in sorted(CHANGEABLE)
-        }
-        _check_fixed(values["parameter_definitions"], record.fixed_parameters)
+        settings = record.settings.changed(
+            command.settings, command.paths, declares=record.job_kind != JobKind.EXISTING
+        )
+        _check_fixed(settings.parameter_definitions, record.fixed_parameters)
         await deployments.update(
-            connection, command.tenant.tenant_id, record.deployment_id, **values
+            connection, command.tenant.tenant_id, record.deployment_id, settings
         )
         event = replace(_event(record, command.paths), actor=command.actor)
         sequence = await events.append(connection, command.tenant.tenant_id, [event])

@@ -17,6 +17,7 @@ from deployment_service.api.run_summary_messages import summary_message
 from deployment_service.cicd.names import build_url, job_path
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.deployment_settings import DeploymentSettings
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.etags import etag
 from deployment_service.domain.lists import View
@@ -45,11 +46,11 @@ def deployment_message(
     return pb.Deployment(
         name=str(name),
         uid=str(row.deployment_id),
-        display_name=row.display_name,
+        display_name=row.settings.display_name,
         provider=str(ProviderName(tenant.slug, row.provider_slug)) if row.provider_slug else "",
         status=status_value(row.status),
-        parameter_definitions=map(_definition_message, row.parameter_definitions),
-        labels=row.labels,
+        parameter_definitions=map(_definition_message, row.settings.parameter_definitions),
+        labels=row.settings.labels,
         job=_job_definition(row) if view is View.FULL else None,
         cicd_job=_cicd_job(row, webhook, in_full),
         observation_problem=optional_problem(row.problem, in_full=in_full),
@@ -64,7 +65,7 @@ def deployment_message(
         purge_time=timestamp(row.purge_time),
         etag=etag(row.deployment_id, row.version),
         unstable_policy=value_of(
-            pb.UNSTABLE_POLICY_UNSPECIFIED, pb.UnstablePolicy, row.unstable_policy
+            pb.UNSTABLE_POLICY_UNSPECIFIED, pb.UnstablePolicy, row.settings.unstable_policy
         ),
     )
 
@@ -158,8 +159,17 @@ def job_definition(message: pb.DeploymentJob) -> JobDefinition:
             )
 
 
-def parameter_definitions(message: pb.Deployment) -> tuple[DeclaredParameter, ...]:
-    """The parameters that a caller defines."""
+def settings(message: pb.Deployment) -> DeploymentSettings:
+    """Return the settings that a caller gives, unchecked."""
+    return DeploymentSettings(
+        display_name=message.display_name,
+        parameter_definitions=_parameter_definitions(message),
+        labels=dict(message.labels),
+        unstable_policy=_unstable_policy(message),
+    )
+
+
+def _parameter_definitions(message: pb.Deployment) -> tuple[DeclaredParameter, ...]:
     return tuple(
         DeclaredParameter(
             name=one.name,
@@ -188,8 +198,7 @@ def _definition_message(one: DeclaredParameter) -> pb.ParameterDefinition:
     )
 
 
-def unstable_policy(message: pb.Deployment) -> UnstablePolicy:
-    """How UNSTABLE is to be read; a failure if nothing is said."""
+def _unstable_policy(message: pb.Deployment) -> UnstablePolicy:
     value = message.unstable_policy or pb.UNSTABLE_POLICY_FAILED
     return UnstablePolicy(pb.UnstablePolicy.Name(value).removeprefix("UNSTABLE_POLICY_"))
 

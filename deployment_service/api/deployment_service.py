@@ -14,7 +14,6 @@ from deployment_service.actions.read_deployments import PageRequest, Reader
 from deployment_service.actions.resolve_run import ResolveRun, resolve_run
 from deployment_service.actions.run_deployment import RunDeployment, RunStarter
 from deployment_service.actions.update_deployment import (
-    CHANGEABLE,
     UpdateDeployment,
     update_deployment,
 )
@@ -28,6 +27,7 @@ from deployment_service.api.interceptors import Context
 from deployment_service.api.watch_streams import serve_watch
 from deployment_service.domain.access import Role
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.deployment_settings import SETTINGS
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.lists import View
 from deployment_service.domain.names import ALL, DeploymentName, RunName
@@ -78,10 +78,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             deployment_id=request.deployment_id,
             provider_id=arguments.provider_id(given.provider, call.tenant, "deployment.provider"),
             job=job,
-            display_name=given.display_name,
-            parameter_definitions=messages.parameter_definitions(given),
-            labels=dict(given.labels),
-            unstable_policy=messages.unstable_policy(given),
+            settings=messages.settings(given),
             caller_is_admin=call.caller.role is Role.ADMIN,
             allowed_origins=await self._allowed_origins(call, job),
             actor=call.caller.actor(),
@@ -159,11 +156,8 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         command = UpdateDeployment(
             tenant=call.tenant,
             deployment_id=name.deployment,
-            paths=paths(request.update_mask, given, CHANGEABLE),
-            display_name=given.display_name,
-            parameter_definitions=messages.parameter_definitions(given),
-            labels=dict(given.labels),
-            unstable_policy=messages.unstable_policy(given),
+            paths=paths(request.update_mask, given, frozenset(SETTINGS)),
+            settings=messages.settings(given),
             etag=given.etag,
             actor=call.caller.actor(),
             request=call.request_key(request),

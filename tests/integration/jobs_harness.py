@@ -27,6 +27,7 @@ from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.cicd.port import CicdProvider, JobBuilds, JobView, ParameterDefinition
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.deployment_settings import SETTINGS, DeploymentSettings
 from deployment_service.runtime.secret_box import SecretBox, generate_key
 from deployment_service.storage.row_signals import RowSignals
 from deployment_service.workers.controllers.breaker import ControllerLimits
@@ -75,7 +76,8 @@ class Jobs:
 
     async def create(self, name: str = "web", job: JobDefinition = SHELL, **fields: Any) -> Created:
         remaining_s = fields.pop("remaining_s", None)
-        command = CreateDeployment(self.tenant, name, "main", job, **fields)
+        settings = DeploymentSettings(**{one: fields.pop(one) for one in SETTINGS if one in fields})
+        command = CreateDeployment(self.tenant, name, "main", job, settings, **fields)
         return await self.creator.create(command, remaining_s=remaining_s)
 
     async def delete(self, name: str = "web", **fields: Any) -> int:

@@ -11,6 +11,7 @@ from deployment_service.actions.update_deployment import UpdateDeployment, updat
 from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.definition import JobDefinition, JobKind
+from deployment_service.domain.deployment_settings import DeploymentSettings
 from deployment_service.domain.errors import FailedPrecondition, InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.status import UnstablePolicy
@@ -149,7 +150,7 @@ async def update(runs: Runs, *definitions: DeclaredParameter) -> None:
             runs.jobs.tenant,
             "web",
             frozenset({"parameter_definitions"}),
-            parameter_definitions=definitions,
+            DeploymentSettings(parameter_definitions=definitions),
         ),
     )
 

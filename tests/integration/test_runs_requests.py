@@ -11,6 +11,7 @@ import pytest
 from deployment_service.actions.update_deployment import UpdateDeployment, update_deployment
 from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from deployment_service.domain.actors import key_actor
+from deployment_service.domain.deployment_settings import DeploymentSettings
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.parameter_definitions import DeclaredParameter, ParameterKind
 from deployment_service.domain.run_requests import RunRequest
@@ -31,7 +32,7 @@ async def redefine(runs: Runs, *definitions: DeclaredParameter) -> None:
         tenant=jobs.tenant,
         deployment_id="web",
         paths=frozenset({"parameter_definitions"}),
-        parameter_definitions=definitions,
+        settings=DeploymentSettings(parameter_definitions=definitions),
     )
     await update_deployment(jobs.databases.api, command)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployment_service.domain.definition import JobDefinition, JobKind, JobRules
-from deployment_service.domain.parameter_definitions import (
-    DeclaredParameter,
-    definitions_to_json,
-)
-from deployment_service.domain.status import DeploymentStatus, UnstablePolicy
+from deployment_service.domain.deployment_settings import SETTINGS, DeploymentSettings
+from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection
 
 _PROVIDER = """
@@ -20,10 +16,10 @@ _PROVIDER = """
 """
 # Waits for a transaction that creates or deletes one of this name: a new row is no lock taken out of order,
 # as nobody can wait for it who holds what we wait for next.
-_INSERT = """
-    INSERT INTO deployments (tenant_id, deployment_id, slug, display_name, provider_id, job_kind, job_spec,
-        parameter_definitions, labels, unstable_policy, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
+_INSERT = f"""
+    INSERT INTO deployments (tenant_id, deployment_id, slug, provider_id, job_kind, job_spec, revision,
+        {", ".join(SETTINGS)})
+    VALUES ($1, $2, $3, $4, $5, $6, 1, {", ".join(f"${n}" for n, _ in enumerate(SETTINGS, 7))})
     ON CONFLICT (tenant_id, resource_id) DO NOTHING
     RETURNING true
 """
@@ -68,10 +64,7 @@ class NewDeployment:
     tenant_id: uuid.UUID
     deployment_id: uuid.UUID
     slug: str
-    display_name: str
-    parameter_definitions: tuple[DeclaredParameter, ...]
-    labels: Mapping[str, str]
-    unstable_policy: UnstablePolicy
+    settings: DeploymentSettings
     job: JobDefinition
 
 
@@ -107,13 +100,10 @@ async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.U
         new.tenant_id,
         new.deployment_id,
         new.slug,
-        new.display_name,
         provider_id,
         new.job.kind,
         new.job.to_json(),
-        definitions_to_json(new.parameter_definitions),
-        dict(new.labels),
-        new.unstable_policy,
+        *new.settings.to_row().values(),
     )
     return bool(added)
 

@@ -14,12 +14,8 @@ from typing import Any
 
 import asyncpg
 
+from deployment_service.domain.deployment_settings import SETTINGS, DeploymentSettings
 from deployment_service.domain.lists import ANY_TIME, NEVER, DeploymentOrder, TimeRange, View
-from deployment_service.domain.parameter_definitions import (
-    DeclaredParameter,
-    definitions_from_json,
-    definitions_to_json,
-)
 from deployment_service.domain.problems import ObservationProblem
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.pages import Chunk
@@ -33,9 +29,9 @@ from deployment_service.storage.runs.run_summaries import SUMMARY_COLUMNS, RunSu
 
 # A deployment has exactly one job until it is deleted; its current and last completed runs may be missing.
 _SELECT = f"""
-    SELECT d.deployment_id, d.resource_id, d.slug, d.display_name, d.job_kind, d.job_spec,
-        d.parameter_definitions, d.labels,
-        d.unstable_policy, d.status, d.revision, d.version, d.create_time, d.update_time, d.delete_time, d.purge_time,
+    SELECT d.deployment_id, d.resource_id, d.slug, {", ".join(f"d.{name}" for name in SETTINGS)},
+        d.job_kind, d.job_spec, d.status, d.revision, d.version, d.create_time, d.update_time, d.delete_time,
+        d.purge_time,
         coalesce(p.slug, '') AS provider_slug, coalesce(p.base_url, '') AS base_url,
         coalesce(p.webhook_base_url, '') AS webhook_base_url,
         coalesce(m.fixed_parameters, '{{}}') AS fixed_parameters,
@@ -86,8 +82,8 @@ _LOCK = """
     SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2 AND delete_time IS NULL
     FOR NO KEY UPDATE
 """
-_UPDATE = """
-    UPDATE deployments SET display_name = $3, parameter_definitions = $4, labels = $5, unstable_policy = $6,
+_UPDATE = f"""
+    UPDATE deployments SET {", ".join(f"{name} = ${n}" for n, name in enumerate(SETTINGS, 3))},
         revision = revision + 1, version = version + 1, update_time = now()
     WHERE tenant_id = $1 AND deployment_id = $2
 """
@@ -106,12 +102,9 @@ class DeploymentRecord:
     deployment_id: uuid.UUID
     resource_id: str
     slug: str
-    display_name: str
+    settings: DeploymentSettings
     job_kind: str
     job_spec: Mapping[str, Any]
-    parameter_definitions: tuple[DeclaredParameter, ...]
-    labels: Mapping[str, str]
-    unstable_policy: str
     status: str
     revision: int
     version: int
@@ -258,31 +251,19 @@ async def update(
     connection: Connection,
     tenant_id: uuid.UUID,
     deployment_id: uuid.UUID,
-    *,
-    display_name: str,
-    parameter_definitions: tuple[DeclaredParameter, ...],
-    labels: Mapping[str, str],
-    unstable_policy: str,
+    settings: DeploymentSettings,
 ) -> None:
-    """Change the definition of a locked deployment, for which an event follows."""
-    await connection.execute(
-        _UPDATE,
-        tenant_id,
-        deployment_id,
-        display_name,
-        definitions_to_json(parameter_definitions),
-        dict(labels),
-        unstable_policy,
-    )
+    """Write the settings of a locked deployment. The caller appends an event."""
+    await connection.execute(_UPDATE, tenant_id, deployment_id, *settings.to_row().values())
 
 
-_READ_BY_RULES = ("problem", "job_problem", "current_run")
+_READ_BY_RULES = ("settings", "problem", "job_problem", "current_run")
 _COLUMNS = tuple(one.name for one in fields(DeploymentRecord) if one.name not in _READ_BY_RULES)
 
 
 def _to_record(row: asyncpg.Record) -> DeploymentRecord:
     values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
-    values["parameter_definitions"] = definitions_from_json(values["parameter_definitions"])
+    values["settings"] = DeploymentSettings.from_row(row)
     values |= {name: problem_in(row, name) for name in ("problem", "job_problem")}
     values["current_run"] = summary_in(row)
     return DeploymentRecord(**values)
