@@ -53,6 +53,21 @@ async def test_a_lost_answer_runs_nothing_twice(
     ]
 
 
+async def test_an_answer_that_comes_after_a_read_has_shown_the_build_is_noted(
+    runs: Runs, jenkins: JenkinsSimulator
+) -> None:
+    """P3, P9: the attempt counts as answered, though the run has moved on by itself."""
+    jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, delay_after_s=0.7))
+    started = await runs.start("web", remaining_s=0.1)
+    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
+
+    async def answered() -> bool:
+        (attempt,) = await runs.jobs.sql("SELECT outcome, queue_id FROM run_attempts")
+        return (attempt["outcome"], attempt["queue_id"]) == ("ACCEPTED", "1")
+
+    await eventually(answered, "the attempt has its answer")
+
+
 async def test_two_internal_errors_are_a_refusal(runs: Runs, jenkins: JenkinsSimulator) -> None:
     """P3: none only together with a DEPLOYMENT_RUN_FAILURE that says why."""
     jenkins.faults.add(RequestFault("POST", TRIGGER, oops=True))
