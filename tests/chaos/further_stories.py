@@ -91,12 +91,7 @@ async def the_record_is_discarded_before_it_is_read(w: World) -> list[Told]:
     await w.create()
     uid = await w.run()
     await w.until_run(uid, build_number=1)
-    unreadable = [
-        RequestFault("GET", f"/job/{JOB}/(1/)?api/json", status=502),
-        RequestFault("GET", "^/computer/", status=502),
-    ]
-    for fault in unreadable:
-        w.jenkins.faults.add(fault)
+    unreadable = _make_unreadable(w)
     build = build_of(w, 1)
     w.jenkins.release(JOB, 1)
     await w.jenkins.wait_for(build)
@@ -106,6 +101,38 @@ async def the_record_is_discarded_before_it_is_read(w: World) -> list[Told]:
         w.jenkins.faults.requests.remove(fault)
     await w.until_run(uid, certainty="UNVERIFIABLE")
     return [Told(uid)]
+
+
+async def the_read_of_a_reported_end_fails(w: World) -> list[Told]:
+    """Until the service has tried; then it is read again."""
+    w.jenkins.hold(JOB)
+    await w.create()
+    uid = await w.run()
+    await w.until_run(uid, build_number=1)
+    unreadable = _make_unreadable(w)
+    w.jenkins.release(JOB, 1)
+    await w.jenkins.wait_for(build_of(w, 1))
+    await w.report({**_FINALIZED, "run_id": uid})
+
+    async def failed() -> bool:
+        return any("confirm.read_failed" in line for line in w.said)
+
+    await w.until("a read of the reported end has failed", failed)
+    for fault in unreadable:
+        w.jenkins.faults.requests.remove(fault)
+    await w.until_run(uid, certainty="CONFIRMED")
+    return [Told(uid)]
+
+
+def _make_unreadable(w: World) -> list[RequestFault]:
+    """Neither the build nor the executors can be read; return the faults."""
+    faults = [
+        RequestFault("GET", f"/job/{JOB}/(1/)?api/json", status=502),
+        RequestFault("GET", "^/computer/", status=502),
+    ]
+    for fault in faults:
+        w.jenkins.faults.add(fault)
+    return faults
 
 
 async def a_lost_request_arrives_after_all(w: World) -> list[Told]:
@@ -183,6 +210,7 @@ FURTHER: tuple[Story, ...] = (
     a_value_with_blanks,
     the_next_run_waits_for_the_read_of_an_end,
     the_record_is_discarded_before_it_is_read,
+    the_read_of_a_reported_end_fails,
     a_lost_request_arrives_after_all,
     a_password_of_an_adopted_job,
     the_description_was_edited,

@@ -7,8 +7,9 @@ which story leads to which point. Then, for each point, one is told while the se
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -36,8 +37,6 @@ NOT_REACHED = {
         ),
         "comparing a job, a quarter of an hour after it was made, touches no run; the next makes up for it",
     ),
-    "commit.problem_steps.append_problem_events": "needs a problem that lasts longer than the detection bound; "
-    "tests/integration/test_observation_events.py has it",
     "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
     "statement.attempt.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
     "tests/integration/test_jobs_faults.py has it",
@@ -62,15 +61,22 @@ SAMPLE = (
 
 
 @dataclass(frozen=True)
-class Kill:
-    """Where the service is to die: the first time, or the ``nth`` if idling leads there too."""
+class Way:
+    """A story that leads to a point. It dies there the first time, or the ``nth`` if idling leads there too."""
 
-    point: str
     story: Story
     nth: int
 
+
+@dataclass(frozen=True)
+class Kill:
+    """Where the service is to die, and all the ways that were seen to lead there."""
+
+    point: str
+    ways: tuple[Way, ...]
+
     def __str__(self) -> str:
-        return f"{self.point}@{self.nth} in {self.story.__name__}"
+        return f"{self.point} in " + ", ".join(f"{w.story.__name__}@{w.nth}" for w in self.ways)
 
 
 @pytest.mark.timeout(240)
@@ -92,8 +98,8 @@ async def test_killed_at_every_point(postgres: EmbeddedPostgres, migrated_templa
 
 
 async def trace(postgres: EmbeddedPostgres, template: str) -> dict[str, Kill]:
-    """Tell every story undisturbed; return for each point the first story that leads to it."""
-    reached: dict[str, Kill] = {}
+    """Tell every story undisturbed; return for each point the stories that lead to it."""
+    ways: dict[str, dict[Story, Way]] = defaultdict(dict)
     found: dict[Story, dict[str, int]] = {}
 
     async def one(story: Story) -> None:
@@ -113,39 +119,41 @@ async def trace(postgres: EmbeddedPostgres, template: str) -> dict[str, Kill]:
         await _each(STORIES, one)
         for story in STORIES:
             for point, nth in found[story].items():
-                reached.setdefault(point, Kill(point, story, nth))
-        if wanted <= set(reached):
+                ways[point].setdefault(story, Way(story, nth))
+        if wanted <= set(ways):
             break
-    missing = wanted - set(reached)
-    beyond = set(reached) - listed - database_points(elsewhere=True)
+    missing = wanted - set(ways)
+    beyond = set(ways) - listed - database_points(elsewhere=True)
     unlisted = {p for p in beyond if not p.startswith("statement.")}
-    print(f"{len(listed)} failpoints; {len(STORIES)} stories lead to {len(listed & set(reached))}")
+    print(f"{len(listed)} failpoints; {len(STORIES)} stories lead to {len(listed & set(ways))}")
     assert unlisted == set(), "points that the list doesn't know"
     assert not missing, f"{sorted(missing)}: no story leads there"
     # Statements elsewhere are reads: of keys, of answers, of the history.
-    return {point: kill for point, kill in reached.items() if point in listed}
+    return {point: Kill(point, tuple(by.values())) for point, by in ways.items() if point in listed}
 
 
 async def kill_all(postgres: EmbeddedPostgres, template: str, kills: Iterable[Kill]) -> None:
     survived: list[str] = []
 
-    async def once(kill: Kill, nth: int) -> int:
-        failpoint = f"{kill.point}@{nth}=crash"
+    async def once(point: str, way: Way) -> int:
+        failpoint = f"{point}@{way.nth}=crash"
         async with (
             fresh_database(postgres, template=template) as url,
             world(url, failpoints=failpoint) as w,
         ):
             try:
-                await tell(kill.story, w)
+                await tell(way.story, w)
             except Exception as error:
-                raise AssertionError(f"killed at {kill}: {error}") from error
+                where = f"{failpoint} in {way.story.__name__}"
+                raise AssertionError(f"killed at {where}: {error}") from error
             return w.deaths
 
     async def one(kill: Kill) -> None:
-        # Where a race leads, a story may for once go another way; where idling leads now and then, it may be over
-        # before that. Then the process dies when it idles there first, and the story is told by the next one.
-        for nth in (kill.nth, kill.nth, 1):
-            if await once(kill, nth) == 1:
+        # Where a race leads, a story may for once go another way: then another one that leads there is told. Where
+        # idling leads now and then, it may be over before that. Then the process dies when it idles there first, and
+        # the story is told by the next one.
+        for way in (*kill.ways, kill.ways[0], replace(kill.ways[0], nth=1)):
+            if await once(kill.point, way) == 1:
                 return
         survived.append(str(kill))
 
