@@ -37,9 +37,10 @@ async def outcome(plan: Plan, stack_class: type[DevStack] = DevStack) -> Summary
     return summary
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(150)
 async def test_a_small_round() -> None:
-    """P2-P5, P8"""
+    """P2-P5, P8, and how soon every end is known."""
     turmoil = Turmoil(
         kill_every_s=8,
         stall_every_s=9,

@@ -79,7 +79,7 @@ class Kill:
         return f"{self.point} in " + ", ".join(f"{w.story.__name__}@{w.nth}" for w in self.ways)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_killed_at_the_most_delicate_points(
     postgres: EmbeddedPostgres, migrated_template: str
 ) -> None:
