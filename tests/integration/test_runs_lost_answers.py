@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import pytest_asyncio
 
 from deployment_service.cicd.jenkins.provider import JenkinsProvider
 from jenkins_simulator import JenkinsSimulator, RequestFault
 from tests.integration.jobs_harness import Jobs, adopt, eventually, shell
-from tests.integration.runs_harness import Runs, runs_of
+from tests.integration.runs_harness import QUICK, Runs, runs_of
 
 TRIGGER = "/buildWithParameters"
 
@@ -54,18 +56,22 @@ async def test_a_lost_answer_runs_nothing_twice(
 
 
 async def test_an_answer_that_comes_after_a_read_has_shown_the_build_is_noted(
-    runs: Runs, jenkins: JenkinsSimulator
+    jobs: Jobs, jenkins: JenkinsSimulator
 ) -> None:
     """P3, P9: the attempt counts as answered, though the run has moved on by itself."""
-    jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, delay_after_s=0.7))
-    started = await runs.start("web", remaining_s=0.1)
-    await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
+    jenkins.faults.add(RequestFault("POST", TRIGGER, count=1, delay_after_s=2.0))
+    jenkins.hold("demo.web")
+    async with runs_of(jobs, dispatcher_settings=replace(QUICK, request_timeout_s=10.0)) as runs:
+        started = await runs.start("web", remaining_s=0.1)
+        await runs.until(started.run_id, build_number=1, shown=True)
 
-    async def answered() -> bool:
-        (attempt,) = await runs.jobs.sql("SELECT outcome, queue_id FROM run_attempts")
-        return (attempt["outcome"], attempt["queue_id"]) == ("ACCEPTED", "1")
+        async def answered() -> bool:
+            (attempt,) = await runs.jobs.sql("SELECT outcome, queue_id FROM run_attempts")
+            return (attempt["outcome"], attempt["queue_id"]) == ("ACCEPTED", "1")
 
-    await eventually(answered, "the attempt has its answer")
+        await eventually(answered, "the attempt has its answer")
+        jenkins.release("demo.web", 1)
+        await runs.until(started.run_id, status="COMPLETED", certainty="CONFIRMED")
 
 
 async def test_two_internal_errors_are_a_refusal(runs: Runs, jenkins: JenkinsSimulator) -> None:
