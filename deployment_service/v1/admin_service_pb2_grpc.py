@@ -157,17 +157,17 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
-        created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+        """Adds a new key for webhook tokens and signatures. Older keys stay valid. Endpoints of jobs that this service created
+        are rewritten in Jenkins in the background; the answer lists the other jobs with their new URLs and secrets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetireWebhookKey(self, request, context):
-        """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+        """Retires a key: within about a minute no gateway accepts it. Retiring it again has no effect.
 
-        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job still uses it, unless `force` is set;
         (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -175,21 +175,21 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateProvider(self, request, context):
-        """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+        """Creates a provider: a Jenkins and the account to use there. Its settings are checked as by CheckProvider.
         Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
-        they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+        they cannot work. A Jenkins that does not answer is no error: the answer contains the findings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckProvider(self, request, context):
-        """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
-        changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
-        nothing is changed in Jenkins. Takes at most 10 seconds.
+        """Checks the settings of a provider: the server at its URL, the account, each permission that can be tested without
+        changes in Jenkins, the Notification plugin, the clock, and the way of webhooks to the gateway. The call stores nothing
+        and changes nothing in Jenkins. It takes at most 10 seconds.
 
         Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
-        an update, if settings are given.
+        an update, if settings are set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,9 +210,9 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProvider(self, request, context):
-        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
-        The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
-        `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
+        """Changes a provider. Its URL may change: jobs are stored by full name. A changed URL needs the API token again.
+        The settings are checked as by CreateProvider. A finding that proves them wrong is an error only if the update changes
+        `base_url`, the account, the CA or a folder; otherwise the answer contains the findings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,7 +226,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key. The secret is in the answer and nowhere else: it is stored only as a hash.
+        """Creates an API key. Only the answer contains the secret: the service stores its hash.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,7 +240,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes an API key: within seconds no replica accepts it. Revoking it again is fine.
+        """Revokes an API key: within seconds no replica accepts it. Revoking it again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

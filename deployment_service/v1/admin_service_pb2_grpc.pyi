@@ -436,30 +436,30 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     """Deletes a tenant with its history. Errors: `FAILED_PRECONDITION` (`TENANT_NOT_EMPTY`) while it has deployments or providers."""
 
     RotateWebhookSecret: _AdminServiceRotateWebhookSecretType
-    """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
-    created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+    """Adds a new key for webhook tokens and signatures. Older keys stay valid. Endpoints of jobs that this service created
+    are rewritten in Jenkins in the background; the answer lists the other jobs with their new URLs and secrets.
     """
 
     RetireWebhookKey: _AdminServiceRetireWebhookKeyType
-    """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+    """Retires a key: within about a minute no gateway accepts it. Retiring it again has no effect.
 
-    Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+    Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job still uses it, unless `force` is set;
     (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
     """
 
     CreateProvider: _AdminServiceCreateProviderType
-    """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+    """Creates a provider: a Jenkins and the account to use there. Its settings are checked as by CheckProvider.
     Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
-    they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+    they cannot work. A Jenkins that does not answer is no error: the answer contains the findings.
     """
 
     CheckProvider: _AdminServiceCheckProviderType
-    """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
-    changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
-    nothing is changed in Jenkins. Takes at most 10 seconds.
+    """Checks the settings of a provider: the server at its URL, the account, each permission that can be tested without
+    changes in Jenkins, the Notification plugin, the clock, and the way of webhooks to the gateway. The call stores nothing
+    and changes nothing in Jenkins. It takes at most 10 seconds.
 
     Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
-    an update, if settings are given.
+    an update, if settings are set.
     """
 
     GetProvider: _AdminServiceGetProviderType
@@ -469,22 +469,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceCreateTenantType, _AdminServi
     """Lists a tenant's providers, ordered by id."""
 
     UpdateProvider: _AdminServiceUpdateProviderType
-    """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
-    The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
-    `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
+    """Changes a provider. Its URL may change: jobs are stored by full name. A changed URL needs the API token again.
+    The settings are checked as by CreateProvider. A finding that proves them wrong is an error only if the update changes
+    `base_url`, the account, the CA or a folder; otherwise the answer contains the findings.
     """
 
     DeleteProvider: _AdminServiceDeleteProviderType
     """Deletes a provider. Errors: `FAILED_PRECONDITION` (`PROVIDER_IN_USE`) while deployments or jobs use it."""
 
     CreateApiKey: _AdminServiceCreateApiKeyType
-    """Creates an API key. The secret is in the answer and nowhere else: it is stored only as a hash."""
+    """Creates an API key. Only the answer contains the secret: the service stores its hash."""
 
     ListApiKeys: _AdminServiceListApiKeysType
     """Lists API keys, without their secrets, newest first."""
 
     RevokeApiKey: _AdminServiceRevokeApiKeyType
-    """Revokes an API key: within seconds no replica accepts it. Revoking it again is fine."""
+    """Revokes an API key: within seconds no replica accepts it. Revoking it again has no effect."""
 
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -602,8 +602,8 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.RotateWebhookSecretRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.RotateWebhookSecretResponse]]:
-        """Adds a new key for webhook tokens and signatures. Older keys go on to be valid. Endpoints of jobs that this service
-        created are rewritten in Jenkins in the background; the others are listed, with what to put into them.
+        """Adds a new key for webhook tokens and signatures. Older keys stay valid. Endpoints of jobs that this service created
+        are rewritten in Jenkins in the background; the answer lists the other jobs with their new URLs and secrets.
         """
 
     @abc.abstractmethod
@@ -612,9 +612,9 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.RetireWebhookKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.RetireWebhookKeyResponse]]:
-        """Retires a key: within about a minute no gateway accepts it. Retiring it again is fine.
+        """Retires a key: within about a minute no gateway accepts it. Retiring it again has no effect.
 
-        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job is still seen with it, unless `force`;
+        Errors: `FAILED_PRECONDITION` (`WEBHOOK_KEY_IN_USE`) while a job still uses it, unless `force` is set;
         (`WEBHOOK_KEY_NEWEST`) for the newest key: rotate first; `NOT_FOUND` (`WEBHOOK_KEY_NOT_FOUND`).
         """
 
@@ -624,9 +624,9 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.CreateProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.CreateProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.CreateProviderResponse]]:
-        """Creates a provider: a Jenkins and the account to use there. Its settings are tried out, as by CheckProvider.
+        """Creates a provider: a Jenkins and the account to use there. Its settings are checked as by CheckProvider.
         Errors: `ALREADY_EXISTS` (`PROVIDER_EXISTS`); `FAILED_PRECONDITION` (`PROVIDER_SETTINGS_WRONG`) if a finding proves that
-        they can't work. A Jenkins that doesn't answer is no error: the answer has the findings.
+        they cannot work. A Jenkins that does not answer is no error: the answer contains the findings.
         """
 
     @abc.abstractmethod
@@ -635,12 +635,12 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.CheckProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.CheckProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.CheckProviderResponse]]:
-        """Tries out the settings of a provider: what answers at its URL, the account, each permission that can be tried without
-        changing anything in Jenkins, the Notification plugin, the clock, how builds reach the gateway. Nothing is stored, and
-        nothing is changed in Jenkins. Takes at most 10 seconds.
+        """Checks the settings of a provider: the server at its URL, the account, each permission that can be tested without
+        changes in Jenkins, the Notification plugin, the clock, and the way of webhooks to the gateway. The call stores nothing
+        and changes nothing in Jenkins. It takes at most 10 seconds.
 
         Errors: `NOT_FOUND` (`PROVIDER_NOT_FOUND`); `INVALID_ARGUMENT` and `FAILED_PRECONDITION` (`CREDENTIAL_REQUIRED`) as for
-        an update, if settings are given.
+        an update, if settings are set.
         """
 
     @abc.abstractmethod
@@ -665,9 +665,9 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.UpdateProviderRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.UpdateProviderResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.UpdateProviderResponse]]:
-        """Changes a provider. Its URL may move: jobs are stored by full name. The stored token doesn't move with it.
-        The settings are tried out as by CreateProvider. What proves them wrong is an error only if the update changes
-        `base_url`, the account, the CA or a folder; otherwise the answer has the findings.
+        """Changes a provider. Its URL may change: jobs are stored by full name. A changed URL needs the API token again.
+        The settings are checked as by CreateProvider. A finding that proves them wrong is an error only if the update changes
+        `base_url`, the account, the CA or a folder; otherwise the answer contains the findings.
         """
 
     @abc.abstractmethod
@@ -684,7 +684,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.CreateApiKeyResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.CreateApiKeyResponse]]:
-        """Creates an API key. The secret is in the answer and nowhere else: it is stored only as a hash."""
+        """Creates an API key. Only the answer contains the secret: the service stores its hash."""
 
     @abc.abstractmethod
     def ListApiKeys(
@@ -700,6 +700,6 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         request: deployment_service.v1.admin_service_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[deployment_service.v1.admin_service_pb2.RevokeApiKeyResponse, collections.abc.Awaitable[deployment_service.v1.admin_service_pb2.RevokeApiKeyResponse]]:
-        """Revokes an API key: within seconds no replica accepts it. Revoking it again is fine."""
+        """Revokes an API key: within seconds no replica accepts it. Revoking it again has no effect."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

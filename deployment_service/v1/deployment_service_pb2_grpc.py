@@ -124,30 +124,29 @@ class DeploymentServiceServicer(object):
     def CreateDeployment(self, request, context):
         """Creates a deployment and, except for `existing_job`, its job in Jenkins.
 
-        The call returns once the intent is committed and waits a short, bounded time for Jenkins. If
-        Jenkins is slow or away, the answer says `cicd_job.state = CREATING` and creation goes on in the
-        background. Needs role definer.
+        The call commits the intent, then waits a short, bounded time for Jenkins. If Jenkins is slow or unavailable, the
+        answer has `cicd_job.state = CREATING` and creation continues in the background. Needs role definer.
 
-        Errors: `ALREADY_EXISTS` (reasons `DEPLOYMENT_EXISTS`, `JOB_EXISTS`: a job of that name that
-        this service didn't make), `NOT_FOUND` (`PROVIDER_NOT_FOUND`, `JOB_NOT_FOUND`),
-        `FAILED_PRECONDITION` (`PROVIDER_REFUSED`: Jenkins refuses our account or the definition, the message says which).
+        Errors: `ALREADY_EXISTS` (reasons `DEPLOYMENT_EXISTS`, `JOB_EXISTS`: a job of that name that this service did not
+        create), `NOT_FOUND` (`PROVIDER_NOT_FOUND`, `JOB_NOT_FOUND`), `FAILED_PRECONDITION` (`PROVIDER_REFUSED`: Jenkins
+        refuses our account or the definition; see the message).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeployment(self, request, context):
-        """Returns a deployment as it now is. Needs role viewer.
+        """Returns the current state of a deployment. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetDeployments(self, request, context):
-        """Returns up to 100 deployments by their names, in the order of the names, all as they are at one moment.
+        """Returns up to 100 deployments by their names, in the order of the names, from one consistent snapshot.
         Needs role viewer.
 
-        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`) names the first name that does not exist; no resource is returned;
         `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -155,17 +154,17 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeployments(self, request, context):
-        """Lists a tenant's deployments, ordered by name unless `order_by` says otherwise. Needs role viewer.
+        """Lists a tenant's deployments, ordered by name unless `order_by` is set to another order. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDeployment(self, request, context):
-        """Changes display name, parameter definitions, labels or the reading of UNSTABLE. Needs role definer.
+        """Changes display name, parameter definitions, labels or the UNSTABLE policy. Needs role definer.
 
-        Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is given and isn't the current one;
-        `INVALID_ARGUMENT` if the mask names a field that can't be changed, or if nothing is named nor set.
+        Errors: `ABORTED` (`ETAG_MISMATCH`) if `deployment.etag` is set and is not the current one; `INVALID_ARGUMENT` if the
+        mask names a field that cannot be changed, or if no field is named or set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,13 +172,13 @@ class DeploymentServiceServicer(object):
 
     def DeleteDeployment(self, request, context):
         """Deletes a deployment. A job that the service created is deleted in Jenkins as well, in the
-        background; an adopted job is left as it is. Needs role definer.
+        background; an adopted job is not changed. Needs role definer.
 
-        The id is free at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
-        them with `show_deleted`. With `force`, active runs end first, each with an event, cause DEPLOYMENT_DELETED.
+        The id can be used again at once. Until `purge_time` the deployment and its runs can be read as `deployments/uid:<uid>`; list
+        them with `show_deleted`. With `force`, each active run ends first, with an event and cause DEPLOYMENT_DELETED.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is not settled and `force` isn't set; `ABORTED` (`ETAG_MISMATCH`) if
-        `etag` is given and isn't the current one.
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE`) if a run is not settled and `force` is not set; `ABORTED`
+        (`ETAG_MISMATCH`) if `etag` is set and is not the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,29 +187,29 @@ class DeploymentServiceServicer(object):
     def RunDeployment(self, request, context):
         """Runs a deployment: commits the run, then triggers its job in Jenkins exactly once.
 
-        The call waits a short, bounded time for the trigger and returns the run as it then is; the
-        caller's deadline bounds that wait, never the attempt. While Jenkins is away the run stays
-        PENDING until its trigger deadline. Follow it with `WatchDeployments` from `resume_token`.
-        Needs role deployer.
+        The call waits a short, bounded time for the trigger and returns the run in its state at that time. The caller's
+        deadline bounds that wait, never the attempt. While Jenkins is unavailable the run stays PENDING until its trigger
+        deadline. Follow it with `WatchDeployments` from `resume_token`. Needs role deployer.
 
-        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` with `RetryInfo` while a run is not settled, unless `allow_concurrent`; a
-        run whose end was reported is waited for up to 3 s before that. `JOB_NOT_READY` before the job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
+        Errors: `FAILED_PRECONDITION` (`RUN_ACTIVE` with `RetryInfo` while a run is not settled, unless `allow_concurrent` is
+        set; if the end of that run was reported, the call first waits up to 3 s for it to settle. `JOB_NOT_READY` before the
+        job exists), `INVALID_ARGUMENT` (`REQUEST_ID_REQUIRED`, `REQUEST_ID_REUSED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Returns a run as it now is. Needs role viewer.
+        """Returns the current state of a run. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetRuns(self, request, context):
-        """Returns up to 100 runs by their names, in the order of the names, all as they are at one moment. Needs role viewer.
+        """Returns up to 100 runs by their names, in the order of the names, from one consistent snapshot. Needs role viewer.
 
-        Errors: `NOT_FOUND` (`RUN_NOT_FOUND`) names the first that does not exist, and nothing is returned;
+        Errors: `NOT_FOUND` (`RUN_NOT_FOUND`) names the first name that does not exist; no resource is returned;
         `INVALID_ARGUMENT` (`TOO_MANY`) for more than 100 names, or for more than 3.5 MB with `VIEW_FULL`: name fewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -218,11 +217,11 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Asks for a run to be cancelled. The wish is committed before the call returns and is carried out as soon as
-        Jenkins can be reached; the call waits a short, bounded time for that.
+        """Requests that a run be cancelled. The cancel request is committed before the call returns, and carried out as soon as
+        Jenkins is reachable; the call waits a short, bounded time for that.
 
-        A run that was never sent to Jenkins is CANCELLED at once. Any other ends as Jenkins says: a build that finishes
-        first stays what it became, and a build that shows up only later is stopped. Needs role deployer.
+        A run that was never sent to Jenkins is CANCELLED at once. Any other run ends with the result of its build: a build
+        that finishes first keeps its result, and a build that appears later is stopped. Needs role deployer.
 
         Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if its end is certain already.
         """
@@ -231,12 +230,12 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResolveRun(self, request, context):
-        """Ends a run as an operator decides: the way out when its Jenkins is gone. The end is CONFIRMED at once; reports and
-        reads never change it, only another ResolveRun does. Nothing is done in Jenkins: cancel the run first if its build
-        should stop. A run that was not sent yet is never sent. If a request was under way, or the run was in Jenkins'
-        queue, the build that comes of it is shown as an external run, with an event DEPLOYMENT_POSSIBLE_DUPLICATE.
+        """Sets the end of a run by an operator's decision, for example when its Jenkins no longer exists. The end is CONFIRMED
+        at once; reports and reads never change it, only another ResolveRun does. The call changes nothing in Jenkins: cancel
+        the run first to stop its build. A run that was not sent yet is never sent. If a trigger request was in flight, or the
+        run was in Jenkins' queue, its build is shown as an external run, with an event DEPLOYMENT_POSSIBLE_DUPLICATE.
 
-        The reason and the caller stand in the event and in ExplainRun. Needs role admin.
+        The event and ExplainRun contain the reason and the caller. Needs role admin.
 
         Errors: `FAILED_PRECONDITION` (`RUN_ENDED`) if it has that status already and is CONFIRMED.
         """
@@ -245,23 +244,23 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExplainRun(self, request, context):
-        """Returns all that is known of how a run came to be what it is: its attempts, the reports about its build with
-        what they did, its events, and what it waits for now. For whoever asks at three in the morning. Needs role viewer.
+        """Returns the history of a run for troubleshooting: its attempts, the reports about its build with their effect, its
+        events, its resolutions by operators, and what it waits for now. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Lists runs, newest first unless `order_by` says otherwise. Needs role viewer.
+        """Lists runs, newest first unless `order_by` is set to another order. Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReports(self, request, context):
-        """Lists the reports about a job's builds that belong to no run, newest first: those that wait for attribution, were
-        refused or changed nothing. What was reported about a run is in ExplainRun. Reports are kept for a limited time.
+        """Lists the reports about a job's builds that belong to no run, newest first: those that are pending attribution, were
+        refused or changed nothing. ExplainRun returns the reports of a run. Reports are kept for a limited time.
         Needs role viewer.
 
         Errors: `NOT_FOUND` (`DEPLOYMENT_NOT_FOUND`, `JOB_NOT_FOUND`).
@@ -271,7 +270,7 @@ class DeploymentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists the committed events of one deployment, of one run or of all, oldest first unless `order_by` says otherwise.
+        """Lists the committed events of one deployment, of one run or of all, oldest first unless `order_by` is set to another order.
         Needs role viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -283,16 +282,15 @@ class DeploymentServiceServicer(object):
 
         The first message is `start`. With an empty `resume_token` a snapshot follows (`deployment`
         messages, then `snapshot_complete`), then live events; with a token, everything after it.
-        The stream is never silent longer than `start.max_silence`: a client that hears nothing for
-        that long should reconnect with the last `resume_token` it has seen. To check completeness,
-        compare the `prev_sequence` of each event or bookmark with the sequence of the last one
-        accounted for: they are equal, or something was lost. After `reset` drop what you hold: a
-        fresh snapshot follows. The stream has no end, unless `until` asks for one. Needs role viewer.
+        The stream is never silent longer than `start.max_silence`: a client that receives nothing for that long should
+        reconnect with the last `resume_token` that it has received. To check completeness, compare the `prev_sequence` of
+        each event or bookmark with the sequence of the one before it: if they differ, a message was lost. After `reset`
+        discard your state: a new snapshot follows. The stream has no end, unless `until` is set. Needs role viewer.
 
-        Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a token that is damaged or another
-        tenant's; `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After the codes that pass (see the
-        conventions at the top), and when the connection breaks, watch again from the last `resume_token`: the first
-        `prev_sequence` continues where the stream before ended.
+        Errors: `INVALID_ARGUMENT` (`RESUME_TOKEN_INVALID`) for a damaged token or a token of another tenant;
+        `RESOURCE_EXHAUSTED` (`TOO_MANY_WATCHES`); `UNAVAILABLE` on shutdown. After a transient code (see the conventions at
+        the top), and when the connection breaks, watch again from the last `resume_token`: the first `prev_sequence`
+        continues where the previous stream ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GatewayServiceStub(object):
-    """Takes what Jenkins reported, after the gateway has verified who said it. Needs role gateway.
+    """Accepts reports from Jenkins whose sender the gateway has verified. Needs role gateway.
     """
 
     def __init__(self, channel):
@@ -48,23 +48,24 @@ class GatewayServiceStub(object):
 
 
 class GatewayServiceServicer(object):
-    """Takes what Jenkins reported, after the gateway has verified who said it. Needs role gateway.
+    """Accepts reports from Jenkins whose sender the gateway has verified. Needs role gateway.
     """
 
     def ReportBuilds(self, request, context):
-        """Applies a batch of reports in one transaction (those that are blocked or bad go in one of their own).
+        """Applies a batch of reports in one transaction. Blocked or invalid reports are applied in a transaction of their own.
 
-        When it answers OK, every result but RETRY is durable. One bad report never fails its neighbours.
-        Errors: `INVALID_ARGUMENT` for more than 1,000 reports; `UNAVAILABLE` while the database is away.
+        If the call returns OK, every result except RETRY is durable. An invalid report does not fail the others.
+        Errors: `INVALID_ARGUMENT` for more than 1,000 reports; `UNAVAILABLE` while the database is unavailable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhookVerifiers(self, request, context):
-        """Returns what has changed in the verifiers of the jobs that the key is for, page by page.
+        """Returns the changed verifiers of the jobs in the scope of the key, page by page.
 
-        A key of one tenant gets that tenant's jobs. Errors: none of its own: a cursor that does not fit begins anew (`reset`).
+        A key of one tenant receives the jobs of that tenant. Errors: none of its own; an invalid cursor restarts the list
+        (`reset`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +93,7 @@ def add_GatewayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GatewayService(object):
-    """Takes what Jenkins reported, after the gateway has verified who said it. Needs role gateway.
+    """Accepts reports from Jenkins whose sender the gateway has verified. Needs role gateway.
     """
 
     @staticmethod
