@@ -63,6 +63,12 @@ async def test_an_answer_that_comes_after_a_read_has_shown_the_build_is_noted(
     jenkins.hold("demo.web")
     async with runs_of(jobs, dispatcher_settings=replace(QUICK, request_timeout_s=10.0)) as runs:
         started = await runs.start("web", remaining_s=0.1)
+
+        async def building() -> bool:
+            return bool(jenkins.ledger.builds())
+
+        await eventually(building, "Jenkins builds it, and has not answered")
+        await runs.jobs.sql("UPDATE cicd_jobs SET refresh_request_time = now()")
         await runs.until(started.run_id, build_number=1, shown=True)
 
         async def answered() -> bool:
