@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployment_service.domain.actors import JENKINS, THIS_SERVICE, Actor
-from deployment_service.domain.events import EventSource
+from deployment_service.domain.events import EventSource, EventType
 from deployment_service.domain.runs import Run, RunSource, Transition
 from deployment_service.domain.status import FailureCause
 
@@ -21,5 +21,6 @@ def actor_of(source: EventSource, run: Run, transition: Transition) -> Actor:
         return THIS_SERVICE
     if transition.failure_cause in _CONCLUSIONS:
         return THIS_SERVICE
-    starts = run.source is RunSource.EXTERNAL and not transition.status.final
+    waits = transition.type is EventType.DEPLOYMENT_RUN_WAITING
+    starts = run.source is RunSource.EXTERNAL and not transition.status.final and not waits
     return (run.requested_by if starts else None) or JENKINS

@@ -18,6 +18,7 @@ from deployment_service.domain.certainty import (
 )
 from deployment_service.domain.events import EventType, WaitingFor
 from deployment_service.domain.resolution import show_build
+from deployment_service.domain.run_waiting import set_waiting, waiting_changed
 from deployment_service.domain.runs import (
     Build,
     Run,
@@ -89,14 +90,17 @@ def observe(
         moved = replace(moved, status=DeploymentStatus.RUNNING, start_time=now)
         transitions.append(_started(run))
     if state.final:
-        moved = _waiting(moved, None, "")
+        moved = set_waiting(moved, None, "")
         moved, ended = _end(moved, run, update, policy, now)
         transitions += ended
     elif run.status.final:
         moved = _reopened(moved)
         transitions.append(_correction(run, DeploymentStatus.RUNNING, "Jenkins shows its build."))
-    elif update.state == state:
-        moved = _waiting(moved, update.waiting_for, update.waiting_reason)
+    elif update.state == state and (update.read or state > run.state):
+        # A repeated report does not know whether the build waits at an input step: only a read does.
+        moved = set_waiting(moved, update.waiting_for, update.waiting_reason)
+        if not transitions:
+            transitions += waiting_changed(run, moved)
     due = confirm_due(moved, update, time, read_at_completed=read_at_completed)
     return replace(moved, confirm_due_time=due), transitions
 
@@ -159,7 +163,7 @@ def end_without_build(
         return replace(run, absent_time=evidence.absent_time), []
     reported = evidence.reported
     ended = replace(
-        _waiting(run, None, ""),
+        set_waiting(run, None, ""),
         state=evidence.state,
         reports=evidence.reports,
         absent_time=evidence.absent_time,
@@ -348,10 +352,6 @@ def _correction(run: Run, status: DeploymentStatus, message: str) -> Transition:
     """A transition that withdraws an end."""
     kind = EventType.DEPLOYMENT_STATUS_UPDATE
     return Transition(kind, run.status, status, correction=True, message=message)
-
-
-def _waiting(run: Run, what: WaitingFor | None, why: str) -> Run:
-    return replace(run, waiting_for=what, waiting_reason=why)
 
 
 _MESSAGES = {

@@ -487,6 +487,7 @@ class DeploymentEvent(_message.Message):
         DEPLOYMENT_JOB_DRIFTED: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_POSSIBLE_DUPLICATE: _ClassVar[DeploymentEvent.Type]
         DEPLOYMENT_OBSERVATION_PROBLEM: _ClassVar[DeploymentEvent.Type]
+        DEPLOYMENT_RUN_WAITING: _ClassVar[DeploymentEvent.Type]
     TYPE_UNSPECIFIED: DeploymentEvent.Type
     DEPLOYMENT_STATUS_UPDATE: DeploymentEvent.Type
     DEPLOYMENT_RUN_START: DeploymentEvent.Type
@@ -499,6 +500,7 @@ class DeploymentEvent(_message.Message):
     DEPLOYMENT_JOB_DRIFTED: DeploymentEvent.Type
     DEPLOYMENT_POSSIBLE_DUPLICATE: DeploymentEvent.Type
     DEPLOYMENT_OBSERVATION_PROBLEM: DeploymentEvent.Type
+    DEPLOYMENT_RUN_WAITING: DeploymentEvent.Type
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]

@@ -41,8 +41,8 @@ STATUS = {
     "ABORTED": "CANCELLED",
 }
 TRIGGERED = "trigger"
-# Events that report no status: that a run cannot be read, and that it can be again.
-BESIDE_STATUS = ("DEPLOYMENT_OBSERVATION_PROBLEM",)
+# Events that report no status: what a run waits for, that it cannot be read, and that it can be again.
+BESIDE_STATUS = ("DEPLOYMENT_OBSERVATION_PROBLEM", "DEPLOYMENT_RUN_WAITING")
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 Row = asyncpg.Record | Mapping[str, Any]
 

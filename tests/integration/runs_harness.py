@@ -83,10 +83,13 @@ class Runs:
         return row
 
     async def history(self, name: str = "web") -> list[tuple[str, str, str]]:
-        """Type, old and new status of the events about runs."""
+        """Type, old and new status of the events about runs.
+
+        Without RUN_WAITING: whether a short build is seen to wait depends on when Jenkins is read.
+        """
         rows = await self.jobs.sql(
             "SELECT * FROM deployment_events WHERE deployment_slug = $1 AND run_number IS NOT NULL"
-            " ORDER BY sequence",
+            " AND type <> 'DEPLOYMENT_RUN_WAITING' ORDER BY sequence",
             name,
         )
         return [

@@ -235,7 +235,7 @@ async def test_neither_a_report_nor_a_read_changes_the_end_that_an_operator_deci
         await runs.until(again.run_id, status="COMPLETED", certainty="CONFIRMED")
         assert end_of(await runs.run(run_id)) == end_of(decided)
         assert (await events_of(jobs))[: len(events)] == events
-        assert [e["run_number"] for e in (await events_of(jobs))[len(events) :]] == [2, 2, 2]
+        assert {e["run_number"] for e in (await events_of(jobs))[len(events) :]} == {2}
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,12 @@ _NEVER_ISSUED = """
         AND build_timestamp_ms IS NULL AND create_time < $5
         AND $4 >= (SELECT coalesce(next_build_number, 0) FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2)
 """
+# Never changes what a run waits for: that takes an event. A webhook may have changed it since it was read.
 _NOTE_SEEN = """
-    UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_for = n.waiting_for,
-        waiting_reason = n.waiting_reason, probe_count = 0
+    UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_reason = n.waiting_reason, probe_count = 0
     FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (run_id, waiting_for, waiting_reason)
     WHERE r.tenant_id = $1 AND r.run_id = n.run_id AND r.end_time IS NULL
+        AND r.waiting_for IS NOT DISTINCT FROM n.waiting_for
 """
 _NOTE_MISSING = """
     UPDATE deployment_runs SET probe_count = probe_count + 1,

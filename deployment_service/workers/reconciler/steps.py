@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from deployment_service.domain.attribution import Observation, Outcome
 from deployment_service.domain.events import EventSource, WaitingFor
 from deployment_service.domain.problems import Problem
 from deployment_service.domain.run_transitions import end_without_build
+from deployment_service.domain.run_waiting import wait_for
 from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage import problems
@@ -22,6 +24,9 @@ from deployment_service.unit_of_work.run_unit_of_work import (
     jobs_to_refresh,
     observe_builds,
 )
+
+# A transaction holds the jobs of its runs: many runs are written in several.
+_RUNS_PER_TRANSACTION = 100
 
 
 class ReconcileSteps:
@@ -161,13 +166,59 @@ class ReconcileSteps:
         tenant_id: uuid.UUID,
         seen: Sequence[tuple[Run, WaitingFor | None, str]],
     ) -> None:
-        """Runs that are as they were: only when and what they wait for is written."""
+        """Runs whose builds are as they were: only when they were seen and what they wait for is written.
+
+        A run that waits for something else than before gets an event of that first.
+        """
+        waiting = sorted(
+            ((run, waits, why) for run, waits, why in seen if run.waiting_for is not waits),
+            key=lambda one: one[0].run_id,
+        )
+        written: set[uuid.UUID] = set()
+        for start in range(0, len(waiting), _RUNS_PER_TRANSACTION):
+            part = waiting[start : start + _RUNS_PER_TRANSACTION]
+            written |= await self._wait_for(tenant_id, part)
 
         async def work(connection: Connection) -> None:
-            rows = [(run.run_id, waits, why) for run, waits, why in seen]
+            rows = [
+                (run.run_id, waits, why)
+                for run, waits, why in seen
+                if run.waiting_for is waits or run.run_id in written
+            ]
             await reconcile.note_seen(connection, tenant_id, sorted(rows, key=lambda row: row[0]))
 
         await self._database.transaction(work)
+
+    async def _wait_for(
+        self, tenant_id: uuid.UUID, seen: Sequence[tuple[Run, WaitingFor | None, str]]
+    ) -> set[uuid.UUID]:
+        """Write what runs wait for, and append the events that say so; return the runs that were written."""
+        job_ids = {run.job_id for run, *_ in seen}
+
+        async def work(connection: Connection) -> tuple[set[uuid.UUID], int | None]:
+            written = set()
+            await reports.lock_jobs(connection, tenant_id, job_ids)
+            unit = await RunUnitOfWork.open(
+                connection,
+                tenant_id,
+                job_ids,
+                source=EventSource.READ,
+                run_ids=[run.run_id for run, *_ in seen],
+            )
+            for run, waits, why in seen:
+                stored = unit.run(run.run_id)
+                # If it has moved since it was read, the next cycle reads it again.
+                if stored is None or _has_moved(stored, run):
+                    continue
+                moved, transitions = wait_for(stored, waits, why)
+                unit.move(replace(moved, last_observed_time=unit.now), transitions)
+                written.add(run.run_id)
+            return written, await unit.write()
+
+        written, sequence = await self._database.transaction(work)
+        if sequence is not None:
+            self._committed(tenant_id)
+        return written
 
     async def asked(self, item: Unconfirmed) -> None:
         """Jenkins doesn't know the build of a run that has ended: it is asked again later."""
