@@ -235,7 +235,7 @@ class TriggerSteps:
             unit.move(moved, transitions)
             await unit.write()
 
-        await self._commit(run, work)
+        await self._commit(run, work, reply)
 
     async def no_build(
         self,
@@ -268,7 +268,7 @@ class TriggerSteps:
             )
             await unit.write()
 
-        await self._commit(run, work)
+        await self._commit(run, work, reply)
 
     async def found_build(self, run: Claimed, build: BuildView) -> bool:
         """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
@@ -335,8 +335,20 @@ class TriggerSteps:
             raise LeaseLost
         return unit
 
-    async def _commit(self, run: Claimed, work: Callable[[Connection], Awaitable[None]]) -> None:
-        await self._database.transaction(work)
+    async def _commit(
+        self,
+        run: Claimed,
+        work: Callable[[Connection], Awaitable[None]],
+        reply: TriggerReply | None = None,
+    ) -> None:
+        """Commit ``work``. Raises LeaseLost; the attempt then gets its ``reply`` all the same."""
+        try:
+            await self._database.transaction(work)
+        except LeaseLost:
+            # A read may show the build before the answer to its request arrives.
+            if reply is not None:
+                await self._database.transaction(lambda c: self._note_reply(c, run, reply))
+            raise
         self._committed(run.tenant_id)
 
     async def _note_reply(self, connection: Connection, run: Claimed, reply: TriggerReply) -> None:
