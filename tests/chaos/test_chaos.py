@@ -94,9 +94,10 @@ async def test_without_the_merge_rule_it_fails() -> None:
         CALM, late_webhooks=0.4, double_webhooks=0.3, disordered_webhooks=0.3, longest_delay_s=1.0
     )
     summary = await outcome(
-        Plan(seed=1, runs=16, teams=16, builds_last_s=0.3, turmoil=turmoil), sabotaged("no-merge")
+        Plan(seed=1, runs=24, teams=24, builds_last_s=0.3, turmoil=turmoil), sabotaged("no-merge")
     )
-    assert summary.verdict.wrong
+    undone = [wrong for wrong in summary.verdict.wrong if "without a correction" in wrong]
+    assert undone, str(summary)
 
 
 def sabotaged(rule: str) -> type[DevStack]:
