@@ -63,6 +63,11 @@ test-node: .venv/ok ## run the Node.js client of examples/node against a service
 	@tools/node.sh
 	@$(BIN)/python -m pytest tests/node $(ARGS) && echo "make test-node: everything passed."
 
+.PHONY: test-images
+test-images: .venv/ok ## build the container images with buildah and carry out a run through them; as root, on Debian
+	@tools/images.sh
+	@$(BIN)/python -m pytest tests/images $(ARGS) && echo "make test-images: everything passed."
+
 .PHONY: chaos
 chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same round again: make chaos SEED=7
 	@SEED=$(SEED) $(BIN)/python -m pytest -m full -s tests/chaos $(ARGS) \
