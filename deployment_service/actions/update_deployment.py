@@ -62,7 +62,9 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
         await deployments.update(
             connection, command.tenant.tenant_id, record.deployment_id, settings
         )
-        event = replace(_event(record, command.paths), actor=command.actor)
+        old = record.settings.labels
+        old_labels = old if old != settings.labels else None
+        event = replace(_event(record, command.paths), actor=command.actor, old_labels=old_labels)
         sequence = await events.append(connection, command.tenant.tenant_id, [event])
         await remember(connection, command.request, record.deployment_id, sequence)
         return Updated(record.deployment_id, sequence)

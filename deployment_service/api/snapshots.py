@@ -8,7 +8,7 @@ from deployment_service.domain.lists import View
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.deployments import deployments
 from deployment_service.storage.deployments.deployments import DeploymentFilter
-from deployment_service.watch.ports import SnapshotPage
+from deployment_service.watch.ports import Selection, SnapshotPage
 
 _PAGE_SIZE = 200
 
@@ -19,15 +19,13 @@ class DeploymentSnapshots:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
-    ) -> SnapshotPage:
+    async def page(self, tenant: TenantRef, selection: Selection, after: str) -> SnapshotPage:
         """The page of deployments after an id, each read as it is now."""
         async with self._database.acquire() as connection:
             chunk = await deployments.page(
                 connection,
                 tenant.tenant_id,
-                DeploymentFilter(slugs=slugs),
+                DeploymentFilter(slugs=selection.slugs, labels=dict(selection.labels)),
                 after_resource_id=after,
                 limit=_PAGE_SIZE,
                 view=View.BASIC,

@@ -11,6 +11,7 @@ import grpc.aio
 
 from deployment_service.api.arguments import foreign
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.definition import check_labels
 from deployment_service.domain.errors import InvalidArgument, Unavailable
 from deployment_service.domain.events import Until
 from deployment_service.domain.names import DeploymentName
@@ -48,6 +49,7 @@ async def serve_watch(
         tenant,
         slugs=slugs,
         types=frozenset(pb.DeploymentEvent.Type.Name(one) for one in request.types) or None,
+        labels=frozenset(check_labels(request.labels, field="labels").items()),
         resume_token=request.resume_token,
         until=until,
     )

@@ -265,11 +265,14 @@ class DeploymentClient(Lists):
         self,
         *names: str,
         types: Iterable[pb.DeploymentEvent.Type] = (),
+        labels: Mapping[str, str] | None = None,
         resume_token: str = "",
         until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> Watch:
         """The events of deployments (of all, if none is named), each once and in order.
+
+        ``labels``: only of deployments that have all of them, or had them until the event.
 
         They begin after ``resume_token``, which answers, lists and watches have; without one, now. Complete: it
         reconnects and resumes by itself, and raises WatchGapError rather than miss an event, HistoryLost if
@@ -288,6 +291,7 @@ class DeploymentClient(Lists):
             self.watch_messages(
                 *names,
                 types=types,
+                labels=labels,
                 resume_token=resume_token,
                 until=until,
                 on_disconnect=on_disconnect,
@@ -298,6 +302,7 @@ class DeploymentClient(Lists):
         self,
         *names: str,
         types: Iterable[pb.DeploymentEvent.Type] = (),
+        labels: Mapping[str, str] | None = None,
         resume_token: str = "",
         until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
@@ -313,6 +318,7 @@ class DeploymentClient(Lists):
             parent=self.names.parent_of(full_names),
             names=full_names,
             types=types,
+            labels=labels,
             resume_token=resume_token,
             until=until,
         )

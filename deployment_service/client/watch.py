@@ -147,7 +147,9 @@ class WatchMessages(_Closable):
         self._request = WatchDeploymentsRequest()
         self._request.CopyFrom(request)
         self._on_disconnect = on_disconnect
-        self._completeness = Completeness(filtered=bool(request.names or request.types))
+        self._completeness = Completeness(
+            filtered=bool(request.names or request.types or request.labels)
+        )
         self._pauses = caller.backoff.pauses()
         self._ready: deque[WatchDeploymentsResponse] = deque()
         self._snapshot: list[WatchDeploymentsResponse] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,7 +49,7 @@ class NewEvent:
 
     ``revision`` is the deployment's, already raised in the same transaction. ``old_deployment_status`` is
     None where the event leaves the deployment's status as it was. ``problem_since`` and ``problem_reason`` are those
-    of an observation problem whose message is ``message``.
+    of an observation problem whose message is ``message``. ``old_labels``: those that an update replaced.
     """
 
     deployment_id: uuid.UUID
@@ -74,12 +75,14 @@ class NewEvent:
     failure_message: str = ""
     problem_since: datetime | None = None
     problem_reason: str | None = None
+    old_labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Event(NewEvent):
-    """A committed event."""
+    """A committed event. ``labels``: those of its deployment then; None: written before they were recorded."""
 
+    labels: Mapping[str, str] | None = None
     sequence: int = 0
     create_time: datetime | None = None
 

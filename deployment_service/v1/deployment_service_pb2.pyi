@@ -961,18 +961,27 @@ class ListEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[DeploymentEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchDeploymentsRequest(_message.Message):
-    __slots__ = ("parent", "names", "types", "resume_token", "until")
+    __slots__ = ("parent", "names", "types", "resume_token", "until", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     PARENT_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     parent: str
     names: _containers.RepeatedScalarFieldContainer[str]
     types: _containers.RepeatedScalarFieldContainer[DeploymentEvent.Type]
     resume_token: str
     until: WatchUntil
-    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ..., until: _Optional[_Union[WatchUntil, str]] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[DeploymentEvent.Type, str]]] = ..., resume_token: _Optional[str] = ..., until: _Optional[_Union[WatchUntil, str]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class WatchDeploymentsResponse(_message.Message):
     __slots__ = ("start", "deployment", "snapshot_complete", "event", "bookmark", "reset", "resume_token", "prev_sequence")

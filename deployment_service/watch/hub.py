@@ -18,7 +18,7 @@ from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.listener import Connect, Listener
 from deployment_service.watch.notifier import Notifier, read_hint
-from deployment_service.watch.ports import EventLog, EventSerializer, SnapshotReader
+from deployment_service.watch.ports import EventLog, EventSerializer, Selection, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
 from deployment_service.watch.stream import Filter, Shared, Stream, shutting_down
@@ -124,21 +124,23 @@ class WatchHub:
         *,
         slugs: frozenset[str] | None = None,
         types: frozenset[str] | None = None,
+        labels: frozenset[tuple[str, str]] = frozenset(),
         resume_token: str = "",
         until: Until | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The messages of one watcher, each a serialised WatchDeploymentsResponse.
 
-        ``slugs`` are deployments' ids, ``types`` names of event types; None: all. Without end, unless
-        ``until``: then until all ``slugs`` have come to an end of that kind. Raises InvalidArgument,
-        ResourceExhausted and Unavailable. Close the generator (``aclosing``) when done.
+        ``slugs`` are deployments' ids, ``types`` names of event types; None: all. ``labels``: only of deployments that
+        have all of them, or had them until the event. Without end, unless ``until``: then until all ``slugs`` have
+        come to an end of that kind. Raises InvalidArgument, ResourceExhausted and Unavailable. Close the generator
+        (``aclosing``) when done.
         """
         token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None
         if self._closing.is_set():
             raise shutting_down()
         tail = self._enter(tenant)
         try:
-            passing = Filter(slugs, types)
+            passing = Filter(Selection(slugs, labels), types)
             stream = Stream(self._shared, tail, passing, token, resume_token, until=until)
             async with aclosing(stream.messages()) as messages:
                 async for message in messages:

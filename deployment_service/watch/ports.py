@@ -41,6 +41,17 @@ class EventLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which deployments: those with these ids (None: any) that have all of these labels."""
+
+    slugs: frozenset[str] | None = None
+    labels: frozenset[tuple[str, str]] = frozenset()
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotPage:
     """Deployments as they are now, each a serialised ``deployment_service.v1.Deployment``."""
 
@@ -52,10 +63,8 @@ class SnapshotPage:
 class SnapshotReader(Protocol):
     """Reads of the present."""
 
-    async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
-    ) -> SnapshotPage:
-        """A page of the deployments with these ids (None: of all), ordered; ``after`` is "" at first.
+    async def page(self, tenant: TenantRef, selection: Selection, after: str) -> SnapshotPage:
+        """A page of the deployments that are selected, ordered; ``after`` is "" at first.
 
         Each call reads the present by itself and holds nothing afterwards: between two calls a slow client may
         let minutes pass.

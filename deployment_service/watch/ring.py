@@ -9,20 +9,35 @@ from deployment_service.watch.frames import ResetReason
 
 # What an entry weighs beyond its bytes: objects, the dict's slot.
 _OVERHEAD = 256
+# What a label weighs: two texts and their tuple.
+_PAIR = 250
+
+
+Labels = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A committed event, serialised once for all streams."""
+    """A committed event, serialised once for all streams.
+
+    ``labels``: what its deployment had then, and before if the event changed them, each as a set of pairs; empty if
+    that is not known.
+    """
 
     sequence: int
     slug: str
     type: str
     shared: bytes
+    labels: tuple[Labels, ...] = ()
 
     @property
     def size(self) -> int:
-        return len(self.shared) + _OVERHEAD
+        pairs = sum(map(len, self.labels))
+        return len(self.shared) + _OVERHEAD + pairs * _PAIR
+
+    def has(self, labels: Labels) -> bool:
+        """Whether its deployment has all of these labels, or had them before the event. Unknown counts as yes."""
+        return not self.labels or any(labels <= one for one in self.labels)
 
 
 class HistoryGap(Exception):

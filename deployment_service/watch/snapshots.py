@@ -10,11 +10,11 @@ import structlog
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
-from deployment_service.watch.ports import SnapshotPage, SnapshotReader
+from deployment_service.watch.ports import Selection, SnapshotPage, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 
 _log = structlog.get_logger(__name__)
-_Key = tuple[uuid.UUID, frozenset[str] | None, str]
+_Key = tuple[uuid.UUID, Selection, str]
 
 
 class Snapshots:
@@ -35,10 +35,10 @@ class Snapshots:
         self._tasks: set[asyncio.Task[SnapshotPage]] = set()
 
     async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str, until: float
+        self, tenant: TenantRef, selection: Selection, after: str, until: float
     ) -> SnapshotPage:
         """A page as it now is or later; Unavailable if it can't be read by the loop's time ``until``."""
-        key = tenant.tenant_id, slugs, after
+        key = tenant.tenant_id, selection, after
         task = self._to_begin.get(key)
         if task is None:
             task = self._to_begin[key] = asyncio.create_task(self._read(tenant, key))
@@ -68,13 +68,13 @@ class Snapshots:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, tenant: TenantRef, key: _Key) -> SnapshotPage:
-        tenant_id, slugs, after = key
+        tenant_id, selection, after = key
         width = max(1, self._settings.snapshot_readers // 2)
         lane = self._lanes.setdefault(tenant_id, asyncio.Semaphore(width))
         async with lane, self._readers:
             del self._to_begin[key]
             async with asyncio.timeout(self._settings.read_timeout_s):
-                return await self._reader.page(tenant, slugs, after)
+                return await self._reader.page(tenant, selection, after)
 
     def _finished(self, key: _Key, task: asyncio.Task[SnapshotPage]) -> None:
         self._tasks.discard(task)

@@ -17,6 +17,7 @@ from deployment_service.watch.completion import CompletionWatcher, Waiter
 from deployment_service.watch.counts import Counts
 from deployment_service.watch.follower import Follower
 from deployment_service.watch.frames import ResetReason
+from deployment_service.watch.ports import EVERYTHING, Selection
 from deployment_service.watch.ring import Entry, Page, Ring
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
@@ -28,14 +29,16 @@ Messages = AsyncGenerator[bytes, None]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events pass; None: all."""
+    """Which events pass: those of the deployments ``of``, of these types (None: any)."""
 
-    slugs: frozenset[str] | None = None
+    of: Selection = EVERYTHING
     types: frozenset[str] | None = None
 
     def passes(self, entry: Entry) -> bool:
-        return (self.slugs is None or entry.slug in self.slugs) and (
-            self.types is None or entry.type in self.types
+        return (
+            (self.of.slugs is None or entry.slug in self.of.slugs)
+            and (self.types is None or entry.type in self.types)
+            and entry.has(self.of.labels)
         )
 
 
@@ -104,7 +107,7 @@ class Stream:
         """The messages of the stream, serialised; without end unless it waits for one."""
         self._tail.attach(self._wake)
         if self._until is not None:
-            slugs = self._filter.slugs or frozenset()
+            slugs = self._filter.of.slugs or frozenset()
             self._waiter = self._completion.join(
                 self._tenant.tenant_id, slugs, self._wake, self._until
             )
@@ -169,9 +172,7 @@ class Stream:
         token = self._tokens.snapshot(self._tenant.tenant_id)
         after = ""
         while True:
-            page = await self._snapshots.page(
-                self._tenant, self._filter.slugs, after, self._speak_by
-            )
+            page = await self._snapshots.page(self._tenant, self._filter.of, after, self._speak_by)
             for deployment in page.deployments:
                 yield frames.snapshot_item(deployment, token)
                 self._spoke()

@@ -33,6 +33,11 @@ class Entries:
                     self._serialize(tenant.slug, event),
                     self._tokens.position(tenant.tenant_id, epoch, event.sequence),
                 ),
+                tuple(
+                    frozenset(one.items())
+                    for one in (event.labels, event.old_labels)
+                    if one is not None
+                ),
             )
             for event in events
         ]

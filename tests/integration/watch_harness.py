@@ -19,7 +19,7 @@ from deployment_service.storage.events import events
 from deployment_service.storage.events.event_log import EventLog, list_events
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.watch.hub import WatchHub
-from deployment_service.watch.ports import EventSerializer, SnapshotPage
+from deployment_service.watch.ports import EventSerializer, Selection, SnapshotPage
 from deployment_service.watch.settings import WatchSettings
 
 TYPES = (EventType.DEPLOYMENT_STATUS_UPDATE, EventType.DEPLOYMENT_RUN_START)
@@ -141,9 +141,8 @@ class StatesOfHistory:
         self.before_page: Callable[[str], object] | None = None
         self.pages = 0
 
-    async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
-    ) -> SnapshotPage:
+    async def page(self, tenant: TenantRef, selection: Selection, after: str) -> SnapshotPage:
+        slugs = selection.slugs
         self.pages += 1
         if self.before_page is not None:
             result = self.before_page(after)

@@ -28,3 +28,14 @@ async def test_watch_of_an_unknown_name_says_so(service, names):
     ended = await deployctl(service, "watch", *names)
     assert (ended.code, ended.out) == (4, "")
     assert "There is no deployment 'typo'." in ended.err
+
+
+async def test_watch_by_label_asks_the_service_to_filter(service):
+    service.will("WatchDeployments", Fail(grpc.StatusCode.INVALID_ARGUMENT, "Enough seen."))
+    labels = ("--label", "team=payments", "--label", "tier=1")
+    ended = await deployctl(service, "watch", *labels)
+    assert (ended.code, "Enough seen." in ended.err) == (2, True)
+    (request,) = service.requests["WatchDeployments"]
+    assert dict(request.labels) == {"team": "payments", "tier": "1"}
+    ended = await deployctl(service, "watch", "--label", "team")
+    assert (ended.code, "--label" in ended.err) == (2, True)

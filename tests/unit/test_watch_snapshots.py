@@ -10,7 +10,7 @@ import pytest
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
-from deployment_service.watch.ports import SnapshotPage
+from deployment_service.watch.ports import EVERYTHING, Selection, SnapshotPage
 from deployment_service.watch.settings import WatchSettings
 from deployment_service.watch.snapshots import Snapshots
 
@@ -27,9 +27,7 @@ class Store:
         self.failure: Exception | None = None
         self.hold = asyncio.Event()
 
-    async def page(
-        self, tenant: TenantRef, slugs: frozenset[str] | None, after: str
-    ) -> SnapshotPage:
+    async def page(self, tenant: TenantRef, selection: Selection, after: str) -> SnapshotPage:
         self.reads += 1
         seen = self.committed
         await self.hold.wait()
@@ -39,10 +37,10 @@ class Store:
 
 
 def ask(
-    snapshots: Snapshots, *, within_s: float = 5.0, slugs: frozenset[str] | None = None
+    snapshots: Snapshots, *, within_s: float = 5.0, selection: Selection = EVERYTHING
 ) -> asyncio.Task[SnapshotPage]:
     until = asyncio.get_running_loop().time() + within_s
-    return asyncio.create_task(snapshots.page(TENANT, slugs, "", until))
+    return asyncio.create_task(snapshots.page(TENANT, selection, "", until))
 
 
 async def test_a_thousand_who_ask_at_once_share_a_read():
@@ -52,8 +50,10 @@ async def test_a_thousand_who_ask_at_once_share_a_read():
     pages = await asyncio.gather(*(ask(snapshots) for _ in range(1000)))
     assert store.reads <= 2
     assert {page.deployments[0] for page in pages} == {b"0"}
-    await asyncio.gather(*(ask(snapshots, slugs=frozenset({slug})) for slug in "ab" for _ in "123"))
-    assert store.reads <= 4, "one for each filter"
+    selections = [Selection(frozenset(slug)) for slug in "ab"]
+    selections += [Selection(labels=frozenset({("team", team)})) for team in "ab"]
+    await asyncio.gather(*(ask(snapshots, selection=one) for one in selections for _ in "123"))
+    assert store.reads <= 6, "one for each filter"
 
 
 async def test_a_read_that_has_begun_is_not_joined():

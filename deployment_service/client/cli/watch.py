@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from deployment_service.client.cli import output as out
-from deployment_service.client.cli.settings import Since, of
+from deployment_service.client.cli.settings import Since, of, pairs
 from deployment_service.client.cli.settings import since as since_time
 from deployment_service.client.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
@@ -67,6 +67,10 @@ def events(
 def watch(
     context: typer.Context,
     names: Names = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only deployments with this label; repeatable."),
+    ] = None,
     resume_token: Annotated[
         str, typer.Option("--from", help="A resume token: go on after it, without a gap.")
     ] = "",
@@ -78,7 +82,7 @@ def watch(
     ] = None,
 ) -> None:
     """Follow deployments live until Ctrl-C: the present first, then every event once and in order."""
-    settings = of(context)
+    settings, labels = of(context), pairs(label or (), "--label")
     console = out.console()
 
     def disconnected(failure: DeploymentServiceError, pause_s: float) -> None:
@@ -93,6 +97,7 @@ def watch(
                 await client.get_deployment(name)
         stream = client.watch_messages(
             *(names or ()),
+            labels=labels,
             resume_token=resume_token,
             until=_UNTIL[until],
             on_disconnect=disconnected,

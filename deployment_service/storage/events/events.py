@@ -51,10 +51,14 @@ _COLUMNS = {
     "actor_subject": "text",
     "actor_display_name": "text",
     "actor_on_behalf_of": "text",
+    "old_labels": "jsonb",
 }
 _APPEND = f"""
-    INSERT INTO deployment_events (tenant_id, sequence, {", ".join(_COLUMNS)})
-    SELECT $1, head.sequence + new.place, {", ".join(f"new.{name}" for name in _COLUMNS)}
+    INSERT INTO deployment_events (tenant_id, sequence, labels, {", ".join(_COLUMNS)})
+    SELECT $1, head.sequence + new.place,
+        -- As this transaction has left them: it holds the deployment, whose revision it has raised.
+        (SELECT d.labels FROM deployments AS d WHERE d.tenant_id = $1 AND d.deployment_id = new.deployment_id),
+        {", ".join(f"new.{name}" for name in _COLUMNS)}
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
         unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_COLUMNS.values(), 2))})
         WITH ORDINALITY AS new ({", ".join(_COLUMNS)}, place)
@@ -112,6 +116,8 @@ def from_row(row: asyncpg.Record) -> Event:
         actor=actor_in(row, "actor"),
         problem_since=row["problem_since"],
         problem_reason=row["problem_reason"],
+        old_labels=row["old_labels"],
+        labels=row["labels"],
         sequence=row["sequence"],
         create_time=row["create_time"],
     )
