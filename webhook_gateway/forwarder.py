@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 
 import grpc
 
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
 from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, RefreshRequests
@@ -26,6 +27,8 @@ from webhook_gateway.metrics import Metrics
 # Below the 4 MiB that gRPC takes by default.
 MAX_BATCH_BYTES = 2 * 2**20
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+BACKOFF = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+REPORT_BACKOFF = Backoff(0.01, LONGEST_PAUSE, jitter=0)
 # About half a minute; by then the reconciler has read the job.
 MAX_RETRIES = 64
 # Failures for which something in the call may be the cause, not just the service's absence.
@@ -61,7 +64,7 @@ class Forwarder:
         self._one_is_alone = False
         self._timers: set[asyncio.TimerHandle] = set()
         self._scheduled = False
-        self._pause = 0.0
+        self._failures_in_a_row = 0
         self._resting = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -85,7 +88,9 @@ class Forwarder:
             async with asyncio.timeout(max(0.0, patience)):
                 return await waiter
         except TimeoutError:
-            reason = Reason.SERVICE_UNAVAILABLE if self._pause else Reason.NOT_DURABLE_YET
+            reason = (
+                Reason.SERVICE_UNAVAILABLE if self._failures_in_a_row else Reason.NOT_DURABLE_YET
+            )
             raise RefusedError(reason, retry_after=5) from None
         finally:
             entry.waiter = None
@@ -152,7 +157,7 @@ class Forwarder:
     def _dispatch(self) -> None:
         self._scheduled = False
         # While the service is away a single call tries whether it is back.
-        limit = 1 if self._pause else self._settings.max_calls
+        limit = 1 if self._failures_in_a_row else self._settings.max_calls
         if self._suspects and not self._one_is_alone and not self._resting:
             self._one_is_alone = True
             self._start(self._deliver_alone(self._suspects.popleft()), set())
@@ -206,7 +211,7 @@ class Forwarder:
         if len(response.results) != len(entries):
             self._suspect(entries, refresh_requests, "WRONG_NUMBER_OF_RESULTS")
             return
-        self._pause = 0.0
+        self._failures_in_a_row = 0
         self._metrics.batch.observe(len(entries))
         for entry, result in zip(entries, response.results, strict=True):
             self._settle(entry, result)
@@ -270,10 +275,11 @@ class Forwarder:
         """Keep everything, and try again in a while."""
         self._put_back(entries)
         self._refresh_requests.put_back(refresh_requests)
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        pause = BACKOFF.pause_s(self._failures_in_a_row)
+        self._failures_in_a_row += 1
         if not self._resting:
             self._resting = True
-            asyncio.get_running_loop().call_later(self._pause, self._rested)
+            asyncio.get_running_loop().call_later(pause, self._rested)
         if (more := self._failures.allow()) is not None:
             log.warning("deployment service away", code=code, queued=self._backlog.reports, **more)
 
@@ -290,7 +296,7 @@ class Forwarder:
 
     def _settle(self, entry: Entry, result: pb.ReportResult) -> None:
         if result.verdict == pb.REPORT_VERDICT_RETRY and entry.tries < MAX_RETRIES:
-            pause = min(0.01 * 2**entry.tries, LONGEST_PAUSE)
+            pause = REPORT_BACKOFF.pause_s(entry.tries)
             entry.tries += 1
             asyncio.get_running_loop().call_later(pause, self._again, entry)
             return

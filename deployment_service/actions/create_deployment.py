@@ -31,6 +31,7 @@ from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import definitions
 from deployment_service.storage.deployments.definitions import NewDeployment
@@ -40,8 +41,8 @@ from deployment_service.storage.jobs.jobs import JobRow
 from deployment_service.storage.row_signals import RowSignals
 
 DEFAULT_WAIT_S = 3.0
-_FIRST_LOOK_S = 0.05
-_LONGEST_LOOK_S = 0.5
+# Another replica's job provisioner sends no signal here.
+_POLLS = Backoff(0.05, 0.5)
 _TRIES = 3
 
 
@@ -146,7 +147,8 @@ class DeploymentCreator:
         self, tenant_id: uuid.UUID, job_id: uuid.UUID, until: float, state: JobState
     ) -> JobRow | None:
         """Wait, until a point in time, for a job to leave a state; return it as it is then."""
-        pause = _FIRST_LOOK_S
+        pauses = _POLLS.pauses()
+        pause_s = next(pauses)
         loop = asyncio.get_running_loop()
         with self._signals.subscribe(job_id) as changed:
             while True:
@@ -156,11 +158,10 @@ class DeploymentCreator:
                 if job is None or job.state is not state or loop.time() >= until:
                     return job
                 try:
-                    # Another replica's keeper tells nothing here: hence the looks in between.
-                    async with asyncio.timeout_at(min(until, loop.time() + pause)):
+                    async with asyncio.timeout_at(min(until, loop.time() + pause_s)):
                         await changed.wait()
                 except TimeoutError:
-                    pause = min(2 * pause, _LONGEST_LOOK_S)
+                    pause_s = next(pauses)
 
     async def _take_back(
         self, command: CreateDeployment, new: NewDeployment, failed: JobRow

@@ -10,12 +10,13 @@ import structlog
 
 from deployment_service.domain.names import TenantName
 from deployment_service.domain.reports import RefreshRequest, job_id
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.reports import reports as store
 
 _log = structlog.get_logger(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+_BACKOFF = Backoff(0.05, 2.0, jitter=0)
 # About two minutes: longer than any transaction can stand still and keep its locks.
 _MAX_TRIES = 64
 
@@ -55,10 +56,8 @@ class RefreshRequests:
         return left
 
     async def _place_the_rest(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        for _ in range(_MAX_TRIES):
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        for attempt in range(_MAX_TRIES):
+            await asyncio.sleep(_BACKOFF.pause_s(attempt))
             for tenant_id, job_ids in list(self._left.items()):
                 del self._left[tenant_id]
                 left = job_ids

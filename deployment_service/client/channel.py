@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import grpc
@@ -18,6 +15,7 @@ from deployment_service.client.errors import (
     Unavailable,
     from_rpc,
 )
+from deployment_service.runtime.backoff import Backoff
 
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request")
@@ -69,21 +67,6 @@ def open_channel(
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=options)
     return grpc.aio.secure_channel(target, credentials, options=options)
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses that grow, with full jitter: many clients that lost one server don't come back in step."""
-
-    first_s: float = 0.1
-    most_s: float = 5.0
-
-    def pauses(self) -> Iterator[float]:
-        """Yield one pause after the other, without end."""
-        ceiling = self.first_s
-        while True:
-            yield random.uniform(self.first_s / 2, ceiling)  # noqa: S311  no secret
-            ceiling = min(ceiling * 2, self.most_s)
 
 
 class UnaryMethod(Protocol[Request, Response]):

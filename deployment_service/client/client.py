@@ -11,12 +11,13 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from deployment_service.client.admin import AdminCalls
-from deployment_service.client.channel import Backoff, Caller, open_channel
+from deployment_service.client.channel import Caller, open_channel
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.client.lists import Lists
 from deployment_service.client.names import Names
 from deployment_service.client.waiting import wait_for_run
 from deployment_service.client.watch import Watch, WatchMessages
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.runtime.secret_text import clean_secret
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1.deployment_service_pb2_grpc import DeploymentServiceStub

@@ -10,6 +10,7 @@ import structlog
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.watch.auto_reset_event import AutoResetEvent
 from deployment_service.watch.epoch import StoreEpoch
 from deployment_service.watch.frames import ResetReason
@@ -103,6 +104,7 @@ class Follower:
     async def run(self) -> None:
         """Read for ever. A store that is away is asked again and again."""
         away = 0
+        backoff = Backoff(0.1, self._settings.poll_interval_s)
         while True:
             try:
                 await self._round()
@@ -112,7 +114,7 @@ class Follower:
                 away += 1
                 # What was read in vain is found again by comparing all heads.
                 self._poll_at = 0.0
-                await asyncio.sleep(min(0.05 * 2**away, self._settings.poll_interval_s))
+                await asyncio.sleep(backoff.pause_s(away - 1))
             else:
                 if away:
                     _log.info("watch.store_back", failed_reads=away)

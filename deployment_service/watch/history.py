@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from deployment_service.domain.errors import Unavailable
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.watch.ports import EventLog
 from deployment_service.watch.ring import Page, Ring
 from deployment_service.watch.settings import WatchSettings
@@ -20,6 +21,7 @@ from deployment_service.watch.tail import Entries, Tail
 _log = structlog.get_logger(__name__)
 _Key = tuple[uuid.UUID, bytes, int]
 _TRIES = 6
+_BACKOFF = Backoff(0.2, 2.0, jitter=0)
 
 
 class History:
@@ -101,7 +103,7 @@ class History:
             except Exception as error:
                 if attempt == _TRIES:
                     _log.warning("watch.history_unreadable", error=type(error).__name__)
-                await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
+                await asyncio.sleep(_BACKOFF.pause_s(attempt - 1))
                 continue
             if epoch != ring.epoch:
                 # Another store answers: the next poll ends the ring, and with it the need for this page.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import structlog
 
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.watch.notifier import CHANNEL
 from deployment_service.watch.settings import WatchSettings
 
@@ -47,7 +47,8 @@ class Listener:
         self._on_listening = on_listening
         self._probe = 0
         self._heard = asyncio.Event()
-        self._delay_s = _FIRST_DELAY_S
+        self._backoff = Backoff(_FIRST_DELAY_S, settings.reconnect_max_s)
+        self._pauses = self._backoff.pauses()
         self._failing = False
         self.listener_connected = asyncio.Event()
         """Set while the last probe was heard."""
@@ -65,9 +66,7 @@ class Listener:
                 self._failing = True
             finally:
                 self.listener_connected.clear()
-            # Replicas that lost the same server don't come back in step.
-            await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-            self._delay_s = min(self._delay_s * 2, self._settings.reconnect_max_s)
+            await asyncio.sleep(next(self._pauses))
 
     async def _listen(self) -> None:
         """Connect and listen until the connection fails."""
@@ -104,7 +103,7 @@ class Listener:
         if self._failing:
             _log.info("watch.listener_back")
         self._failing = False
-        self._delay_s = _FIRST_DELAY_S
+        self._pauses = self._backoff.pauses()
         self.listener_connected.set()
 
     @property

@@ -12,7 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deployment_service.client import DeploymentClient
-from deployment_service.client.channel import Backoff
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.stack import DevStack
 from tests.support.webhooks import create_ready

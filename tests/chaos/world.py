@@ -17,8 +17,9 @@ import asyncpg
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.client import DeploymentClient
-from deployment_service.client.channel import Backoff, Caller
+from deployment_service.client.channel import Caller
 from deployment_service.domain.access import Role
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.runtime.secret_box import SecretBox
 from deployment_service.storage import egress
 from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Database

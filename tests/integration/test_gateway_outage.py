@@ -85,7 +85,7 @@ async def test_a_short_absence_is_waited_for(service: FakeService):
         assert (await gateway.post(guide(buildNumber=1)))[0] == 200
         await service.stop()
         post = asyncio.create_task(gateway.post(guide(buildNumber=2)))
-        await eventually(lambda: gateway.gateway.forwarder._pause > 0)
+        await eventually(lambda: gateway.gateway.forwarder._failures_in_a_row > 0)
         await service.start()
         assert (await post)[0] == 200
 

@@ -16,10 +16,10 @@ from cryptography.fernet import Fernet
 
 from deployment_service.actions.api_keys import create_api_key
 from deployment_service.client import DeploymentClient
-from deployment_service.client.channel import Backoff
 from deployment_service.domain.access import Role, TenantRef
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import API_ROLE, WORKER_ROLE, Connection, Database
 from deployment_service.storage.events import events
@@ -72,7 +72,7 @@ class Cluster:
             f"ipv4:{addresses}",
             api_key=self.key,
             tenant=tenant,
-            backoff=Backoff(first_s=0.05, most_s=1.0),
+            backoff=Backoff(first_s=0.05, longest_s=1.0),
         )
 
     async def kill(self, number: int) -> None:

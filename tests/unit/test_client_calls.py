@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.client import DeploymentClient
-from deployment_service.client.channel import Backoff
 from deployment_service.client.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -22,6 +21,7 @@ from deployment_service.client.errors import (
     RunNotFinished,
     Unavailable,
 )
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.v1 import admin_service_pb2 as admin_pb
 from deployment_service.v1 import deployment_service_pb2 as pb
 from tests.support.scripted_service import (
@@ -49,7 +49,7 @@ async def service() -> AsyncIterator[ScriptedService]:
 
 @pytest_asyncio.fixture
 async def client(service: ScriptedService) -> AsyncIterator[DeploymentClient]:
-    backoff = Backoff(first_s=0.001, most_s=0.01)
+    backoff = Backoff(first_s=0.001, longest_s=0.01)
     async with DeploymentClient(
         service.target, api_key="key", tenant="demo", timeout_s=5, backoff=backoff
     ) as client:
@@ -261,7 +261,7 @@ async def test_run_and_wait_outlives_an_outage_that_is_longer_than_a_call_may_ta
     stream = Stream(position=4)
     ended = [stream.start(), stream.event(run=run().name), Hang]
     service.will("WatchDeployments", UNAVAILABLE_ERRORS, UNAVAILABLE_ERRORS, ended)
-    backoff = Backoff(first_s=0.02, most_s=0.04)
+    backoff = Backoff(first_s=0.02, longest_s=0.04)
     async with DeploymentClient(
         service.target, api_key="key", tenant="demo", timeout_s=0.2, backoff=backoff
     ) as impatient:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployment_service.client import DeploymentClient, WatchGapError
-from deployment_service.client.channel import Backoff
 from deployment_service.client.errors import (
     HistoryLost,
     InvalidArgument,
@@ -20,6 +19,7 @@ from deployment_service.client.errors import (
     ResourceExhausted,
 )
 from deployment_service.client.watch import Completeness
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1.deployment_service_pb2 import WatchDeploymentsResponse
 from tests.support.scripted_service import (
@@ -43,7 +43,7 @@ async def service() -> AsyncIterator[ScriptedService]:
 
 @pytest_asyncio.fixture
 async def client(service: ScriptedService) -> AsyncIterator[DeploymentClient]:
-    backoff = Backoff(first_s=0.001, most_s=0.01)
+    backoff = Backoff(first_s=0.001, longest_s=0.01)
     async with DeploymentClient(
         service.target, api_key="key", tenant="demo", backoff=backoff
     ) as client:

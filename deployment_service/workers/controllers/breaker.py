@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from deployment_service.runtime.backoff import Backoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Breaker:
         self, limits: ControllerLimits, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limits = limits
+        self._backoff = Backoff(limits.first_pause_s, limits.longest_pause_s, jitter=0.2)
         self._clock = clock
         self._in_a_row = 0
         self._pauses = 0
@@ -68,8 +70,5 @@ class Breaker:
         still_paused = self.open and self._clock() < self._open_until
         if self._in_a_row < self._limits.failures or still_paused:
             return
-        pause = min(
-            self._limits.first_pause_s * 2 ** min(self._pauses, 16), self._limits.longest_pause_s
-        )
+        self._open_until = self._clock() + self._backoff.pause_s(self._pauses)
         self._pauses += 1
-        self._open_until = self._clock() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
