@@ -50,6 +50,16 @@ class DueRun:
     run: Run
     job: ReadJob
 
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        """The tenant of run and job."""
+        return self.job.tenant_id
+
+    @property
+    def provider_id(self) -> uuid.UUID:
+        """The provider of the job."""
+        return self.job.provider_id
+
 
 async def claim_due(
     connection: Connection,

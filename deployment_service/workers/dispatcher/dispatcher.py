@@ -7,12 +7,10 @@ look for it twice; send again only if Jenkins proves that it isn't there. docs/e
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,6 +28,7 @@ from deployment_service.cicd.port import (
 )
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
+from deployment_service.runtime.backoff import Backoff
 from deployment_service.runtime.secret_box import SecretBox, SecretUnreadableError
 from deployment_service.storage import restore
 from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
@@ -50,7 +49,7 @@ from deployment_service.workers.dispatcher.checks import (
 )
 from deployment_service.workers.dispatcher.run_secrets import UNREADABLE, RunSecrets
 from deployment_service.workers.dispatcher.steps import LeaseLost, TriggerSteps
-from deployment_service.workers.loop import Loop
+from deployment_service.workers.leased_worker import LeasedWorker, Limits, Room
 
 _log = structlog.get_logger(__name__)
 
@@ -103,53 +102,46 @@ class Dispatcher:
         self._owner = uuid.uuid4()
         self._steps = TriggerSteps(database, self._owner, committed)
         self._secrets = RunSecrets(box, self._steps)
-        self._under_way: dict[asyncio.Task[None], Claimed] = {}
-        self._loop = Loop("dispatcher", self._claim, every_s=1.0)
+        self._worker = LeasedWorker(
+            "dispatcher",
+            self._claim,
+            self._step,
+            lambda run: {"tenant_id": str(run.tenant_id), "run_id": str(run.run_id)},
+            limits=Limits(
+                settings.at_once,
+                per_tenant=settings.per_tenant,
+                per_provider=settings.per_provider,
+                per_claim=settings.per_provider,
+            ),
+            every_s=1.0,
+            stop_grace_s=settings.request_timeout_s + 5,
+        )
 
     def wake(self) -> None:
-        """A run has just been committed."""
-        self._loop.wake()
+        """Claim now: a run has just been committed."""
+        self._worker.wake()
 
     async def start(self) -> None:
-        self._loop.start()
+        """Begin to claim runs."""
+        await self._worker.start()
 
     async def stop(self) -> None:
-        """Claim nothing more and let the steps under way settle; they are bounded by their timeouts."""
-        await self._loop.stop()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._settings.request_timeout_s + 5)
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        """Claim nothing more; let the steps under way settle, which takes no longer than their timeouts."""
+        await self._worker.stop()
 
-    async def _claim(self) -> None:
-        free = self._settings.at_once - len(self._under_way)
-        if free <= 0:
-            return
-        most = self._settings.per_provider
-        steps = self._under_way.values()
-        full = _reach(most, (run.provider_id for run in steps))
-        full_tenants = _reach(self._settings.per_tenant, (run.tenant_id for run in steps))
+    async def _claim(self, room: Room) -> Sequence[Claimed]:
         async with self._database.acquire() as connection:
-            settled = await restore.is_settled(connection)
-            runs = []
-            if settled:
-                runs = await dispatch.claim(
+            if await restore.is_settled(connection):
+                return await dispatch.claim(
                     connection,
                     self._owner,
                     lease_s=self._settings.lease_s,
-                    limit=min(free, most),
-                    without_providers=full,
-                    without_tenants=full_tenants,
+                    limit=room.limit,
+                    without_providers=room.full_providers,
+                    without_tenants=room.full_tenants,
                 )
-        if not settled:
-            await self._settle_epoch()
-        for run in runs:
-            task = asyncio.create_task(self._step(run))
-            self._under_way[task] = run
-            task.add_done_callback(self._done)
-        if len(runs) == most:
-            self._loop.wake()  # there may be more, of other providers
+        await self._settle_epoch()
+        return ()
 
     async def _settle_epoch(self) -> None:
         """The store has a new life: before anything is sent, Jenkins is asked what the old one has sent."""
@@ -161,11 +153,7 @@ class Dispatcher:
             _log.warning(
                 "the store was restored or has failed over: pending runs are looked for in Jenkins"
             )
-        self._loop.wake()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._loop.wake()
+        self._worker.wake()
 
     async def _step(self, run: Claimed) -> None:
         try:
@@ -182,8 +170,6 @@ class Dispatcher:
         except (LeaseLost, *UNAVAILABLE_ERRORS) as error:
             # The lease runs out and the run is claimed again; what was sent is looked for then.
             _log.warning("step not settled", run_id=str(run.run_id), error=type(error).__name__)
-        except Exception:
-            _log.exception("step failed", run_id=str(run.run_id))
         finally:
             self._settled(run.run_id)
 
@@ -321,7 +307,7 @@ class Dispatcher:
                 outcome="NOT_FOUND",
                 failed=False,
             )
-            self._loop.wake()
+            self._worker.wake()
         elif proven:
             message = (
                 "Requests to Jenkins were lost until the trigger deadline. Nothing was started; run it again."
@@ -387,13 +373,7 @@ class Dispatcher:
         """
         settings = self._settings
         limit = settings.longest_retry_s * (_REFUSED_FACTOR if refused else 1)
-        longest = min(limit, settings.first_retry_s * 2 ** min(run.failures, 10))
-        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
-
-
-def _reach(most: int, ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
-    """Return the ids that are there so often, or more."""
-    return [one for one, count in Counter(ids).items() if count >= most]
+        return Backoff(settings.first_retry_s, limit).pause_s(run.failures)
 
 
 _REFUSED_FACTOR = 6

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import ProviderError
-from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.jobs import job_drift, jobs
 from deployment_service.storage.jobs.jobs import Claimed
 from deployment_service.workers.controllers.controllers import Controllers
 from deployment_service.workers.job_provisioner import attempt
 from deployment_service.workers.job_provisioner.compare import compare_job
-from deployment_service.workers.loop import Loop
+from deployment_service.workers.leased_worker import LeasedWorker, Limits, Room
 
 _log = structlog.get_logger(__name__)
 
@@ -56,41 +54,36 @@ class JobComparer:
         self._controllers = controllers
         self._keys = keys
         self._committed = committed
-        self._settings = settings or JobComparerSettings()
-        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
-        self._loop = Loop("job-comparer", self._claim, every_s=self._settings.poll_s)
+        self._settings = settings = settings or JobComparerSettings()
+        self._worker = LeasedWorker(
+            "job-comparer",
+            self._claim,
+            self._compare,
+            lambda job: {"tenant_id": str(job.tenant_id), "job_id": str(job.job_id)},
+            limits=Limits(settings.at_once, per_provider=settings.per_provider),
+            every_s=settings.poll_s,
+            at_least_s=settings.poll_s,
+        )
 
     async def start(self) -> None:
-        self._loop.start()
+        """Begin to claim comparisons."""
+        await self._worker.start()
 
     async def stop(self) -> None:
-        """Cut the comparisons under way: a repair that was counted and not made is found by the next."""
-        await self._loop.stop()
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        """Cancel the comparisons under way. The next one finds a repair that was counted and not made."""
+        await self._worker.stop()
 
-    async def _claim(self) -> None:
-        settings = self._settings
-        room = settings.at_once - len(self._under_way)
-        if room <= 0:
-            return
-        busy = Counter(self._under_way.values())
-        full = [provider for provider, count in busy.items() if count >= settings.per_provider]
+    async def _claim(self, room: Room) -> Sequence[Claimed]:
         async with self._database.acquire() as connection:
-            claimed = await job_drift.claim_comparisons(
+            return await job_drift.claim_comparisons(
                 connection,
-                limit=room,
-                every_s=settings.every_s,
-                without_providers=full,
+                limit=room.limit,
+                every_s=self._settings.every_s,
+                without_providers=room.full_providers,
             )
-        for one in claimed:
-            task = asyncio.create_task(self._compare(one), name=f"job-comparison-{one.job_id}")
-            self._under_way[task] = one.provider_id
-            task.add_done_callback(self._under_way.pop)
 
     async def _compare(self, claimed: Claimed) -> None:
-        """Never raises: the next comparison is another try."""
+        """Compare a job, and restore what it lacks. The next comparison is the retry."""
         try:
             async with self._database.acquire() as connection:
                 task = await jobs.task(connection, claimed)
@@ -111,8 +104,4 @@ class JobComparer:
                 )
             self._committed(task.tenant_id)
         except (TimeoutError, ProviderError) as error:
-            _log.info("job.not_compared", job_id=str(claimed.job_id), error=str(error))
-        except UNAVAILABLE_ERRORS as error:
-            _log.warning("database away", worker="job-comparer", error=type(error).__name__)
-        except Exception:
-            _log.exception("job.comparison_failed", job_id=str(claimed.job_id))
+            _log.info("job.not_compared", error=str(error))

@@ -7,11 +7,8 @@ a look at Jenkins; the rules of an attempt are in ``workers.job_provisioner.atte
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,7 +16,7 @@ import structlog
 from deployment_service.actions.webhook_keys import WebhookKeys
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.domain.jobs import JobState
-from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS, OutageLog
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.jobs import jobs
 from deployment_service.storage.jobs.jobs import Claimed, JobTask
@@ -32,10 +29,9 @@ from deployment_service.workers.job_provisioner.job_endpoint import (
     Rewritten,
     retry_later,
 )
+from deployment_service.workers.leased_worker import LeasedWorker, Limits, Room
 
 _log = structlog.get_logger(__name__)
-
-_CLAIM_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,102 +70,67 @@ class JobProvisioner:
         self._keys = keys
         self._signals = signals
         self._committed = committed
-        self._settings = settings or JobProvisionerSettings()
-        # Of this start of this process: its predecessor's leases are not its own.
+        self._settings = settings = settings or JobProvisionerSettings()
+        # Of this start of this process: the leases of the process before it are not its own.
         self._owner = uuid.uuid4()
-        self._wake = asyncio.Event()
-        self._outage = OutageLog("job-provisioner")
-        self._stopping = False
-        self._loop_task: asyncio.Task[None] | None = None
-        self._attempts: dict[asyncio.Task[None], uuid.UUID] = {}
+        self._worker = LeasedWorker(
+            "job-provisioner",
+            self._claim,
+            self._attempt,
+            lambda job: {"tenant_id": str(job.tenant_id), "job_id": str(job.job_id)},
+            limits=Limits(
+                settings.concurrency,
+                per_provider=settings.per_provider,
+                per_claim=settings.per_provider,
+            ),
+            every_s=settings.poll_s,
+            stop_grace_s=settings.stop_grace_s,
+        )
 
     def wake(self) -> None:
-        """Say that there is work; without it, it is found within ``poll_s``."""
-        self._wake.set()
+        """Claim now: a job has become due. Without it, the job is found within ``poll_s``."""
+        self._worker.wake()
 
     async def start(self) -> None:
-        """Begin to work."""
-        self._stopping = False
-        self._loop_task = asyncio.create_task(self._run(), name="job-provisioner")
+        """Begin to claim jobs."""
+        await self._worker.start()
 
     async def stop(self) -> None:
-        """Claim nothing more, let attempts end for a few seconds, then cut them off."""
-        if self._loop_task is None:
-            return
-        # Not cancelled at once: a connection that is being made takes that badly.
-        self._stopping = True
-        self._wake.set()
-        until = asyncio.get_running_loop().time() + self._settings.stop_grace_s
-        await _end({self._loop_task}, until)
-        await _end(set(self._attempts), until)
-        self._loop_task = None
+        """Claim nothing more; let attempts end for a few seconds, then cancel them."""
+        await self._worker.stop()
 
-    async def _run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            claimed: list[Claimed] = []
-            try:
-                async with asyncio.timeout(_CLAIM_DEADLINE_S):
-                    claimed = await self._claim()
-                self._outage.over()
-            except Exception as error:
-                self._outage.report_error(error, "job_keeper_could_not_claim")
-            for one in claimed:
-                self._begin(one)
-            if not claimed:
-                await self._pause()
-
-    async def _claim(self) -> list[Claimed]:
-        room = self._settings.concurrency - len(self._attempts)
-        if room <= 0:
-            return []
-        per_provider = Counter(self._attempts.values())
-        full = [p for p, count in per_provider.items() if count >= self._settings.per_provider]
+    async def _claim(self, room: Room) -> Sequence[Claimed]:
         async with self._database.acquire() as connection:
             return await jobs.claim(
                 connection,
                 owner=self._owner,
-                limit=min(room, self._settings.per_provider),
+                limit=room.limit,
                 lease_s=self._settings.lease_s,
-                without_providers=full,
+                without_providers=room.full_providers,
             )
-
-    async def _pause(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.poll_s * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
-                await self._wake.wait()
-
-    def _begin(self, claimed: Claimed) -> None:
-        task = asyncio.create_task(self._attempt(claimed), name=f"job-attempt-{claimed.job_id}")
-        self._attempts[task] = claimed.provider_id
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._attempts[task]
-        self._wake.set()  # there is room again
 
     async def _attempt(self, claimed: Claimed) -> None:
-        """Never raises: what fails here is tried again when the lease ends."""
+        """Make one attempt. If it raises, the job is claimed again when the lease ends."""
         begun = asyncio.get_running_loop().time()
+        async with self._database.acquire() as connection:
+            task = await jobs.task(connection, claimed)
+        if task is None:
+            return
+        outcome = await self._outcome(task, begun)
+        recorded = await self._record(task, outcome, begun + self._settings.lease_s)
+        if recorded:
+            self._tell(task, outcome)
+        elif isinstance(outcome, Ready) and outcome.created:
+            await self._undo_creation(task)
+
+    async def _undo_creation(self, task: JobTask) -> None:
+        """Delete the job that this attempt created after its deployment was deleted."""
         try:
-            async with self._database.acquire() as connection:
-                task = await jobs.task(connection, claimed)
-            if task is None:
-                return
-            outcome = await self._outcome(task, begun)
-            recorded = await self._record(task, outcome, begun + self._settings.lease_s)
-            if recorded:
-                self._tell(task, outcome)
-            elif isinstance(outcome, Ready) and outcome.created:
-                controller = await self._controllers.get(task)
-                async with controller.slot(ahead=True) as client:
-                    await attempt.undo_creation(self._database, task, client)
-        except (*UNAVAILABLE_ERRORS, ProviderError) as error:
-            _log.warning(
-                "job_attempt_cut_off", job_id=str(claimed.job_id), error=type(error).__name__
-            )
-        except Exception:
-            _log.exception("job_attempt_failed", job_id=str(claimed.job_id))
+            controller = await self._controllers.get(task)
+            async with controller.slot(ahead=True) as client:
+                await attempt.undo_creation(self._database, task, client)
+        except ProviderError as error:
+            _log.warning("job.creation_not_undone", error=str(error))
 
     async def _outcome(self, task: JobTask, begun: float) -> Outcome:
         settings = self._settings
@@ -228,13 +189,3 @@ class JobProvisioner:
                 _log.info("job_gone", **facts)
         self._signals.notify(task.job_id)
         self._committed(task.tenant_id)
-
-
-async def _end(tasks: set[asyncio.Task[None]], until: float) -> None:
-    """Wait for tasks that are about to end; cut off those that don't."""
-    if tasks:
-        left = until - asyncio.get_running_loop().time()
-        await asyncio.wait(tasks, timeout=max(left, 0))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

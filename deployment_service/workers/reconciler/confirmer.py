@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from deployment_service.cicd.errors import ProviderError
 from deployment_service.cicd.port import BuildView
-from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.runs.confirm import DueRun
 from deployment_service.workers.controllers.finder import FindController
-from deployment_service.workers.loop import Loop
+from deployment_service.workers.leased_worker import LeasedWorker, Limits, Room
 from deployment_service.workers.reconciler.classify import (
     is_reused_number,
     may_be_a_copy,
@@ -62,69 +60,48 @@ class Confirmer:
         self._find_controller = find_controller
         self._steps = ConfirmSteps(database, committed)
         self._settings = settings
-        self._reads: dict[asyncio.Task[None], uuid.UUID] = {}
         self._next_overdue_check = 0.0
-        self._loop = Loop("confirmer", self._claim, every_s=settings.poll_s)
+        self._worker = LeasedWorker(
+            "confirmer",
+            self._claim,
+            self._confirm,
+            lambda due: {"tenant_id": str(due.tenant_id), "run_id": str(due.run.run_id)},
+            limits=Limits(settings.reads_at_once, per_tenant=settings.reads_per_tenant),
+            every_s=settings.poll_s,
+        )
 
     def wake(self) -> None:
-        """An end was reported."""
-        self._loop.wake()
+        """Claim now: an end was reported."""
+        self._worker.wake()
 
     async def start(self) -> None:
-        self._loop.start()
+        """Begin to claim reported ends."""
+        await self._worker.start()
 
     async def stop(self) -> None:
-        """Cut the reads under way: reading has no effect in Jenkins."""
-        await self._loop.stop()
-        for task in self._reads:
-            task.cancel()
-        await asyncio.gather(*self._reads, return_exceptions=True)
+        """Cancel the reads under way, which have no effect in Jenkins."""
+        await self._worker.stop()
 
-    async def _claim(self) -> None:
+    async def _claim(self, room: Room) -> Sequence[DueRun]:
         now = asyncio.get_running_loop().time()
         if now >= self._next_overdue_check:
             self._next_overdue_check = now + self._settings.overdue_check_s
             await self._steps.settle_overdue(after_s=self._settings.unverifiable_after_s)
-        settings = self._settings
-        free = settings.reads_at_once - len(self._reads)
-        if free <= 0:
-            return
-        of_tenants = Counter(self._reads.values())
-        full = [
-            tenant for tenant, reads in of_tenants.items() if reads >= settings.reads_per_tenant
-        ]
-        # All that are claimed may be one tenant's.
-        most = max(
-            (reads for reads in of_tenants.values() if reads < settings.reads_per_tenant), default=0
-        )
-        limit = min(free, settings.reads_per_tenant - most)
+        # One claim may take the ends of one tenant only: it must fit into what is left of any.
+        limit = min(room.limit, room.left_of_tenant)
         claimed = await self._steps.claim(
-            limit=limit, lease_s=settings.lease_s, without_tenants=full
+            limit=limit, lease_s=self._settings.lease_s, without_tenants=room.full_tenants
         )
-        for due in claimed:
-            task = asyncio.create_task(self._confirm(due))
-            self._reads[task] = due.job.tenant_id
-            task.add_done_callback(self._done)
         if len(claimed) == limit:
-            self._loop.wake()  # there may be more, of other tenants
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        tenant = self._reads.pop(task)
-        room = self._settings.reads_at_once - len(self._reads)
-        of_tenant = self._settings.reads_per_tenant - list(self._reads.values()).count(tenant)
-        if 1 in (room, of_tenant):
-            self._loop.wake()  # there may be more that are due
+            self._worker.wake()  # more may be due, of other tenants
+        return claimed
 
     async def _confirm(self, due: DueRun) -> None:
         try:
             await self._read(due)
         except ProviderError as error:
-            _log.info("confirm.read_failed", run_id=str(due.run.run_id), error=str(error))
-            await self._retry(due, self._settings.retry_s)
-        except UNAVAILABLE_ERRORS as error:
-            _log.warning("database away", worker="confirmer", error=type(error).__name__)
-        except Exception:
-            _log.exception("confirm.failed", run_id=str(due.run.run_id))
+            _log.info("confirm.read_failed", error=str(error))
+            await self._steps.put_off(due, retry_in_s=self._settings.retry_s)
 
     async def _read(self, due: DueRun) -> None:
         run, job = due.run, due.job
@@ -148,14 +125,7 @@ class Confirmer:
             return
         await self._steps.observe(due, observation(job, build))
         if _is_unsaved(build):
-            await self._retry(due, self._settings.unsaved_retry_s)
-
-    async def _retry(self, due: DueRun, retry_in_s: float) -> None:
-        try:
-            await self._steps.put_off(due, retry_in_s=retry_in_s)
-        except UNAVAILABLE_ERRORS as error:
-            # The claim runs out by itself.
-            _log.warning("database away", worker="confirmer", error=type(error).__name__)
+            await self._steps.put_off(due, retry_in_s=self._settings.unsaved_retry_s)
 
 
 def _is_unsaved(build: BuildView) -> bool:

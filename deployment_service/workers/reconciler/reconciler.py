@@ -12,7 +12,6 @@ import contextlib
 import math
 import random
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,14 +29,14 @@ from deployment_service.domain.attribution import Observation
 from deployment_service.domain.sessions import SessionSeen, note_sessions, restart_time
 from deployment_service.storage import controllers
 from deployment_service.storage.controllers import ControllerLease
-from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS, OutageLog, failure_of
+from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import Database
 from deployment_service.storage.runs import reconcile
 from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
 from deployment_service.workers.controllers.controllers import Controller, ControllerUnavailable
 from deployment_service.workers.controllers.finder import FindController
 from deployment_service.workers.each import for_each
-from deployment_service.workers.loop import Loop
+from deployment_service.workers.leased_worker import LeasedWorker, Limits, Room
 from deployment_service.workers.reconciler.cancels import Cancels
 from deployment_service.workers.reconciler.classify import (
     classify,
@@ -119,58 +118,45 @@ class Reconciler:
         )
         self._settings = settings
         self._owner = uuid.uuid4()
-        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
         self._announced = False
-        self._more_due = False
-        self._outage = OutageLog("reconciler")
-        self._loop = Loop(
-            "reconciler", self._claim, every_s=min(TICK_S, settings.polling_interval_s)
+        self._worker = LeasedWorker(
+            "reconciler",
+            self._claim,
+            self._hold_lease,
+            _names,
+            limits=Limits(settings.controllers_at_once, per_tenant=settings.controllers_per_tenant),
+            every_s=min(TICK_S, settings.polling_interval_s),
         )
 
     def wake(self) -> None:
-        """A job was poked."""
-        self._loop.wake()
+        """Claim now: a refresh of a job was requested."""
+        self._worker.wake()
 
     async def start(self) -> None:
-        self._loop.start()
+        """Begin to claim controllers."""
+        await self._worker.start()
 
     async def stop(self) -> None:
-        """Cut the cycles under way: reading has no effect in Jenkins."""
-        await self._loop.stop()
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        """Cancel the cycles under way, which have no effect in Jenkins; release all leases."""
+        await self._worker.stop()
         with contextlib.suppress(*UNAVAILABLE_ERRORS):
             async with self._database.acquire() as connection:
                 await controllers.give_back_all(connection, self._owner)
 
-    async def _claim(self) -> None:
-        free = self._settings.controllers_at_once - len(self._under_way)
-        if free <= 0:
-            return
+    async def _claim(self, room: Room) -> Sequence[ControllerLease]:
         async with self._database.acquire() as connection:
             if not self._announced:
                 for provider, polled in await reconcile.providers(connection):
                     self._detection.publish(provider, polled=polled)
                 self._announced = True
-            leases = await controllers.claim_controllers(
+            # The statement counts the leases of a tenant in all replicas.
+            return await controllers.claim_controllers(
                 connection,
                 self._owner,
                 lease_s=self._settings.lease_s,
-                limit=free,
+                limit=room.limit,
                 per_tenant=self._settings.controllers_per_tenant,
             )
-        for lease in leases:
-            task = asyncio.create_task(self._hold_lease(lease))
-            self._under_way[task] = lease.tenant_id
-            task.add_done_callback(self._done)
-        most = max(Counter(self._under_way.values()).values(), default=0)
-        self._more_due = len(leases) == free or most >= self._settings.controllers_per_tenant
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        if self._more_due:
-            self._loop.wake()
 
     async def _hold_lease(self, lease: ControllerLease) -> None:
         read, clock = _Read(lease.sessions, True, math.inf), asyncio.get_running_loop().time
@@ -181,33 +167,28 @@ class Reconciler:
                 await problems.begin(self._database)
                 read = await self._cycle(lease, problems)
         except TimeoutError as error:
-            _log.warning("cycle cut short", **_names(lease), error=str(error))
+            _log.warning("reconciler.cycle_cut_short", error=str(error))
             # It may be the database's as well: that is no problem of Jenkins.
             if limit.expired():
                 problems.cut_short()
-        except UNAVAILABLE_ERRORS as error:
-            self._outage.report(failure_of(error))
-            return
+        except UNAVAILABLE_ERRORS:
+            raise  # the lease ends by itself
         except Exception:
-            _log.exception("cycle failed", **_names(lease))
+            _log.exception("reconciler.cycle_failed")
         settings = self._settings
         next_in_s = settings.polling_interval_s if read.polled else settings.read_interval_s
         # What was read of whole jobs after the runs is part of the pause.
         next_in_s = min(next_in_s, read.wait_s) - max(0.0, clock() - read.at)
-        try:
-            if await problems.write(self._database, event_after_s=self._detection.longest_bound_s):
-                self._committed(lease.tenant_id)
-            async with self._database.acquire() as connection:
-                await controllers.end_cycle(
-                    connection,
-                    lease,
-                    self._owner,
-                    next_in_s=max(0.0, next_in_s),
-                    sessions=read.sessions,
-                )
-        except UNAVAILABLE_ERRORS as error:
-            # The lease runs out by itself.
-            _log.warning("cycle not given back", error=type(error).__name__)
+        if await problems.write(self._database, event_after_s=self._detection.longest_bound_s):
+            self._committed(lease.tenant_id)
+        async with self._database.acquire() as connection:
+            await controllers.end_cycle(
+                connection,
+                lease,
+                self._owner,
+                next_in_s=max(0.0, next_in_s),
+                sessions=read.sessions,
+            )
 
     @contextlib.asynccontextmanager
     async def _renewing(self, lease: ControllerLease) -> AsyncIterator[None]:
@@ -249,9 +230,9 @@ class Reconciler:
                 sessions = await self._read_runs(lease, controller, items, lists, problems)
             except ControllerUnavailable as error:
                 wait_s = error.wait_s
-                _log.info("cycle put off", **_names(lease), wait_s=wait_s, error=str(error))
+                _log.info("reconciler.cycle_deferred", wait_s=wait_s, error=str(error))
             except ProviderError as error:
-                _log.warning("cycle cut short", **_names(lease), error=str(error))
+                _log.warning("reconciler.cycle_cut_short", error=str(error))
         # Without anything to ask about a cycle costs Jenkins nothing: come back soon to see whether there is.
         polled = not runs or any(item.job.polled for item in runs)
         read = _Read(sessions, polled, asyncio.get_running_loop().time(), wait_s)
