@@ -116,8 +116,8 @@ class DeploymentCreator:
         self._committed(new.tenant_id)
         self._wake_keeper()
         job = await self._settled(new.tenant_id, committed.job_id, until, JobState.CREATING)
-        if job is not None and job.state is JobState.FAILED:
-            await self._take_back(command, new, job)
+        if job is not None and job.failure is not None:
+            await self._take_back(command, new, job, job.failure)
         return committed.created
 
     async def _commit(
@@ -164,10 +164,9 @@ class DeploymentCreator:
                     pause_s = next(pauses)
 
     async def _take_back(
-        self, command: CreateDeployment, new: NewDeployment, failed: JobRow
+        self, command: CreateDeployment, new: NewDeployment, failed: JobRow, failure: JobFailure
     ) -> None:
         """Remove the deployment and raise why, unless somebody has done something with it meanwhile."""
-        failure = JobFailure.parse(failed.state_message)
         taken_back = await self._database.transaction(
             lambda c: _take_back(c, command, new, failed, str(failure))
         )

@@ -16,7 +16,7 @@ from deployment_service.domain.actors import Actor
 from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.events import EventSource, EventType, NewEvent
-from deployment_service.domain.jobs import JobFailure, JobFault, JobOrigin, JobState
+from deployment_service.domain.jobs import JobFault, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, TriggerState
@@ -205,9 +205,8 @@ def _may_be_in_jenkins(job: JobRow) -> bool:
     """Whether Jenkins may have, or may yet make, the job for us."""
     if job.state is JobState.CREATING:
         return job.attempt > 0
-    if job.state is not JobState.FAILED:
+    if job.failure is None:
         return True
     # A name that is taken, a folder that is missing or a definition that is refused: then an earlier request whose
     # answer was lost fails of the same. An account may have lost its permission after it.
-    fault = JobFailure.parse(job.state_message).fault
-    return fault is JobFault.PROVIDER_REFUSED and job.attempt > 1
+    return job.failure.fault is JobFault.PROVIDER_REFUSED and job.attempt > 1

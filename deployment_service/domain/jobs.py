@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,25 +45,15 @@ class JobFault(StrEnum):
     PROVIDER_REFUSED = "PROVIDER_REFUSED"
 
 
-_STATE_MESSAGE = re.compile(f"({'|'.join(JobFault)}): (.*)", re.DOTALL)
-
-
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """What a job in state FAILED failed of. Its ``state_message`` begins with the fault."""
+    """Why a job is FAILED: the columns ``state_fault`` and ``state_message``."""
 
     fault: JobFault
     message: str
 
     def __str__(self) -> str:
         return f"{self.fault}: {self.message}"
-
-    @classmethod
-    def parse(cls, state_message: str) -> JobFailure:
-        match = _STATE_MESSAGE.fullmatch(state_message)
-        if match is None:
-            return cls(JobFault.PROVIDER_REFUSED, state_message)
-        return cls(JobFault(match.group(1)), match.group(2))
 
     def error(self, full_name: str) -> ServiceError:
         """What the caller of CreateDeployment gets if it is known before the answer."""

@@ -119,7 +119,7 @@ async def test_a_lookup_that_failed_is_tried_again_for_the_next_deployment(
     # Nobody waits for the first, so it stays, with its job in FAILED.
     await jobs.create("first", adopt("late"), remaining_s=0)
     await jobs.until_row(lambda row: row["state"] == "FAILED", "the lookup fails")
-    assert (await jobs.row())["state_message"].startswith("JOB_NOT_FOUND: ")
+    assert (await jobs.row())["state_fault"] == "JOB_NOT_FOUND"
     jenkins.create_job("late", PLAIN)
     await jobs.create("second", adopt("late"))
     assert (await jobs.row())["state"] == "READY"

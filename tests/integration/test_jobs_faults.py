@@ -95,8 +95,8 @@ async def test_the_callers_deadline_bounds_the_wait_but_not_the_work(
     # Refused when nobody waits any more: the state says so, and an event.
     await jobs.until_row(lambda row: row["state"] == "FAILED", "it is refused")
     row = await jobs.row()
-    assert row["state_message"].startswith("JOB_EXISTS: ")
-    assert JobFailure.parse(row["state_message"]).fault is JobFault.JOB_EXISTS
+    assert row["state_fault"] == JobFault.JOB_EXISTS
+    assert row["state_message"].startswith("Jenkins has a job")
     assert await jobs.events() == [("web", "CREATED", 1), ("web", "JOB_UPDATE", 2)]
     await jobs.delete()
     assert await jobs.rows() == [], "nothing of it is in Jenkins: the name is free at once"

@@ -14,11 +14,8 @@ from typing import Any
 import asyncpg
 
 from deployment_service.domain.definition import JobDefinition
-from deployment_service.domain.jobs import Correlation, JobOrigin, JobState
-from deployment_service.domain.parameter_definitions import (
-    DeclaredParameter,
-    definitions_from_json,
-)
+from deployment_service.domain.jobs import Correlation, JobFailure, JobFault, JobOrigin, JobState
+from deployment_service.domain.parameter_definitions import DeclaredParameter, definitions_from_json
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection
 
@@ -56,8 +53,8 @@ _TASK = """
 """
 _LOCK = "SELECT FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2 FOR NO KEY UPDATE"
 _ROW = """
-    SELECT job_id, provider_id, full_name, origin, owner_deployment_id, state, state_message, attempt, generation,
-        next_build_number, status_generation, status_build_number
+    SELECT job_id, provider_id, full_name, origin, owner_deployment_id, state, state_fault, state_message, attempt,
+        generation, next_build_number, status_generation, status_build_number
     FROM cicd_jobs WHERE tenant_id = $1
 """
 _INSERT = """
@@ -73,8 +70,8 @@ _MAP = """
 """
 # update_time is when the state changed: a later try doesn't move it.
 _READY = """
-    UPDATE cicd_jobs SET state = 'READY', state_message = '', full_name = $4, correlation = $5, sends_webhooks = $6,
-        next_build_number = $7, token_exposed = $8, endpoint_key_id = $9,
+    UPDATE cicd_jobs SET state = 'READY', state_fault = '', state_message = '', full_name = $4, correlation = $5,
+        sends_webhooks = $6, next_build_number = $7, token_exposed = $8, endpoint_key_id = $9,
         secret_parameters = $10, lease_owner = NULL, lease_until = NULL,
         next_try_time = CASE WHEN $9 <> (
             SELECT key_id FROM webhook_keys WHERE tenant_id = $1 AND retire_time IS NULL
@@ -87,7 +84,7 @@ _FIRST_BUILD = """
     WHERE tenant_id = $1 AND job_id = $2 AND first_build_number IS NULL
 """
 _FAILED = """
-    UPDATE cicd_jobs SET state = 'FAILED', state_message = $4, lease_owner = NULL, lease_until = NULL,
+    UPDATE cicd_jobs SET state = 'FAILED', state_fault = $4, state_message = $5, lease_owner = NULL, lease_until = NULL,
         next_try_time = NULL, update_time = now()
     WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3
 """
@@ -103,8 +100,8 @@ _ENDPOINT_WRITTEN = """
 """
 # The raised attempt makes whoever works on it a stranger to it.
 _START_AGAIN = """
-    UPDATE cicd_jobs SET state = $3, state_message = '', attempt = attempt + 1, lease_owner = NULL,
-        lease_until = NULL, next_try_time = now(), update_time = now()
+    UPDATE cicd_jobs SET state = $3, state_fault = '', state_message = '', attempt = attempt + 1,
+        lease_owner = NULL, lease_until = NULL, next_try_time = now(), update_time = now()
     WHERE tenant_id = $1 AND job_id = $2
 """
 _HURRY = """
@@ -175,12 +172,20 @@ class JobRow:
     origin: JobOrigin
     owner_deployment_id: uuid.UUID | None
     state: JobState
+    state_fault: str
     state_message: str
     attempt: int
     generation: int
     next_build_number: int | None
     status_generation: int
     status_build_number: int
+
+    @property
+    def failure(self) -> JobFailure | None:
+        """Why the job is FAILED; None in other states."""
+        return (
+            JobFailure(JobFault(self.state_fault), self.state_message) if self.state_fault else None
+        )
 
     @property
     def next_number(self) -> int | None:
@@ -313,9 +318,10 @@ async def make_ready(
     await connection.execute(_FIRST_BUILD, task.tenant_id, task.job_id, generation, first)
 
 
-async def make_failed(connection: Connection, task: JobTask, state_message: str) -> None:
+async def make_failed(connection: Connection, task: JobTask, failure: JobFailure) -> None:
     """Give a job up. It is locked, and the attempt has been checked."""
-    await connection.execute(_FAILED, task.tenant_id, task.job_id, task.attempt, state_message)
+    key = (task.tenant_id, task.job_id, task.attempt)
+    await connection.execute(_FAILED, *key, failure.fault, failure.message)
 
 
 async def try_later(

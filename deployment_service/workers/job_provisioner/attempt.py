@@ -305,7 +305,7 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
         )
     else:
         message = str(outcome.failure)
-        await jobs.make_failed(connection, task, message)
+        await jobs.make_failed(connection, task, outcome.failure)
     revised = await jobs.revise(connection, task.tenant_id, mapped)
     if revised:
         news = [job_update(one, task.job_id, message) for one in revised]
