@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from copy import deepcopy
@@ -69,6 +70,8 @@ class Turmoil:
     """The records of builds that end within the next second are rotated away, at COMPLETED or at FINALIZED."""
 
 
+USUAL_START_S = 2.5
+"""How long the service starts on a machine of its own."""
 CALM = Turmoil(**dict.fromkeys((one.name for one in fields(Turmoil)), 0.0))
 # The endpoints that tell how builds stand: each has another that can replace it.
 SOURCES = ("queue", "queue_item", "executors", "build", "job")
@@ -89,6 +92,9 @@ class Storm:
         self.blows: Counter[str] = Counter()
         self.seeded: set[str] = set()
         """The jobs that a seed job overwrites."""
+        self.slowest_start_s = 0.0
+        """How long the service has taken to start, at most."""
+        self._slowness = 1.0
 
     async def __aenter__(self) -> Storm:
         turmoil = self._turmoil
@@ -133,7 +139,9 @@ class Storm:
         self, every_s: float, blow: Callable[[random.Random], Awaitable[str]], dice: random.Random
     ) -> None:
         while True:
-            await asyncio.sleep(dice.uniform(0.2, 1.0) * every_s)
+            # A service that is killed before it has read anything does not get any further. So on a machine that other
+            # work slows down there is more time between two blows.
+            await asyncio.sleep(dice.uniform(0.2, 1.0) * every_s * self._slowness)
             self.blows[await blow(dice)] += 1
 
     async def _repair(self, work: Coroutine[object, object, object]) -> None:
@@ -147,7 +155,11 @@ class Storm:
         async with self._processes:
             await self._stack.kill_service()
             await asyncio.sleep(dice.uniform(0, 0.5))
+            began = time.monotonic()
             await self._repair(self._stack.start_service())
+            start_s = time.monotonic() - began
+            self.slowest_start_s = max(self.slowest_start_s, start_s)
+            self._slowness = max(1.0, start_s / USUAL_START_S)
         return "service killed"
 
     async def _kill_gateway(self, dice: random.Random) -> str:
