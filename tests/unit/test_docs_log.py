@@ -32,7 +32,7 @@ TABLES = set(
 )
 DOTTED = re.compile(r"`([a-z_]+\.[a-z_]+)(?: [a-z_]+=[a-z_]+)?`")
 MESSAGE = re.compile(r"`([A-Za-z][a-z]+(?: [\w,-]+)+)`")
-FILE = re.compile(r".*\.(?:py|sh|txt|yml|xml|toml|pml|md|proto|mjs)")
+FILE = re.compile(r".*\.(?:py|sh|txt|ya?ml|env|lock|json|xml|toml|pml|md|proto|mjs)")
 # Of the same form, but not of the log: fields of messages, modules, names of the tutorial.
 NOT_EVENTS = re.compile(
     r"(?:start|event|deployment|cicd_job|pytest|currentBuild)\.\w+|deployment_service\.client|demo\.hello"
