@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,22 @@ from deployment_service.v1 import admin_service_pb2 as admin
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.postgres import EmbeddedPostgres
 from jenkins_simulator.core.config import DEFAULT_API_TOKEN
+from tests.support.certificates import self_signed
+from tests.support.compose_files import PACKAGES
+from tests.support.deploy_files import writes_temporary_files
 
 ROOT = Path(__file__).resolve().parents[2]
 STORAGE = ROOT / ".dev" / "images"
-# In a mount namespace of its own: the image read-only, with /proc, devices and an empty /tmp, as container runtimes
-# provide them; then as the image's user, without a way to more rights.
+# In a mount namespace of its own: the image read-only, with /proc, devices and, where the manifests give it, an empty
+# /tmp; then as the image's user, without a way to more rights.
 ENTER = """
 set -e
-root=$1; user=$2; shift 2
+root=$1; user=$2; tmp=$3; shift 3
 mount --bind "$root" "$root"
 mount -o remount,ro,bind "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/tmp"
+[ "$tmp" = no ] || mount -t tmpfs tmpfs "$root/tmp"
 exec setpriv --no-new-privs --inh-caps=-all chroot --userspec="$user" --groups= "$root" /usr/bin/env -i "$@"
 """
 
@@ -43,6 +46,7 @@ class Image:
 
     root: str
     config: dict[str, Any]
+    has_tmp: bool
 
     def command(self, *arguments: str, **env: str) -> list[str]:
         """Return the command line of a container of this image; without arguments its own command."""
@@ -50,7 +54,8 @@ class Image:
         values = dict(one.split("=", 1) for one in config["Env"]) | env
         own = [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
         return [
-            *("unshare", "--mount", "sh", "-c", ENTER, "enter", self.root, config["User"]),
+            *("unshare", "--mount", "sh", "-c", ENTER, "enter"),
+            *(self.root, config["User"], "yes" if self.has_tmp else "no"),
             *(
                 f"--chdir={config['WorkingDir']}",
                 *(f"{key}={value}" for key, value in values.items()),
@@ -81,7 +86,8 @@ def mounted(target: str) -> Iterator[Image]:
     config = json.loads(buildah("inspect", "--type", "image", f"localhost/{target}"))
     container = buildah("from", "--pull-never", f"localhost/{target}")
     try:
-        yield Image(buildah("mount", container), config["Docker"]["config"])
+        has_tmp = writes_temporary_files(PACKAGES[target])
+        yield Image(buildah("mount", container), config["Docker"]["config"], has_tmp)
     finally:
         buildah("rm", container)
 
@@ -157,6 +163,18 @@ def test_the_commands_say_their_version(service: Image, gateway: Image) -> None:
     assert service.run("deployment-service", "--version").stdout.startswith("deployment-service ")
     assert gateway.run("webhook-gateway", "--version").stdout.startswith("webhook-gateway ")
     assert service.run("deployctl", "--help").returncode == 0
+
+
+def test_the_service_can_store_the_certificate_of_a_provider(service: Image) -> None:
+    code = (
+        "import sys; from deployment_service.cicd.jenkins.provider import JenkinsProvider as P; "
+        + ("P('https://jenkins/', 'user', 'token', ca_pem=sys.argv[1])")
+    )
+    certificate, _ = self_signed("jenkins")
+    made = service.run("python", "-c", code, certificate)
+    assert made.returncode == 0, made.stderr
+    without = replace(service, has_tmp=False).run("python", "-c", code, certificate)
+    assert "No usable temporary directory" in without.stderr
 
 
 @pytest.mark.timeout(300)

@@ -16,9 +16,15 @@ from tests.support.deploy_files import (
     documents,
     interpolated,
     unknown_settings,
+    writes_temporary_files,
 )
 
 OURS = ("migrate", "service", "gateway", "simulator")
+PACKAGES = {
+    "service": "deployment_service",
+    "gateway": "webhook_gateway",
+    "simulator": "jenkins_simulator",
+}
 _SECRET = re.compile(r"PASSWORD|SECRET|_KEY\b|_KEYS\b|TOKEN")
 
 
@@ -38,6 +44,10 @@ def findings(text: str, variables: dict[str, str]) -> list[str]:
         found += [f"{name}: {one}" for one in _of_build(service)]
         if name in OURS:
             found += [f"{name}: {one}" for one in _of_ours(service)]
+            package = PACKAGES.get(name)
+            has_tmp = any(one.startswith("/tmp:") for one in service.get("tmpfs", []))
+            if package and writes_temporary_files(package) is not has_tmp:
+                found.append(f"{name}: temporary files and a writable /tmp do not go together")
         declared = set(compose.get("networks", {})) | {"default"}
         found += [f"{name}: no such network {one}" for one in networks(service) - declared]
     return found

@@ -110,6 +110,17 @@ def check_settings(prefix: str, values: Mapping[str, str], patch: pytest.MonkeyP
     return SETTINGS[prefix]()
 
 
+def writes_temporary_files(package: str) -> bool:
+    """Return whether a process of this package makes temporary files: then it needs a /tmp that can be written to."""
+    sources = [
+        path
+        for path in (ROOT / package).rglob("*.py")
+        if "client" not in path.relative_to(ROOT).parts
+    ]
+    assert sources, package
+    return any(re.search(r"^\s*(import|from) tempfile", one.read_text(), re.M) for one in sources)
+
+
 def command_problem(command: list[str]) -> str | None:
     """Return why this command line of ours does not exist, or None."""
     match command:

@@ -18,6 +18,7 @@ from tests.support.deploy_files import (
     env_file,
     is_secret,
     unknown_settings,
+    writes_temporary_files,
 )
 
 FOLDER = DEPLOY / "kubernetes"
@@ -114,6 +115,7 @@ def pod_problems(resources: list[Resource]) -> list[str]:
         pod = template["spec"]
         (container,) = pod["containers"]
         found += [f"{name}: {one}" for one in _of_pod(pod)]
+        found += [f"{name}: {one}" for one in _of_temporary_files(pod)]
         found += [f"{name}: {one}" for one in _of_container(container)]
         found += [f"{name}: {one}" for one in _of_environment(resources, container)]
     return found
@@ -134,6 +136,20 @@ def _of_pod(pod: Resource) -> Iterator[str]:
     for volume in pod.get("volumes", []):
         if "hostPath" in volume:
             yield "mounts a path of its node"
+
+
+def _of_temporary_files(pod: Resource) -> Iterator[str]:
+    (container,) = pod["containers"]
+    package = {"serve": "deployment_service", "webhook-gateway": "webhook_gateway"}.get(
+        container["command"][-1]
+    )
+    mounts = {one["mountPath"]: one["name"] for one in container.get("volumeMounts", [])}
+    volumes = {one["name"]: one for one in pod.get("volumes", [])}
+    if package and writes_temporary_files(package) is not ("/tmp" in mounts):
+        yield "temporary files and a /tmp that can be written to do not go together"
+    for path, name in mounts.items():
+        if "sizeLimit" not in volumes.get(name, {}).get("emptyDir", {}):
+            yield f"no bounded volume for {path}"
 
 
 def _of_container(container: Resource) -> Iterator[str]:

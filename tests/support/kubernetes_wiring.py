@@ -15,8 +15,8 @@ from webhook_gateway.config import Settings as GatewaySettings
 # then the last statements. tests/integration/test_deploy_stop.py holds a process to it; the longest that it measured,
 # the calls included, was 22 s.
 AFTER_DRAIN_S = 35
-# The gateway after STOP_TIMEOUT: its connections get 3 s (webhook_gateway/__main__.py).
-AFTER_QUEUE_S = 5
+# The gateway after STOP_TIMEOUT: its connections get 3 s (webhook_gateway/__main__.py), the rest is margin.
+AFTER_QUEUE_S = 8
 # PostgreSQL's default of max_connections, less those that it reserves for superusers, less the migration's.
 CONNECTIONS = 100 - 3 - 2
 _MIB = 2**20

@@ -49,6 +49,8 @@ def test_the_file_keeps_the_schema_and_our_rules() -> None:
         ("WEBHOOK_GATEWAY_SERVICE_TARGET", "WEBHOOK_GATEWAY_TARGET", "no such setting"),
         ('command: ["migrate"]', 'command: ["upgrade"]', "invalid choice"),
         ("target: gateway", "target: gate", "nothing to build"),
+        ('tmpfs: ["/tmp:mode=1777,size=16m"]', "tmpfs: []", "do not go together"),
+        ('tmpfs: ["/tmp:mode=1777,size=64m"]', 'tmpfs: ["/var/tmp"]', "do not go together"),
         ("context: ..", "context: .", "nothing to build"),
         ("PYTHON_IMAGE:", "BASE_IMAGE:", "no such build argument"),
         ("      test: [", "      x-test: [", "waits for postgres, which has no health check"),

@@ -27,8 +27,8 @@ GATEWAY = "webhook-gateway.service"
 MIGRATE = "deployment-service-migrate.service"
 UNITS = (SERVICE, GATEWAY, MIGRATE)
 BIN = "/opt/deployment-service/bin/"
-# systemd.exec(5). `strace` of both processes showed no call outside of the filter, no file opened for writing and no
-# other kind of socket; both ran with PR_SET_MDWE, the kernel's own form of MemoryDenyWriteExecute.
+# systemd.exec(5). `strace` of both processes showed no call outside of the filter and no other kind of socket; both ran
+# with PR_SET_MDWE, the kernel's own form of MemoryDenyWriteExecute.
 HARDENING = {
     "DynamicUser": ["yes"],
     "NoNewPrivileges": ["yes"],
