@@ -60,6 +60,7 @@ class LedgerState:
         self._touched_deployments: set[uuid.UUID] = set()
         self._told: dict[uuid.UUID, DeploymentStatus] = {}
         self._settled: list[tuple[int, str, uuid.UUID | None]] = []
+        self._disproved: list[tuple[uuid.UUID, datetime]] = []
         self._events: list[NewEvent] = []
 
     @classmethod
@@ -125,6 +126,11 @@ class LedgerState:
             key=lambda build: (build.generation, build.number),
             default=Build(0, 0),
         )
+
+    def _note_disproved(self, before: Run, after: Run) -> None:
+        """Note that a read has shown a build running of which an end had been reported."""
+        if before.reports and after.building_time and after.building_time != before.building_time:
+            self._disproved.append((after.run_id, after.building_time))
 
     def _build_url(self, run: Run) -> str:
         """Where a person finds the build of a run; empty if it has none."""

@@ -56,7 +56,12 @@ from deployment_service.storage.reports.reports import JobState
 from deployment_service.storage.runs import runs
 from deployment_service.storage.runs.runs import DeploymentState
 from deployment_service.unit_of_work.load import LedgerState
-from deployment_service.unit_of_work.status_updates import update_of, update_of_pending, verdict_of
+from deployment_service.unit_of_work.status_updates import (
+    update_of,
+    update_of_pending,
+    verdict_of,
+    verdict_of_pending,
+)
 
 _READ_RANK = BuildState(Stage.FINAL, Authority.READ, Severity.SUCCESS).rank
 
@@ -169,7 +174,7 @@ class RunUnitOfWork(LedgerState):
                 self._settled.append((kept.delivery_id, Verdict.STALE, None))
                 continue
             self._apply(run, update_of_pending(kept, build))
-            self._settled.append((kept.delivery_id, Verdict.APPLIED, run_id))
+            self._settled.append((kept.delivery_id, verdict_of_pending(kept, run), run_id))
 
     def _release_build(self, run: Run) -> None:
         """Take its number from a run: Jenkins shows another build under it."""
@@ -237,6 +242,7 @@ class RunUnitOfWork(LedgerState):
             await reports.write_generation(at, tenant, job_id, self._jobs[job_id].generation)
         await reports.write_job_status(at, tenant, [self._jobs[j] for j in self._touched_jobs])
         await reports.settle_kept(at, tenant, self._settled)
+        await reports.disprove(at, tenant, self._disproved)
         return await events.append(at, tenant, self._events) if self._events else None
 
     def _note_job_status(self, job: JobState, seen: Observation) -> None:
@@ -307,6 +313,7 @@ class RunUnitOfWork(LedgerState):
         moved, transitions = observe(
             run, update, policy, self._now, read_at_completed=discards is not False
         )
+        self._note_disproved(run, moved)
         if replace(moved, last_observed_time=run.last_observed_time) != run or transitions:
             self.move(moved, transitions)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.events import WaitingFor
-from deployment_service.domain.runs import Build, StatusUpdate
+from deployment_service.domain.runs import Build, Run, StatusUpdate
 from deployment_service.storage.reports.reports import PendingDelivery
 
 
@@ -39,3 +39,10 @@ def verdict_of(before: object, after: object, seen: Observation) -> Verdict:
     if before is None or before != after:
         return Verdict.APPLIED
     return Verdict.DUPLICATE if seen.state == after else Verdict.STALE
+
+
+def verdict_of_pending(kept: PendingDelivery, run: Run) -> Verdict:
+    """Return what a pending delivery did to ``run``: a read that began after it may have disproved its end."""
+    building_time = run.building_time
+    disproved = kept.state.final and building_time is not None and kept.create_time < building_time
+    return Verdict.DISPROVED if disproved else Verdict.APPLIED

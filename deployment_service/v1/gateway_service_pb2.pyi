@@ -44,6 +44,7 @@ class ReportVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPORT_VERDICT_DEFERRED: _ClassVar[ReportVerdict]
     REPORT_VERDICT_TESTED: _ClassVar[ReportVerdict]
     REPORT_VERDICT_NO_SUCH_BUILD: _ClassVar[ReportVerdict]
+    REPORT_VERDICT_DISPROVED: _ClassVar[ReportVerdict]
 BUILD_PHASE_UNSPECIFIED: BuildPhase
 BUILD_PHASE_QUEUED: BuildPhase
 BUILD_PHASE_STARTED: BuildPhase
@@ -68,6 +69,7 @@ REPORT_VERDICT_PENDING_ATTRIBUTION: ReportVerdict
 REPORT_VERDICT_DEFERRED: ReportVerdict
 REPORT_VERDICT_TESTED: ReportVerdict
 REPORT_VERDICT_NO_SUCH_BUILD: ReportVerdict
+REPORT_VERDICT_DISPROVED: ReportVerdict
 
 class BuildReport(_message.Message):
     __slots__ = ("tenant", "cicd_job_id", "build_number", "status", "phase", "source", "run_id", "parameters_known", "queue_id", "job_path", "sender_timestamp_ms", "receive_time", "parameters", "proof", "key_id", "delivery_id", "test")

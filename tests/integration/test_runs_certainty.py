@@ -104,6 +104,10 @@ async def test_an_end_that_was_reported_of_a_running_build_is_withdrawn(
             "RUNNING",
             "READ",
         )
+        stored = await jobs.sql("SELECT rank, verdict FROM webhook_deliveries")
+        ends = {one["verdict"] for one in stored if one["rank"] >= 300}
+        assert ends == {"DISPROVED"}
+        assert {one["verdict"] for one in stored if one["rank"] < 300} <= {"APPLIED"}
         jenkins.release("demo.web", 1, Result.SUCCESS)
         row = await runs.until(run["run_id"], status="COMPLETED", certainty="CONFIRMED")
         assert row["reported_status"] is None

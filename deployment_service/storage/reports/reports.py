@@ -78,6 +78,14 @@ _SETTLE_KEPT = """
     FROM unnest($2::bigint[], $3::text[], $4::uuid[]) AS n (delivery_id, verdict, run_id)
     WHERE d.tenant_id = $1 AND d.delivery_id = n.delivery_id
 """
+# From rank 300 on a report speaks of an end.
+_DISPROVE = """
+    UPDATE webhook_deliveries AS d SET verdict = 'DISPROVED'
+    FROM unnest($2::uuid[], $3::timestamptz[]) AS n (run_id, building_time)
+        JOIN deployment_runs AS r ON r.tenant_id = $1 AND r.run_id = n.run_id
+    WHERE d.tenant_id = $1 AND d.job_id = r.job_id AND d.build_number = r.build_number AND d.run_id = n.run_id
+        AND d.verdict = 'APPLIED' AND d.rank >= 300 AND d.create_time < n.building_time
+"""
 _DELIVERY = {
     "job_id": "uuid",
     "build_number": "int",
@@ -296,6 +304,16 @@ async def settle_kept(
     if settled:
         await connection.execute(
             _SETTLE_KEPT, tenant_id, *[[row[place] for row in settled] for place in range(3)]
+        )
+
+
+async def disprove(
+    connection: Connection, tenant_id: uuid.UUID, disproved: Sequence[tuple[uuid.UUID, datetime]]
+) -> None:
+    """Mark the reported ends of runs that reads show building: (run_id, when the read began)."""
+    if disproved:
+        await connection.execute(
+            _DISPROVE, tenant_id, *[[row[place] for row in disproved] for place in range(2)]
         )
 
 
