@@ -36,7 +36,8 @@ from deployment_service.storage.database.failures import OutageLog
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports
 from deployment_service.storage.reports import reports as store
-from deployment_service.unit_of_work.run_unit_of_work import jobs_to_refresh, observe_builds
+from deployment_service.unit_of_work.run_unit_of_work import observe_builds
+from deployment_service.unit_of_work.status_updates import jobs_to_refresh
 
 _log = structlog.get_logger(__name__)
 _OUTAGE = OutageLog("reports")
@@ -68,9 +69,9 @@ class _Item:
         name = self.report.delivery_id
         return (self.seen.job_id, name) if name else None
 
-    def is_believed(self, job: store.JobState) -> bool:
+    def is_trusted(self, job: store.ReportedJob) -> bool:
         """Whether its word is taken as it is."""
-        return self.report.is_believed(self.seen, token_exposed=job.token_exposed)
+        return self.report.is_trusted(self.seen, token_exposed=job.token_exposed)
 
 
 class ReportBuilds:
@@ -245,7 +246,7 @@ class _TenantWork:
             if job is not None and item.seen.job_id not in locked:
                 continue
             refusal = _refusal(item, job) or _replay(item, before)
-            if refusal is None and job is not None and not item.is_believed(job):
+            if refusal is None and job is not None and not item.is_trusted(job):
                 refusal = ReportResult(Verdict.DEFERRED, message=EXPOSED)
             if refusal is None:
                 right.append(item)
@@ -336,7 +337,7 @@ class _Done:
     to_read: set[uuid.UUID] = field(default_factory=set)
 
 
-def _refusal(item: _Item, job: store.JobState | None) -> ReportResult | None:
+def _refusal(item: _Item, job: store.ReportedJob | None) -> ReportResult | None:
     """Why a report can't be about the job that its sender was verified for; None if it can."""
     if job is None:
         return _none("no such job")

@@ -1,4 +1,4 @@
-"""Who calls, and what a key may do."""
+"""Callers of the API, and the role of each API key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployment_service.domain.actors import Actor, check_on_behalf_of, key_acto
 
 
 class Role(StrEnum):
-    """What a key may do. GATEWAY stands apart; each of the others includes those before it."""
+    """The role of an API key. Each role includes the roles before it, except GATEWAY, which stands alone."""
 
     VIEWER = "VIEWER"
     DEPLOYER = "DEPLOYER"
@@ -19,18 +19,18 @@ class Role(StrEnum):
     ADMIN = "ADMIN"
 
     def includes(self, needed: Role) -> bool:
-        """Whether a key with this role may do what needs the other one."""
+        """Return whether a key with this role may call a method that requires ``needed``."""
         if Role.GATEWAY in (self, needed):
             return self is needed
-        return _LADDER.index(self) >= _LADDER.index(needed)
+        return _ASCENDING.index(self) >= _ASCENDING.index(needed)
 
 
-_LADDER = (Role.VIEWER, Role.DEPLOYER, Role.DEFINER, Role.ADMIN)
+_ASCENDING = (Role.VIEWER, Role.DEPLOYER, Role.DEFINER, Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
 class TenantRef:
-    """A tenant that exists: its uid, which no later tenant of the same name will have, and its id."""
+    """An existing tenant. ``tenant_id`` is never reused, also not by a later tenant with the same ``slug``."""
 
     tenant_id: uuid.UUID
     slug: str
@@ -38,15 +38,19 @@ class TenantRef:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid key. ``tenant`` None: all tenants."""
+    """The holder of a valid API key. ``tenant`` is None for a key of all tenants."""
 
     key_id: uuid.UUID
     role: Role
     tenant: TenantRef | None
     display_name: str = ""
-    """What the key is called, for people."""
+    """The display name of the key."""
 
     def actor(self, on_behalf_of: str = "") -> Actor:
-        """Return who it is in the history. Raises InvalidArgument if that is no claim that can be shown."""
+        """Return the caller as the actor of an event.
+
+        Raises:
+            InvalidArgument: ``on_behalf_of`` is too long or has an invisible character.
+        """
         claimed = check_on_behalf_of(on_behalf_of, field="on_behalf_of")
         return key_actor(self.key_id, self.display_name, claimed)

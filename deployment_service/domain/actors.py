@@ -1,4 +1,4 @@
-"""Who decided: keys of this service, accounts and causes in Jenkins, the service itself. Pure."""
+"""Actors of events: API keys, accounts and causes in Jenkins, and the service itself. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from enum import StrEnum
 from deployment_service.domain.errors import InvalidArgument
 
 MAX_ACTOR_CHARS = 200
-"""Of each text of an actor."""
+"""Maximum length of each text of an actor, in characters."""
 
-# Control characters, and what hides or reorders text (Unicode 16, Bidi_Control, Cf): a name must look like itself.
+# Control characters, and characters that hide or reorder text (Unicode 16, Bidi_Control, Cf). Without them a name
+# cannot imitate another name.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
 
 class ActorKind(StrEnum):
-    """By what an actor has identified itself."""
+    """The kind of identity that an actor has."""
 
     KEY = "KEY"
     OIDC = "OIDC"
@@ -29,9 +30,10 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who decided. ``subject`` is stable: ``apiKeys/<uuid>``; ``display_name`` is what it was called then.
+    """The author of a decision.
 
-    ``on_behalf_of``: for whom, as the actor claims; nothing proves it.
+    ``subject`` is stable, such as ``apiKeys/<uuid>``. ``display_name`` is the name at the time of the decision.
+    ``on_behalf_of`` is an unverified claim of the actor.
     """
 
     kind: ActorKind
@@ -41,18 +43,21 @@ class Actor:
 
 
 THIS_SERVICE = Actor(ActorKind.SERVICE, "deployment-service", "Deployment service")
-"""Its workers: what they do and conclude by themselves."""
+"""The actor of changes that the workers make without a caller."""
 JENKINS = Actor(ActorKind.JENKINS, "")
-"""A controller: what its builds do, also those that a person started."""
+"""The actor of changes that builds cause, also builds that a person started."""
 
 
 def key_actor(key_id: uuid.UUID, display_name: str, on_behalf_of: str = "") -> Actor:
-    """Return the holder of an API key."""
+    """Return the actor of an API key."""
     return Actor(ActorKind.KEY, f"apiKeys/{key_id}", display_name, on_behalf_of)
 
 
 def jenkins_actor(account: str, cause: str) -> Actor:
-    """Return what started a build: an account in Jenkins, empty if none did, and the cause in Jenkins' words."""
+    """Return the actor that started a build.
+
+    ``account`` is a Jenkins account, or empty. ``cause`` is the text that Jenkins shows for the cause.
+    """
     return Actor(ActorKind.JENKINS, clean(account), clean(cause))
 
 
@@ -63,7 +68,11 @@ def clean(text: str) -> str:
 
 
 def check_on_behalf_of(text: str, *, field: str) -> str:
-    """Return the claim without blanks around it. Raises InvalidArgument."""
+    """Return the claim without surrounding whitespace.
+
+    Raises:
+        InvalidArgument: the text is too long or has an invisible character.
+    """
     stripped = text.strip()
     if len(stripped) > MAX_ACTOR_CHARS:
         raise InvalidArgument(field, f"must have at most {MAX_ACTOR_CHARS} characters")

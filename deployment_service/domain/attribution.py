@@ -1,9 +1,14 @@
-"""Whose build is it? From what is said of a build to the run it belongs to. Pure.
+"""Attribution: find the run that a build belongs to. Pure.
 
-The rules (docs/explanation/runs.md has the reasons): a build belongs to the run whose id it carries, if no lower
-number carries it too; else to the run that has its number; else to the run that waits for its queue
-item; else, unless a run that we sent is still without a number, it is external. Who only said that a
-number is an external build's is overruled by a build that names a run of ours, or by Jenkins itself.
+The rules in order (docs/explanation/runs.md has the reasons):
+
+1. A build belongs to the run whose id it carries, if no lower number carries the same id.
+2. Else it belongs to the run that has its number.
+3. Else it belongs to the run that waits for its queue item.
+4. Else it is external, unless a run that we sent has no number yet.
+
+A reported number of an external run yields to a build that carries the id of one of our runs, and to a read from
+Jenkins.
 """
 
 from __future__ import annotations
@@ -21,12 +26,12 @@ from deployment_service.domain.status import BuildState
 
 _CLOCKS_DIFFER_MS = 3_600_000
 EXPOSED = (
-    "Jenkins prints this job's token in its console, so Jenkins itself is asked about the build"
+    "Jenkins prints this job's token in its console, so the build is read from Jenkins instead."
 )
 
 
 class Verdict(StrEnum):
-    """What became of a report. The words of ReportVerdict in the API."""
+    """The result of a report. The values are those of ``ReportVerdict`` in the API."""
 
     APPLIED = "APPLIED"
     DUPLICATE = "DUPLICATE"
@@ -45,11 +50,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BuildRef:
-    """What identifies a build that somebody speaks of.
+    """The identifying data of a build in a report or a read.
 
-    ``run_id`` None with ``run_id_known`` means that it carries none. ``parameters`` is None if the
-    sender didn't say. ``read``: it comes from Jenkins' own answer, so all that Jenkins knows is in it, its
-    ``timestamp_ms`` too. ``by_token``: who said it has shown the job's token, and nothing better.
+    ``run_id``: None with ``run_id_known`` means that the build carries no run id.
+    ``parameters``: None if the sender did not include them.
+    ``read``: the data comes from an answer of Jenkins, so it is complete and includes ``timestamp_ms``.
+    ``by_token``: the report was authenticated by the job's token only, not by a signature.
     """
 
     number: int
@@ -64,7 +70,7 @@ class BuildRef:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOfJob:
-    """A deployment that is mapped to the job, since ``mapped_ms``."""
+    """A deployment that is mapped to the job. ``mapped_ms``: since when, in ms since the epoch."""
 
     deployment_id: uuid.UUID
     fixed_parameters: Mapping[str, str] = field(default_factory=dict)
@@ -74,10 +80,11 @@ class DeploymentOfJob:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose build it is. Exactly one of ``run``, ``external_of`` and ``verdict`` is set.
+    """The owner of a build. Exactly one of ``run``, ``external_of`` and ``verdict`` is set.
 
-    ``reassign``: the run has a higher number now, which becomes an external run. ``release``: only a report gave the
-    run its number, and the number is released. ``evict``: the external run that wrongly has the number.
+    ``reassign``: the run has a higher number now; the build with that number becomes an external run.
+    ``release``: the run loses its number, because only a report had set it.
+    ``evict``: the external run that has the number by mistake.
     ``request_refresh``: the job must be read soon.
     """
 
@@ -100,10 +107,12 @@ def owner_of(
     builds_name_their_run: bool,
     token_exposed: bool = False,
 ) -> Owner:
-    """Say whose build it is. ``runs`` are the runs of the job that could be concerned.
+    """Return the owner of a build.
 
-    ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID). ``token_exposed``: anybody
-    who reads Jenkins' console knows the job's token, so it ties no build to a run: Jenkins is asked.
+    ``runs``: the runs of the job that could own it.
+    ``builds_name_their_run``: the job defines our parameter (correlation RUN_ID).
+    ``token_exposed``: the job's token is printed in Jenkins' console, so every reader of the console can send reports.
+    Such a report attributes no build to a run; the build is read from Jenkins instead.
     """
     build = Build(generation, build_ref.number)
     if build_ref.read:
@@ -113,8 +122,8 @@ def owner_of(
     owner = _owner_of_report(
         build_ref, build, deployments, runs, builds_name_their_run=builds_name_their_run
     )
-    ties = owner.run is not None and not owner.run.shown
-    if build_ref.by_token and token_exposed and ties:
+    attributes_new_build = owner.run is not None and not owner.run.shown
+    if build_ref.by_token and token_exposed and attributes_new_build:
         return Owner(verdict=Verdict.DEFERRED, message=EXPOSED, request_refresh=True)
     return owner
 
@@ -127,14 +136,20 @@ def _owner_of_report(
     *,
     builds_name_their_run: bool,
 ) -> Owner:
-    """Only a build that Jenkins has shown, or that an accepted run without a number waits for, has an owner."""
+    """Return the owner of a reported build.
+
+    Only two kinds of build have one: a build that Jenkins has shown, and the build that an accepted run without a
+    number waits for. Everything else stays pending.
+    """
     named = next((run for run in runs if run.run_id == build_ref.run_id), None)
     if named is not None and named.build is not None and named.build.number == build.number:
         return Owner(run=named)
     shown = next((run for run in runs if run.shown and run.build == build), None)
     if shown is not None:
         if _names_another(shown, build_ref):
-            return _pending("the build is known as that of another run: its job is read")
+            return _pending(
+                "Jenkins has shown this build as the build of another run: its job is read again."
+            )
         return Owner(run=shown)
     nameless = build_ref.run_id_known and builds_name_their_run
     own = named if nameless or named else _by_queue_item(build_ref, runs)
@@ -148,17 +163,17 @@ def _owner_of_report(
     external = external_owner(build_ref, build, deployments)
     if external.verdict in (Verdict.NO_MAPPING, Verdict.STALE):
         return external
-    return _pending("Jenkins has not shown this build yet: its job is read")
+    return _pending("Jenkins has not shown this build yet: its job is read.")
 
 
 def _waits_for(run: Run, build: Build) -> bool:
-    """Whether Jenkins has accepted the run, and this may be the number that it has got."""
+    """Return whether Jenkins has accepted the run and the build may be the one that it started for it."""
     accepted = run.trigger_state is TriggerState.ACCEPTED and run.unresolved
     return accepted and build.number >= (run.first_build_number or 1)
 
 
 def _names_another(shown: Run, build_ref: BuildRef) -> bool:
-    """Whether a report names another run than what is stored for its number."""
+    """Return whether a report carries another run id than the one that is stored for its number."""
     if build_ref.run_id is None:
         return False
     if shown.source is RunSource.SERVICE:
@@ -178,35 +193,38 @@ def _owner_of_read(
     *,
     builds_name_their_run: bool,
 ) -> Owner:
+    """Return the owner of a build that was read from Jenkins."""
     holder = _holder(build_ref, runs)
-    # A number that was only reported gives way to what Jenkins shows under it.
-    squatter = next((run for run in runs if run.build == build and run is not holder), None)
+    # The read build replaces a run that has this number only by a report.
+    reported_holder = next((run for run in runs if run.build == build and run is not holder), None)
     named = next((run for run in runs if run.run_id == build_ref.run_id), None)
     if named is not None and named.source is RunSource.SERVICE and not _is_closed(named):
-        owner = _named(named, build, holder or squatter, read=True)
+        owner = _owner_by_run_id(named, build, holder or reported_holder)
         if owner is not None:
             return owner
-    # Queue ids are reused after a crash: a build that could have named its run but didn't isn't ours.
+    # Queue ids are reused after a crash of Jenkins. If the job defines our parameter, a build without it is not ours.
     nameless = build_ref.run_id_known and builds_name_their_run
     waiting = None if nameless else _by_queue_item(build_ref, runs)
     if holder is not None:
-        if waiting is not None and _may_be_evicted(holder, read=True):
+        if waiting is not None and _may_be_evicted(holder):
             return Owner(run=waiting, evict=holder)
         return Owner(run=holder)
     if waiting is not None:
-        return Owner(run=waiting, evict=squatter)
+        return Owner(run=waiting, evict=reported_holder)
     if not nameless and _may_be_ours(build_ref, runs):
-        return _pending("a run of ours has no build yet: Jenkins is asked whose this is")
-    return replace(external_owner(build_ref, build, deployments), evict=squatter)
+        return _pending(
+            "A run of this job has no build yet, and this may be it: the job is read again."
+        )
+    return replace(external_owner(build_ref, build, deployments), evict=reported_holder)
 
 
 def _is_closed(run: Run) -> bool:
-    """Whether an operator ended the run before it had a build: a build that carries its id is external."""
+    """Return whether an operator ended the run before it had a build. A build that carries its id is then external."""
     return run.resolved and run.build is None
 
 
 def _holder(build_ref: BuildRef, runs: Sequence[Run]) -> Run | None:
-    """The run that has the build; under another generation too, which may have begun by mistake."""
+    """Return the run that has the build, of any generation: a generation may have begun by mistake."""
     same = [run for run in runs if _is_same_build(run, build_ref)]
     named = [run for run in same if run.run_id == build_ref.run_id]
     newest = sorted(same, key=lambda run: run.build.generation if run.build else 0, reverse=True)
@@ -214,7 +232,10 @@ def _holder(build_ref: BuildRef, runs: Sequence[Run]) -> Run | None:
 
 
 def _is_same_build(run: Run, build_ref: BuildRef) -> bool:
-    """Whether the run has the build that was read: by number and start; what was not shown, by what it names."""
+    """Return whether the run has the build that was read.
+
+    A shown build is identified by number and start time, any other build by run id or queue item.
+    """
     if run.build is None or run.build.number != build_ref.number:
         return False
     if run.shown:
@@ -227,41 +248,40 @@ def _is_same_build(run: Run, build_ref: BuildRef) -> bool:
     return _same_queue_item(run, build_ref)
 
 
-def _named(named: Run, build: Build, holder: Run | None, *, read: bool) -> Owner | None:
-    """The build carries the id of ``named``. None: it repeats the id of a lower one.
+def _owner_by_run_id(named: Run, build: Build, holder: Run | None) -> Owner | None:
+    """Return the owner of a read build that carries the id of ``named``.
 
-    A number from before our request can't be the run's, unless Jenkins says so itself: the job was made again.
+    Return None if the build repeats the id of a lower build. A number from before our request is possible: the job
+    was deleted and created again.
     """
     if named.build is not None and named.build.number == build.number:
         return Owner(run=named) if holder is None or holder is named or not named.shown else None
-    if build.number < (named.first_build_number or 1) and not read:
-        return None
-    free = holder is None or _may_be_evicted(holder, read=read)
+    available = holder is None or _may_be_evicted(holder)
     if named.build is None:
-        if free:
+        if available:
             return Owner(run=named, evict=holder)
         return Owner(
             verdict=Verdict.AMBIGUOUS,
-            message="the number belongs to another run",
+            message="The build number belongs to another run.",
             request_refresh=True,
         )
     lower = named.build.generation == build.generation and build.number < named.build.number
     if not lower and not named.shown and not named.settled:
-        return _pending("only a report gave the run its number: its job is read")
-    if not lower or not free:
+        return _pending("The build number of the run comes from a report only: its job is read.")
+    if not lower or not available:
         return None
-    if read and named.build_timestamp_ms is None:
+    if named.build_timestamp_ms is None:
         return Owner(run=named, release=True, evict=holder, request_refresh=True)
     return Owner(run=named, reassign=True, evict=holder)
 
 
-def _may_be_evicted(holder: Run, *, read: bool) -> bool:
-    """Whether the number may be taken from its run: not shown yet, or an external one that Jenkins contradicts."""
-    return not holder.shown or (holder.source is RunSource.EXTERNAL and read)
+def _may_be_evicted(holder: Run) -> bool:
+    """Return whether a read may take the number from its run: the run is external, or Jenkins has not shown it."""
+    return not holder.shown or holder.source is RunSource.EXTERNAL
 
 
 def _by_queue_item(build_ref: BuildRef, runs: Sequence[Run]) -> Run | None:
-    """The run whose trigger was answered with the build's queue item."""
+    """Return the run whose trigger was answered with the build's queue item; None if there is none."""
     if not build_ref.queue_id or build_ref.run_id is not None:
         return None
     return next(
@@ -277,7 +297,7 @@ def _by_queue_item(build_ref: BuildRef, runs: Sequence[Run]) -> Run | None:
 
 
 def _may_be_ours(build_ref: BuildRef, runs: Sequence[Run]) -> bool:
-    """Whether a run that we sent has no number yet and this could be its build."""
+    """Return whether a run that we sent has no number yet and this could be its build."""
     if build_ref.run_id is not None:
         return False
     return any(
@@ -292,29 +312,32 @@ def _may_be_ours(build_ref: BuildRef, runs: Sequence[Run]) -> bool:
 def external_owner(
     build_ref: BuildRef, build: Build, deployments: Sequence[DeploymentOfJob]
 ) -> Owner:
-    """Say whose a build is that no run of ours has."""
+    """Return the deployment that gets an external run for the build, or the verdict if none does."""
     if not deployments:
-        return Owner(verdict=Verdict.NO_MAPPING, message="no deployment uses this job")
-    young = [d for d in deployments if _not_older(build_ref, build, d)]
-    if not young:
-        return Owner(verdict=Verdict.STALE, message="the build is older than the deployment")
-    fitting = [d for d in young if _fits(d.fixed_parameters, build_ref.parameters)]
-    if len(fitting) == 1:
-        return Owner(external_of=fitting[0].deployment_id)
-    if not fitting:
+        return Owner(verdict=Verdict.NO_MAPPING, message="No deployment uses this job.")
+    mapped = [d for d in deployments if _not_older(build_ref, build, d)]
+    if not mapped:
+        return Owner(verdict=Verdict.STALE, message="The build is older than the deployment.")
+    matching = [d for d in mapped if _matches(d.fixed_parameters, build_ref.parameters)]
+    if len(matching) == 1:
+        return Owner(external_of=matching[0].deployment_id)
+    if not matching:
         return Owner(
             verdict=Verdict.NO_MAPPING,
-            message="the build's parameters are not those of a deployment that uses this job",
+            message="The build's parameters match no deployment that uses this job.",
         )
     return Owner(
         verdict=Verdict.AMBIGUOUS,
-        message="several deployments use this job and the parameters don't tell whose build it is",
+        message="Several deployments use this job, and the build's parameters match more than one of them.",
         request_refresh=not build_ref.read,
     )
 
 
 def _not_older(build_ref: BuildRef, build: Build, mapped: DeploymentOfJob) -> bool:
-    """By its number, and by Jenkins' clock: a generation that begins by mistake makes no old build a new one."""
+    """Return whether the build is not older than the mapping, by its number and by Jenkins' clock.
+
+    The clock is compared too: if a generation begins by mistake, an old build must not count as a new one.
+    """
     first = mapped.first_build
     if (build.generation, build.number) < (first.generation, first.number):
         return False
@@ -323,21 +346,23 @@ def _not_older(build_ref: BuildRef, build: Build, mapped: DeploymentOfJob) -> bo
     )
 
 
-def _fits(fixed: Mapping[str, str], said: Mapping[str, str] | None) -> bool:
-    return said is None or all(said.get(name) == value for name, value in fixed.items())
+def _matches(fixed: Mapping[str, str], reported: Mapping[str, str] | None) -> bool:
+    return reported is None or all(reported.get(name) == value for name, value in fixed.items())
 
 
-def _pending(why: str) -> Owner:
-    return Owner(verdict=Verdict.PENDING_ATTRIBUTION, message=why, request_refresh=True)
+def _pending(reason: str) -> Owner:
+    return Owner(verdict=Verdict.PENDING_ATTRIBUTION, message=reason, request_refresh=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A claim about one build of one job, from a webhook or from reading.
+    """An observation of one build of one job, from a webhook or from a read.
 
-    ``read_time``: when the read began, by the database's clock. ``building``: the read showed ``building:true``.
-    ``unsaved_result``: the result of a build that ended and is not saved yet. ``interruption``: why it was
-    interrupted, in Jenkins' words. ``started_by``: what started it, None if Jenkins did not show that.
+    ``read_time``: when the read began, by the database's clock.
+    ``building``: the read showed ``building:true``.
+    ``unsaved_result``: the result of a build that has ended and is not saved yet.
+    ``interruption``: why the build was interrupted, in Jenkins' words.
+    ``started_by``: the actor that started the build; None if Jenkins did not show it.
     """
 
     job_id: uuid.UUID
@@ -356,7 +381,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an observation did."""
+    """The result of an observation."""
 
     verdict: Verdict
     message: str = ""

@@ -1,6 +1,6 @@
-"""How certain the end of a run is, and how reports and reads of it are merged. Pure.
+"""The certainty of the end of a run, and the merge of reports and reads. Pure.
 
-The rules depend on times and ranks only, never on the order of processing. docs/explanation/certainty.md explains them.
+The rules depend on times and ranks only, not on the order of processing. docs/explanation/certainty.md explains them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deployment_service.domain.status import (
 
 
 class Certainty(StrEnum):
-    """How certain an end is. Only REPORTED leaves the run unsettled."""
+    """The certainty of an end. A run is settled unless its end is REPORTED."""
 
     REPORTED = "REPORTED"
     CONFIRMED = "CONFIRMED"
@@ -33,7 +33,7 @@ class Certainty(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportedEnd:
-    """An end that a webhook reported. ``time``: of the transaction that stored it, by the database's clock."""
+    """An end that a webhook reported. ``time``: when the transaction stored it, by the database's clock."""
 
     state: BuildState
     time: datetime
@@ -42,7 +42,7 @@ class ReportedEnd:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a run: ``state`` is the point that is shown, the rest is what may still change it."""
+    """The evidence about a run. ``state`` is the state that is shown; the other fields may still change it."""
 
     state: BuildState
     reports: tuple[ReportedEnd, ...] = ()
@@ -51,12 +51,12 @@ class Evidence:
 
     @property
     def reported(self) -> ReportedEnd | None:
-        """The highest reported end that no read has withdrawn."""
+        """Return the highest reported end that no read has withdrawn."""
         return max(self.reports, key=lambda end: (end.state, end.time), default=None)
 
 
 def add_report(before: Evidence, state: BuildState, time: datetime, status_text: str) -> Evidence:
-    """Merge what a webhook claimed at ``time``."""
+    """Merge the status that a webhook reported at ``time``."""
     reports = before.reports
     if state.final:
         reports = (*reports, ReportedEnd(state, time, status_text))
@@ -64,7 +64,7 @@ def add_report(before: Evidence, state: BuildState, time: datetime, status_text:
 
 
 def add_read(before: Evidence, state: BuildState, began: datetime, *, building: bool) -> Evidence:
-    """Merge an answer of Jenkins that names the build. ``building``: it says ``building:true``."""
+    """Merge a read that began at ``began`` and shows the build. ``building``: it showed ``building:true``."""
     building_time = later(before.building_time, began) if building else before.building_time
     absent_time = before.absent_time
     if absent_time is not None and (began > absent_time or state.final):
@@ -73,9 +73,10 @@ def add_read(before: Evidence, state: BuildState, began: datetime, *, building: 
 
 
 def add_absence(before: Evidence, conclusion: BuildState, time: datetime) -> Evidence:
-    """Merge the conclusion that Jenkins has no (more) build of the run.
+    """Merge the conclusion that Jenkins has no build of the run, or has it no longer.
 
-    ``time``: when the read began that it rests on. ``conclusion`` is shown if there is no reported end.
+    ``time``: when the read began that proves the absence.
+    ``conclusion``: the state that is shown if there is no reported end.
     """
     disproved = before.building_time is not None and before.building_time > time
     if before.state.authority >= Authority.READ or disproved:
@@ -85,7 +86,7 @@ def add_absence(before: Evidence, conclusion: BuildState, time: datetime) -> Evi
 
 
 def certainty_of(evidence: Evidence) -> Certainty | None:
-    """How certain the shown end is; None if there is none. A presumption counts as UNVERIFIABLE."""
+    """Return the certainty of the shown end; None if the run has not ended. A presumption counts as UNVERIFIABLE."""
     if not evidence.state.final:
         return None
     if evidence.state.authority >= Authority.READ:
@@ -94,6 +95,7 @@ def certainty_of(evidence: Evidence) -> Certainty | None:
 
 
 def later(one: datetime | None, other: datetime) -> datetime:
+    """Return the later of two times; the second one if the first is None."""
     return other if one is None else max(one, other)
 
 
@@ -104,19 +106,19 @@ def _shown(
     building_time: datetime | None,
     absent_time: datetime | None,
 ) -> Evidence:
-    left = _not_dominated([r for r in reports if not building_time or r.time >= building_time])
+    standing = _not_dominated([r for r in reports if not building_time or r.time >= building_time])
     certain = max(before.state, claimed)
     if certain.authority >= Authority.READ:
         state = certain
-    elif left:
-        state = max(report.state for report in left)
+    elif standing:
+        state = max(report.state for report in standing)
     elif absent_time is not None:
         presumption = before.state.authority is Authority.PRESUMPTION
         state = before.state if presumption else presumed(Severity.FAILURE)
     else:
-        # An end that was withdrawn, or an absence that was disproved, leaves a build that runs.
+        # The end was withdrawn, or the absence was disproved: the build runs.
         state = max(_unended(before.state), _unended(claimed))
-    return Evidence(state, left, building_time, absent_time)
+    return Evidence(state, standing, building_time, absent_time)
 
 
 def _unended(state: BuildState) -> BuildState:
@@ -124,10 +126,10 @@ def _unended(state: BuildState) -> BuildState:
 
 
 def _not_dominated(reports: list[ReportedEnd]) -> tuple[ReportedEnd, ...]:
-    """Leave out reports that another one matches or exceeds in rank and in time: they can never be shown."""
-    left: list[ReportedEnd] = []
+    """Drop each report that another one matches or exceeds in rank and in time: it can never be shown."""
+    standing: list[ReportedEnd] = []
     newest_first = sorted(reports, key=lambda r: (r.time, r.state, r.status_text), reverse=True)
     for report in newest_first:
-        if not left or report.state > left[-1].state:
-            left.append(report)
-    return tuple(reversed(left))
+        if not standing or report.state > standing[-1].state:
+            standing.append(report)
+    return tuple(reversed(standing))

@@ -1,7 +1,6 @@
-"""What a deployment may be defined as: its limits, its normal form, and where its job may be. Pure.
+"""Validation of a deployment's definition: limits, normal form, and allowed kinds and places of its job. Pure.
 
-The limits are those of the API's comments; what they leave open is as narrow as Jenkins, XML and
-PostgreSQL need it to be.
+The limits are documented in the API. Further restrictions follow from Jenkins, XML and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ MAX_LABELS = 64
 MAX_LABEL_CHARS = 63
 MAX_SCRIPT_CHARS = 500_000
 MAX_CONFIG_XML_CHARS = 1_000_000
-# It goes into error messages, which travel in HTTP/2 headers of at most 8 KiB.
+# Error messages contain the full name, and gRPC sends them in HTTP/2 headers of at most 8 KiB.
 MAX_FULL_NAME_BYTES = 800
-# A folder or job is a directory in Jenkins' home.
+# Each folder and job is a directory in Jenkins' home, and file systems limit the length of a name.
 MAX_SEGMENT_BYTES = 200
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
-# Jenkins refuses names with these.
+# Jenkins rejects names with these characters.
 _UNSAFE_IN_NAME = re.compile(r"[?*/\\%!@#$^&|<>\[\]:;]")
 
 
 class JobKind(StrEnum):
-    """What a job is made from. The words of ``deployments.job_kind``."""
+    """The kind of a job's definition. The values of ``deployments.job_kind``."""
 
     EXISTING = "EXISTING"
     PIPELINE_SCRIPT = "PIPELINE_SCRIPT"
@@ -53,9 +52,10 @@ _TEXT_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class JobDefinition:
-    """The job that does the work. ``text`` is the script, shell step or config.xml of the kinds that have one.
+    """The definition of the job of a deployment.
 
-    ``full_name`` is as given: empty if the job is to get its default name.
+    ``full_name``: as the caller gave it; empty for the default name.
+    ``text``: the script, shell step or config.xml of the kinds that have one.
     """
 
     kind: JobKind
@@ -65,7 +65,7 @@ class JobDefinition:
     fixed_parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The column ``deployments.job_spec``, in the words of the API."""
+        """Return the value of the column ``deployments.job_spec``, with the field names of the API."""
         spec: dict[str, Any] = {"full_name": self.full_name}
         if self.kind is JobKind.EXISTING:
             spec["fixed_parameters"] = dict(self.fixed_parameters)
@@ -80,7 +80,7 @@ class JobDefinition:
 
     @classmethod
     def from_json(cls, kind: str, spec: Mapping[str, Any]) -> JobDefinition:
-        """Read what `to_json` wrote."""
+        """Return the definition from what ``to_json`` returned."""
         job_kind = JobKind(kind)
         scm = None
         if job_kind is JobKind.PIPELINE_SCM:
@@ -98,7 +98,7 @@ class JobDefinition:
 
 @dataclass(frozen=True, slots=True)
 class JobRules:
-    """What a provider allows. Empty: every folder; every kind but CONFIG_XML."""
+    """The jobs that a provider allows. Empty fields allow every folder, and every kind except CONFIG_XML."""
 
     job_folder: str = ""
     allowed_folders: tuple[str, ...] = ()
@@ -106,7 +106,11 @@ class JobRules:
 
 
 def check_display_name(text: str, *, field: str) -> str:
-    """Return the name without spaces around it; raise InvalidArgument if it can't be one."""
+    """Return the name without surrounding whitespace.
+
+    Raises:
+        InvalidArgument: the name is too long or has a control character.
+    """
     text = text.strip()
     if len(text) > MAX_DISPLAY_NAME_CHARS:
         raise InvalidArgument(field, f"has more than {MAX_DISPLAY_NAME_CHARS} characters")
@@ -114,7 +118,11 @@ def check_display_name(text: str, *, field: str) -> str:
 
 
 def check_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
-    """Return the labels, by key; raise InvalidArgument if they break a limit."""
+    """Return the labels, sorted by key.
+
+    Raises:
+        InvalidArgument: the labels exceed a limit.
+    """
     if len(labels) > MAX_LABELS:
         raise InvalidArgument(field, f"has more than {MAX_LABELS} entries")
     for key, value in labels.items():
@@ -136,10 +144,13 @@ def check_job(
     field: str = "deployment.job",
     allowed_origins: Collection[str] | None = None,
 ) -> JobDefinition:
-    """Return the job in normal form; raise InvalidArgument if no Jenkins could have it.
+    """Return the job in normal form.
 
-    ``definitions`` are the deployment's own parameters: none of them may be fixed as well. ``allowed_origins``:
-    those of repositories in private ranges; None: any.
+    ``definitions``: the deployment's parameters; none of them may be a fixed parameter too.
+    ``allowed_origins``: origins of repositories that may be in private address ranges; None allows any.
+
+    Raises:
+        InvalidArgument: Jenkins could not store such a job.
     """
     if job.kind is JobKind.EXISTING:
         return _check_existing(job, definitions, f"{field}.existing_job")
@@ -163,10 +174,12 @@ def check_job(
 
 
 def check_full_name(full_name: str, *, field: str, to_create: bool) -> str:
-    """Return a job's full name, or raise InvalidArgument.
+    """Return a job's full name.
 
-    A job that exists may have a name that could not be given to a new one: that of a branch is
-    percent-encoded.
+    An existing job may have a name that a new job may not have: names of branch jobs are percent-encoded.
+
+    Raises:
+        InvalidArgument: no job can have this name.
     """
     if not full_name:
         raise InvalidArgument(
@@ -190,7 +203,7 @@ def check_full_name(full_name: str, *, field: str, to_create: bool) -> str:
 
 
 def default_full_name(rules: JobRules, tenant: str, deployment_id: str) -> str:
-    """The name of a job that was given none: unique among all tenants that share a folder."""
+    """Return the default full name of a job. It is unique among all tenants that share a folder."""
     name = f"{tenant}.{deployment_id}"
     folder = rules.job_folder.strip("/")
     return f"{folder}/{name}" if folder else name
@@ -199,17 +212,26 @@ def default_full_name(rules: JobRules, tenant: str, deployment_id: str) -> str:
 def check_allowed(
     job: JobDefinition, full_name: str, rules: JobRules, *, caller_is_admin: bool
 ) -> None:
-    """Raise if the provider doesn't allow such a job there, or not to this caller."""
+    """Check that the provider allows this job, and allows it to this caller.
+
+    Raises:
+        FailedPrecondition: the provider does not allow the kind or the folder.
+        PermissionDenied: the kind requires an admin key.
+    """
     check_rules(job.kind, full_name, rules)
     if job.kind is JobKind.CONFIG_XML and not caller_is_admin:
         raise PermissionDenied(
             "CONFIG_XML_NEEDS_ADMIN",
-            "config_xml can do whatever Jenkins can: it needs a key with role admin.",
+            "A job from config_xml can do everything that Jenkins can do: creating one needs a key with role admin.",
         )
 
 
 def check_rules(kind: JobKind, full_name: str, rules: JobRules) -> None:
-    """Raise FailedPrecondition if the provider doesn't allow jobs of this kind, or not there."""
+    """Check that the provider allows jobs of this kind in this folder.
+
+    Raises:
+        FailedPrecondition: the provider does not allow the kind or the folder.
+    """
     if kind not in (rules.allowed_kinds or _USUAL_KINDS):
         raise FailedPrecondition(
             "JOB_KIND_NOT_ALLOWED",
@@ -247,13 +269,13 @@ def _check_new_name(segment: str, field: str) -> None:
     unsafe = _UNSAFE_IN_NAME.search(segment)
     if unsafe:
         raise InvalidArgument(field, f"Jenkins allows no '{unsafe.group()}' in a name")
-    # Jenkins would cut the spaces off: the job would have another name than ours.
+    # Jenkins trims the spaces, so the job would get another name than ours.
     if segment != segment.strip() or segment.endswith("."):
         raise InvalidArgument(field, "no name may start or end with a space, or end with '.'")
 
 
 def _is_within(full_name: str, folder: str) -> bool:
-    # To Jenkins names that differ only in case are the same.
+    # Jenkins treats names that differ only in case as the same name.
     return full_name.lower().startswith(f"{folder}/".lower())
 
 

@@ -1,7 +1,7 @@
-"""Which addresses the service, and jobs that it makes, may be sent to. Pure: nothing is resolved here.
+"""Egress rules: the addresses that the service, and the jobs that it creates, may connect to. Pure; resolves no name.
 
-A tenant chooses URLs, and the service and Jenkins stand inside a network. Addresses that no public
-router carries are denied unless an operator has allowed their origin.
+Tenants choose URLs, and the service and Jenkins run inside a private network. So an address that is not publicly
+routable is denied unless an operator has allowed its origin (protection against SSRF).
 """
 
 from __future__ import annotations
@@ -21,33 +21,37 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
-# `git@git.internal:shop/web.git`, which git takes for ssh.
+# `git@git.internal:shop/web.git`: git uses ssh for this form.
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@:/]+)@)?(?P<host>[^@:/]+):(?P<path>[^:].*)")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _NUMBER = re.compile(r"0x[0-9a-f]+|[0-9]+", re.ASCII)
-# Letters and symbols that have no ink, and what Unicode says is no character.
+# Letters and symbols that render as blank, and code points that are no characters (Unicode).
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffe\uffff")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a checked URL; the scheme's own port is left out."""
+    """Return scheme, host and port of a checked URL, without the scheme's default port."""
     parts = urlsplit(url)
     host, port = _host_of(parts), parts.port
     shown = f"[{host}]" if ":" in host else host
-    own = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
-    return f"{parts.scheme}://{shown}" + ("" if own else f":{port}")
+    default = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
+    return f"{parts.scheme}://{shown}" + ("" if default else f":{port}")
 
 
 def check_http_url(text: str, *, field: str) -> str:
-    """Return an http or https URL, maybe with a path, that ends with '/'; raise InvalidArgument."""
+    """Return an http or https URL, with or without a path, that ends with ``/``.
+
+    Raises:
+        InvalidArgument: the text is not such a URL, or has credentials, a query or a fragment.
+    """
     text = text.strip()
     if not text:
         raise InvalidArgument(field, "is required", reason="REQUIRED_FIELD")
     parts = _split(text, field, "https://jenkins.internal/")
     if parts.scheme not in ("http", "https"):
         raise InvalidArgument(field, "must be a URL such as https://jenkins.internal/")
-    # Credentials would show wherever the URL does.
+    # Credentials in the URL would appear in every log line and answer that shows the URL.
     if "@" in parts.netloc:
         raise InvalidArgument(field, "must not contain a user or password")
     if "?" in text or "#" in text:
@@ -58,10 +62,13 @@ def check_http_url(text: str, *, field: str) -> str:
 
 
 def check_git_url(text: str, *, field: str, allowed_origins: Collection[str] | None) -> str:
-    """Return a URL that git clones from over a network; raise InvalidArgument.
+    """Return a URL that git can clone from over a network.
 
-    Schemes: https, http, ssh, git, and `user@host:path`. ``allowed_origins``: those whose host may be an address
-    in a private range; None: any. A host name isn't resolved: it is Jenkins that connects.
+    Schemes: https, http, ssh, git, and ``user@host:path``. A host name is not resolved, because Jenkins connects.
+    ``allowed_origins``: origins whose host may be an address in a private range; None allows any.
+
+    Raises:
+        InvalidArgument: git or Jenkins could misread the URL, or its origin is not allowed.
     """
     text = text.strip()
     if not text:
@@ -77,7 +84,7 @@ def check_git_url(text: str, *, field: str, allowed_origins: Collection[str] | N
     if at and (parts.scheme != "ssh" or not _USER.fullmatch(user)):
         raise InvalidArgument(
             field,
-            "must not contain a user (but a plain one for ssh) or password; use credentials_id",
+            "must not contain a password, nor a user except a plain one for ssh; use credentials_id",
         )
     path = scp["path"] if scp else parts.path
     if "\\" in text:
@@ -92,7 +99,11 @@ def check_git_url(text: str, *, field: str, allowed_origins: Collection[str] | N
 
 
 def check_private(url: str, *, field: str, allowed_origins: Collection[str]) -> None:
-    """Raise InvalidArgument if the host of a checked URL is a literal address that needs to be allowed and isn't."""
+    """Check that a checked URL has no private literal address, or that its origin is allowed.
+
+    Raises:
+        InvalidArgument: the host is a private literal address and the origin is not allowed.
+    """
     origin = origin_of(url)
     if origin in allowed_origins or not is_private_host(_host_of(urlsplit(url))):
         return
@@ -105,7 +116,7 @@ def check_private(url: str, *, field: str, allowed_origins: Collection[str]) -> 
 
 
 def is_private_host(host: str) -> bool:
-    """Return whether a host is `localhost`, or a literal address that no public router carries."""
+    """Return whether a host is ``localhost`` or a literal address that is not publicly routable."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -114,7 +125,7 @@ def is_private_host(host: str) -> bool:
 
 
 def is_private(address: IpAddress) -> bool:
-    """Return whether no public router carries an address: loopback, link-local, private, reserved, multicast."""
+    """Return whether an address is not publicly routable: loopback, link-local, private, reserved, multicast."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address.teredo is not None:
@@ -127,7 +138,7 @@ def is_private(address: IpAddress) -> bool:
 
 
 def first_invisible(text: str) -> str | None:
-    """Return the first character that isn't seen, or changes how its neighbours are: control, bidi, zero-width."""
+    """Return the first invisible or reordering character (control, bidi, zero-width); None if there is none."""
     for character in text:
         hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
         if hidden or character in _BLANK_LETTERS:
@@ -136,7 +147,11 @@ def first_invisible(text: str) -> str | None:
 
 
 def check_visible(text: str, *, field: str) -> str:
-    """Return the text; raise InvalidArgument if it has a control, bidi or zero-width character."""
+    """Return the text unchanged.
+
+    Raises:
+        InvalidArgument: the text has a control, bidi or zero-width character.
+    """
     found = first_invisible(text)
     if found is not None:
         raise InvalidArgument(field, f"has the control or invisible character U+{ord(found):04X}")
@@ -154,7 +169,7 @@ def _split(text: str, field: str, example: str) -> SplitResult:
         host, parts = "", urlsplit("")
     if not host or any(character.isspace() for character in text):
         raise InvalidArgument(field, f"must be a URL such as {example}")
-    # ssh and git would take a host with a leading '-' for an option.
+    # ssh and git would parse a host with a leading '-' as an option.
     if not _HOST.fullmatch(host):
         raise InvalidArgument(
             field, "has a host with other characters than letters, digits, '.' and '-'"
@@ -167,12 +182,12 @@ def _host_of(parts: SplitResult) -> str:
 
 
 def _literal(host: str) -> IpAddress | None:
-    """Return the address that a host is, in any of the forms that the system's resolver takes."""
+    """Return the address that a host denotes, in any form that the system's resolver accepts; None for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         pass
-    # 127.1, 0x7f000001, 017700000001: as inet_aton(3) reads them.
+    # 127.1, 0x7f000001, 017700000001: the forms of inet_aton(3).
     pieces = host.split(".")
     if len(pieces) > 4 or not all(_NUMBER.fullmatch(piece) for piece in pieces):
         return None
@@ -193,6 +208,7 @@ def _literal(host: str) -> IpAddress | None:
 
 
 def _base_ok(piece: str) -> bool:
+    """Return whether all digits fit the base: a leading zero makes a number octal."""
     return (
         piece.startswith("0x") or not piece.startswith("0") or all(c in "01234567" for c in piece)
     )

@@ -1,6 +1,6 @@
-"""The one tree of errors that a caller may see. ``api/errors.py`` maps it to gRPC codes.
+"""The hierarchy of errors that callers can receive. ``api/errors.py`` maps it to gRPC codes.
 
-Each carries a stable ``reason`` (UPPER_SNAKE_CASE) and a message that tells what to do.
+Each error has a stable ``reason`` (UPPER_SNAKE_CASE) and a message that includes the next step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class ServiceError(Exception):
-    """Base of everything that is answered to a caller on purpose."""
+    """Base class of all errors that are part of the API."""
 
     def __init__(
         self, reason: str, message: str, *, metadata: Mapping[str, str] | None = None
@@ -22,7 +22,7 @@ class ServiceError(Exception):
 
 
 class InvalidArgument(ServiceError):
-    """The request is wrong whatever the state of the system; ``field`` is a path such as ``deployment.job``."""
+    """The request is invalid in every state of the system. ``field`` is a path such as ``deployment.job``."""
 
     def __init__(self, field: str, message: str, *, reason: str = "INVALID_FIELD") -> None:
         super().__init__(reason, f"{field}: {message}", metadata={"field": field})
@@ -31,7 +31,7 @@ class InvalidArgument(ServiceError):
 
 
 class NotFound(ServiceError):
-    """A resource that the request names doesn't exist (or isn't the caller's to know of)."""
+    """The request names a resource that does not exist, or that the caller may not see."""
 
     def __init__(self, kind: str, name: str, *, message: str | None = None) -> None:
         reason = f"{kind.upper().replace(' ', '_')}_NOT_FOUND"
@@ -43,7 +43,7 @@ class NotFound(ServiceError):
 
 
 class AlreadyExists(ServiceError):
-    """A resource of that name exists."""
+    """A resource with that name exists already."""
 
     def __init__(self, kind: str, name: str, *, message: str | None = None) -> None:
         reason = f"{kind.upper().replace(' ', '_')}_EXISTS"
@@ -56,7 +56,7 @@ class AlreadyExists(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class PreconditionViolation:
-    """One of several reasons for a FailedPrecondition. ``subject``: what it is about, such as a field."""
+    """One of several violations of a FailedPrecondition. ``subject``: the violating object, such as a field."""
 
     kind: str
     subject: str
@@ -64,10 +64,10 @@ class PreconditionViolation:
 
 
 class FailedPrecondition(ServiceError):
-    """The request is fine, the state of the system isn't: change that first.
+    """The state of the system does not allow the request, which is otherwise valid.
 
-    ``retry_after_s``: the state changes by itself about then; None: it does not. ``violations``: what is wrong, if
-    that is more than the message says.
+    ``retry_after_s``: after how many seconds the state may have changed by itself; None if it does not change.
+    ``violations``: details, if the message does not contain them all.
     """
 
     def __init__(
@@ -85,19 +85,19 @@ class FailedPrecondition(ServiceError):
 
 
 class Aborted(ServiceError):
-    """Somebody else was faster: read again, then retry."""
+    """A concurrent change won: read the resource again, then retry."""
 
 
 class Unauthenticated(ServiceError):
-    """No valid key came with the call."""
+    """The call has no valid API key."""
 
 
 class PermissionDenied(ServiceError):
-    """The key is valid but may not do this."""
+    """The API key is valid but does not allow this call."""
 
 
 class ResourceExhausted(ServiceError):
-    """A limit is reached; ``retry_after_s`` says when to try again."""
+    """A limit is reached. ``retry_after_s``: when to retry, in seconds."""
 
     def __init__(self, reason: str, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(reason, message)
@@ -105,7 +105,7 @@ class ResourceExhausted(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Something we need is away; ``retry_after_s`` says when to try again."""
+    """A dependency is unavailable. ``retry_after_s``: when to retry, in seconds."""
 
     def __init__(self, reason: str, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(reason, message)

@@ -1,4 +1,4 @@
-"""Etags: which version of a resource somebody has seen."""
+"""Etags: versions of resources for optimistic concurrency control."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from deployment_service.domain.errors import Aborted
 
 
 def etag(uid: uuid.UUID, version: int) -> str:
-    """The etag of a version. With the uid in it, so that a successor of the same name has others."""
+    """Return the etag of a version.
+
+    It contains the uid, so that a later resource with the same name has other etags.
+    """
     return f"{uid.hex[:12]}-{version}"
 
 
 def check_etag(given: str, uid: uuid.UUID, version: int, *, name: str) -> None:
-    """Raise Aborted if an etag is given and isn't the current one."""
+    """Check an etag of a caller; an empty one passes.
+
+    Raises:
+        Aborted: the etag is not the current one.
+    """
     if given and given != etag(uid, version):
         raise Aborted(
             "ETAG_MISMATCH",

@@ -1,4 +1,4 @@
-"""Who moved a run, where no caller did. Pure."""
+"""The actor of a transition that no caller requested. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from deployment_service.domain.events import EventSource, EventType
 from deployment_service.domain.runs import Run, RunSource, Transition
 from deployment_service.domain.status import FailureCause
 
-# What the service concludes from an absence: Jenkins did nothing that says so.
+# The service concludes these from an absence; no action in Jenkins caused them.
 _CONCLUSIONS = (
     FailureCause.BUILD_LOST,
     FailureCause.TRIGGER_DEADLINE,
@@ -16,7 +16,7 @@ _CONCLUSIONS = (
 
 
 def actor_of(source: EventSource, run: Run, transition: Transition) -> Actor:
-    """Return the actor of a transition that no caller decided."""
+    """Return the actor of a transition that no caller requested."""
     if source in (EventSource.API, EventSource.DISPATCHER):
         return THIS_SERVICE
     if transition.failure_cause in _CONCLUSIONS:

@@ -1,4 +1,4 @@
-"""Events: the committed facts of a tenant's history."""
+"""Events: the committed facts in a tenant's history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EventType(StrEnum):
 
 
 class WaitingFor(StrEnum):
-    """What a run that has not ended waits for."""
+    """The thing that an active run waits for."""
 
     TRIGGER = "TRIGGER"
     QUEUE = "QUEUE"
@@ -45,11 +45,12 @@ class EventSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event about to be appended: the database gives it its sequence and time.
+    """An event to append. The database assigns its sequence and time.
 
-    ``revision`` is the deployment's, already raised in the same transaction. ``old_deployment_status`` is
-    None where the event leaves the deployment's status as it was. ``problem_since`` and ``problem_reason`` are those
-    of an observation problem whose message is ``message``. ``old_labels``: those that an update replaced.
+    ``revision``: the deployment's revision, already incremented in the same transaction.
+    ``old_deployment_status``: None if the event does not change the deployment's status.
+    ``problem_since``, ``problem_reason``: of an observation problem, whose message is ``message``.
+    ``old_labels``: the labels that an update replaced.
     """
 
     deployment_id: uuid.UUID
@@ -88,7 +89,7 @@ class Event(NewEvent):
 
 
 class Until(StrEnum):
-    """At which end of the current runs a watch ends."""
+    """The kind of end of the current runs at which a watch ends."""
 
     REPORTED = "REPORTED"
     SETTLED = "SETTLED"
@@ -96,14 +97,14 @@ class Until(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How far a deployment has come towards its end, at a sequence of its tenant's history."""
+    """Whether a deployment's current run has ended, at a sequence of its tenant's history."""
 
     sequence: int
     over: bool
-    """Its current run has ended, or it was deleted."""
+    """Whether its current run has ended, or it was deleted."""
     settled: bool
-    """And the end of its current run is settled."""
+    """Whether the end of its current run is settled as well."""
 
     def reached(self, until: Until) -> bool:
-        """Whether a watch ``until`` this kind of end need not wait for the deployment any more."""
+        """Return whether a watch with this ``until`` need not wait for the deployment any longer."""
         return self.settled if until is Until.SETTLED else self.over

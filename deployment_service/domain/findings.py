@@ -1,4 +1,4 @@
-"""Findings of a check: what happened, what it means, what to do next. Pure."""
+"""Findings of a provider check: what was found, what it means, what to do next. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a finding is about. The words of ``ProviderFinding.Kind`` in the API."""
+    """The subject of a finding. The values of ``ProviderFinding.Kind`` in the API."""
 
     UNREACHABLE = "UNREACHABLE"
     UNAVAILABLE = "UNAVAILABLE"
@@ -29,23 +29,23 @@ class Kind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a finding matters."""
+    """The severity of a finding."""
 
     ERROR = "ERROR"
-    """Something that the provider is for does not work."""
+    """A function of the provider does not work."""
     WARNING = "WARNING"
-    """Something may not work, or works worse than it could."""
+    """A function may not work, or works worse than it could."""
     INFO = "INFO"
-    """As it should be, or could not be found out."""
+    """In order, or impossible to determine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding. ``field`` is the setting that it is about: `base_url`; may be empty."""
+    """One finding. ``field``: the setting that it concerns, such as ``base_url``; may be empty."""
 
     kind: Kind
     severity: Severity
     message: str
     field: str = ""
     settings_wrong: bool = False
-    """Whether it proves that the settings can't work, whatever changes in Jenkins."""
+    """Whether the finding proves the settings wrong, so that no change in Jenkins can help."""

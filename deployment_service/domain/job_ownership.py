@@ -1,20 +1,20 @@
-"""Whether a job in Jenkins is the one that a deployment had made. Pure.
+"""Ownership: whether a job in Jenkins is the one that the service created for a deployment. Pure.
 
-A job is only deleted or rewritten if it bears our full name and two of three signs: the mark in its description,
-the description of our parameter, our webhook endpoint. People edit descriptions, and Jenkinsfiles rewrite
-parameters; one sign alone can be copied with a text.
+A job is deleted or rewritten only if it has our full name and two of three signs: the mark in its description,
+the description of our parameter, our webhook endpoint. Two, because people edit descriptions and Jenkinsfiles rewrite
+parameters. One sign alone is not enough, because it can be copied as text.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-ENOUGH = 2
+REQUIRED_SIGNS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a job shows of its owner. None: it couldn't be read."""
+    """The signs of ownership that a job has. ``endpoint`` is None if it could not be read."""
 
     mark: bool
     parameter: bool
@@ -22,15 +22,15 @@ class Signs:
 
     @property
     def count(self) -> int:
-        """How many signs are there."""
+        """Return how many signs the job has."""
         return self.mark + self.parameter + (self.endpoint is True)
 
     @property
     def is_ours(self) -> bool:
-        """Whether the job may be deleted or rewritten."""
-        return self.count >= ENOUGH
+        """Return whether the job may be deleted or rewritten."""
+        return self.count >= REQUIRED_SIGNS
 
     @property
     def endpoint_decides(self) -> bool:
-        """Whether reading the endpoint, which takes more rights than the rest, can make a difference."""
-        return self.endpoint is None and self.count == ENOUGH - 1
+        """Return whether reading the endpoint can change the answer. It needs more permissions than the other signs."""
+        return self.endpoint is None and self.count == REQUIRED_SIGNS - 1

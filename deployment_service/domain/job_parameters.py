@@ -1,7 +1,7 @@
-"""What a job's own parameter definitions make of the values of a run. Pure.
+"""Compare the parameters of a run with the parameter definitions of its job in Jenkins. Pure.
 
-Jenkins answers 201 and drops or changes many values without a word (seen on Jenkins 2.440). A value that a
-definition would not take exactly as it is must be refused before anything is sent.
+Jenkins answers 201 and silently drops or changes many values (seen on Jenkins 2.440). So a value that a definition
+would not pass on unchanged is rejected before anything is sent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MAX_SHOWN_CHARS = 60
 _MAX_SHOWN_CHOICES = 20
 
 _STRING = "StringParameterDefinition"
-# Kinds of which it is known that they hand a text on as it came. A Git parameter does not check its value.
+# These kinds pass a text on unchanged. A Git parameter does not check its value.
 _TEXTS = frozenset({_STRING, "TextParameterDefinition", "GitParameterDefinition"})
 _BOOLEAN = "BooleanParameterDefinition"
 _CHOICE = "ChoiceParameterDefinition"
@@ -29,7 +29,7 @@ _RUN = "RunParameterDefinition"
 # Password, NonStoredPassword, Credentials, Vault, … of core and plugins alike.
 _SECRET = re.compile("password|credential|secret|vault|token", re.IGNORECASE)
 _BUILD_REFERENCE = re.compile(r"(?P<job>[^#]+)#(?P<number>[1-9][0-9]{0,8})")
-# Of a parameter named like this Jenkins takes the value for the quiet period as well.
+# Jenkins uses the value of a parameter with this name as the quiet period too.
 _QUIET_PERIOD = "delay"
 
 
@@ -41,7 +41,7 @@ class JobParameter(Protocol):
 
     @property
     def kind(self) -> str:
-        """The definition's class without its package: ``StringParameterDefinition``."""
+        """Return the definition's class without its package, such as ``StringParameterDefinition``."""
         ...
 
     @property
@@ -49,9 +49,9 @@ class JobParameter(Protocol):
 
 
 def mismatch(defined: Iterable[JobParameter], values: Mapping[str, str]) -> str | None:
-    """Return why a job would not take these values exactly as they are; None if it would.
+    """Return why a job would change or drop one of these values; None if it passes all of them on.
 
-    The message names parameter, kind and choices. It never holds the value of a secret.
+    The message names parameter, kind and choices. It never contains the value of a secret.
     """
     by_name: dict[str, list[JobParameter]] = {}
     for parameter in defined:
@@ -61,14 +61,14 @@ def mismatch(defined: Iterable[JobParameter], values: Mapping[str, str]) -> str 
         return _unknown(unknown, by_name)
     for name, value in values.items():
         for parameter in by_name[name]:
-            trouble = _trouble(parameter, value)
-            if trouble:
-                return f"{name} is of the kind {kind_name(parameter.kind)}: {trouble}"
+            error = _value_error(parameter, value)
+            if error:
+                return f"{name} is of the kind {kind_name(parameter.kind)}: {error}"
     return None
 
 
 def is_secret(kind: str) -> bool:
-    """Return whether values of a kind must not be shown: passwords, credentials and their like."""
+    """Return whether values of a kind must not be shown: passwords, credentials and similar kinds."""
     return _SECRET.search(kind) is not None
 
 
@@ -80,9 +80,9 @@ def secret_names(defined: Iterable[JobParameter]) -> frozenset[str]:
 def referenced_builds(
     defined: Iterable[JobParameter], values: Mapping[str, str]
 ) -> dict[str, tuple[str, int]]:
-    """Return the builds (full name of the job, number) that the values of run parameters name, by parameter.
+    """Return the builds (full name of the job, number) that values of run parameters reference, by parameter.
 
-    Jenkins takes the number of a build that it doesn't have, and gives the new build UNKNOWN.
+    Jenkins accepts the number of a build that does not exist, and passes UNKNOWN to the new build.
     """
     found = {}
     for parameter in defined:
@@ -92,8 +92,8 @@ def referenced_builds(
     return found
 
 
-def with_outer_blanks(defined: Iterable[JobParameter], values: Mapping[str, str]) -> frozenset[str]:
-    """Return the string parameters whose values would be changed if the definition trims them."""
+def trimmable_values(defined: Iterable[JobParameter], values: Mapping[str, str]) -> frozenset[str]:
+    """Return the string parameters whose values change if the definition trims them."""
     return frozenset(
         one.name
         for one in defined
@@ -101,8 +101,8 @@ def with_outer_blanks(defined: Iterable[JobParameter], values: Mapping[str, str]
     )
 
 
-def trim_trouble(name: str, value: str) -> str:
-    """Return the message for a value that its definition would trim."""
+def trim_error(name: str, value: str) -> str:
+    """Return the error message for a value that its definition would trim."""
     return (
         f"{name} is of the kind STRING and trims its values: the blanks around {visible(value)} would be lost. "
         "Leave them out, or turn off trimming in the job."
@@ -110,40 +110,45 @@ def trim_trouble(name: str, value: str) -> str:
 
 
 def kind_name(kind: str) -> str:
-    """Return a kind as people know it: ``BOOLEAN`` for ``BooleanParameterDefinition``."""
+    """Return the short name of a kind: ``BOOLEAN`` for ``BooleanParameterDefinition``."""
     return kind.removesuffix("ParameterDefinition").upper() or kind
 
 
 def visible(text: str) -> str:
-    """Return a text in quotes, in which blanks, control and invisible characters can be seen."""
+    """Return a text in quotes, with whitespace, control and invisible characters visible."""
     return repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")
 
 
 def visible_choices(choices: Collection[str]) -> str:
-    """Return choices for a message, each in quotes so that blanks and an empty one can be seen."""
+    """Return choices for a message, each in quotes so that whitespace and an empty choice are visible."""
     shown = ", ".join(visible(choice) for choice in list(choices)[:_MAX_SHOWN_CHOICES])
     more = len(choices) - _MAX_SHOWN_CHOICES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def choice_trouble(value: str, choices: Collection[str]) -> str | None:
-    """Return why a value isn't one of the choices; None if it is."""
+def choice_error(value: str, choices: Collection[str]) -> str | None:
+    """Return the error message for a value that is not one of the choices; None if it is."""
     if value in choices:
         return None
     if not choices:
-        return f"it has no choices, so that it takes no value, not even {visible(value)}. Leave it out."
+        return (
+            f"it has no choices, so it accepts no value, not even {visible(value)}. Leave it out."
+        )
     return f"{visible(value)} is none of its choices, which must match exactly: {visible_choices(choices)}."
 
 
-def boolean_trouble(value: str) -> str | None:
-    """Return why a value isn't a boolean; None if it is. Jenkins takes all but ``true`` for false."""
+def boolean_error(value: str) -> str | None:
+    """Return the error message for a value that is not a boolean; None if it is.
+
+    Jenkins treats ``true`` in any case as true, and every other value as false.
+    """
     if value in ("true", "false"):
         return None
-    return f"{visible(value)} would not arrive as it is; its choices are 'true' and 'false'."
+    return f"{visible(value)} would not be passed on unchanged; its choices are 'true' and 'false'."
 
 
 def _unknown(unknown: list[str], by_name: Collection[str]) -> str:
-    # Jenkins would drop them without a word and build with something else than was asked for.
+    # Jenkins would drop them silently and build with other values than the caller asked for.
     spellings = {name.casefold(): name for name in by_name}
     named = ", ".join(
         f"{name} (but {spellings[name.casefold()]})" if name.casefold() in spellings else name
@@ -155,24 +160,26 @@ def _unknown(unknown: list[str], by_name: Collection[str]) -> str:
 
 
 def _java_trim(text: str) -> str:
-    """Return the text without what ``String.trim()`` of Java takes off: all up to U+0020."""
+    """Return the text as Java's ``String.trim()`` does: without leading and trailing characters up to U+0020."""
     return text.strip("".join(map(chr, range(0x21))))
 
 
-def _trouble(parameter: JobParameter, value: str) -> str | None:
+def _value_error(parameter: JobParameter, value: str) -> str | None:
     if parameter.name == _QUIET_PERIOD:
-        return "Jenkins takes its value for the quiet period as well. Leave it out, or rename it in the job."
+        return (
+            "Jenkins uses its value as the quiet period too. Leave it out, or rename it in the job."
+        )
     kind = parameter.kind
     if kind in _TEXTS or is_secret(kind):
         return None
     if kind == _BOOLEAN:
-        return boolean_trouble(value)
+        return boolean_error(value)
     if kind == _CHOICE:
-        return choice_trouble(value, parameter.choices)
+        return choice_error(value, parameter.choices)
     if kind in _FILES:
-        return "a file can't be given as a text; Jenkins would drop it. Leave it out."
+        return "a file can't be sent as a text: Jenkins would drop it. Leave it out."
     if kind == _RUN:
         if _BUILD_REFERENCE.fullmatch(value):
             return None
         return f"{visible(value)} doesn't name a build; expected one like 'shop/web#7'."
-    return "what Jenkins makes of a text for it isn't known. Leave it out, so that the job's default applies."
+    return "the service cannot check values of this kind. Leave it out, so that the job's default applies."

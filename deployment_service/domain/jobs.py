@@ -1,4 +1,4 @@
-"""How far a CICD job has come, and why one can't be had. Pure."""
+"""The states of a CICD job, and the reasons for which it cannot be provisioned. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployment_service.domain.errors import (
 
 
 class JobState(StrEnum):
-    """The column ``cicd_jobs.state``. DELETING belongs to no deployment any more."""
+    """The values of ``cicd_jobs.state``. A job in state DELETING belongs to no deployment any longer."""
 
     CREATING = "CREATING"
     READY = "READY"
@@ -23,21 +23,21 @@ class JobState(StrEnum):
 
 
 class JobOrigin(StrEnum):
-    """Whether the job in Jenkins is ours (made, and to be deleted, by us) or was there before."""
+    """The origin of a job: created by the service, which also deletes it, or adopted."""
 
     CREATED = "CREATED"
     ADOPTED = "ADOPTED"
 
 
 class Correlation(StrEnum):
-    """How surely runs are tied to builds: see ``Correlation`` in the API."""
+    """The method that correlates runs with builds: see ``Correlation`` in the API."""
 
     RUN_ID = "RUN_ID"
     QUEUE_ITEM = "QUEUE_ITEM"
 
 
 class JobFault(StrEnum):
-    """Why a job can't be had, for good: the reasons that CreateDeployment's errors give."""
+    """Permanent errors of provisioning a job. They are the reasons in the errors of CreateDeployment."""
 
     JOB_EXISTS = "JOB_EXISTS"
     JOB_NOT_FOUND = "JOB_NOT_FOUND"
@@ -47,7 +47,7 @@ class JobFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why a job is FAILED: the columns ``state_fault`` and ``state_message``."""
+    """The error of a job in state FAILED: the columns ``state_fault`` and ``state_message``."""
 
     fault: JobFault
     message: str
@@ -56,7 +56,7 @@ class JobFailure:
         return f"{self.fault}: {self.message}"
 
     def error(self, full_name: str) -> ServiceError:
-        """What the caller of CreateDeployment gets if it is known before the answer."""
+        """Return the error that CreateDeployment raises if the job fails before the answer."""
         match self.fault:
             case JobFault.JOB_EXISTS:
                 return AlreadyExists("job", full_name, message=self.message)

@@ -1,4 +1,4 @@
-"""What lists can be asked for: which entries, in which order."""
+"""Filters and orders of lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class View(StrEnum):
-    """How much of a deployment or run an answer holds. BASIC: no scripts, no parameters, no secrets of webhooks."""
+    """The fields that an answer contains. BASIC omits scripts, parameters and webhook secrets."""
 
     BASIC = "BASIC"
     FULL = "FULL"
@@ -20,14 +20,14 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """The times from ``start`` on and before ``end``."""
+    """The times from ``start`` (inclusive) to ``end`` (exclusive)."""
 
     start: datetime = ALWAYS
     end: datetime = NEVER
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """Return a text that differs between filters."""
+        """Return a key that differs between filters, to bind page tokens to a filter."""
         return self.start.isoformat(), self.end.isoformat()
 
 
@@ -44,7 +44,7 @@ class DeploymentOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs, and in which order; an empty filter lets all pass, newest first."""
+    """A filter and order of runs. The default matches all runs, newest first."""
 
     statuses: Collection[str] = ()
     sources: Collection[str] = ()
@@ -54,7 +54,7 @@ class RunFilter:
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """Return a text that differs between filters and orders."""
+        """Return a key that differs between filters and orders, to bind page tokens to them."""
         return (
             *sorted(self.statuses),
             "sources",
@@ -68,7 +68,7 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events, and in which order; an empty filter lets all pass, oldest first."""
+    """A filter and order of events. The default matches all events, oldest first."""
 
     types: Collection[str] = ()
     sources: Collection[str] = ()
@@ -77,7 +77,7 @@ class EventFilter:
 
     @property
     def scope(self) -> tuple[object, ...]:
-        """Return a text that differs between filters and orders."""
+        """Return a key that differs between filters and orders, to bind page tokens to them."""
         return (
             *sorted(self.types),
             "sources",

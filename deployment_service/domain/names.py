@@ -1,4 +1,4 @@
-"""Resource names such as ``tenants/demo/deployments/web-prod/runs/7``: parsed and made here only."""
+"""Resource names such as ``tenants/demo/deployments/web-prod/runs/7``. Only this module parses and formats them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ class ProviderName:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentName:
-    """``deployment`` is a slug; where ``parse`` allows it also ``-`` (ALL), or `uid:` and the UUID of a deleted one."""
+    """The name of a deployment.
+
+    ``deployment`` is a slug. Where ``parse`` allows it, it is also ``-`` (``ALL``), or ``uid:`` and the UUID of a
+    deleted deployment.
+    """
 
     tenant: str
     deployment: str
@@ -87,7 +91,11 @@ class RunName:
 
 
 def check_id(text: str, *, field: str) -> str:
-    """Return ``text`` if it is an id; raise InvalidArgument if not."""
+    """Return an id unchanged.
+
+    Raises:
+        InvalidArgument: the text is not an id.
+    """
     if not _ID_SHAPE.fullmatch(text):
         raise InvalidArgument(field, f"must be an id: {ID_RULE}")
     return text
@@ -108,14 +116,17 @@ def _parts(pattern: re.Pattern[str], text: str, field: str, example: str) -> tup
 
 
 def _invalid(text: str, field: str, example: str) -> InvalidArgument:
-    said = "is required" if not text else "is not a valid name"
-    return InvalidArgument(field, f"{said}; expected one like '{example}'", reason="INVALID_NAME")
+    problem = "is required" if not text else "is not a valid name"
+    return InvalidArgument(
+        field, f"{problem}; expected one like '{example}'", reason="INVALID_NAME"
+    )
 
 
 def _check_not_deleted(deployment: str, text: str, field: str) -> None:
     if deleted_uid(deployment) is not None:
         raise FailedPrecondition(
             "DEPLOYMENT_DELETED",
-            f"'{text}' ({field}) names a deleted deployment: it can be read until its purge time, not changed or run.",
+            f"'{text}' ({field}) names a deleted deployment. It can be read until its purge time, "
+            "but not changed or run.",
             metadata={"name": text},
         )

@@ -1,8 +1,7 @@
-"""Derives from the calls of one reading cycle which of its provider and jobs can't be observed. Pure.
+"""Derive the observation problems of a provider and its jobs from the calls of one read cycle. Pure.
 
-A failure is a problem of the smallest thing that explains it: of the provider if none of its calls got an answer
-that can be used, else of the job. One source that fails alone (queue, executors, one build) is no problem while
-the others answer: the ends of runs are still found.
+A failure is a problem of the provider if no call got a usable answer, else of the job. A single failing source (queue,
+executors, one build) is no problem while the others answer, because they still show the ends of runs.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 
 from deployment_service.domain.problems import Problem, ProblemReason
 
-# Only Jenkins itself can answer so, and only about what it was asked for: it is there and accepts the account.
+# Only Jenkins itself gives these answers, and they concern the requested object: Jenkins is up and accepts the account.
 _OF_THE_JOB = frozenset(
     {
         ProblemReason.PERMISSION_MISSING,
@@ -25,7 +24,7 @@ _OF_THE_JOB = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """The problems that a cycle found. None: there is none. ``asked``: whether any call was made to the provider."""
+    """The problems that a cycle found; None means no problem. ``asked``: whether the provider was called at all."""
 
     asked: bool
     provider: Problem | None
@@ -34,7 +33,7 @@ class Verdicts:
 
 @dataclass(slots=True)
 class CycleObservation:
-    """Collects what the calls of one cycle came to."""
+    """Collects the results of the calls of one cycle."""
 
     _answered: bool = False
     _failed: Problem | None = None
@@ -43,23 +42,23 @@ class CycleObservation:
     _job_failed: dict[uuid.UUID, Problem] = field(default_factory=dict)
 
     def answered(self) -> None:
-        """A call about no job in particular got its answer."""
+        """Record that a call about no particular job was answered."""
         self._answered = True
 
     def failed(self, problem: Problem) -> None:
-        """No source that is about no job in particular could be read. The first failure counts."""
+        """Record that a source about no particular job could not be read. The first failure counts."""
         self._failed = self._failed or problem
 
     def cut_short(self, problem: Problem) -> None:
-        """The cycle took too long and was ended before everything was read."""
+        """Record that the cycle took too long and ended before everything was read."""
         self._cut_short = problem
 
     def job_shown(self, job: uuid.UUID) -> None:
-        """Jenkins showed the job, or a build or queue item of it."""
+        """Record that Jenkins showed the job, or a build or queue item of it."""
         self._shown.add(job)
 
     def job_failed(self, job: uuid.UUID, problem: Problem) -> None:
-        """What was to be read of the job could not be read. The first failure counts."""
+        """Record that the job could not be read. The first failure counts."""
         self._job_failed.setdefault(job, problem)
 
     def verdicts(self) -> Verdicts:
@@ -75,5 +74,5 @@ class CycleObservation:
             if provider is None or problem.reason in _OF_THE_JOB:
                 jobs[job] = problem
             else:
-                jobs.pop(job, None)  # what its provider's problem hides stays as it is
+                jobs.pop(job, None)  # unknown: the provider's problem hides the state of the job
         return Verdicts(answered or provider is not None, provider, jobs)

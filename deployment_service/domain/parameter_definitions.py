@@ -1,4 +1,4 @@
-"""The parameters that a deployment defines: their kinds, defaults and choices, and what a run makes of them. Pure."""
+"""The parameters that a deployment defines (kinds, defaults, choices), and their values for a run. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from deployment_service.domain.errors import InvalidArgument
 from deployment_service.domain.job_parameters import (
     JobParameter,
-    boolean_trouble,
-    choice_trouble,
+    boolean_error,
+    choice_error,
 )
 from deployment_service.domain.parameters import (
     MAX_PARAMETERS,
@@ -29,13 +29,13 @@ _MAX_NAMES_SHOWN = 20
 
 
 class ParameterKind(StrEnum):
-    """What values a parameter takes. The values of ``deployments.parameter_definitions``."""
+    """The kind of values of a parameter. The values of ``deployments.parameter_definitions``."""
 
     STRING = "STRING"
     TEXT = "TEXT"
     BOOLEAN = "BOOLEAN"
     CHOICE = "CHOICE"
-    SECRET = "SECRET"  # noqa: S105 - the name of a kind
+    SECRET = "SECRET"  # noqa: S105 - an enum value, not a password
 
 
 _CLASSES = {
@@ -60,17 +60,17 @@ class DeclaredParameter:
 
     @property
     def has_default(self) -> bool:
-        """Whether a run that doesn't give it is started with ``default_value``."""
+        """Return whether a run without this parameter gets ``default_value``."""
         return not self.required and self.kind is not ParameterKind.SECRET
 
 
 def definitions_to_json(definitions: Iterable[DeclaredParameter]) -> list[dict[str, Any]]:
-    """Return the column ``deployments.parameter_definitions``."""
+    """Return the value of the column ``deployments.parameter_definitions``."""
     return [{**asdict(one), "choices": list(one.choices)} for one in definitions]
 
 
 def definitions_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[DeclaredParameter, ...]:
-    """Read what `definitions_to_json` wrote."""
+    """Return the definitions from what ``definitions_to_json`` returned."""
     return tuple(
         DeclaredParameter(
             **{**one, "kind": ParameterKind(one["kind"]), "choices": tuple(one["choices"])}
@@ -82,10 +82,13 @@ def definitions_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[Declared
 def check_definitions(
     definitions: Sequence[DeclaredParameter], *, field: str, declares: bool
 ) -> tuple[DeclaredParameter, ...]:
-    """Return the definitions in normal form and order; raise InvalidArgument if Jenkins couldn't have them.
+    """Return the definitions in normal form, in their order.
 
-    ``declares``: the service writes them into a job of its own, so that names with a meaning to shells, loaders,
-    JVMs and git are refused. The owner of an adopted job decides for that job.
+    ``declares``: the service writes them into a job that it creates. Names with a meaning to shells, loaders, JVMs and
+    git are then rejected. For an adopted job its owner decides.
+
+    Raises:
+        InvalidArgument: Jenkins cannot store these definitions.
     """
     if len(definitions) > MAX_PARAMETERS:
         raise InvalidArgument(field, f"has more than {MAX_PARAMETERS} items")
@@ -104,12 +107,12 @@ def check_definitions(
 
 
 def defaults(definitions: Iterable[DeclaredParameter]) -> dict[str, str]:
-    """Return the values of a run that gives none itself."""
+    """Return the values of a run that passes no parameters."""
     return {one.name: one.default_value for one in definitions if one.has_default}
 
 
 def secret_names(definitions: Iterable[DeclaredParameter]) -> frozenset[str]:
-    """Return the names of the parameters whose values are never shown."""
+    """Return the names of the parameters whose values must not be shown."""
     return frozenset(one.name for one in definitions if one.kind is ParameterKind.SECRET)
 
 
@@ -121,11 +124,14 @@ def values_of_run(
     field: str,
     owner_declares: bool,
 ) -> dict[str, str]:
-    """What a run is started with: the defaults, the given values above them, the fixed ones above all.
+    """Return the parameters of a run: given values override defaults, and fixed values override both.
 
-    ``given`` has been checked by `check_parameters`. ``owner_declares``: the job's owner defines parameters of
-    their own in Jenkins, with which what isn't defined here is compared before anything is sent.
-    Raises InvalidArgument if the definitions don't allow it.
+    ``given``: already checked by ``check_parameters``.
+    ``owner_declares``: the job's owner defines parameters in Jenkins. Values without a definition here are compared
+    with those before anything is sent.
+
+    Raises:
+        InvalidArgument: the definitions do not allow a value, or a required value is missing.
     """
     by_name = {one.name: one for one in definitions}
     for name, value in given.items():
@@ -149,9 +155,9 @@ def values_of_run(
 
 
 def is_defined(one: DeclaredParameter, defined: Iterable[JobParameter]) -> bool:
-    """Return whether a job in Jenkins defines a parameter as its deployment does.
+    """Return whether a job in Jenkins defines a parameter in the same way as its deployment.
 
-    Defaults don't count: each run brings its values.
+    Defaults are not compared: each run sends all values.
     """
     found = [parameter for parameter in defined if parameter.name == one.name]
     return len(found) == 1 and (
@@ -168,7 +174,7 @@ def _check_one(one: DeclaredParameter, where: str) -> DeclaredParameter:
     check_value(one.description, field=f"{where}.description")
     check_value(one.default_value, field=f"{where}.default_value")
     if one.default_value and not one.has_default:
-        why = "is required" if one.required else "is a SECRET, which is kept for one run only"
+        why = "is required" if one.required else "is a SECRET, which is stored for one run only"
         raise InvalidArgument(f"{where}.default_value", f"must be empty: the parameter {why}")
     _check_choices(one, where)
     if one.kind is ParameterKind.BOOLEAN and one.has_default:
@@ -192,7 +198,7 @@ def _check_choices(one: DeclaredParameter, where: str) -> None:
         raise InvalidArgument(where, f"has more than {MAX_CHOICES} items")
     for index, choice in enumerate(one.choices):
         check_value(choice, field=f"{where}[{index}]")
-        # Jenkins' own form separates choices by line.
+        # Jenkins' form for jobs has one choice per line.
         if "\n" in choice or "\r" in choice:
             raise InvalidArgument(f"{where}[{index}]", "must be a single line")
     if len(set(one.choices)) < len(one.choices):
@@ -212,7 +218,7 @@ def _check_allowed(
             "UpdateDeployment (parameter_definitions)",
             reason="PARAMETER_NOT_DEFINED",
         )
-    # Definitions that are older than the rule may have such names. Their defaults are a definer's choice.
+    # Older definitions may have such names. Their defaults are allowed, because a caller with role definer set them.
     if is_environment_name(name):
         raise InvalidArgument(
             where,
@@ -222,13 +228,13 @@ def _check_allowed(
 
 
 def _check_kind(one: DeclaredParameter | None, value: str, where: str) -> None:
-    trouble = None
+    error = None
     if one is not None and one.kind is ParameterKind.BOOLEAN:
-        trouble = boolean_trouble(value)
+        error = boolean_error(value)
     elif one is not None and one.kind is ParameterKind.CHOICE:
-        trouble = choice_trouble(value, one.choices)
-    if one is not None and trouble:
-        raise InvalidArgument(where, f"{one.name} is of the kind {one.kind}: {trouble}")
+        error = choice_error(value, one.choices)
+    if one is not None and error:
+        raise InvalidArgument(where, f"{one.name} is of the kind {one.kind}: {error}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""Names and values of parameters: what a deployment may declare and what a run may give. Pure.
+"""Validation of the names and values of parameters, of deployments and of runs. Pure.
 
-Builds get their parameters as environment variables, and Jenkins takes them out of a form. So some
-names mean something to Jenkins, to a shell or to a loader, whatever the job does with them.
+Jenkins reads parameters from a form and passes them to builds as environment variables. So some names have a meaning
+to Jenkins, to a shell or to a loader, independent of the job.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
 MAX_PARAMETERS = 100
 MAX_PARAMETER_NAME_CHARS = 200
 MAX_PARAMETER_VALUE_BYTES = 32 * 1024
-# Linux gives a process 2 MiB for its arguments and environment. Each of a build's four webhooks
-# carries all values as well.
+# Linux limits the arguments and environment of a process to 2 MiB. Each of a build's four webhooks also contains all
+# values.
 MAX_PARAMETERS_BYTES = 512 * 1024
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
-# What neither XML 1.0 nor PostgreSQL can hold.
+# Characters that XML 1.0 or PostgreSQL cannot store.
 UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# Fields of Jenkins' own that its forms and `buildWithParameters` read: the quiet period, remote
-# triggers, the submitted form, the answer that is wanted, and the crumb.
+# Fields that Jenkins' forms and `buildWithParameters` read themselves: quiet period, remote trigger, submitted form,
+# kind of answer, and crumb.
 FORM_NAMES = frozenset(
     {
         "Jenkins-Crumb",
@@ -39,8 +39,8 @@ FORM_NAMES = frozenset(
         "token",
     }
 )
-# Variables on which programs act before, or whatever, the job's own steps do: they run code, load
-# libraries or read configuration from where the value says.
+# Variables that shells, loaders and tools evaluate independent of the job's steps: they run code, load libraries or
+# read configuration from the place that the value names.
 ENVIRONMENT_NAMES = frozenset(
     {
         # shells
@@ -67,10 +67,13 @@ ENVIRONMENT_PREFIXES = ("BASH_FUNC_", "DYLD_", "GIT_CONFIG", "GIT_SSH", "LD_")
 def check_parameters(
     parameters: Mapping[str, str], *, field: str, declared: bool = False
 ) -> dict[str, str]:
-    """Return the parameters, by name; raise InvalidArgument if Jenkins couldn't be given them.
+    """Return the parameters, sorted by name.
 
-    ``declared``: they become part of a deployment's definition, so that names which Jenkins' form reserves are
-    refused too. A run may give those, to a job whose owner declares them in Jenkins.
+    ``declared``: they become part of a deployment's definition. Names that Jenkins' form reserves are then rejected
+    too. A run may pass such names to a job whose owner declares them in Jenkins.
+
+    Raises:
+        InvalidArgument: Jenkins cannot accept these parameters.
     """
     if len(parameters) > MAX_PARAMETERS:
         raise InvalidArgument(field, f"has more than {MAX_PARAMETERS} entries")
@@ -84,7 +87,11 @@ def check_parameters(
 
 
 def check_name(name: str, *, field: str) -> None:
-    """Raise InvalidArgument if no parameter of a deployment or run may have the name."""
+    """Check the name of a parameter.
+
+    Raises:
+        InvalidArgument: no parameter of a deployment or run may have this name.
+    """
     if len(name) > MAX_PARAMETER_NAME_CHARS:
         raise InvalidArgument(
             field, f"the name {_shown(name)} has more than {MAX_PARAMETER_NAME_CHARS} characters"
@@ -93,7 +100,7 @@ def check_name(name: str, *, field: str) -> None:
         raise InvalidArgument(
             field, f"the name {_shown(name)} must match [A-Za-z_][A-Za-z0-9_.-]*, as variables do"
         )
-    # On Windows the case of environment variables counts for nothing.
+    # On Windows environment variables are case-insensitive.
     if name.upper() == RUN_ID_PARAMETER:
         raise InvalidArgument(
             field,
@@ -103,7 +110,11 @@ def check_name(name: str, *, field: str) -> None:
 
 
 def check_form_name(name: str, *, field: str) -> None:
-    """Raise InvalidArgument if Jenkins' form has a field of its own of that name."""
+    """Check that Jenkins' form has no field with this name.
+
+    Raises:
+        InvalidArgument: Jenkins reserves the name.
+    """
     if name in FORM_NAMES:
         raise InvalidArgument(
             field,
@@ -113,7 +124,11 @@ def check_form_name(name: str, *, field: str) -> None:
 
 
 def check_value(value: str, *, field: str) -> None:
-    """Raise InvalidArgument if a value is too long, or has a character that no job can hold."""
+    """Check the value of a parameter.
+
+    Raises:
+        InvalidArgument: the value is too long, or has a character that no job can store.
+    """
     found = UNSTORABLE.search(value)
     if found:
         raise InvalidArgument(
@@ -124,24 +139,32 @@ def check_value(value: str, *, field: str) -> None:
 
 
 def check_size(parameters: Mapping[str, str], *, field: str) -> None:
-    """Raise InvalidArgument if all parameters together don't fit into the environment of a build."""
+    """Check the total size of all parameters.
+
+    Raises:
+        InvalidArgument: they do not fit into the environment of a build.
+    """
     size = sum(len(name) + len(value.encode()) + 2 for name, value in parameters.items())
     if size > MAX_PARAMETERS_BYTES:
         raise InvalidArgument(
             field,
             f"all names and values together take {size} bytes; at most {MAX_PARAMETERS_BYTES} fit into the "
-            "environment of a build. Hand over a file or a URL instead",
+            "environment of a build. Pass a file or a URL instead",
         )
 
 
 def is_environment_name(name: str) -> bool:
-    """Return whether shells, loaders, JVMs or git act on a variable of that name, in any case of letters."""
+    """Return whether shells, loaders, JVMs or git evaluate a variable with this name; ignores case."""
     upper = name.upper()
     return upper in ENVIRONMENT_NAMES or upper.startswith(ENVIRONMENT_PREFIXES)
 
 
 def check_environment_name(name: str, *, field: str) -> None:
-    """Raise InvalidArgument if programs act on a variable of that name whatever a job does."""
+    """Check that no common program evaluates a variable with this name.
+
+    Raises:
+        InvalidArgument: the name has a meaning to shells, loaders, JVMs or git.
+    """
     if is_environment_name(name):
         raise InvalidArgument(
             field,

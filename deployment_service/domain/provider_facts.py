@@ -1,6 +1,6 @@
-"""What a survey of a controller found, without judging it. Pure: ``provider_findings`` judges.
+"""The facts that a survey of a controller collected. Pure. ``provider_findings`` evaluates them.
 
-A survey reads, and sends requests that Jenkins must refuse. It changes nothing.
+A survey reads, and sends requests that Jenkins must reject. It changes nothing.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from enum import StrEnum
 
 
 class Place(StrEnum):
-    """What answers at a provider's URL."""
+    """The kind of server or page that answers at a provider's URL."""
 
     ROOT = "ROOT"
     """The root of a Jenkins."""
     INSIDE = "INSIDE"
     """An object inside a Jenkins: a folder, a job, a view."""
     NO_SUCH_PAGE = "NO_SUCH_PAGE"
-    """Jenkins itself answers that it has no such page, or hides it from the account."""
+    """Jenkins answers that it has no such page, or hides it from the account."""
     NOT_JENKINS = "NOT_JENKINS"
-    """A page, a login or an error that Jenkins doesn't send."""
+    """A page, a login form or an error that does not come from Jenkins."""
     REDIRECT = "REDIRECT"
-    """A redirect. None is ever followed."""
+    """A redirect. The survey follows none."""
     UNTRUSTED = "UNTRUSTED"
-    """A server whose certificate isn't trusted: nothing was sent to it."""
+    """A server with an untrusted certificate: nothing was sent to it."""
     REFUSED = "REFUSED"
     """Jenkins doesn't accept the credentials."""
     UNAVAILABLE = "UNAVAILABLE"
-    """An answer of the moment: Jenkins is starting, overloaded or broken, or a firewall refuses."""
+    """A temporary answer: Jenkins is starting, overloaded or broken, or a firewall rejects the request."""
     UNREACHABLE = "UNREACHABLE"
     """No answer."""
 
 
 class Access(StrEnum):
-    """Whether the account may do something, as far as it can be found out without doing it."""
+    """Whether the account has a permission, as far as the survey can determine without using it."""
 
     GRANTED = "GRANTED"
     MISSING = "MISSING"
@@ -42,24 +42,24 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FolderFacts:
-    """A folder as the account sees it; ``full_name`` is empty for the root."""
+    """A folder as the account sees it. ``full_name`` is empty for the root."""
 
     full_name: str
     shown: Access = Access.UNKNOWN
     is_folder: bool = True
-    """False: there is a job of that name."""
+    """False if the name belongs to a job."""
     create: Access = Access.UNKNOWN
     sample_job: str = ""
-    """The job at which `build` and `configure` were tried; empty: the folder shows none."""
+    """The job on which ``build`` and ``configure`` were tested; empty if the folder shows none."""
     build: Access = Access.UNKNOWN
     configure: Access = Access.UNKNOWN
     problem: str = ""
-    """Why the folder could not be read, if it couldn't."""
+    """Why the folder could not be read; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class PluginFacts:
-    """The Notification plugin. ``installed`` None: neither the plugins nor a job's property show it."""
+    """The Notification plugin. ``installed`` is None if neither the list of plugins nor a job's property shows it."""
 
     installed: bool | None = None
     version: str = ""
@@ -71,33 +71,33 @@ class ControllerFacts:
 
     place: Place
     detail: str = ""
-    """One sentence: what was answered, and how its author is known."""
+    """One sentence: the answer, and how its sender was identified."""
     network_detail: bool = False
-    """Whether `detail` describes the network, which not every caller may see."""
+    """Whether ``detail`` describes the network, which not every caller may see."""
     status: int | None = None
     suggested_url: str = ""
-    """Where the root seems to be, if the answer shows it."""
+    """The probable URL of the root, if the answer shows it."""
     object_kind: str = "page"
-    """What an INSIDE answer is: `folder`, `view`, `job`, or another page."""
+    """The kind of an INSIDE answer: ``folder``, ``view``, ``job``, or another page."""
     by_front: bool = False
-    """Whether something in front of Jenkins answered."""
+    """Whether a proxy or firewall in front of Jenkins answered."""
     version: str = ""
     account: str = ""
-    """The account as Jenkins names it; empty if the answer lacks it."""
+    """The account name in Jenkins' answer; empty if the answer has none."""
     anonymous: bool = False
     own_url: str | None = None
-    """The URL that Jenkins is configured with; None if it has none or the answer lacks it."""
+    """The URL in Jenkins' configuration; None if it has none, or the answer does not contain it."""
     security: bool | None = None
-    """Whether Jenkins checks permissions at all; None if the answer lacks it."""
+    """Whether Jenkins checks permissions; None if the answer does not contain it."""
     overall_read: Access = Access.UNKNOWN
     clock_offset_s: float | None = None
-    """By how much the answer's clock is ahead of ours."""
+    """How many seconds Jenkins' clock is ahead of ours."""
     queue_problem: str | None = None
-    """Why the queue can't be read; empty: it can; None: not tried."""
+    """Why the queue cannot be read; empty if it can, None if it was not tested."""
     executors_problem: str | None = None
     plugin: PluginFacts = PluginFacts()
     secrets_view: Access = Access.UNKNOWN
     secrets_create: Access = Access.UNKNOWN
     folders: tuple[FolderFacts, ...] = ()
     complete: bool = True
-    """False: the time was up before everything was tried."""
+    """False if the timeout expired before everything was tested."""

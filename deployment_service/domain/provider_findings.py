@@ -1,4 +1,4 @@
-"""What the facts of a survey mean for a provider's settings: findings that say what to do next. Pure."""
+"""Derive findings about a provider's settings from the facts of a survey. Each names the next step. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deployment_service.domain.findings import Finding, Kind, Severity
 from deployment_service.domain.provider_facts import Access, ControllerFacts, Place
 
 CLOCK_TOLERANCE_S = 60.0
-"""A larger difference of the clocks is a finding. Signatures of webhooks allow five minutes."""
+"""A larger clock difference is a finding, in seconds. Signatures of webhooks allow five minutes."""
 TRIED_VERSION = (2, 440)
-"""The version of Jenkins that the service was tried with."""
+"""The version of Jenkins that the service was tested with."""
 _MAX_URL_CHARS = 150
 UNREACHABLE_FOR_TENANTS = (
     "no such host, no answer, or an address that no operator has allowed; operators see which in the "
@@ -43,7 +43,7 @@ class CheckedSettings(Protocol):
 
 
 def folders_of(settings: CheckedSettings) -> tuple[str, ...]:
-    """Return the folders in which the provider's jobs are; the first is where new ones go. Empty: the root."""
+    """Return the folders of the provider's jobs; new jobs go into the first. An empty name is the root."""
     first = () if settings.allowed_folders and not settings.job_folder else (settings.job_folder,)
     return tuple(dict.fromkeys((*first, *settings.allowed_folders)))
 
@@ -51,10 +51,10 @@ def folders_of(settings: CheckedSettings) -> tuple[str, ...]:
 def findings_of(
     settings: CheckedSettings, facts: ControllerFacts, *, webhook_path: str, coarse: bool
 ) -> tuple[Finding, ...]:
-    """Return what the facts mean, errors first.
+    """Return the findings that follow from the facts, errors first.
 
-    ``webhook_path``: where jobs post to below ``webhook_base_url``. ``coarse``: the caller may not learn what the
-    network between us and Jenkins is like.
+    ``webhook_path``: the path below ``webhook_base_url`` to which jobs post.
+    ``coarse``: omit details of the network between the service and Jenkins, which the caller may not see.
     """
     found = [*_place(settings, facts, coarse=coarse)]
     if facts.place is Place.ROOT:
@@ -78,8 +78,8 @@ def findings_of(
             Finding(
                 Kind.INCOMPLETE,
                 Severity.WARNING,
-                "The check ended before everything was tried: Jenkins answers slowly, or there are many folders. What "
-                "is not listed is not known. Check the provider again.",
+                "The check ended before everything was tested: Jenkins answers slowly, or there are many folders. What "
+                "is not listed is unknown. Check the provider again.",
             )
         )
     order = list(Severity)
@@ -96,16 +96,16 @@ def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -
             yield Finding(
                 Kind.UNREACHABLE,
                 Severity.WARNING,
-                f"{url} can't be reached ({detail}). Nothing is known of its Jenkins, and no job can be created or run "
-                "until it answers. Start it, or correct base_url, then check the provider again.",
+                f"{url} can't be reached ({detail}). Its Jenkins could not be checked, and no job can be created "
+                "or run until it answers. Start it, or correct base_url, then check the provider again.",
                 "base_url",
             )
         case Place.UNAVAILABLE:
             yield Finding(
                 Kind.UNAVAILABLE,
                 Severity.WARNING,
-                f"{detail}. That says nothing about the settings. Check the provider again when Jenkins is up"
-                + (" and what stands in front of it lets us through." if facts.by_front else "."),
+                f"{detail}. The settings could not be checked. Check the provider again when Jenkins is up"
+                + (" and the proxy in front of it lets requests pass." if facts.by_front else "."),
                 "base_url",
             )
         case Place.UNTRUSTED:
@@ -115,10 +115,10 @@ def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -
                 "ca_certificate_pem",
             )
         case Place.REDIRECT:
-            what_next = f"Set base_url to {see}." if see else _NO_LOGIN
+            next_step = f"Set base_url to {see}." if see else _NO_LOGIN
             yield _wrong(
                 Kind.REDIRECT,
-                f"{url} redirects elsewhere (HTTP {facts.status}), and redirects are not followed. {what_next}",
+                f"{url} redirects elsewhere (HTTP {facts.status}), and redirects are not followed. {next_step}",
                 "base_url",
             )
         case Place.NOT_JENKINS:
@@ -131,7 +131,7 @@ def _place(settings: CheckedSettings, facts: ControllerFacts, *, coarse: bool) -
         case Place.INSIDE:
             yield _wrong(
                 Kind.NOT_ROOT,
-                f"{url} is a {facts.object_kind} inside a Jenkins, not its root: jobs would be looked for and "
+                f"{url} is a {facts.object_kind} inside a Jenkins, not its root: jobs would be searched and "
                 f"created in the wrong place. Set base_url to {see or 'its root'}"
                 + (" and job_folder to the folder." if facts.object_kind == "folder" else "."),
                 "base_url",
@@ -153,7 +153,7 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
             Kind.JENKINS,
             Severity.WARNING,
             f"A Jenkins answers at {_shown(settings.base_url)} without saying its version: something in front of it "
-            "takes the header X-Jenkins away, so answers of that can't be told from Jenkins'. Let the header pass.",
+            "removes the header X-Jenkins, so its answers can't be told from Jenkins' answers. Let the header pass.",
             "base_url",
         )
     else:
@@ -163,15 +163,15 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
             Kind.JENKINS,
             Severity.INFO,
             f"Jenkins {facts.version} answers at {_shown(settings.base_url)}."
-            + (f" It is older than {tried}, with which the service was tried." if older else ""),
+            + (f" It is older than {tried}, with which the service was tested." if older else ""),
         )
     if facts.own_url is not None and facts.own_url != settings.base_url:
         shown = _shown(facts.own_url) or "something that is no URL"
         yield Finding(
             Kind.JENKINS_URL,
             Severity.INFO,
-            f"Jenkins calls itself {shown}, which is not base_url. That is fine behind a proxy; links to builds lead "
-            "where Jenkins says. To change that set Jenkins' URL in Manage Jenkins, System.",
+            f"Jenkins calls itself {shown}, which is not base_url. That is fine behind a proxy; links to builds use "
+            "that URL. To change it, set Jenkins' URL in Manage Jenkins, System.",
         )
     elif facts.own_url is None and facts.overall_read is Access.GRANTED:
         yield Finding(
@@ -182,9 +182,9 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
 
 
 def _https_perhaps(settings: CheckedSettings, facts: ControllerFacts) -> str:
-    """Return a hint for a port that speaks TLS and was asked without it: servers answer that with 400."""
-    asked_plain = facts.status == 400 and settings.base_url.startswith("http:")
-    return "Perhaps it expects https. " if asked_plain else ""
+    """Return a hint if a plain HTTP request may have reached a TLS port: servers answer that with 400."""
+    plain_http = facts.status == 400 and settings.base_url.startswith("http:")
+    return "Perhaps it expects https. " if plain_http else ""
 
 
 def _refused(settings: CheckedSettings, facts: ControllerFacts) -> Finding:
@@ -209,32 +209,34 @@ def _account(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Find
         yield Finding(
             Kind.ACCOUNT,
             Severity.ERROR,
-            f"The provider has the account {settings.username!r}, but Jenkins takes its requests for anonymous ones: "
-            "something in front of it takes the Authorization header away. Let the header pass.",
+            f"The provider has the account {settings.username!r}, but Jenkins treats its requests as anonymous: "
+            "something in front of it removes the Authorization header. Let the header pass.",
             "username",
         )
     elif facts.anonymous or not settings.username:
         yield Finding(
             Kind.ACCOUNT,
             Severity.INFO if facts.security is False else Severity.WARNING,
-            "The provider has no account: it may do in Jenkins what everybody may. Stopping a duplicate build needs a "
-            "named account. Give it username and api_token.",
+            "The provider has no account, so it has the permissions of anonymous users. Stopping a duplicate build "
+            "needs a named account. Give it username and api_token.",
             "username",
         )
     elif facts.account:
-        yield Finding(Kind.ACCOUNT, Severity.INFO, f"Jenkins knows us as {facts.account!r}.")
+        yield Finding(
+            Kind.ACCOUNT, Severity.INFO, f"Jenkins accepts the account {facts.account!r}."
+        )
     else:
         yield Finding(
             Kind.ACCOUNT,
             Severity.WARNING,
-            f"Jenkins accepts the request but doesn't say as whom it knows us (whoAmI). Check that "
-            f"{settings.username!r} is the account that is meant.",
+            f"Jenkins accepts the request but its answer (whoAmI) has no account. Check that "
+            f"{settings.username!r} is the intended account.",
             "username",
         )
 
 
 def _reading(facts: ControllerFacts) -> Iterator[Finding]:
-    for problem, what in (
+    for problem, source in (
         (facts.queue_problem, "queue"),
         (facts.executors_problem, "executors"),
     ):
@@ -242,8 +244,8 @@ def _reading(facts: ControllerFacts) -> Iterator[Finding]:
             yield Finding(
                 Kind.READING,
                 Severity.WARNING,
-                f"Jenkins' {what} can't be read ({problem.rstrip('.')}). Builds are then read job by job, which takes "
-                "more requests. Look into Jenkins' log.",
+                f"Jenkins' {source} can't be read ({problem.rstrip('.')}). Builds are then read job by job, which "
+                "takes more requests. Jenkins' log has the cause.",
             )
 
 
@@ -260,8 +262,8 @@ def _plugin(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Findi
         yield Finding(
             Kind.PLUGIN,
             Severity.INFO,
-            "Whether Jenkins has the Notification plugin doesn't show to this account. Without it builds are read from "
-            "Jenkins every few seconds; the first job that is created will show it.",
+            "This account can't see whether Jenkins has the Notification plugin. Without the plugin builds are read "
+            "from Jenkins every few seconds. The first job that is created shows whether it is there.",
         )
     else:
         yield Finding(
@@ -282,7 +284,7 @@ def _clock(facts: ControllerFacts) -> Iterator[Finding]:
         Kind.CLOCK,
         Severity.WARNING,
         f"The clock of Jenkins is {_span(abs(offset))} {direction} ours. Times of builds are shown wrong, and from "
-        "five minutes on webhooks that a build signs are refused. Synchronise the clocks of both machines (NTP).",
+        "five minutes on webhooks that a build signs are rejected. Synchronise the clocks of both machines (NTP).",
     )
 
 
@@ -296,13 +298,13 @@ def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]
         )
         return
     if not url:
-        asked = settings.reporting == "WEBHOOK"
+        wanted = settings.reporting == "WEBHOOK"
         yield Finding(
             Kind.WEBHOOKS,
-            Severity.WARNING if asked else Severity.INFO,
+            Severity.WARNING if wanted else Severity.INFO,
             "Jobs get no webhook, as webhook_base_url is empty: builds are read from Jenkins every few seconds. Set it "
             "to the URL by which Jenkins reaches the gateway"
-            + (", or reporting." if asked else "."),
+            + (", or change reporting." if wanted else "."),
             "webhook_base_url",
         )
         return
@@ -327,7 +329,7 @@ def _webhooks(settings: CheckedSettings, webhook_path: str) -> Iterator[Finding]
         yield Finding(
             Kind.WEBHOOKS,
             Severity.INFO,
-            f"Jobs post to {shown}. Whether Jenkins reaches that shows only when a build reports.",
+            f"Jobs post to {shown}. Only a webhook of a build proves that Jenkins reaches this URL.",
         )
 
 
@@ -337,13 +339,13 @@ def _folders(settings: CheckedSettings) -> Iterator[Finding]:
             Kind.FOLDER,
             Severity.WARNING,
             "New jobs go into the root, as job_folder is empty, but allowed_folders doesn't allow the root: "
-            "deployments that give their job no full_name are refused. Set job_folder to one of the allowed folders.",
+            "deployments whose job has no full_name are rejected. Set job_folder to one of the allowed folders.",
             "job_folder",
         )
 
 
 def _creates(settings: CheckedSettings) -> bool:
-    """Return whether the provider's jobs may be created by us; else they are only adopted."""
+    """Return whether the service may create jobs at this provider, not only adopt existing ones."""
     kinds = settings.allowed_job_kinds
     return not kinds or any(kind != "EXISTING" for kind in kinds)
 
@@ -353,7 +355,7 @@ def _uses_webhooks(settings: CheckedSettings) -> bool:
 
 
 def _shown(url: str) -> str:
-    """Return a URL as far as it fits into a message, of which errors show 800 bytes."""
+    """Return a URL, cut so that it fits into an error message of 800 bytes."""
     return url if len(url) <= _MAX_URL_CHARS else url[:_MAX_URL_CHARS] + "…"
 
 
@@ -381,10 +383,8 @@ def _is_loopback(url: str) -> bool:
 
 
 def first_wrong(findings: Sequence[Finding]) -> Finding | None:
-    """Return a finding that proves the settings wrong, if there is one."""
+    """Return the first finding that proves the settings wrong; None if there is none."""
     return next((one for one in findings if one.settings_wrong), None)
 
 
-_NO_LOGIN = (
-    "If a login page (single sign-on) stands in front of it, let its API through for the service."
-)
+_NO_LOGIN = "If a login page (single sign-on) is in front of it, let the service's requests to the API pass."

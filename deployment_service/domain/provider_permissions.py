@@ -1,4 +1,4 @@
-"""Which of Jenkins' permissions a provider needs, and what a survey shows of them. Pure."""
+"""Findings about the permissions in Jenkins that a provider needs. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ def judge(
     creates: bool,
     secrets: bool,
 ) -> Iterator[Finding]:
-    """Yield what the account lacks or may lack.
+    """Yield findings about permissions that the account lacks, may lack, or has.
 
-    ``creates``: jobs may be created. ``secrets``: their webhook URLs are to be kept as secret texts.
+    ``creates``: the service may create jobs.
+    ``secrets``: the webhook URLs of its jobs are stored as secret texts.
     """
     if facts.security is False:
         yield Finding(
             Kind.PERMISSION,
             Severity.WARNING,
-            "Jenkins checks no permissions: everybody who reaches it may do anything. Turn its security on.",
+            "Jenkins checks no permissions: every client that reaches it may do anything. Turn its security on.",
         )
         return
     if facts.overall_read is Access.MISSING:
-        yield _missing(account, "Overall/Read", "", "nothing of Jenkins can be read")
+        yield _missing(account, "Overall/Read", "", "nothing can be read from Jenkins")
         return
     granted: list[str] = []
     for index, folder in enumerate(facts.folders):
@@ -39,12 +40,12 @@ def judge(
         yield Finding(Kind.PERMISSION, Severity.INFO, f"The account {account!r} has {names}.")
     if secrets:
         yield from _secrets(account, facts)
-    untried = ["Job/Cancel", *(["Job/Delete"] if creates else [])]
+    untested = ["Job/Cancel", *(["Job/Delete"] if creates else [])]
     yield Finding(
         Kind.PERMISSION,
         Severity.INFO,
-        f"Not tried, because it would change something: {', '.join(untried)}. Make sure that the account {account!r} "
-        f"has {'them' if len(untried) > 1 else 'it'}.",
+        f"Not tested, because a test would change something: {', '.join(untested)}. Make sure that the account "
+        f"{account!r} has {'them' if len(untested) > 1 else 'it'}.",
     )
 
 
@@ -82,8 +83,8 @@ def _folder(
             yield Finding(
                 Kind.FOLDER,
                 Severity.WARNING,
-                f"What the account may do {where} could not be found out: {folder.problem.rstrip('.')}. Check the "
-                "provider again.",
+                f"The permissions of the account {where} could not be determined: {folder.problem.rstrip('.')}. Check "
+                "the provider again.",
                 field,
             )
         return
@@ -126,25 +127,25 @@ def _at_a_job(
     where = _where(folder.full_name)
     if not folder.sample_job:
         needed = "Job/Read and Job/Build" + (", Job/Configure" if creates else "")
-        # An account that may read the list of plugins may read jobs: then there are none.
-        all_seen = facts.plugin.version or facts.plugin.installed is False
+        # An account that may read the list of plugins may also read jobs, so the folder has none.
+        sees_all = facts.plugin.version or facts.plugin.installed is False
         yield Finding(
             Kind.PERMISSION,
-            Severity.INFO if all_seen else Severity.WARNING,
-            f"Jenkins shows the account {account!r} no job {where}, so {needed} could not be tried. If there is one, "
+            Severity.INFO if sees_all else Severity.WARNING,
+            f"Jenkins shows the account {account!r} no job {where}, so {needed} could not be tested. If there is one, "
             "the account lacks Job/Read: grant it in Jenkins.",
         )
         return
-    at = f"on the job {folder.sample_job!r}"
+    on_job = f"on the job {folder.sample_job!r}"
     effects = [("Job/Build", folder.build, "no build of it can be started", Severity.ERROR)]
     if creates:
         effect = "parameters and webhooks of jobs can't be kept up to date"
         effects.append(("Job/Configure", folder.configure, effect, Severity.WARNING))
     for permission, access, effect, severity in effects:
         if access is Access.MISSING:
-            yield _missing(account, permission, at, effect, severity=severity)
+            yield _missing(account, permission, on_job, effect, severity=severity)
         elif access is Access.UNKNOWN:
-            yield _unknown(account, permission, at)
+            yield _unknown(account, permission, on_job)
         else:
             granted.append(permission)
 
@@ -173,7 +174,7 @@ def _secrets(account: str, facts: ControllerFacts) -> Iterator[Finding]:
         yield Finding(
             Kind.SECRETS,
             Severity.INFO,
-            "Whether webhook URLs can be kept as secret texts in Jenkins could not be found out. Make sure that the "
+            "Whether webhook URLs can be kept as secret texts in Jenkins could not be determined. Make sure that the "
             f"account {account!r} has Credentials/View, Create, Update and Delete.",
         )
 
@@ -205,5 +206,5 @@ def _unknown(account: str, permission: str, where: str) -> Finding:
     return Finding(
         Kind.PERMISSION,
         Severity.INFO,
-        f"Whether the account {account!r} has {permission} {where} could not be found out. Make sure that it has.",
+        f"Whether the account {account!r} has {permission} {where} could not be determined. Make sure that it has.",
     )

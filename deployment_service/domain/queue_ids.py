@@ -1,7 +1,7 @@
-"""Ids of Jenkins' queue items: opaque text. Pure.
+"""Ids of Jenkins' queue items, as opaque texts. Pure.
 
-Jenkins counts them with numbers, other controllers and proxies need not. An id is an attribute, not an
-identity: Jenkins gives ids out again after a crash, and a resumed Pipeline has another one.
+Jenkins uses numbers; other controllers and proxies may not. An id is an attribute, not an identity: Jenkins reuses ids
+after a crash, and a resumed Pipeline has another id.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 
 MAX_QUEUE_ID = 200
-"""Characters of the longest id that is kept; a longer one counts as none."""
+"""Maximum length of an id, in characters. A longer id is dropped."""
 
-# A slash could not be sent back in a path: servlet containers refuse `%2F`.
+# An id with a slash could not be used in a URL: servlet containers reject `%2F`.
 _UNUSABLE = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff/\\\\]")
 _NO_ITEM = re.compile(r"-[0-9]+|0+")
 
 
 def parse_queue_id(value: object) -> str | None:
-    """Return the id as text; None if the sender gave none, or one that no request could name.
+    """Return the id as text; None if there is none, or if no URL can contain it.
 
-    Jenkins sends numbers; -1 and 0 mean that there is no item. A fraction may have lost digits on its way.
+    Jenkins sends numbers; -1 and 0 mean that there is no item. Fractions are rejected: they may have lost digits.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value < 10**MAX_QUEUE_ID else None

@@ -1,4 +1,4 @@
-"""What the gateway hands over, and how a report becomes an observation. Pure."""
+"""Reports as the gateway forwards them, and their validation. Pure."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class ReportSource(StrEnum):
 
 
 class Proof(StrEnum):
-    """How the gateway knows who sent a report."""
+    """How the gateway authenticated the sender of a report."""
 
-    TOKEN = "TOKEN"  # noqa: S105 - a word
+    TOKEN = "TOKEN"  # noqa: S105 - an enum value, not a token
     SIGNATURE = "SIGNATURE"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """A claim about a build, as the gateway sent it: nothing in it is checked yet."""
+    """A report about a build, as the gateway sent it. Nothing in it is validated yet."""
 
     tenant: str
     cicd_job_id: str
@@ -68,14 +68,17 @@ class BuildReport:
     gateway_key_id: uuid.UUID | None = None
     """The API key of the gateway that verified the sender."""
 
-    def is_believed(self, seen: Observation, *, token_exposed: bool) -> bool:
-        """Whether its word is taken: not for an end, if anyone who reads Jenkins' console could have said it."""
-        return self.proof is Proof.SIGNATURE or not (token_exposed and seen.state.final)
+    def is_trusted(self, observation: Observation, *, token_exposed: bool) -> bool:
+        """Return whether the report may be applied without a read from Jenkins.
+
+        An end that is authenticated by an exposed token is not trusted: every reader of Jenkins' console has the token.
+        """
+        return self.proof is Proof.SIGNATURE or not (token_exposed and observation.state.final)
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """A wish that a job be read soon."""
+    """A request to read a job soon."""
 
     tenant: str
     cicd_job_id: str
@@ -84,7 +87,7 @@ class RefreshRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """What became of a report. ``deployment`` is a resource name, empty if it was none's."""
+    """The result of a report. ``deployment`` is a resource name; empty if the report concerns no deployment."""
 
     verdict: Verdict
     deployment: str = ""
@@ -94,11 +97,15 @@ class ReportResult:
 
 
 class InvalidReport(ValueError):
-    """The report can't mean anything; the text says why."""
+    """A report is invalid. The text is the reason."""
 
 
 def checked(report: BuildReport) -> tuple[TenantName, Observation]:
-    """Return whose and what a report claims. Raises InvalidReport."""
+    """Validate a report; return its tenant and observation.
+
+    Raises:
+        InvalidReport: a field is missing or malformed.
+    """
     try:
         tenant = TenantName.parse(report.tenant, field="tenant")
     except Exception as error:
@@ -131,17 +138,21 @@ def checked(report: BuildReport) -> tuple[TenantName, Observation]:
         by_token=report.proof is Proof.TOKEN,
     )
     if report.source is ReportSource.GUIDE:
-        known = from_status_text(report.status, Authority.STEP)
+        state = from_status_text(report.status, Authority.STEP)
     else:
-        known = from_phase(report.phase, report.status)
+        state = from_phase(report.phase, report.status)
     status_text = report.status or report.phase
     return tenant, Observation(
-        job_id(report.cicd_job_id), build_ref, known, status_text[:200], job_path=report.job_path
+        job_id(report.cicd_job_id), build_ref, state, status_text[:200], job_path=report.job_path
     )
 
 
 def job_id(text: str) -> uuid.UUID:
-    """The id of a job. Raises InvalidReport."""
+    """Return the id of a job.
+
+    Raises:
+        InvalidReport: the text is not a UUID.
+    """
     value = _uuid(text)
     if value is None:
         raise InvalidReport("cicd_job_id is not a UUID")

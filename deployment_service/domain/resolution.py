@@ -1,4 +1,4 @@
-"""An operator decides how a run has ended: the way out when Jenkins can't say it any more. Pure.
+"""Resolution of a run by an operator, for when Jenkins can no longer show its end. Pure.
 
 The end has the highest authority: reports and reads never change it, only an operator does.
 """
@@ -38,41 +38,47 @@ _SEVERITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The end that an operator gives a run. Use ``of``."""
+    """The end that an operator sets for a run. Create it with ``of``."""
 
     status: DeploymentStatus
     reason: str
 
     @classmethod
     def of(cls, status: str, reason: str) -> Resolution:
-        """Check what a caller asks for. Raises InvalidArgument."""
+        """Return a validated resolution.
+
+        Raises:
+            InvalidArgument: the status is not final, or the reason is empty or too long.
+        """
         ends = {str(end): end for end in _SEVERITIES}
         if status not in ends:
             raise InvalidArgument("status", f"must be a final status: {', '.join(ends)}")
         stripped = reason.strip()
         if not stripped:
-            raise InvalidArgument("reason", "is required: it stands in the history of the run")
+            raise InvalidArgument(
+                "reason", "is required: it becomes part of the history of the run"
+            )
         if len(stripped) > MAX_REASON_CHARS:
             raise InvalidArgument("reason", f"must have at most {MAX_REASON_CHARS} characters")
         return cls(ends[status], stripped)
 
     @property
     def state(self) -> BuildState:
-        """The point in the order: above everything that Jenkins says."""
+        """Return the state of the end. It ranks above every state from Jenkins."""
         return BuildState(Stage.FINAL, Authority.OPERATOR, _SEVERITIES[self.status])
 
     @property
     def message(self) -> str:
-        """What the run and the event say."""
+        """Return the message for the run and the event."""
         return f"An operator resolved the run: {self.reason}"
 
 
 def resolve(
     run: Run, resolution: Resolution, *, highest: Build, now: datetime
 ) -> tuple[Run, Transition]:
-    """End a run as an operator says, and settle it.
+    """End and settle a run by the decision of an operator.
 
-    ``highest`` is the highest build of the job that is known now: a run without a shown build ranks just above it.
+    ``highest``: the highest known build of the job. A run without a shown build ranks just above it.
     """
     completed = resolution.status is DeploymentStatus.COMPLETED
     cause = None if completed else FailureCause.RESOLVED_BY_OPERATOR
@@ -93,29 +99,29 @@ def resolve(
         after=highest,
         end_time=run.end_time or now,
     )
-    same = (run.status, run.failure_cause) == (ended.status, cause)
+    unchanged = (run.status, run.failure_cause) == (ended.status, cause)
     return ended, Transition(
-        _event_type(run, resolution.status, same=same),
+        _event_type(run, resolution.status, unchanged=unchanged),
         run.status,
         ended.status,
         certainty=ended.certainty,
-        correction=run.status.final and not same,
+        correction=run.status.final and not unchanged,
         failure_cause=cause,
         message=resolution.message,
     )
 
 
-def _event_type(run: Run, status: DeploymentStatus, *, same: bool) -> EventType:
-    if same:
+def _event_type(run: Run, status: DeploymentStatus, *, unchanged: bool) -> EventType:
+    if unchanged:
         return EventType.DEPLOYMENT_RUN_SETTLED
-    detach_build = run.source is RunSource.SERVICE and run.build is None
-    if detach_build and not run.status.final and status is not DeploymentStatus.COMPLETED:
+    without_build = run.source is RunSource.SERVICE and run.build is None
+    if without_build and not run.status.final and status is not DeploymentStatus.COMPLETED:
         return EventType.DEPLOYMENT_RUN_FAILURE
     return EventType.DEPLOYMENT_STATUS_UPDATE
 
 
 def show_build(run: Run, update: StatusUpdate, now: datetime) -> Run:
-    """Note which build a resolved run has, once Jenkins shows it. Its end stays."""
+    """Return a resolved run with the build that a read shows. Its end stays unchanged."""
     if not update.read or update.build is None:
         return run
     return replace(

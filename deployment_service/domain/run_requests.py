@@ -1,4 +1,4 @@
-"""What a caller says about a run beside its parameters: why, for whom, and annotations of their own. Pure."""
+"""The metadata of a run request: reason, requester, on-behalf-of claim, annotations. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANNOTATION_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Who asked for a run, and what they say about it. Use ``of`` for what a caller gives."""
+    """The requester of a run, and its reason and annotations. Create it from caller input with ``of``."""
 
     requested_by: Actor | None = None
     reason: str = ""
@@ -26,7 +26,11 @@ class RunRequest:
 
     @classmethod
     def of(cls, requested_by: Actor, reason: str, annotations: Mapping[str, str]) -> RunRequest:
-        """Check what a caller gives. Raises InvalidArgument."""
+        """Return validated metadata.
+
+        Raises:
+            InvalidArgument: a text is too long or has a character that cannot be stored.
+        """
         reason = reason.strip()
         if len(reason) > MAX_REASON_CHARS:
             raise InvalidArgument("reason", f"must have at most {MAX_REASON_CHARS} characters")
@@ -35,7 +39,11 @@ class RunRequest:
 
 
 def check_annotations(annotations: Mapping[str, str], *, field: str) -> dict[str, str]:
-    """Return annotations by key. Raises InvalidArgument."""
+    """Return annotations, sorted by key.
+
+    Raises:
+        InvalidArgument: the annotations exceed a limit.
+    """
     if len(annotations) > MAX_ANNOTATIONS:
         raise InvalidArgument(field, f"has more than {MAX_ANNOTATIONS} entries")
     for key, value in annotations.items():

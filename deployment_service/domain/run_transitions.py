@@ -1,6 +1,6 @@
-"""How claims and conclusions move a run: the only functions that change what a run is. Pure.
+"""Transitions of a run: the only functions that change its status, certainty or build. Pure.
 
-Each returns the run as it then is and the transitions that the caller commits as events.
+Each returns the changed run and the transitions, which the caller commits as events.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def observe(
     *,
     read_at_completed: bool = True,
 ) -> tuple[Run, list[Transition]]:
-    """Merge a claim about the run's build into the run; return the transitions that follow.
+    """Merge a status update of the run's build; return the changed run and its transitions.
 
     ``read_at_completed``: Jenkins may discard the build right after COMPLETED (see ``confirm_due``).
     """
@@ -97,7 +97,7 @@ def observe(
         moved = _reopened(moved)
         transitions.append(_correction(run, DeploymentStatus.RUNNING, "Jenkins shows its build."))
     elif update.state == state and (update.read or state > run.state):
-        # A repeated report does not know whether the build waits at an input step: only a read does.
+        # Only a read shows whether the build waits at an input step; a repeated report does not.
         moved = set_waiting(moved, update.waiting_for, update.waiting_reason)
         if not transitions:
             transitions += waiting_changed(run, moved)
@@ -106,7 +106,7 @@ def observe(
 
 
 def _requester(run: Run, update: StatusUpdate) -> Actor | None:
-    """Return who asked for a run: of one of ours the caller, of another one what started its build."""
+    """Return the requester of a run: the caller for a run of ours, else the actor that started its build."""
     if run.source is RunSource.SERVICE:
         return run.requested_by
     return run.requested_by or update.started_by
@@ -118,10 +118,10 @@ _FINALIZED_COMES_WITHIN = timedelta(seconds=1)
 def confirm_due(
     run: Run, update: StatusUpdate, time: datetime, *, read_at_completed: bool
 ) -> datetime | None:
-    """When the reported end of a run is to be read; None: there is none, or it is settled.
+    """Return when the reported end of a run must be read; None if the run has no end, or it is settled.
 
-    FINALIZED: at once. Before it the build may not be saved yet, so other reports wait for it a second, unless
-    Jenkins may discard the build by then (``read_at_completed``).
+    After FINALIZED the read is due at once. Before it the build may not be saved yet, so after other reports it is due
+    one second later, unless Jenkins may discard the build by then (``read_at_completed``).
     """
     if run.certainty is not Certainty.REPORTED:
         return None
@@ -144,11 +144,12 @@ def end_without_build(
     now: datetime,
     time: datetime | None = None,
 ) -> tuple[Run, list[Transition]]:
-    """End a run that got no build, or whose build is lost, by our own conclusion.
+    """End a run that got no build, or whose build is lost, by a conclusion of the service.
 
-    ``certain``: nothing of it is in Jenkins, which settles it as CONFIRMED. Otherwise it is UNVERIFIABLE, and keeps
-    an end that was reported. ``time``: when the read began that shows it; by default ``now``.
-    ``highest`` is the highest build of the job that is known now: a run without a build ranks just above it.
+    ``certain``: Jenkins has proven that nothing of the run exists, so the run is CONFIRMED. Otherwise it is
+    UNVERIFIABLE, and a reported end stays.
+    ``time``: when the read began that shows the absence; by default ``now``.
+    ``highest``: the highest known build of the job. A run without a build ranks just above it.
     """
     state = presumed(Severity.ABORTED if cause in _CANCELLATIONS else Severity.FAILURE)
     if run.state.authority >= Authority.READ or (
@@ -190,17 +191,17 @@ def end_without_build(
     return ended, [replace(_settled(kind, run.status, ended, message), correction=run.status.final)]
 
 
-_UNVERIFIABLE = "What webhooks reported of it stays its status; it cannot be verified any more."
+_UNVERIFIABLE = "Its status stays the one that webhooks reported; it can no longer be verified."
 
 
 def detach_build(run: Run) -> tuple[Run, list[Transition]]:
-    """Take a run of ours back to where Jenkins has accepted it: the build that it was tied to isn't its own.
+    """Return a run of ours to the state after acceptance, without a build: its build belongs to another run.
 
-    The end that an operator gave it stays.
+    An end that an operator set stays.
     """
     if run.resolved:
         return replace(run, build=None, build_timestamp_ms=None, shown=False, queue_id=None), []
-    freed = replace(
+    detached = replace(
         _reopened(run),
         state=QUEUED,
         status=DeploymentStatus.RUNNING,
@@ -213,13 +214,13 @@ def detach_build(run: Run) -> tuple[Run, list[Transition]]:
         shown=False,
         queue_id=None,
     )
-    if run.status is freed.status:
-        return freed, []
-    return freed, [_correction(run, freed.status, "The run's own build is another one.")]
+    if run.status is detached.status:
+        return detached, []
+    return detached, [_correction(run, detached.status, "The run's own build is another one.")]
 
 
 def _reopened(run: Run) -> Run:
-    """Take its end from a run: the end was withdrawn."""
+    """Return the run without its end, which was withdrawn."""
     return replace(
         run,
         status=DeploymentStatus.RUNNING,
@@ -235,16 +236,16 @@ def _reopened(run: Run) -> Run:
 
 
 def without_resolution(run: Run) -> Run:
-    """Return the run as if no operator had ended it: running, until its build is read."""
+    """Return the run without an operator's end: running until its build is read."""
     if not run.resolved:
         return run
     return replace(_reopened(run), state=RUNNING, reports=())
 
 
 def detach_external_build(run: Run, now: datetime) -> tuple[Run, list[Transition]]:
-    """Take its number from an external run: it is another run's, or Jenkins has not issued it yet.
+    """Remove the build from an external run: the number belongs to another run, or Jenkins has not issued it yet.
 
-    How the run has ended stays; if it goes on it ends as lost. It then ranks below all others.
+    The run keeps its end; an active run ends with cause BUILD_LOST. It then ranks below all other runs.
     """
     ended, transitions = end_without_build(
         run,
@@ -262,14 +263,14 @@ def detach_external_build(run: Run, now: datetime) -> tuple[Run, list[Transition
 
 
 def still_current(run: Run) -> Transition:
-    """Announce that a run is its deployment's current one although it did not change."""
+    """Return the transition that announces an unchanged run as its deployment's current run."""
     return Transition(
         EventType.DEPLOYMENT_STATUS_UPDATE,
         run.status,
         run.status,
         certainty=run.certainty,
         failure_cause=run.failure_cause,
-        message="This run is the deployment's current one now.",
+        message="This run is now the deployment's current run.",
     )
 
 
@@ -286,9 +287,9 @@ def _started(run: Run) -> Transition:
 def _end(
     run: Run, before: Run, update: StatusUpdate, policy: UnstablePolicy, now: datetime
 ) -> tuple[Run, list[Transition]]:
-    """Give a run, whose ``state`` is final, the status and the certainty that follow from its evidence."""
+    """Set the status and certainty of a run with a final ``state``, by its evidence."""
     if run.state.authority is Authority.PRESUMPTION and run.state == before.state:
-        return _lost_after_all(run, before)
+        return _correct_unknown_outcome(run, before)
     status = deployment_status(run.state, policy)
     cause = _cause(run, policy)
     reported = run.evidence.reported
@@ -316,21 +317,19 @@ def _end(
     return ended, [replace(step, correction=run.status.final and not settles)]
 
 
-def _lost_after_all(run: Run, before: Run) -> tuple[Run, list[Transition]]:
-    """Correct the cause of a run whose build becomes known only after it was looked for in vain."""
+def _correct_unknown_outcome(run: Run, before: Run) -> tuple[Run, list[Transition]]:
+    """Correct the cause TRIGGER_OUTCOME_UNKNOWN if a report shows the build after the probes found none."""
     unknown = run.failure_cause is FailureCause.TRIGGER_OUTCOME_UNKNOWN
     if not unknown or before.build is not None or run.build is None:
         return run, []
-    message = (
-        "Jenkins started its build, and does not show it any more. How it ended can't be known."
-    )
+    message = "Jenkins started the build but no longer shows it. Its result is unknown."
     lost = replace(run, failure_cause=FailureCause.BUILD_LOST, failure_message=message)
     step = _settled(EventType.DEPLOYMENT_STATUS_UPDATE, run.status, lost, message)
     return lost, [replace(step, correction=True)]
 
 
 def _result(run: Run, before: Run, update: StatusUpdate) -> str:
-    """The status text of the end that is shown."""
+    """Return the status text of the end that is shown."""
     if run.state.authority >= Authority.READ:
         return update.status_text if run.state > before.state else before.result
     reported = run.evidence.reported
@@ -349,7 +348,7 @@ def _settled(kind: EventType, old_status: DeploymentStatus, ended: Run, message:
 
 
 def _correction(run: Run, status: DeploymentStatus, message: str) -> Transition:
-    """A transition that withdraws an end."""
+    """Return a transition that withdraws an end."""
     kind = EventType.DEPLOYMENT_STATUS_UPDATE
     return Transition(kind, run.status, status, correction=True, message=message)
 
@@ -357,7 +356,7 @@ def _correction(run: Run, status: DeploymentStatus, message: str) -> Transition:
 _MESSAGES = {
     FailureCause.BUILD_FAILED: "The build failed: see its console output.",
     FailureCause.BUILD_UNSTABLE: "The build is unstable, which counts as a failure here: see its test results.",
-    FailureCause.NOT_BUILT: "The build ended with the result NOT_BUILT: it was started, and something ended it early.",
+    FailureCause.NOT_BUILT: "The build ended with the result NOT_BUILT: it was started, but ended early.",
     FailureCause.CANCELLED_IN_JENKINS: "The build was aborted in Jenkins.",
 }
 
@@ -369,7 +368,7 @@ def _cause(run: Run, policy: UnstablePolicy) -> FailureCause | None:
 
 
 def _message(run: Run, before: Run, cause: FailureCause | None, interruption: str) -> str:
-    """What is known of why a run failed: its cause, and what Jenkins says of an interruption."""
+    """Return why a run failed: the text of its cause, and the interruption that Jenkins shows."""
     if cause is None:
         return ""
     if run.state.authority is Authority.PRESUMPTION:

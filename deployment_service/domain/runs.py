@@ -1,4 +1,4 @@
-"""What a run is, and which run is a deployment's current one. Pure. ``run_transitions`` says how a run moves."""
+"""Runs, and the choice of a deployment's current run. Pure. ``run_transitions`` has the changes of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunSource(StrEnum):
 
 
 class TriggerState(StrEnum):
-    """How far the trigger of a run is. ENDED: no (further) request will be sent for it."""
+    """The state of a run's trigger. ENDED: no further request will be sent for the run."""
 
     WAITING = "WAITING"
     SENDING = "SENDING"
@@ -40,7 +40,7 @@ class TriggerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build's key within its job. ``generation`` tells apart jobs that were made again under one name."""
+    """A build's key within its job. A job that is deleted and created again has a higher ``generation``."""
 
     generation: int
     number: int
@@ -48,7 +48,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as stored, without what only the dispatcher needs."""
+    """A run as stored, without the fields that only the dispatcher needs."""
 
     run_id: uuid.UUID
     deployment_id: uuid.UUID
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def unresolved(self) -> bool:
-        """Intended, not ended, and Jenkins has not said which build it is."""
+        """Return whether the run is ours, has not ended, and has no build yet."""
         return self.source is RunSource.SERVICE and self.build is None and self.end_time is None
 
     @property
@@ -98,22 +98,25 @@ class Run:
 
     @property
     def resolved(self) -> bool:
-        """An operator has decided its end: only an operator changes it again."""
+        """Return whether an operator has set the end. Only an operator can then change it."""
         return self.state.authority is Authority.OPERATOR
 
     @property
     def evidence(self) -> Evidence:
-        """What later reports and reads are merged with."""
+        """Return the evidence, into which later reports and reads are merged."""
         return Evidence(self.state, self.reports, self.building_time, self.absent_time)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusUpdate:
-    """What a report or a read says of a run's build. ``status_text`` is the status as it came.
+    """A status update of a run's build, from a report or a read.
 
-    ``time``: of a report, when it was stored; of a read (``read``), when it began. ``building``: the read showed
-    ``building:true``. ``unsaved_result``: it showed a result of a build that is not saved yet.
-    ``interruption``: why the build was interrupted, in Jenkins' words. ``started_by``: what started it.
+    ``status_text``: the status as received.
+    ``time``: when the report was stored, or when the read (``read``) began.
+    ``building``: the read showed ``building:true``.
+    ``unsaved_result``: the read showed this result of a build that is not saved yet.
+    ``interruption``: why the build was interrupted, in Jenkins' words.
+    ``started_by``: the actor that started the build.
     """
 
     state: BuildState
@@ -145,10 +148,10 @@ class Transition:
 
 
 def order_key(run: Run) -> tuple[int, int, int]:
-    """Where a run stands among the runs of its deployment; the greatest is the current one.
+    """Return the sort key of a run among the runs of its deployment. The highest is the current run.
 
-    It doesn't depend on when we heard of what. The columns order_generation and order_position are
-    the same rule in SQL.
+    It does not depend on the order in which reports and reads arrived. The columns ``order_generation`` and
+    ``order_position`` are the same rule in SQL.
     """
     if run.source is RunSource.SERVICE and not run.settled:
         return (2**31 - 1, 0, run.number)
@@ -160,9 +163,9 @@ def order_key(run: Run) -> tuple[int, int, int]:
 
 
 def current_run(runs: Iterable[Run]) -> Run | None:
-    """The run that the deployment's status speaks of; None before the first.
+    """Return the run that determines the deployment's status; None if there is none.
 
-    Not a build that Jenkins has never shown.
+    An external run whose build Jenkins has not shown is never current.
     """
-    state = [r for r in runs if r.shown or r.build is None or r.source is RunSource.SERVICE]
-    return max(state, key=order_key, default=None)
+    candidates = [r for r in runs if r.shown or r.build is None or r.source is RunSource.SERVICE]
+    return max(candidates, key=order_key, default=None)

@@ -1,4 +1,4 @@
-"""Where a Pipeline's Jenkinsfile may be: the grammar of repository URLs, branches and paths. Pure."""
+"""Validation of the source of a Pipeline: repository URL, branch and path of the Jenkinsfile. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deployment_service.domain.egress import check_git_url, check_visible
 from deployment_service.domain.errors import InvalidArgument
 
 _MAX_CHARS = 1000
-# What git-check-ref-format(1) refuses in a ref, but for '$' and braces, which stand for a parameter.
+# The rules of git-check-ref-format(1), except that '$' and braces are allowed: they reference a parameter.
 _NOT_IN_BRANCH = re.compile(r"\.\.|@\{|//|[\s~^:?*\[\\]")
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineScm:
-    """A Pipeline whose Jenkinsfile is in a Git repository. Empty fields stand for the defaults."""
+    """A Pipeline whose Jenkinsfile is in a Git repository. Empty fields mean the defaults."""
 
     url: str
     branch: str = ""
@@ -27,14 +27,18 @@ class PipelineScm:
 def check_scm(
     scm: PipelineScm, *, field: str, allowed_origins: Collection[str] | None = None
 ) -> PipelineScm:
-    """Return the source in normal form; raise InvalidArgument if git or Jenkins could misread it."""
+    """Return the source in normal form.
+
+    Raises:
+        InvalidArgument: git or Jenkins could misread a field.
+    """
     url = check_git_url(scm.url, field=f"{field}.url", allowed_origins=allowed_origins)
     rest = []
     for name in ("branch", "script_path", "credentials_id"):
         text = check_visible(getattr(scm, name).strip(), field=f"{field}.{name}")
         if len(text) > _MAX_CHARS:
             raise InvalidArgument(f"{field}.{name}", f"has more than {_MAX_CHARS} characters")
-        # git would take it for an option.
+        # git would parse it as an option.
         if text.startswith("-"):
             raise InvalidArgument(f"{field}.{name}", "must not start with '-'")
         rest.append(text)

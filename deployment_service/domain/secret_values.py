@@ -1,4 +1,4 @@
-"""Values of runs that are shown nowhere: which they are, and how a text is freed of them. Pure."""
+"""Secret parameters of runs: split them from other parameters, and redact them in texts. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REDACTED = "[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class SplitValues:
-    """The values of a run: those that may be shown, and those that may not."""
+    """The parameters of a run, split into those that may be shown and secret ones."""
 
     shown: dict[str, str]
     secret: dict[str, str]
 
 
 def split(values: Mapping[str, str], secret_names: Collection[str]) -> SplitValues:
-    """Return the values, told apart by name."""
+    """Return the values, split by name."""
     return SplitValues(
         {name: value for name, value in values.items() if name not in secret_names},
         {name: value for name, value in values.items() if name in secret_names},
@@ -28,18 +28,18 @@ def split(values: Mapping[str, str], secret_names: Collection[str]) -> SplitValu
 
 
 def pack(secrets: Mapping[str, str]) -> bytes:
-    """Return secret values as what is encrypted."""
+    """Return secret values as bytes to encrypt."""
     return json.dumps(dict(secrets)).encode()
 
 
 def unpack(packed: bytes) -> dict[str, str]:
-    """Read what `pack` returned."""
+    """Return the secret values from what ``pack`` returned."""
     values: dict[str, str] = json.loads(packed)
     return values
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without the secrets, as they are and as Python, JSON, HTML and URLs write them."""
+    """Return the text without the secrets, in plain form and as Python, JSON, HTML and URLs escape them."""
     forms: set[str] = set()
     for secret in secrets:
         if secret:

@@ -1,7 +1,7 @@
-"""Sessions of a Jenkins (`X-Jenkins-Session`): whether it was restarted, or several replicas answer. Pure.
+"""Sessions of a Jenkins (`X-Jenkins-Session`): detect a restart, and several replicas behind one address. Pure.
 
-Each start of a Jenkins has a new session. Behind the address of a highly available controller several replicas
-answer by turns, each with its own. So a new session alone is no restart: the old ones must be absent for a while.
+Each start of Jenkins begins a new session. Several replicas of a highly available controller answer in turn, each
+with its own session. So a new session alone is no restart: the old sessions must be absent for some time.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 ABSENT = timedelta(seconds=60)
-"""For how long the old sessions must not have been seen before a new one counts as a restart."""
-_KEPT = 8
+"""How long all old sessions must be absent before a new session counts as a restart."""
+_MAX_SESSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSeen:
-    """When a session was first and last in an answer, by the database's clock."""
+    """The first and last time of a session in an answer, by the database's clock."""
 
     session: str
     first: datetime
@@ -28,26 +28,29 @@ class SessionSeen:
 def note_sessions(
     known: Sequence[SessionSeen], shown: Collection[str | None], now: datetime
 ) -> tuple[SessionSeen, ...]:
-    """Return what is known after a cycle in which these sessions answered, oldest first, the latest few."""
-    by_name = {seen.session: seen for seen in known}
+    """Return the updated sessions after a cycle, oldest first. Only the latest few are kept.
+
+    ``shown``: the sessions in the answers of the cycle.
+    """
+    by_name = {one.session: one for one in known}
     for session in filter(None, shown):
         first = by_name[session].first if session in by_name else now
         by_name[session] = SessionSeen(session, first, now)
-    latest = sorted(by_name.values(), key=lambda seen: seen.last)[-_KEPT:]
-    return tuple(sorted(latest, key=lambda seen: seen.first))
+    latest = sorted(by_name.values(), key=lambda one: one.last)[-_MAX_SESSIONS:]
+    return tuple(sorted(latest, key=lambda one: one.first))
 
 
 def restart_time(known: Sequence[SessionSeen], now: datetime) -> datetime | None:
-    """Return when the session that answers now was first seen, if it replaced all others; None if none did."""
+    """Return when the newest session first answered, if it replaced all others; None otherwise."""
     if len(known) < 2:
         return None
-    newest = max(known, key=lambda seen: seen.first)
-    others = (seen for seen in known if seen is not newest)
-    return newest.first if all(seen.last < now - ABSENT for seen in others) else None
+    newest = max(known, key=lambda one: one.first)
+    others = (one for one in known if one is not newest)
+    return newest.first if all(other.last < now - ABSENT for other in others) else None
 
 
 def alternate(known: Sequence[SessionSeen]) -> bool:
-    """Return whether two sessions answered over the same time: several replicas share the address."""
+    """Return whether two sessions overlap in time, which means that several replicas share the address."""
     return any(
         max(a.first, b.first) < min(a.last, b.last) for a, b in itertools.combinations(known, 2)
     )

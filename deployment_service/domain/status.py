@@ -1,7 +1,7 @@
-"""The order of what can be known of one build, and what it means for a deployment.
+"""The total order of build states, and the mapping to a deployment's status. Pure.
 
-Every writer (webhook, dispatcher, reader) claims a point in one total order and the highest
-point wins: a join-semilattice. Hence reports may come late, twice and in any order (promise P2).
+Every writer (webhook, dispatcher, reader) merges its state by ``max``: a join-semilattice. So reports may arrive late,
+twice and in any order (promise P2).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DeploymentStatus(StrEnum):
 
 
 class UnstablePolicy(StrEnum):
-    """What UNSTABLE means for a deployment."""
+    """The status of a deployment whose build is UNSTABLE."""
 
     FAILED = "FAILED"
     COMPLETED = "COMPLETED"
@@ -46,7 +46,7 @@ class FailureCause(StrEnum):
 
 
 class Stage(IntEnum):
-    """How far a build has come. UNKNOWN: nothing is known, or a status that nobody knows was reported."""
+    """The stage of a build. UNKNOWN: no state was observed, or an unknown status was reported."""
 
     UNKNOWN = 0
     QUEUED = 1
@@ -55,7 +55,7 @@ class Stage(IntEnum):
 
 
 class Authority(IntEnum):
-    """How good the source of a *final* word is. It doesn't matter before: NONE."""
+    """The authority of the source of a final state. NONE for states that are not final."""
 
     NONE = 0
     PRESUMPTION = 1
@@ -67,7 +67,7 @@ class Authority(IntEnum):
 
 
 class Severity(IntEnum):
-    """How bad a *final* result is; Jenkins only ever worsens a result, so the worse one is the later."""
+    """The severity of a final result. Jenkins only worsens results, so the worse of two is the later one."""
 
     NONE = 0
     SUCCESS = 1
@@ -79,7 +79,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class BuildState:
-    """A point in the order. Compare with ``<``, merge with ``max``."""
+    """A state in the total order. Compare with ``<``, merge with ``max``."""
 
     stage: Stage
     authority: Authority = Authority.NONE
@@ -91,12 +91,12 @@ class BuildState:
             self.severity is not Severity.NONE
         ):
             raise ValueError(
-                f"authority and severity belong to final words, and only to them: {self}"
+                f"final states need authority and severity, other states have neither: {self}"
             )
 
     @property
     def rank(self) -> int:
-        """The point as a number with the same order, for the guards in SQL."""
+        """Return the state as a number with the same order, for the guards in SQL."""
         return self.stage * 100 + self.authority * 10 + self.severity
 
     @classmethod
@@ -114,8 +114,8 @@ UNKNOWN = BuildState(Stage.UNKNOWN)
 QUEUED = BuildState(Stage.QUEUED)
 RUNNING = BuildState(Stage.RUNNING)
 
-# Jenkins' results, the guide's words and what scripts are seen to send. Matched in lower case.
-_FINAL_WORDS = {
+# Results of Jenkins, statuses of the guide, and variants that scripts send. Compared in lower case.
+_FINAL_STATUSES = {
     "success": Severity.SUCCESS,
     "successful": Severity.SUCCESS,
     "unstable": Severity.UNSTABLE,
@@ -126,31 +126,31 @@ _FINAL_WORDS = {
     "cancelled": Severity.ABORTED,
     "canceled": Severity.ABORTED,
 }
-_RUNNING_WORDS = frozenset({"running", "started", "in_progress", "inprogress", "building"})
-_QUEUED_WORDS = frozenset({"queued"})
+_RUNNING_STATUSES = frozenset({"running", "started", "in_progress", "inprogress", "building"})
+_QUEUED_STATUSES = frozenset({"queued"})
 
 
 def presumed(severity: Severity) -> BuildState:
-    """What we conclude ourselves, without Jenkins' word."""
+    """Return the final state of a conclusion that no answer of Jenkins confirms."""
     return BuildState(Stage.FINAL, Authority.PRESUMPTION, severity)
 
 
 def from_status_text(status_text: str, authority: Authority) -> BuildState:
-    """What a status word claims. One that nobody knows claims nothing: it never moves a run."""
+    """Return the state of a status text. An unknown text is UNKNOWN and never changes a run."""
     folded = status_text.strip().lower()
-    severity = _FINAL_WORDS.get(folded)
+    severity = _FINAL_STATUSES.get(folded)
     if severity is not None:
         return BuildState(Stage.FINAL, authority, severity)
-    if folded in _RUNNING_WORDS:
+    if folded in _RUNNING_STATUSES:
         return RUNNING
-    return QUEUED if folded in _QUEUED_WORDS else UNKNOWN
+    return QUEUED if folded in _QUEUED_STATUSES else UNKNOWN
 
 
 def from_phase(phase: str, status_text: str) -> BuildState:
-    """What the Notification plugin claims by a phase and its status.
+    """Return the state of a phase and status of the Notification plugin.
 
-    QUEUED is sent when the build starts, right before STARTED, and a status that comes with either
-    is a Pipeline's interim result: both mean running (docs/explanation/jenkins-facts.md).
+    The plugin sends QUEUED when the build starts, right before STARTED. A status in either of them is an interim
+    result of a Pipeline. So both phases mean running (docs/explanation/jenkins-facts.md).
     """
     match phase:
         case "QUEUED" | "STARTED":
@@ -164,16 +164,16 @@ def from_phase(phase: str, status_text: str) -> BuildState:
 
 
 def from_read(*, finished: bool, result: str | None) -> BuildState:
-    """What Jenkins' own answer says. ``result`` may be set while the build goes on: then it is interim."""
+    """Return the state in an answer of Jenkins. ``result`` of a running build is an interim result and is ignored."""
     if not finished:
         return RUNNING
     state = from_status_text(result or "", Authority.READ)
-    # A finished build without a result that we know must not run for ever.
+    # A finished build with an unknown result must end too.
     return state if state.final else BuildState(Stage.FINAL, Authority.READ, Severity.NOT_BUILT)
 
 
 def deployment_status(state: BuildState, policy: UnstablePolicy) -> DeploymentStatus:
-    """The guide's mapping, and where Jenkins' three further results go."""
+    """Return the deployment's status for a state: the guide's mapping, extended by Jenkins' three other results."""
     if state.stage is Stage.UNKNOWN:
         return DeploymentStatus.PENDING
     if not state.final:
@@ -184,7 +184,7 @@ def deployment_status(state: BuildState, policy: UnstablePolicy) -> DeploymentSt
 
 
 def failure_cause(state: BuildState, policy: UnstablePolicy) -> FailureCause | None:
-    """Why a build that has ended like this didn't complete; None if it did or hasn't ended."""
+    """Return why a build with this state failed; None if it completed or has not ended."""
     if not state.final or deployment_status(state, policy) is DeploymentStatus.COMPLETED:
         return None
     return _CAUSE_OF_SEVERITY[state.severity]

@@ -1,4 +1,4 @@
-"""What one transaction locks and reads of the jobs that observations concern."""
+"""The state that one transaction locks and reads about the jobs of its observations."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from deployment_service.domain.status import (
 )
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
-from deployment_service.storage.reports.reports import JobState, PendingDelivery
+from deployment_service.storage.reports.reports import PendingDelivery, ReportedJob
 from deployment_service.storage.runs import runs
 from deployment_service.storage.runs.runs import DeploymentState
 
 
-class LedgerState:
-    """What one transaction knows of some jobs of one tenant, and what it changes. Use ``open_ledger``."""
+class LoadedState:
+    """The state of some jobs of one tenant in one transaction, and its pending changes. Create it with ``open``."""
 
     def __init__(
         self,
@@ -45,20 +45,22 @@ class LedgerState:
         self._source = source
         self._now = now
         self._actor = actor
-        self._jobs: dict[uuid.UUID, JobState] = {}
+        self._jobs: dict[uuid.UUID, ReportedJob] = {}
         self._mapped: dict[uuid.UUID, list[DeploymentOfJob]] = {}
         self._deployments: dict[uuid.UUID, DeploymentState] = {}
         self._runs: dict[uuid.UUID, Run] = {}
-        self._kept: dict[tuple[uuid.UUID, int], list[PendingDelivery]] = {}
+        self._pending: dict[tuple[uuid.UUID, int], list[PendingDelivery]] = {}
         self._next_numbers: dict[uuid.UUID, int] = {}
         self._changed: set[uuid.UUID] = set()
         self._forced: set[uuid.UUID] = set()
-        self._gave_up: set[uuid.UUID] = set()
+        """Runs whose end was withdrawn: they are written although their state ranks lower than the stored one."""
+        self._released: set[uuid.UUID] = set()
         self._new: set[uuid.UUID] = set()
         self._new_generations: set[uuid.UUID] = set()
         self._touched_jobs: set[uuid.UUID] = set()
         self._touched_deployments: set[uuid.UUID] = set()
-        self._told: dict[uuid.UUID, DeploymentStatus] = {}
+        self._announced: dict[uuid.UUID, DeploymentStatus] = {}
+        """The status of each deployment in its latest event."""
         self._settled: list[tuple[int, str, uuid.UUID | None]] = []
         self._disproved: list[tuple[uuid.UUID, datetime]] = []
         self._events: list[NewEvent] = []
@@ -75,13 +77,15 @@ class LedgerState:
         run_ids: Collection[uuid.UUID] = (),
         actor: Actor | None = None,
     ) -> Self:
-        """Lock and read all that claims about these builds or runs could concern.
+        """Lock and read everything that observations of these builds or runs can change.
 
-        The jobs must be locked (``reports.lock_jobs``). ``actor``: who decides what is changed, if a person does.
+        The jobs must be locked already (``locks.lock_jobs``).
+        ``numbers``, ``run_ids``: builds and runs that the observations name.
+        ``actor``: the actor of the changes, if a caller requested them.
         """
         unit = cls(connection, tenant_id, source, await runs.now(connection), actor)
         jobs = list(job_ids)
-        concerned = await runs.lock_concerned(
+        affected = await runs.lock_affected(
             connection, tenant_id, jobs, list(numbers), list(run_ids)
         )
         unit._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
@@ -91,38 +95,41 @@ class LedgerState:
         await runs.lock_deployments(connection, tenant_id, deployment_ids)
         unit._jobs = await reports.read_jobs(connection, tenant_id, jobs)
         unit._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
-        unit._told = {d: state.status for d, state in unit._deployments.items()}
-        at_hand = await runs.read(connection, tenant_id, concerned)
-        others = await runs.read_highest_others(connection, tenant_id, deployment_ids, concerned)
-        unit._runs = {run.run_id: run for run in [*at_hand, *others]}
+        unit._announced = {d: state.status for d, state in unit._deployments.items()}
+        locked = await runs.read(connection, tenant_id, affected)
+        others = await runs.read_highest_others(connection, tenant_id, deployment_ids, affected)
+        unit._runs = {run.run_id: run for run in [*locked, *others]}
         unit._next_numbers = await runs.next_numbers(connection, tenant_id, deployment_ids)
-        for kept in await reports.read_kept(connection, tenant_id, jobs, numbers):
-            unit._kept.setdefault((kept.job_id, kept.build_number), []).append(kept)
+        for delivery in await reports.read_pending(connection, tenant_id, jobs, numbers):
+            key = (delivery.job_id, delivery.build_number)
+            unit._pending.setdefault(key, []).append(delivery)
         return unit
 
     def external_runs_left(self) -> int:
-        """How many runs may still be made of builds that the service did not start."""
+        """Return how many external runs the tenant may still get within this hour."""
         made = max((job.external_runs for job in self._jobs.values()), default=0)
         new = sum(self._runs[run_id].source is RunSource.EXTERNAL for run_id in self._new)
         return EXTERNAL_RUNS_PER_HOUR - made - new
 
     @property
     def now(self) -> datetime:
+        """Return the time of the transaction, by the database's clock."""
         return self._now
 
     def run(self, run_id: uuid.UUID) -> Run | None:
-        """A run that the ledger was opened for, as it now is; None if its deployment was deleted."""
+        """Return a loaded run with the pending changes; None if its deployment was deleted."""
         run = self._runs.get(run_id)
         return run if run is not None and run.deployment_id in self._deployments else None
 
-    def job(self, job_id: uuid.UUID) -> JobState | None:
+    def job(self, job_id: uuid.UUID) -> ReportedJob | None:
+        """Return a loaded job; None if it does not exist."""
         return self._jobs.get(job_id)
 
     def highest_build(self, deployment_id: uuid.UUID) -> Build:
-        """The highest build that is known of a deployment."""
-        known = [r for r in self._runs.values() if r.deployment_id == deployment_id]
+        """Return the highest build of the deployment's runs; 0 of generation 0 if there is none."""
+        own = [r for r in self._runs.values() if r.deployment_id == deployment_id]
         return max(
-            (run.build or run.after for run in known),
+            (run.build or run.after for run in own),
             key=lambda build: (build.generation, build.number),
             default=Build(0, 0),
         )
@@ -133,7 +140,7 @@ class LedgerState:
             self._disproved.append((after.run_id, after.building_time))
 
     def _build_url(self, run: Run) -> str:
-        """Where a person finds the build of a run; empty if it has none."""
+        """Return the URL of a run's build; empty if the run has no build."""
         job = self._jobs.get(run.job_id)
         if job is None or run.build is None or not job.base_url:
             return ""

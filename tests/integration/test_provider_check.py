@@ -47,7 +47,7 @@ class TestRightSettings:
         granted = f"The account {DEPLOYER!r} has Job/Read, Job/Create, Job/Build, Job/Configure."
         assert granted in texts(answer, "INFO")
         assert "can be kept as secret texts" in one_of_kind(answer, "SECRETS").message
-        assert [text for text in texts(answer, "INFO") if "could not be found out" in text] == []
+        assert [text for text in texts(answer, "INFO") if "could not be determined" in text] == []
         assert await stored(api) == []
 
     @pytest.mark.parametrize("ending", ["", "/", "//"])
@@ -189,7 +189,7 @@ class TestBehindAProxy:
         config.anonymous_permissions = config.users[DEPLOYER].permissions
         async with stripping(jenkins, "authorization") as url:
             found = one_of_kind(await check(api, url), "ACCOUNT")
-        assert "takes the Authorization header away" in found.message
+        assert "removes the Authorization header" in found.message
 
     async def test_a_proxy_that_takes_jenkins_header_away(self, api, proxy):
         def strip(passing: Passing) -> None:

@@ -74,7 +74,7 @@ class TestTheAccount:
     async def test_a_password_needs_crumbs_and_works(self, api, jenkins):
         answer = await create(api, jenkins.url, api_token=DEFAULT_PASSWORD)
         assert texts(answer, "ERROR", "WARNING") == []
-        assert [text for text in texts(answer, "INFO") if "could not be found out" in text] == []
+        assert [text for text in texts(answer, "INFO") if "could not be determined" in text] == []
 
     async def test_anonymous_without_rights(self, api, jenkins):
         found = await not_proven(api, jenkins.url, "PERMISSION", username="", api_token="")
@@ -108,8 +108,8 @@ class TestTheNetwork:
         found = one_of_kind(answer, "UNREACHABLE")
         assert found.message.replace(url, "URL") == (
             "URL can't be reached (no such host, no answer, or an address that no operator has allowed; operators see "
-            "which in the log of the service). Nothing is known of its Jenkins, and no job can be created or run until "
-            "it answers. Start it, or correct base_url, then check the provider again."
+            "which in the log of the service). Its Jenkins could not be checked, and no job can be created or run "
+            "until it answers. Start it, or correct base_url, then check the provider again."
         )
 
     async def test_a_private_address_needs_to_be_allowed(self, api, jenkins):

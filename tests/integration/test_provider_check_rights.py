@@ -69,7 +69,7 @@ class TestPermissions:
         jenkins.set_permissions(DEPLOYER, NEEDED - {untried})
         answer = await check(api, jenkins.url)
         name = "Job/Cancel" if untried is Permission.ITEM_CANCEL else "Job/Delete"
-        assert any(name in text and "Not tried" in text for text in texts(answer, "INFO"))
+        assert any(name in text and "Not tested" in text for text in texts(answer, "INFO"))
 
     @pytest.mark.parametrize("folder", ["shop", "sub/deep"])
     async def test_each_folder_is_tried_by_itself(self, api, jenkins, folder):
@@ -116,7 +116,7 @@ class TestPermissions:
         proxy.answer("POST", "createItem", 403, "<html>blocked</html>")
         answer = await check(api, proxy.url)
         said = [text for text in texts(answer, "INFO") if "Job/Create" in text]
-        assert any("could not be found out" in text for text in said)
+        assert any("could not be determined" in text for text in said)
         assert texts(answer, "ERROR") == []
 
 
@@ -145,7 +145,7 @@ class TestFolders:
     async def test_new_jobs_would_go_where_none_is_allowed(self, api, jenkins):
         answer = await check(api, jenkins.url, allowed_folders=["shop"])
         (found,) = of_kind(answer, "FOLDER")
-        assert "deployments that give their job no full_name are refused" in found.message
+        assert "deployments whose job has no full_name are rejected" in found.message
         assert not of_kind(
             await check(api, jenkins.url, allowed_folders=["shop"], job_folder="shop"), "FOLDER"
         )
@@ -189,7 +189,7 @@ class TestReporting:
     async def test_the_plugin_does_not_show(self, api, jenkins):
         found = one_of_kind(await check(api, jenkins.url), "PLUGIN")
         assert severity(found) == "INFO"
-        assert "doesn't show to this account" in found.message
+        assert "can't see whether Jenkins has the Notification plugin" in found.message
 
     @pytest.mark.parametrize("endpoint", ["queue", "computer"])
     @pytest.mark.parametrize("status", [403, 500])

@@ -1,4 +1,4 @@
-"""Whose build is it?"""
+"""Attribution of builds to runs."""
 
 from __future__ import annotations
 

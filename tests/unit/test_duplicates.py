@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from deployment_service.domain.duplicates import DuplicateBuild, SentAttempts, keeps_from_stopping
+from deployment_service.domain.duplicates import DuplicateBuild, SentAttempts, unmet_stop_condition
 
 LATE = SentAttempts(unanswered=1, answered=1, stopped=0)
 OURS = DuplicateBuild(only_our_cause=True, started_ms=150, own_end_ms=None)
@@ -28,13 +28,13 @@ OURS = DuplicateBuild(only_our_cause=True, started_ms=150, own_end_ms=None)
     ],
 )
 def test_the_conditions(attempts, build, obstacle):
-    found = keeps_from_stopping(attempts, build)
+    found = unmet_stop_condition(attempts, build)
     assert found == obstacle or (found or "").startswith(obstacle or "never")
 
 
 def test_no_more_builds_are_stopped_than_requests_are_unanswered():
     for unanswered, answered in itertools.product(range(4), range(4)):
         stopped = 0
-        while keeps_from_stopping(SentAttempts(unanswered, answered, stopped), OURS) is None:
+        while unmet_stop_condition(SentAttempts(unanswered, answered, stopped), OURS) is None:
             stopped += 1
         assert stopped == max(unanswered - (0 if answered else 1), 0)

@@ -18,7 +18,7 @@ from deployment_service.domain.status import UnstablePolicy, from_read
     ("result", "description", "message"),
     [
         ("NOT_BUILT", "Superseded by #2", "result NOT_BUILT: Superseded by #2."),
-        ("NOT_BUILT", "", "it was started, and something ended it early."),
+        ("NOT_BUILT", "", "it was started, but ended early."),
         ("ABORTED", "Aborted by lab", "aborted in Jenkins: Aborted by lab."),
         ("ABORTED", "", "The build was aborted in Jenkins."),
     ],

@@ -34,7 +34,7 @@ from deployment_service.domain.status import (
     from_phase,
     from_read,
 )
-from deployment_service.storage.reports.reports import JobState, PendingDelivery
+from deployment_service.storage.reports.reports import PendingDelivery, ReportedJob
 from deployment_service.storage.runs.runs import DeploymentState
 from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 from tests.unit.test_certainty import RESULTS, at
@@ -89,9 +89,9 @@ class World:
             current_run_id=runs[-1].run_id if runs else None,
             last_completed_run_id=completed[-1] if completed else None,
         )
-        self.job = JobState(JOB, "web", 1, True, "", (0, 0, 0), False, None)
+        self.job = ReportedJob(JOB, "web", 1, True, "", (0, 0, 0), False, None)
         unit._jobs, unit._mapped = {JOB: self.job}, {JOB: [DeploymentOfJob(WEB)]}
-        unit._deployments, unit._told = {WEB: self.deployment}, {WEB: status}
+        unit._deployments, unit._announced = {WEB: self.deployment}, {WEB: status}
         unit._runs, unit._next_numbers = {run.run_id: run for run in runs}, {WEB: 10}
         self.unit = unit
 
@@ -110,7 +110,7 @@ class World:
             kept = PendingDelivery(
                 *(0, JOB, step.number, known, step.result, None, at(step.second), step.named)
             )
-            self.unit._kept.setdefault((JOB, step.number), []).append(kept)
+            self.unit._pending.setdefault((JOB, step.number), []).append(kept)
 
     def read(self, step: Read, truth: Truth) -> None:
         finished = step.second >= truth.end
@@ -138,7 +138,7 @@ class World:
                 continue
             truth = jenkins.get(run.build.number)
             if truth is None or truth.ours != (run.run_id == RUN):
-                self.unit.free(run)  # ReconcileSteps.not_its_build
+                self.unit.detach_build(run)  # ReconcileSteps.not_its_build
         self.process(TO_THE_END, jenkins)
 
     @property

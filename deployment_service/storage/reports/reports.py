@@ -111,7 +111,7 @@ _INSERT_DELIVERIES = f"""
 
 
 @dataclass(slots=True)
-class JobState:
+class ReportedJob:
     """A job and the last status that was reported for it, as it came.
 
     ``last`` orders those statuses by (generation, number, rank), so that it doesn't depend on the
@@ -182,10 +182,10 @@ async def lock_jobs(
 
 async def read_jobs(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
-) -> dict[uuid.UUID, JobState]:
+) -> dict[uuid.UUID, ReportedJob]:
     rows = await connection.fetch(READ, tenant_id, list(job_ids), EXTERNAL_RUNS_PER_HOUR)
     return {
-        row["job_id"]: JobState(
+        row["job_id"]: ReportedJob(
             row["job_id"],
             row["full_name"],
             row["generation"],
@@ -216,7 +216,7 @@ async def write_generation(
 
 
 async def write_job_status(
-    connection: Connection, tenant_id: uuid.UUID, changed: Sequence[JobState]
+    connection: Connection, tenant_id: uuid.UUID, changed: Sequence[ReportedJob]
 ) -> None:
     if changed:
         await connection.execute(
@@ -273,7 +273,7 @@ async def a_deployment(
     return {row["job_id"]: row["slug"] for row in rows}
 
 
-async def read_kept(
+async def read_pending(
     connection: Connection,
     tenant_id: uuid.UUID,
     job_ids: Collection[uuid.UUID],
@@ -295,7 +295,7 @@ async def read_kept(
     ]
 
 
-async def settle_kept(
+async def settle_pending(
     connection: Connection,
     tenant_id: uuid.UUID,
     settled: Sequence[tuple[int, str, uuid.UUID | None]],

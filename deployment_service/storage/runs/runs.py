@@ -147,7 +147,7 @@ class DeploymentState:
     last_completed_run_id: uuid.UUID | None
 
 
-async def lock_concerned(
+async def lock_affected(
     connection: Connection,
     tenant_id: uuid.UUID,
     job_ids: Sequence[uuid.UUID],

@@ -17,8 +17,8 @@ from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.job_parameters import (
     mismatch,
     referenced_builds,
-    trim_trouble,
-    with_outer_blanks,
+    trim_error,
+    trimmable_values,
 )
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
@@ -108,10 +108,10 @@ async def _trimmed(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
     """Why a run can't be triggered whose value would lose the blanks around it. The JSON of a job doesn't say."""
-    suspects = with_outer_blanks(job.parameters if job else (), run.parameters)
+    suspects = trimmable_values(job.parameters if job else (), run.parameters)
     trimmed = suspects and await client.trimmed_parameters(run.full_name)
     for name in sorted(suspects.intersection(trimmed or ())):
-        return FailureCause.JOB_PARAMETERS_MISMATCH, trim_trouble(name, run.parameters[name])
+        return FailureCause.JOB_PARAMETERS_MISMATCH, trim_error(name, run.parameters[name])
     return None
 
 

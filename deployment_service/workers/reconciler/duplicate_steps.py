@@ -12,8 +12,8 @@ import structlog
 
 from deployment_service.domain.duplicates import (
     DuplicateBuild,
-    keeps_from_stopping,
     possible_duplicate,
+    unmet_stop_condition,
 )
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
@@ -78,7 +78,7 @@ async def stop_duplicate(
         if (stored.build, first.build) != (repeat.build, own.build):
             return False
         attempts = await dispatch.sent_attempts(connection, job.tenant_id, own.run_id)
-        obstacle = keeps_from_stopping(attempts, build)
+        obstacle = unmet_stop_condition(attempts, build)
         if obstacle is not None:
             _log.info(
                 "duplicate_build.not_stopped",

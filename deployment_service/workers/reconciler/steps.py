@@ -21,9 +21,9 @@ from deployment_service.storage.runs import cancel, reconcile
 from deployment_service.storage.runs.reconcile import ReadJob, Unconfirmed
 from deployment_service.unit_of_work.run_unit_of_work import (
     RunUnitOfWork,
-    jobs_to_refresh,
     observe_builds,
 )
+from deployment_service.unit_of_work.status_updates import jobs_to_refresh
 
 # A transaction holds the jobs of its runs: many runs are written in several.
 _RUNS_PER_TRANSACTION = 100
@@ -104,7 +104,7 @@ class ReconcileSteps:
                 job.tenant_id,
                 seen,
                 source=EventSource.READ,
-                gone=[(job.job_id, number) for number in gone],
+                removed_builds=[(job.job_id, number) for number in gone],
             )
 
         outcomes, sequence = await self._database.transaction(work)
@@ -153,7 +153,7 @@ class ReconcileSteps:
             if stored is None or _has_moved(stored, run):
                 return None
             if stored.source is RunSource.SERVICE:
-                unit.free(stored)
+                unit.detach_build(stored)
             else:
                 unit.detach_external_build(stored)
             return await unit.write()
