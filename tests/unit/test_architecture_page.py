@@ -1,4 +1,4 @@
-"""docs/explanation/architecture.md is the map: its folders, files and tests exist, and no folder is missing."""
+"""docs/architecture.md is the map: its folders, files and tests exist, and no folder is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
 TEXT = re.sub(r"^```.*?^```", "", PAGE, flags=re.MULTILINE | re.DOTALL)
 FILES = re.findall(r"`([\w./-]+\.(?:py|proto|pml|toml|md))`", TEXT)
 FOLDERS = re.findall(r"`([\w./-]+/)`", TEXT)
