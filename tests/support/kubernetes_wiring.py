@@ -124,6 +124,11 @@ def _availability_problems(resources: list[Resource]) -> Iterator[str]:
         for one in of_kind(resources, "HorizontalPodAutoscaler").values()
     }
     deployments = of_kind(resources, "Deployment")
+    for name, scaler in scalers.items():
+        (metric,) = scaler["metrics"]
+        core = re.fullmatch(r"(\d+)m", metric["resource"]["target"].get("averageValue", ""))
+        if metric["resource"]["name"] != "cpu" or core is None or int(core[1]) > 800:
+            yield f"{name}: not scaled by a part of the one core that its event loop can use"
     for name in scalers.keys() - deployments.keys():
         yield f"{name}: scaled, but no Deployment"
     for name, one in deployments.items():

@@ -173,6 +173,14 @@ def _imported(node: ast.AST) -> list[str]:
     return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
 
 
+def test_jenkins_has_the_plugins_that_its_configuration_and_the_docs_need() -> None:
+    lines = (DEPLOY / "containers" / "jenkins" / "plugins.txt").read_text().splitlines()
+    plugins = dict(line.partition(":")[::2] for line in lines if not line.startswith("#"))
+    assert {"configuration-as-code", "matrix-auth", "plain-credentials"} <= plugins.keys()
+    # The version of the recordings in tests/conformance.
+    assert plugins["notification"] == "1.19"
+
+
 def test_jenkins_grants_the_account_what_the_readme_names_and_no_more() -> None:
     (configuration,) = documents((DEPLOY / "containers" / "jenkins" / "jenkins.yaml").read_text())
     entries = configuration["jenkins"]["authorizationStrategy"]["globalMatrix"]["entries"]

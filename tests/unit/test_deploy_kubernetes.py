@@ -122,7 +122,7 @@ DAMAGES = [
     (SERVICE, "replicas: 2", 'replicas: "2"', "1.37 Deployment spec/replicas"),
     (SERVICE, "policy/v1", "policy/v1beta1", "1.30 PodDisruptionBudget"),
     (SERVICE, "          startupProbe:", "          startProbe:", "1.30 Deployment"),
-    (GATEWAY, "averageUtilization: 70", "averageUtilization: most", "HorizontalPodAutoscaler"),
+    (GATEWAY, "averageValue: 600m", "average: 600m", "HorizontalPodAutoscaler"),
     (POLICIES, "protocol: UDP", "protocol: 17", "1.37 NetworkPolicy"),
     (JOB, "backoffLimit: 3", "backoff: 3", "1.30 Job"),
     # the pods
@@ -172,6 +172,9 @@ DAMAGES = [
     (GATEWAY, "minReplicas: 2", "minReplicas: 1", "webhook-gateway: one replica"),
     (GATEWAY, "  selector:\n    matchLabels:", "  replicas: 3\n  selector:\n    matchLabels:", "either"),
     (GATEWAY, "    name: webhook-gateway\n  min", "    name: gateway\n  min", "no Deployment"),
+    (GATEWAY, "averageValue: 600m", "averageValue: 1200m", "not scaled by a part"),
+    (GATEWAY, "averageValue: 600m", "averageUtilization: 70", "not scaled by a part"),
+    (GATEWAY, "name: cpu", "name: memory", "not scaled by a part"),
     (SERVICE, "maxUnavailable: 0", "maxUnavailable: 1", "before the new one is ready"),
     (SERVICE, "  maxUnavailable: 1\n", "  maxUnavailable: 0\n", "holds nodes for ever"),
     (SERVICE, "  maxUnavailable: 1\n", "  maxUnavailable: 2\n", "protects nothing"),
