@@ -86,6 +86,7 @@ _NOTE_OUTCOME = """
     UPDATE run_attempts SET outcome = $4, http_status = $5, queue_id = $6, message = $7, end_time = now()
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3
 """
+_LATEST_ATTEMPT = "SELECT attempt FROM deployment_runs WHERE tenant_id = $1 AND run_id = $2"
 _RELEASE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
         failures = CASE WHEN $8 THEN failures + 1 ELSE 0 END,
@@ -262,6 +263,12 @@ async def note_outcome(
     """Write down how an attempt ended, for whoever asks later what happened."""
     key = (run.tenant_id, run.run_id, run.attempt)
     await connection.execute(_NOTE_OUTCOME, *key, outcome, http_status, queue_id, message)
+
+
+async def is_latest_attempt(connection: Connection, run: Claimed) -> bool:
+    """Return whether the run has not been claimed again since."""
+    attempt = await connection.fetchval(_LATEST_ATTEMPT, run.tenant_id, run.run_id)
+    return bool(attempt == run.attempt)
 
 
 async def release(

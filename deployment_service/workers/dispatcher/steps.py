@@ -341,15 +341,25 @@ class TriggerSteps:
         work: Callable[[Connection], Awaitable[None]],
         reply: TriggerReply | None = None,
     ) -> None:
-        """Commit ``work``. Raises LeaseLost; the attempt then gets its ``reply`` all the same."""
+        """Commit ``work``. Raises LeaseLost; the attempt gets its ``reply`` then, if it is still the latest."""
         try:
             await self._database.transaction(work)
         except LeaseLost:
-            # A read may show the build before the answer to its request arrives.
             if reply is not None:
-                await self._database.transaction(lambda c: self._note_reply(c, run, reply))
+                await self._database.transaction(lambda c: self._note_late_reply(c, run, reply))
             raise
         self._committed(run.tenant_id)
+
+    async def _note_late_reply(
+        self, connection: Connection, run: Claimed, reply: TriggerReply
+    ) -> None:
+        """Note a reply that arrives after a read has shown the build.
+
+        If the run was claimed again since, the attempt stays unanswered: nothing waits for its answer any more, and an
+        unanswered request is what a second build is stopped for (``domain/duplicates.py``).
+        """
+        if await dispatch.is_latest_attempt(connection, run):
+            await self._note_reply(connection, run, reply)
 
     async def _note_reply(self, connection: Connection, run: Claimed, reply: TriggerReply) -> None:
         await dispatch.note_outcome(
