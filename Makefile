@@ -85,7 +85,7 @@ soak: .venv/ok ## watching in full size: replicas killed under 50 watchers and 2
 		|| { status=$$?; echo "make soak: FAILED, see above."; exit $$status; }
 
 .PHONY: lint
-lint: .venv/ok ## check style, layering, the contract and its generated code
+lint: .venv/ok ## check style, words, layering, the contract and its generated code
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted; to format: make format"; exit 1; }
 	@$(BIN)/lint-imports --no-logo
@@ -93,6 +93,7 @@ lint: .venv/ok ## check style, layering, the contract and its generated code
 	@tools/buf-breaking.sh $(BIN)/buf
 	@$(MAKE) check-generated
 	@$(BIN)/python tools/reference.py check
+	@$(BIN)/python tools/plain_words.py
 	@echo "make lint: everything passed."
 
 .PHONY: typecheck

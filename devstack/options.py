@@ -52,7 +52,7 @@ class StackOptions:
 
 
 def simulator_config(port: int = 0) -> SimulatorConfig:
-    """A Jenkins in less of a hurry than a test, in more than a real one."""
+    """Settings of a simulated Jenkins, slower than in tests and faster than a real one."""
     user = SimulatedUser(password=secrets.token_urlsafe(12), api_token="11" + secrets.token_hex(16))
     return SimulatorConfig(
         port=port,
