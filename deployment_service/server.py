@@ -105,7 +105,7 @@ class Service:
                 registry=self._metrics.registry,
             ),
         )
-        self._keeper = JobProvisioner(
+        self._job_provisioner = JobProvisioner(
             worker,
             self._controllers,
             self._webhook_keys,
@@ -195,7 +195,7 @@ class Service:
             connection_age_grace_s=settings.max_connection_age_grace_s,
         )
         self._workers = (
-            self._keeper,
+            self._job_provisioner,
             self._comparer,
             self._dispatcher,
             self._reconciler,
@@ -294,7 +294,7 @@ class Service:
                 wake_reconciler=self._reconciler.wake,
                 wait_s=settings.trigger_wait_s,
             ),
-            wake_keeper=self._keeper.wake,
+            wake_provisioner=self._job_provisioner.wake,
             allowed_origins=self._allowed_origins,
             locale=settings.webhook_locale,
             wait_s=settings.trigger_wait_s,
@@ -320,7 +320,7 @@ class Service:
                 self._allowed_origins,
                 ProviderChecker(self._make_client, locale=settings.webhook_locale),
                 locale=settings.webhook_locale,
-                wake_keeper=self._keeper.wake,
+                wake_provisioner=self._job_provisioner.wake,
             ),
             self._server,
         )

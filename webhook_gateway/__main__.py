@@ -1,4 +1,4 @@
-"""Starts the webhook gateway."""
+"""Start the webhook gateway."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ with extra_required("webhook-gateway", "gateway"):
     from webhook_gateway.connections import ConnectionLimiter
     from webhook_gateway.logs import configure, log
 
-_HELP = f"""Takes what Jenkins reports about builds, checks who says it, and hands it to the
+_HELP = f"""Receives Jenkins' reports about builds, verifies their senders, and forwards them to the
 deployment service. Reports go to POST /{{locale}}/{{tenant}}/deployment/webhooks/jenkins?token=…
 
-It takes its settings from the environment [defaults in brackets]:
+Settings come from the environment [defaults in brackets]:
 
 {describe()}
 
-It serves /healthz and /readyz too, and metrics at METRICS_LISTEN.
-SIGTERM or Ctrl-C stops it gracefully; a second one, at once."""
+It also serves /healthz and /readyz, and metrics at METRICS_LISTEN.
+SIGTERM or Ctrl-C stops it gracefully; a second one stops it at once."""
 
 
 def main() -> None:
-    """Run the gateway until it is told to stop."""
+    """Run the gateway until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
         prog="webhook-gateway",
         description=_HELP,
@@ -59,7 +59,7 @@ def main() -> None:
     configure(settings.log_level, settings.log_format)
     for name in Settings.ignored():
         log.warning("setting.ignored", setting=name, why=SERVICE_LINK)
-    # Its notes on connections go to stderr, unstructured; what matters of them is logged by us.
+    # gRPC writes notes on connections to stderr, unstructured. The gateway logs failed calls itself.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(serve(settings)))
@@ -82,7 +82,7 @@ async def serve(settings: Settings) -> int:
         loop.add_signal_handler(number, _on_signal, stop)
     async with connect(settings.service_target, use_proxy=settings.use_proxy) as channel:
         gateway = Gateway(settings, GatewayServiceStub(channel))
-        # Its own signal handling and access log stay off: the access log would hold the tokens.
+        # aiohttp's signal handling and access log stay off: the access log would contain the tokens.
         runner = web.AppRunner(gateway.app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
@@ -95,7 +95,7 @@ async def serve(settings: Settings) -> int:
             address = f"{settings.host}:{settings.port}"
             url = await limiter.open(runner.server)
         except OSError as error:
-            log.error("cannot listen", address=address, why=error.strerror)
+            log.error("listen.failed", address=address, error=error.strerror)
             await gateway.verifiers.close()
             await metrics.stop()
             await runner.cleanup()
@@ -106,11 +106,11 @@ async def serve(settings: Settings) -> int:
         log.info("stopping")
         first_check.cancel()
         limiter.close()
-        left = await gateway.finish(settings.stop_timeout)
+        dropped = await gateway.finish(settings.stop_timeout)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(runner.cleanup(), 3)
         await metrics.stop()
-        log.info("stopped", reports_given_up=left)
+        log.info("stopped", reports_dropped=dropped)
     return 0
 
 
@@ -121,9 +121,9 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # The context may describe requests, whose paths may hold tokens.
+    # Log no more of the context: it may describe requests, whose paths may contain tokens.
     error = context.get("exception")
-    log.error("unexpected error", what=context.get("message"), error=type(error).__name__)
+    log.error("loop.error", message=context.get("message"), error=type(error).__name__)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The gateway's HTTP interface: from a request to its answer, in the order in which it is trusted."""
+"""The gateway's HTTP interface: routes, and the steps from a request to its answer."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ class Gateway:
         self._unverified = UnverifiedRequests(self.metrics)
         self._senders = Senders(Verifier(self.verifiers, self._unverified), settings)
         self._ceiling = RateLimit(settings.tenant_ceiling)
-        self._crowded = FairGate()
+        self._over_ceiling = FairGate()
         self._bodies = BodyMemory(settings.max_bodies_bytes)
-        self._unproven = BodyMemory(settings.max_bodies_bytes // 4)
-        self._lines = Throttle(500)
-        self._refusals = Throttle(20)
-        self._unmatched_lines = Throttle(5)
+        self._unverified_bodies = BodyMemory(settings.max_bodies_bytes // 4)
+        self._received_log = Throttle(500)
+        self._refusal_log = Throttle(20)
+        self._unmatched_log = Throttle(5)
         self.readiness = Readiness(self.forwarder.reachable)
-        self._in_hand = 0
-        self._no_request = asyncio.Event()
-        self._no_request.set()
+        self._open_requests = 0
+        self._no_open_request = asyncio.Event()
+        self._no_open_request.set()
         self.stopping = False
 
     def app(self) -> web.Application:
@@ -71,33 +71,33 @@ class Gateway:
         app = web.Application(middlewares=[self._answer])
         for path in (PATH, PATH + "/{token}"):
             app.router.add_post(path, self._webhook)
-            app.router.add_get(path, self._try_url, allow_head=False)
+            app.router.add_get(path, self._check_url, allow_head=False)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         return app
 
     async def start(self) -> None:
-        """Read what webhooks are verified with, before the first of them comes; not for long if the service is away."""
+        """Read the verifiers before the first webhook; wait for the service at most the call timeout."""
         await self.verifiers.start(self._settings.call_timeout)
 
     async def finish(self, timeout: float) -> int:
-        """Finish the requests in hand, then send what waits; return how many reports were given up."""
-        until = time.monotonic() + timeout
+        """Finish open requests, send queued reports; return the number of dropped ones. ``timeout`` in seconds."""
+        deadline = time.monotonic() + timeout
         self.stopping = True
         try:
-            await asyncio.wait_for(self._no_request.wait(), timeout * 0.6)
+            await asyncio.wait_for(self._no_open_request.wait(), timeout * 0.6)
         except TimeoutError:
-            log.warning("requests cut off by the stop", requests=self._in_hand)
-        left = await self.forwarder.drain(max(0.1, until - time.monotonic()))
+            log.warning("requests.cut_off", requests=self._open_requests)
+        dropped = await self.forwarder.drain(max(0.1, deadline - time.monotonic()))
         await self.verifiers.close()
-        return left
+        return dropped
 
     # -- every request
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._in_hand += 1
-        self._no_request.clear()
+        self._open_requests += 1
+        self._no_open_request.clear()
         reason = ""
         try:
             check_version(request)
@@ -106,16 +106,16 @@ class Gateway:
             reason = refusal.reason
             response = problem(refusal)
         except Exception as error:
-            # Not the text: it may quote the request.
+            # Do not log the error's text: it may quote the request.
             log.error(
                 FAILED.format(why="internal error"), error=type(error).__name__, exc_info=error
             )
             reason = Reason.INTERNAL
             response = problem(RefusedError(reason))
         finally:
-            self._in_hand -= 1
-            if not self._in_hand:
-                self._no_request.set()
+            self._open_requests -= 1
+            if not self._open_requests:
+                self._no_open_request.set()
         response.headers["Server"] = SERVER
         if self.stopping:
             response.force_close()
@@ -137,12 +137,12 @@ class Gateway:
 
     async def _webhook(self, request: web.Request) -> web.Response:
         if not self._ceiling.allows(request.match_info["tenant"]):
-            await self._crowded.stand_in_line()
+            await self._over_ceiling.wait_turn()
         if not signatures.is_signed(request):
             start = time.monotonic()
-            return await self._take(request, await self._prove(request, start), start, None)
-        # What is signed must be read before it is known who sends it: little, and out of a share of its own.
-        with self._unproven.lease(self._senders.address(request)) as lease:
+            return await self._accept(request, await self._prove(request, start), start, None)
+        # A signed body must be read before its sender is known. So it is limited, and has a memory budget of its own.
+        with self._unverified_bodies.lease(self._senders.address(request)) as lease:
             try:
                 _check_encoding(request)
                 body = await self._read_body(request, lease.grow, signatures.MAX_BODY)
@@ -151,34 +151,33 @@ class Gateway:
                 raise
             start = time.monotonic()
             proof = await self._prove(request, start, body)
-            return await self._take(request, proof, start, body)
+            return await self._accept(request, proof, start, body)
 
-    async def _take(
+    async def _accept(
         self, request: web.Request, proof: Proof, start: float, body: bytes | None
     ) -> web.Response:
-        """Answer a request whose sender is known. ``body``: if it has been read already."""
-        waited = time.monotonic() - start
+        """Answer a request whose sender is verified. ``body``: the body, if it was read already."""
+        waited_s = time.monotonic() - start
         try:
             report = await self._read_report(request, proof, body)
-            patience = self._settings.answer_timeout - waited
-            result = await self.forwarder.submit(report, patience)
+            result = await self.forwarder.submit(report, self._settings.answer_timeout - waited_s)
         except RefusedError as refusal:
             self._log_refusal(refusal, request, proof)
             if refusal.reason not in (Reason.SERVICE_UNAVAILABLE, Reason.NOT_DURABLE_YET):
-                self._poke(proof, refusal.reason)
+                self._request_refresh(proof, refusal.reason)
             raise
         except Exception:
-            self._poke(proof, Reason.INTERNAL)
+            self._request_refresh(proof, Reason.INTERNAL)
             raise
         self.metrics.seconds.observe(time.monotonic() - start)
         return _answer_result(result)
 
     async def _refresh_unmatched(self, request: web.Request, reason: Reason) -> None:
-        """Log a request that no route takes; have the job read whose valid token it brings."""
+        """Log a request without a route; request a read of the job if its URL contains a valid token."""
         proof = await self._senders.prove_unmatched(request)
         if proof is not None:
-            self._poke(proof, reason)
-        if (more := self._unmatched_lines.allow()) is not None:
+            self._request_refresh(proof, reason)
+        if (more := self._unmatched_log.allow()) is not None:
             log.warning(
                 FAILED.format(why=reason),
                 method=request.method,
@@ -190,13 +189,13 @@ class Gateway:
                 **more,
             )
 
-    async def _try_url(self, request: web.Request) -> web.Response:
+    async def _check_url(self, request: web.Request) -> web.Response:
         proof = await self._prove(request, time.monotonic())
         return web.json_response(
             {
                 "tenant": proof.tenant,
                 "job": proof.job_id,
-                "detail": "This URL works: reports of this job are taken here with POST.",
+                "detail": "This URL works: it accepts reports of this job with POST.",
             },
             headers={"Cache-Control": "no-store"},
         )
@@ -225,7 +224,7 @@ class Gateway:
                 body = await self._read_body(request, lease.grow, self._settings.max_body_bytes)
             received = time.time_ns()
             update = payloads.parse(body)
-        if (more := self._lines.allow()) is not None:
+        if (more := self._received_log.allow()) is not None:
             log.info(
                 RECEIVED.format(job=proof.job_id),
                 tenant=proof.tenant,
@@ -236,7 +235,7 @@ class Gateway:
             )
         if update.job_id and update.job_id.lower() != proof.job_id:
             raise RefusedError(
-                Reason.WRONG_JOB, "`jobId` isn't the token's job.", verdict="WRONG_JOB"
+                Reason.WRONG_JOB, "`jobId` is not the token's job.", verdict="WRONG_JOB"
             )
         return _report(proof, update, received)
 
@@ -257,20 +256,20 @@ class Gateway:
             raise RefusedError(Reason.INCOMPLETE_BODY) from None
         return bytes(body)
 
-    def _poke(self, proof: Proof, reason: Reason) -> None:
+    def _request_refresh(self, proof: Proof, reason: Reason) -> None:
         self.forwarder.request_refresh(proof.tenant_name, proof.job_id, f"refused: {reason}")
 
     def _refresh_unverified(self) -> None:
-        """Have the jobs read whose reports could not be checked, now that their tokens can be."""
-        for one in self._unverified.take_right(self.verifiers):
+        """Request reads of the jobs whose requests could not be verified before this read of the verifiers."""
+        for request in self._unverified.take_verified(self.verifiers):
             self.forwarder.request_refresh(
-                f"tenants/{one.tenant}", one.job_id, f"refused: {Reason.KEYS_UNAVAILABLE}"
+                f"tenants/{request.tenant}", request.job_id, f"refused: {Reason.KEYS_UNAVAILABLE}"
             )
 
     def _log_refusal(
         self, refusal: RefusedError, request: web.Request, proof: Proof | None
     ) -> None:
-        if (more := self._refusals.allow()) is not None:
+        if (more := self._refusal_log.allow()) is not None:
             log.warning(
                 FAILED.format(why=refusal.reason),
                 detail=refusal.detail,
@@ -288,21 +287,21 @@ class Gateway:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         _check_plain_path(request, "/readyz")
-        why = "STOPPING" if self.stopping else await self.readiness.why_not()
-        if why is None and not self.verifiers.is_read:
-            why = "VERIFIERS_NOT_READ"
-        body = {"status": "not ready", "why": why} if why else {"status": "ready"}
-        return web.json_response(body, status=503 if why else 200)
+        obstacle = "STOPPING" if self.stopping else await self.readiness.obstacle()
+        if obstacle is None and not self.verifiers.is_read:
+            obstacle = "VERIFIERS_NOT_READ"
+        body = {"status": "not ready", "why": obstacle} if obstacle else {"status": "ready"}
+        return web.json_response(body, status=503 if obstacle else 200)
 
 
 def _check_plain_path(request: web.Request, path: str) -> None:
-    """Refuse encoded and absolute spellings: a proxy that hides a path may not recognise them."""
+    """Refuse encoded and absolute spellings: a proxy that hides a path may not match them."""
     if request.raw_path.partition("?")[0] != path:
         raise web.HTTPNotFound
 
 
 def _check_encoding(request: web.Request) -> None:
-    """Refuse what any copy of the header calls encoded, whichever copy a proxy has looked at."""
+    """Refuse an encoded body. All copies of the header count, as a proxy may read another copy than this server."""
     encodings = request.headers.getall("Content-Encoding", [])
     if any(encoding.lower() != "identity" for encoding in encodings):
         raise RefusedError(Reason.UNSUPPORTED_ENCODING)
@@ -346,7 +345,7 @@ def _report(proof: Proof, update: payloads.StatusUpdate, received_ns: int) -> pb
 
 def _answer_result(result: pb.ReportResult) -> web.Response:
     verdict = verdict_name(result.verdict)
-    # A verdict that is newer than this gateway: nothing is claimed about it.
+    # Unknown verdict (the service is newer than this gateway): 202 makes no claim about it.
     outcome = VERDICTS.get(result.verdict, 202)
     if isinstance(outcome, Reason):
         wait = 5 if outcome is Reason.NOT_DURABLE_YET else None

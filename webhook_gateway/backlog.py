@@ -1,4 +1,4 @@
-"""Reports and pokes that wait for the service, in bounded memory."""
+"""Reports and refresh requests that are queued for the service, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from dataclasses import dataclass
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 
-# A tenant with more reports than LIGHT waiting has calls of its own, with at most HEAVY_SHARE in each.
+# A tenant with more than LIGHT queued reports has calls of its own, with at most HEAVY_SHARE in each.
 LIGHT, HEAVY_SHARE = 10, 50
-# More tries than failures: that a job is busy is told often, and sending such reports one by one costs most just then.
+# More tries than failures: RETRY for a busy job is frequent, and sending its reports one by one costs most under load.
 SUSPECT_FAILURES, SUSPECT_TRIES = 3, 16
-MAX_POKES = 10_000
-MAX_POKES_A_CALL = 500
-# A job that is refused again and again is read again this often, not for each refusal.
-POKE_AGAIN_AFTER = 5.0
+MAX_REFRESH_REQUESTS = 10_000
+MAX_REFRESH_REQUESTS_PER_CALL = 500
+# Interval, in seconds, of the reads of a job whose reports are refused again and again.
+REFRESH_INTERVAL_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One report on its way."""
+    """A queued report."""
 
     report: pb.BuildReport
     size: int
     waiter: asyncio.Future[pb.ReportResult] | None = None
     tries: int = 0
-    # Calls that it was in and that failed as if something in them were the cause.
+    # Number of failed calls with this report, of failures that the content of a call may have caused.
     failures: int = 0
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it must go alone: it, or something that always came with it, keeps failing."""
+        """Whether it must be sent alone: calls with it keep failing."""
         return self.failures >= SUSPECT_FAILURES or self.tries >= SUSPECT_TRIES
 
 
 class Backlog:
-    """Entries by tenant, taken in turn, so that one tenant's flood isn't in front of another's report.
+    """Entries by tenant, taken round robin, so that one tenant's flood does not delay another's report.
 
-    An entry takes room from ``add`` to ``release``, also while it is in a call.
+    An entry counts against the limits from ``add`` to ``release``, also while it is in a call.
     """
 
     def __init__(self, max_reports: int, max_bytes: int) -> None:
@@ -52,7 +52,7 @@ class Backlog:
         self.bytes = 0
 
     def add(self, entry: Entry) -> bool:
-        """Take an entry in; False if there is no room, or its tenant has half of all room already."""
+        """Append an entry; return False if the backlog is full, or its tenant uses half of it already."""
         count, size = self._held.get(entry.report.tenant, (0, 0))
         full = (
             self.reports >= self._max_reports
@@ -67,17 +67,17 @@ class Backlog:
         return True
 
     def put_back(self, entries: Iterable[Entry]) -> None:
-        """Put entries that were taken in front again, in their order."""
+        """Put taken entries back at the front, in their order."""
         for entry in reversed(list(entries)):
             self._queues.setdefault(entry.report.tenant, deque()).appendleft(entry)
 
     def take(
         self, max_reports: int, max_bytes: int, without: Collection[str] = (), *, heavy: bool = True
     ) -> list[Entry]:
-        """Return what goes into one call.
+        """Return the entries of one call, in bytes and number bounded.
 
-        All in a call wait for its slowest part. So tenants with little to say go together, one report of
-        each in turn; one that has much to say goes alone, in several calls, or not at all if not ``heavy``.
+        A call is as slow as its slowest part. So tenants with few reports share a call, one report of each in turn.
+        A tenant with many has calls of its own, or none if ``heavy`` is false.
         """
         waiting = [tenant for tenant in self._queues if tenant not in without]
         turns = deque(tenant for tenant in waiting if len(self._queues[tenant]) <= LIGHT)
@@ -95,7 +95,7 @@ class Backlog:
             entry = queue.popleft()
             room -= entry.size
             taken.append(entry)
-            # Those that were served last come last.
+            # Least recently served first.
             self._queues.move_to_end(tenant)
             if queue:
                 turns.append(tenant)
@@ -104,7 +104,7 @@ class Backlog:
         return taken
 
     def release(self, entry: Entry) -> None:
-        """Give an entry's room back: it has been answered for, or given up."""
+        """Free the room of an entry that was answered or dropped."""
         self._hold(entry, -1)
 
     def _hold(self, entry: Entry, sign: int) -> None:
@@ -119,56 +119,56 @@ class Backlog:
 
 
 class RefreshRequests:
-    """Jobs that the service should read next, each once."""
+    """Jobs that the service should read soon, each once."""
 
     def __init__(self) -> None:
         self._due: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
         self._sent: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many jobs wait to be poked."""
+        """Return the number of queued jobs."""
         return len(self._due)
 
     def add(self, tenant: str, job: str, reason: str) -> float | None:
-        """Note a job; return in how many seconds it is due, None if it was noted already or there is no room."""
+        """Queue a job; return the seconds until it is due, or None if it is queued already or the queue is full."""
         key = (tenant, job)
-        if key in self._due or len(self._due) >= MAX_POKES:
+        if key in self._due or len(self._due) >= MAX_REFRESH_REQUESTS:
             return None
         now = time.monotonic()
-        due = max(now, self._sent.get(key, 0.0) + POKE_AGAIN_AFTER)
+        due = max(now, self._sent.get(key, 0.0) + REFRESH_INTERVAL_S)
         self._due[key] = (due, reason)
         return due - now
 
-    def hurry(self) -> None:
-        """Make all of them due."""
+    def make_all_due(self) -> None:
+        """Make all of them due now."""
         for key, (_, reason) in self._due.items():
             self._due[key] = (0.0, reason)
 
     def has_due(self) -> bool:
-        """Whether any can be taken now."""
+        """Return whether any is due."""
         now = time.monotonic()
         return any(due <= now for due, _ in self._due.values())
 
     def take(self) -> list[pb.RefreshRequest]:
         """Return those that are due."""
         now = time.monotonic()
-        keys = [key for key, (due, _) in self._due.items() if due <= now][:MAX_POKES_A_CALL]
+        keys = [key for key, (due, _) in self._due.items() if due <= now][
+            :MAX_REFRESH_REQUESTS_PER_CALL
+        ]
         taken = []
         for key in keys:
             _, reason = self._due.pop(key)
             taken.append(pb.RefreshRequest(tenant=key[0], cicd_job_id=key[1], reason=reason))
             self._sent[key] = now
             self._sent.move_to_end(key)
-        while len(self._sent) > MAX_POKES or (
-            self._sent and now - next(iter(self._sent.values())) > POKE_AGAIN_AFTER
+        while len(self._sent) > MAX_REFRESH_REQUESTS or (
+            self._sent and now - next(iter(self._sent.values())) > REFRESH_INTERVAL_S
         ):
             self._sent.popitem(last=False)
         return taken
 
     def put_back(self, refresh_requests: Iterable[pb.RefreshRequest], delay: float = 0.0) -> None:
-        """Note those again that could not be sent."""
+        """Queue requests again that could not be sent. ``delay`` in seconds."""
         due = time.monotonic() + delay
-        for request_refresh in refresh_requests:
-            self._due.setdefault(
-                (request_refresh.tenant, request_refresh.cicd_job_id), (due, request_refresh.reason)
-            )
+        for request in refresh_requests:
+            self._due.setdefault((request.tenant, request.cicd_job_id), (due, request.reason))

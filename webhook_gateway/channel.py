@@ -1,4 +1,4 @@
-"""The connection to the deployment service, and the one way to call it."""
+"""The channel to the deployment service, and its calls."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deployment_service.v1 import gateway_service_pb2 as pb
 if TYPE_CHECKING:
     from deployment_service.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
-# Reports are cheap to send again and whoever sent them waits, so reconnecting is eager. The service must
-# allow pings this often: its default minimum is 300 s.
+# Short reconnect backoff: a retry is cheap, and the sender of a report is waiting. The service must allow pings at
+# this interval: gRPC's default minimum is 300 s.
 KEEPALIVE_TIME_MS = 20_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 
@@ -55,7 +55,7 @@ class ServiceCalls:
     async def report_builds(
         self, request: pb.ReportBuildsRequest, *, timeout: float
     ) -> pb.ReportBuildsResponse:
-        """Deliver reports and refresh requests."""
+        """Send reports and refresh requests. ``timeout`` in seconds. Raises ``CallFailedError``."""
         response: pb.ReportBuildsResponse = await self._call(
             self._stub.ReportBuilds, request, timeout
         )
@@ -64,7 +64,7 @@ class ServiceCalls:
     async def list_verifiers(
         self, request: pb.ListWebhookVerifiersRequest, *, timeout: float
     ) -> pb.ListWebhookVerifiersResponse:
-        """Read a page of changes. A response without a cursor is a failure, not an empty list."""
+        """Return a page of changes. Raises ``CallFailedError``, also for a response without a cursor."""
         response: pb.ListWebhookVerifiersResponse = await self._call(
             self._stub.ListWebhookVerifiers, request, timeout
         )
@@ -79,9 +79,9 @@ class ServiceCalls:
             status = error.code()
             raise CallFailedError(status.name, status, error.details() or "") from None
         except Exception as error:
-            # gRPC raises its own exceptions for a call that it can't even start. Not chained: its text may
-            # hold the key.
+            # gRPC raises exceptions of its own for a call that it cannot start. Do not chain them: their text may
+            # contain the key.
             raise CallFailedError(type(error).__name__) from None
-        if response is None:  # what gRPC returns if it can't decode the answer
+        if response is None:  # gRPC returns None if it cannot decode the answer
             raise CallFailedError("MALFORMED_RESPONSE")
         return response

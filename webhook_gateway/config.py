@@ -1,4 +1,4 @@
-"""Settings, from the environment (prefix WEBHOOK_GATEWAY_)."""
+"""Settings from the environment (prefix WEBHOOK_GATEWAY_)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Settings(EnvironmentSettings):
-    """How a gateway runs."""
+    """The settings of a gateway."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, arbitrary_types_allowed=True, frozen=True, validate_default=True
@@ -63,7 +63,7 @@ class Settings(EnvironmentSettings):
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (),
-        description="networks, comma-separated, whose X-Forwarded-For is believed: 10.0.0.0/8,::1",
+        description="networks of trusted proxies, comma-separated, whose X-Forwarded-For is used: 10.0.0.0/8,::1",
     )
 
     failed_proofs: Rate = Field(
@@ -79,17 +79,19 @@ class Settings(EnvironmentSettings):
     )
     body_timeout: Seconds = Field(10.0, description="seconds in which a body must arrive")
     write_timeout: Seconds = Field(
-        10.0, description="seconds in which a client must take what it is answered"
+        10.0, description="seconds in which a client must read its answer"
     )
     max_body_bytes: int = Field(8 * 2**20, ge=1024, description="largest body")
     max_bodies_bytes: int = Field(
-        128 * 2**20, ge=1024, description="all bodies in hand; a quarter of it for one tenant"
+        128 * 2**20,
+        ge=1024,
+        description="bytes of all bodies in memory; a quarter of it for one tenant",
     )
     failed_proof_delay: float = Field(
         0.05,
         ge=0,
         le=5,
-        description="seconds before a failed proof is answered: hides how it failed",
+        description="seconds before a failed proof is answered, so that its duration does not show why it failed",
     )
 
     answer_timeout: Seconds = Field(
@@ -103,15 +105,17 @@ class Settings(EnvironmentSettings):
     )
     queue_bytes: int = Field(64 * 2**20, ge=2**20, description="their size, likewise")
     stale_keys: float = Field(
-        3600.0, ge=0, description="seconds that known verifiers serve while the service is away"
+        3600.0,
+        ge=0,
+        description="seconds that verifiers stay usable while the service is unavailable",
     )
     verifier_interval: Seconds = Field(
-        5.0, description="seconds between two readings of changed verifiers while no proof fails"
+        5.0, description="seconds between two reads of changed verifiers while no proof fails"
     )
 
     stop_timeout: Seconds = Field(10.0, description="seconds that a graceful stop may take")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level"
+        "info", description="lowest level that is logged"
     )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal, else json"

@@ -1,4 +1,4 @@
-"""The HTTP connections: how many there may be, how long they may take, what they may not put in a log."""
+"""HTTP connections: limits on their number and duration, and no request text in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_VERSION = web.RequestKey("other_version", bool)
 
 
 def check_version(request: web.BaseRequest) -> None:
-    """Refuse a request whose first line names a version that isn't spoken here. Raises RefusedError."""
+    """Raise ``RefusedError`` for a request with an unsupported HTTP version."""
     if _OTHER_VERSION in request:
         raise RefusedError(Reason.HTTP_VERSION_NOT_SUPPORTED)
 
@@ -35,8 +35,8 @@ def check_version(request: web.BaseRequest) -> None:
 def _mark_versions(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
     """Return a request factory that marks requests of other versions.
 
-    aiohttp takes HTTP/0.9 and HTTP/2.0 as if they were HTTP/1.1, and repeats them in its answers. They are answered
-    as HTTP/1.1, and nothing more is read from their connection.
+    aiohttp accepts HTTP/0.9 and HTTP/2.0 like HTTP/1.1, and repeats the version in its answers. Such requests are
+    answered as HTTP/1.1, and their connection is closed after the answer.
     """
 
     def make_request(message: Any, *parts: Any) -> web.BaseRequest:
@@ -50,49 +50,49 @@ def _mark_versions(make: Callable[..., web.BaseRequest]) -> Callable[..., web.Ba
 
 
 class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
-    """aiohttp's connection, which tells when it is gone, keeps what it was sent to itself and waits for no reader."""
+    """aiohttp's connection, with a callback on close, a write timeout, and errors that do not quote the request."""
 
     def __init__(
-        self, server: web.Server, gone: Callable[[], None], write_timeout_s: float, **options: Any
+        self, server: web.Server, closed: Callable[[], None], write_timeout_s: float, **options: Any
     ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
-        self._gone: Callable[[], None] | None = gone
+        self._closed: Callable[[], None] | None = closed
         self._write_timeout_s = write_timeout_s
-        self._unread: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._abort: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Writing pauses as soon as anything is left over, so that one who never reads is always noticed, even while
-        # the connection is being closed; answers are small, and whoever reads takes them at once.
+        # High-water mark 0: writing pauses as soon as bytes stay unsent. So a client that never reads is detected, even
+        # while the connection closes. Answers are small: a client that reads receives them at once.
         transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=0)
-        # Kept apart: aiohttp forgets the transport when it closes it.
+        # Keep a reference: aiohttp drops the transport when it closes it.
         self._abort = transport.abort
         super().connection_made(transport)
 
     def pause_writing(self) -> None:
         super().pause_writing()
         loop = asyncio.get_running_loop()
-        self._unread = loop.call_later(self._write_timeout_s, self._cut_off)
+        self._write_timer = loop.call_later(self._write_timeout_s, self._cut_off)
 
     def resume_writing(self) -> None:
-        self._forget_unread()
+        self._cancel_write_timeout()
         super().resume_writing()
 
     def _cut_off(self) -> None:
         if self._abort is not None:
             self._abort()
 
-    def _forget_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    def _cancel_write_timeout(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._forget_unread()
-        if self._gone is not None:
-            self._gone()
-            self._gone = None
+        self._cancel_write_timeout()
+        if self._closed is not None:
+            self._closed()
+            self._closed = None
         super().connection_lost(exc)
 
     def handle_error(
@@ -102,7 +102,7 @@ class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what isn't HTTP. Its text would repeat the request, which may hold a token."""
+        """Answer malformed HTTP without aiohttp's text, which repeats the request and may contain a token."""
         reason = Reason.INTERNAL if status >= 500 else Reason.MALFORMED_REQUEST
         response = problem(RefusedError(reason))
         response.force_close()
@@ -110,11 +110,11 @@ class _Connection(web.RequestHandler):  # type: ignore[misc, unused-ignore]
 
 
 class ConnectionLimiter:
-    """Lets connections in while there is room, in all and for each address."""
+    """Limits the number of connections, in total and for each address."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lines = Throttle(5)
+        self._refusal_log = Throttle(5)
         self._total = 0
         self._by_address: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -142,35 +142,35 @@ class ConnectionLimiter:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def close(self) -> None:
-        """Take no new connections."""
+        """Stop accepting connections."""
         if self._server is not None:
             self._server.close()
 
     def admit(self, peer: str, server: web.Server) -> _Connection | None:
-        """Return what serves a new connection, None if there is no room for it."""
+        """Return the protocol for a new connection, or None if a limit is reached."""
         proxied = is_proxy(peer, self._settings.trusted_proxies)
         address = client_address(peer, (), ())
-        crowded = self._total >= self._settings.max_connections or (
+        full = self._total >= self._settings.max_connections or (
             not proxied and self._by_address[address] >= self._settings.max_connections_per_address
         )
-        if crowded:
-            if (more := self._lines.allow()) is not None:
-                log.warning("too many connections", address=address, total=self._total, **more)
+        if full:
+            if (more := self._refusal_log.allow()) is not None:
+                log.warning("connections.limit_reached", address=address, total=self._total, **more)
             return None
         self._total += 1
         self._by_address[address] += 1
 
-        def gone() -> None:
+        def closed() -> None:
             self._total -= 1
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
 
-        return _Connection(server, gone, self._settings.write_timeout, **self._options)
+        return _Connection(server, closed, self._settings.write_timeout, **self._options)
 
 
 class _Guard(asyncio.Protocol):
-    """Stands where a connection comes in, and hands it on or turns it away."""
+    """Accepts a connection if the limiter admits it, else answers 503 and closes it."""
 
     def __init__(self, limiter: ConnectionLimiter, server: web.Server) -> None:
         self._limiter = limiter
@@ -192,7 +192,7 @@ class _Guard(asyncio.Protocol):
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return a logger for aiohttp that writes nothing: its words quote requests, tokens included."""
+    """Return a logger for aiohttp that writes nothing: its messages quote requests, tokens included."""
     logger = logging.getLogger("webhook_gateway.http")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False

@@ -1,4 +1,4 @@
-"""Every answer but success: one table, from which the responses and the table in the docs are made."""
+"""All answers except success: one table, from which the responses and the table in the docs are generated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from deployment_service.v1 import gateway_service_pb2 as pb
 
-# Instead of the names and versions of what we are made of.
+# Hides the names and versions of the libraries.
 SERVER = "webhook-gateway"
 
 
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a reason means over HTTP."""
+    """The HTTP answer of a reason."""
 
     status: int
     title: str
@@ -60,7 +60,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.MALFORMED_BODY: Answer(
         400,
         "The body isn't valid JSON in UTF-8.",
-        "Mend the JSON; with curl, send it with --data-binary.",
+        "Correct the JSON; with curl, send it with --data-binary.",
     ),
     Reason.UNKNOWN_BODY: Answer(
         400,
@@ -68,21 +68,21 @@ ANSWERS: dict[Reason, Answer] = {
         "Send {jobId, status, buildNumber, timestamp}, or let the Notification plugin send.",
     ),
     Reason.INVALID_FIELD: Answer(
-        400, "A field of the report makes no sense.", "Mend the field that `detail` names."
+        400, "A field of the report is invalid.", "Correct the field that `detail` names."
     ),
     Reason.INCOMPLETE_BODY: Answer(
         400, "The connection ended before the body did.", "Send it again."
     ),
     Reason.MALFORMED_REQUEST: Answer(
-        400, "This isn't a well-formed HTTP request.", "Shorten the headers, or mend the sender."
+        400, "This isn't a well-formed HTTP request.", "Shorten the headers, or correct the sender."
     ),
     Reason.REPORT_INVALID: Answer(
-        400, "The deployment service finds no sense in the report.", "See `detail`."
+        400, "The deployment service finds the report invalid.", "See `detail`."
     ),
     Reason.WRONG_JOB: Answer(
         400,
         "The token belongs to another job than the report.",
-        "Give this job a webhook URL of its own: a copied job brings the other job's along.",
+        "Give this job a webhook URL of its own: a copied job still has the URL of the original.",
     ),
     Reason.UNAUTHENTICATED: Answer(
         401,
@@ -95,7 +95,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.SIGNATURE_OUT_OF_TIME: Answer(
         401,
         "The signature is right, but its time is more than five minutes off.",
-        "Sign when you send, and mend the sender's clock. The job will be read from Jenkins.",
+        "Sign at the time of sending, and correct the sender's clock. The job will be read from Jenkins.",
     ),
     Reason.NO_SUCH_PATH: Answer(
         404,
@@ -109,40 +109,42 @@ ANSWERS: dict[Reason, Answer] = {
         "Create a deployment that adopts the job, or remove the webhook from it.",
     ),
     Reason.METHOD_NOT_ALLOWED: Answer(
-        405, "Only POST (and GET to try the URL) is answered here.", "Use POST."
+        405, "Only POST (and GET to check the URL) is allowed here.", "Use POST."
     ),
     Reason.BODY_TIMEOUT: Answer(
-        408, "The body took too long to arrive.", "Send less log (loglines 0), or mend the network."
+        408,
+        "The body took too long to arrive.",
+        "Send less log (loglines 0), or check the network.",
     ),
     Reason.BODY_TOO_LARGE: Answer(
         413, "The body is too large.", "Send less log: set the endpoint's loglines to 0."
     ),
     Reason.UNSUPPORTED_MEDIA_TYPE: Answer(
         415,
-        "Only JSON is understood.",
+        "Only JSON is supported.",
         "Send Content-Type: application/json; in the Notification plugin choose the format JSON.",
     ),
     Reason.UNSUPPORTED_ENCODING: Answer(
         415,
-        "Compressed bodies aren't understood.",
-        "Send the body as it is, without Content-Encoding.",
+        "Compressed bodies are not supported.",
+        "Send the body uncompressed, without Content-Encoding.",
     ),
     Reason.TOO_MANY_FAILED_PROOFS: Answer(
         429,
         "Too many requests without a valid token came from this address.",
-        "Mend the token, then wait as long as Retry-After says.",
+        "Correct the token, then wait for the time in Retry-After.",
     ),
     Reason.TOO_MANY_REPORTS: Answer(
         429,
-        "The tenant sends more reports than it may.",
-        "Nothing: the job will be read from Jenkins. If it happens often, have the ceiling raised.",
+        "The tenant exceeds its rate of reports.",
+        "Nothing: the job will be read from Jenkins. If it happens often, raise WEBHOOK_GATEWAY_TENANT_CEILING.",
     ),
     Reason.INTERNAL: Answer(
-        500, "The gateway failed.", "Tell its operators; the job will be read from Jenkins."
+        500, "The gateway failed.", "Report it to its operators; the job will be read from Jenkins."
     ),
     Reason.SERVICE_UNAVAILABLE: Answer(
         503,
-        "The deployment service can't be reached just now.",
+        "The deployment service is unavailable.",
         "Nothing: the report is kept and delivered later. Sending it again does no harm.",
     ),
     Reason.NOT_DURABLE_YET: Answer(
@@ -152,7 +154,7 @@ ANSWERS: dict[Reason, Answer] = {
     ),
     Reason.KEYS_UNAVAILABLE: Answer(
         503,
-        "The token can't be checked just now.",
+        "The token cannot be verified at present.",
         "Nothing: the report is not kept, but if the token is right its job will be read from Jenkins.",
     ),
     Reason.OVERLOADED: Answer(
@@ -162,14 +164,14 @@ ANSWERS: dict[Reason, Answer] = {
     ),
     Reason.HTTP_VERSION_NOT_SUPPORTED: Answer(
         505,
-        "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
-        "Send HTTP/1.1; a proxy in front may speak other versions with its clients.",
+        "Only HTTP/1.1 and HTTP/1.0 are supported.",
+        "Send HTTP/1.1; a proxy in front may support other versions for its clients.",
     ),
 }
 
 
 class RefusedError(Exception):
-    """Ends the handling of a request with one of the answers above."""
+    """Ends the handling of a request with one of ``ANSWERS``."""
 
     def __init__(
         self,
@@ -187,8 +189,8 @@ class RefusedError(Exception):
         self.allow = ""
 
 
-# What a verdict means over HTTP. AMBIGUOUS and DEFERRED are 202: understood, but nothing was stored and what became
-# of the build is found out from Jenkins. RETRY is sent again by the forwarder until the time is up.
+# The HTTP answer of a verdict. AMBIGUOUS and DEFERRED are 202: accepted, but not stored; a read from Jenkins finds the
+# result of the build. The forwarder retries RETRY until the answer timeout.
 VERDICTS: dict[int, int | Reason] = {
     pb.REPORT_VERDICT_APPLIED: 200,
     pb.REPORT_VERDICT_DUPLICATE: 200,

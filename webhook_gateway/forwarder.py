@@ -1,7 +1,7 @@
-"""Hands reports to the service in batches, and tells each sender what became of its own.
+"""Forward reports to the service in batches, and return each report's verdict to its sender.
 
-No timers: what has arrived while the calls in hand were under way goes with the next one, so an idle
-gateway sends at once and a busy one sends larger batches.
+No batching timer: reports that arrive during a call are sent with the next one. So an idle gateway sends at once, and
+a busy one sends larger batches.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ import grpc
 from deployment_service.runtime.backoff import Backoff
 from deployment_service.v1 import deployment_service_pb2 as deployment
 from deployment_service.v1 import gateway_service_pb2 as pb
-from webhook_gateway.backlog import POKE_AGAIN_AFTER, Backlog, Entry, RefreshRequests
+from webhook_gateway.backlog import REFRESH_INTERVAL_S, Backlog, Entry, RefreshRequests
 from webhook_gateway.channel import CallFailedError, ServiceCalls
 from webhook_gateway.config import Settings
 from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.logs import FAILED, Throttle, log
 from webhook_gateway.metrics import Metrics
 
-# Below the 4 MiB that gRPC takes by default.
+# Below gRPC's default limit of 4 MiB for a message.
 MAX_BATCH_BYTES = 2 * 2**20
+# Backoff in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 BACKOFF = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 REPORT_BACKOFF = Backoff(0.01, LONGEST_PAUSE, jitter=0)
 # About half a minute; by then the reconciler has read the job.
 MAX_RETRIES = 64
-# Failures for which something in the call may be the cause, not just the service's absence.
+# Failures that the content of the call may have caused, not only an unavailable service.
 _SUSPICIOUS = (
-    None,  # not a gRPC status: the call could not be made, or its answer not be read
+    None,  # not a gRPC status: the call was not sent, or its answer is malformed
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -42,7 +43,7 @@ _SUSPICIOUS = (
 
 
 class Forwarder:
-    """Everything that goes to ``ReportBuilds``."""
+    """Sends reports and refresh requests with ``ReportBuilds``."""
 
     def __init__(
         self,
@@ -56,26 +57,26 @@ class Forwarder:
         self._backlog = Backlog(settings.queue_reports, settings.queue_bytes)
         self._refresh_requests = RefreshRequests()
         self._calls: set[asyncio.Task[None]] = set()
-        # One call at a time for each tenant: several would wait for each other's locks, and whoever else is
-        # in them would wait too.
+        # One call at a time for each tenant: concurrent calls would wait for each other's locks, and delay the other
+        # tenants in them.
         self._in_calls: set[str] = set()
-        # Those that keep failing go one by one, beside everything else: they neither fail nor delay it.
+        # Reports that keep failing are sent one by one, in calls of their own: they neither fail nor delay the others.
         self._suspects: deque[Entry] = deque()
-        self._one_is_alone = False
+        self._suspect_in_flight = False
         self._timers: set[asyncio.TimerHandle] = set()
         self._scheduled = False
         self._failures_in_a_row = 0
         self._resting = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._lines = Throttle(500)
-        self._failures = Throttle(5)
+        self._verdict_log = Throttle(500)
+        self._failure_log = Throttle(5)
         metrics.queued.set_function(lambda: self._backlog.reports)
 
-    async def submit(self, report: pb.BuildReport, patience: float) -> pb.ReportResult:
-        """Deliver a report and return the service's verdict, which is durable.
+    async def submit(self, report: pb.BuildReport, timeout_s: float) -> pb.ReportResult:
+        """Deliver a report and return the service's durable verdict.
 
-        Raises RefusedError when there is none in time; the report is delivered later all the same.
+        Raises: ``RefusedError`` if there is none within ``timeout_s``; the report stays queued and is delivered later.
         """
         entry = Entry(report, report.ByteSize())
         if not self._backlog.add(entry):
@@ -85,7 +86,7 @@ class Forwarder:
         entry.waiter = waiter
         self._schedule()
         try:
-            async with asyncio.timeout(max(0.0, patience)):
+            async with asyncio.timeout(max(0.0, timeout_s)):
                 return await waiter
         except TimeoutError:
             reason = (
@@ -96,7 +97,7 @@ class Forwarder:
             entry.waiter = None
 
     def request_refresh(self, tenant: str, job: str, why: str) -> None:
-        """Have a job read whose report could not be used."""
+        """Request a read of a job whose report could not be used."""
         delay = self._refresh_requests.add(tenant, job, why)
         if delay is None:
             return
@@ -108,7 +109,7 @@ class Forwarder:
             self._schedule()
 
     async def reachable(self) -> str | None:
-        """Return None if the service takes our calls, else why not."""
+        """Return None if the service accepts our calls, else the obstacle."""
         try:
             await self._call(pb.ReportBuildsRequest(), timeout=self._settings.answer_timeout)
         except CallFailedError as error:
@@ -117,23 +118,23 @@ class Forwarder:
         return None
 
     async def drain(self, timeout: float) -> int:
-        """Send what there is, for a bounded time; return how many reports had to be given up."""
-        self._refresh_requests.hurry()
+        """Send everything queued, within ``timeout`` seconds; return the number of dropped reports."""
+        self._refresh_requests.make_all_due()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self._is_idle():
                     self._idle.clear()
                     self._schedule()
                     await self._idle.wait()
-        left = self._backlog.reports
+        dropped = self._backlog.reports
         for timer in self._timers:
             timer.cancel()
         calls = list(self._calls)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        self._metrics.lost.inc(left)
-        return left
+        self._metrics.dropped.inc(dropped)
+        return dropped
 
     def _is_idle(self) -> bool:
         return not (self._calls or self._backlog.reports or self._refresh_requests.has_due())
@@ -141,7 +142,7 @@ class Forwarder:
     # -- sending
 
     def _schedule(self) -> None:
-        # At the end of this turn of the loop, so that requests that arrived together go together.
+        # In the next iteration of the event loop, so that requests that arrived together share a call.
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._dispatch)
@@ -156,17 +157,17 @@ class Forwarder:
 
     def _dispatch(self) -> None:
         self._scheduled = False
-        # While the service is away a single call tries whether it is back.
+        # While the service is unavailable, only one call at a time probes it.
         limit = 1 if self._failures_in_a_row else self._settings.max_calls
-        if self._suspects and not self._one_is_alone and not self._resting:
-            self._one_is_alone = True
+        if self._suspects and not self._suspect_in_flight and not self._resting:
+            self._suspect_in_flight = True
             self._start(self._deliver_alone(self._suspects.popleft()), set())
-        while not self._resting and (calls := len(self._calls) - self._one_is_alone) < limit:
+        while not self._resting and (calls := len(self._calls) - self._suspect_in_flight) < limit:
             entries = self._backlog.take(
                 self._settings.max_batch,
                 MAX_BATCH_BYTES,
                 without=self._in_calls,
-                # The last free call is for those who don't take all of them.
+                # The last free call is reserved for tenants with few reports.
                 heavy=calls < max(1, limit - 1),
             )
             refresh_requests = self._refresh_requests.take()
@@ -187,7 +188,7 @@ class Forwarder:
         self._calls.discard(call)
         self._in_calls -= tenants
         if not call.cancelled() and (error := call.exception()) is not None:
-            log.error("delivery failed", error=type(error).__name__)
+            log.error("delivery.failed", error=type(error).__name__)
         if self._is_idle():
             self._idle.set()
         self._schedule()
@@ -230,7 +231,7 @@ class Forwarder:
     async def _separate(
         self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], why: str
     ) -> None:
-        """Find out what it is that the service can't read, so that nothing else suffers."""
+        """Isolate what the service rejects, by halving the batch, so that the rest is delivered."""
         if entries and refresh_requests:
             await self._deliver(entries, [])
             await self._deliver([], refresh_requests)
@@ -243,27 +244,27 @@ class Forwarder:
                 entries[0], pb.ReportResult(verdict=pb.REPORT_VERDICT_INVALID, message=why)
             )
         else:
-            log.error("pokes refused by the service", why=why)
+            log.error("refresh_requests.refused", jobs=len(refresh_requests), error=why)
 
     async def _deliver_alone(self, entry: Entry) -> None:
         failures = entry.failures
         try:
             await self._deliver([entry], [])
             if entry.failures > failures:
-                # If it is the service that fails, all of them do: not one right after the other.
+                # If the service itself fails, all suspects fail: pause between them.
                 await asyncio.sleep(FIRST_PAUSE)
         finally:
-            self._one_is_alone = False
+            self._suspect_in_flight = False
 
     def _suspect(
         self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], code: str
     ) -> None:
-        """Keep everything, but not in the same company for ever: one in it may be what makes the call fail."""
+        """Queue everything again, and count the failure of each report: one of them may have caused it."""
         for entry in entries:
             entry.failures += 1
         if refresh_requests:
-            self._refresh_requests.put_back(refresh_requests, POKE_AGAIN_AFTER)
-            self._later(POKE_AGAIN_AFTER)
+            self._refresh_requests.put_back(refresh_requests, REFRESH_INTERVAL_S)
+            self._later(REFRESH_INTERVAL_S)
         if len(entries) == 1 and entries[0].is_suspect:
             self._settle(entries[0], pb.ReportResult(verdict=pb.REPORT_VERDICT_RETRY, message=code))
         elif entries:
@@ -272,7 +273,7 @@ class Forwarder:
     def _failed(
         self, entries: Sequence[Entry], refresh_requests: Sequence[pb.RefreshRequest], code: str
     ) -> None:
-        """Keep everything, and try again in a while."""
+        """Queue everything again, and retry after the backoff."""
         self._put_back(entries)
         self._refresh_requests.put_back(refresh_requests)
         pause = BACKOFF.pause_s(self._failures_in_a_row)
@@ -280,8 +281,8 @@ class Forwarder:
         if not self._resting:
             self._resting = True
             asyncio.get_running_loop().call_later(pause, self._rested)
-        if (more := self._failures.allow()) is not None:
-            log.warning("deployment service away", code=code, queued=self._backlog.reports, **more)
+        if (more := self._failure_log.allow()) is not None:
+            log.warning("service.unavailable", code=code, queued=self._backlog.reports, **more)
 
     def _put_back(self, entries: Iterable[Entry]) -> None:
         entries = list(entries)
@@ -302,10 +303,10 @@ class Forwarder:
             return
         self._backlog.release(entry)
         self._metrics.verdicts.labels(verdict_name(result.verdict)).inc()
-        self._tell(entry, result)
+        self._log_refusal(entry, result)
         if result.verdict == pb.REPORT_VERDICT_RETRY:
-            self._metrics.lost.inc()
-            self.request_refresh(entry.report.tenant, entry.report.cicd_job_id, "gave up: RETRY")
+            self._metrics.dropped.inc()
+            self.request_refresh(entry.report.tenant, entry.report.cicd_job_id, "dropped: RETRY")
         if entry.waiter is not None and not entry.waiter.done():
             entry.waiter.set_result(result)
 
@@ -313,23 +314,22 @@ class Forwarder:
         self._put_back([entry])
         self._schedule()
 
-    def _tell(self, entry: Entry, result: pb.ReportResult) -> None:
-        if (more := self._lines.allow()) is None:
+    def _log_refusal(self, entry: Entry, result: pb.ReportResult) -> None:
+        # Only refusals: the service logs the transitions.
+        if result.verdict not in _REFUSED or (more := self._verdict_log.allow()) is None:
             return
         report = entry.report
-        fields = {
-            "tenant": report.tenant.removeprefix("tenants/"),
-            "job": report.cicd_job_id,
-            "build": report.build_number,
-            "deployment": result.deployment,
-            "verdict": verdict_name(result.verdict),
-            "late": entry.waiter is None,
+        why = " ".join(filter(None, (verdict_name(result.verdict), result.message)))
+        log.warning(
+            FAILED.format(why=why),
+            tenant=report.tenant.removeprefix("tenants/"),
+            job=report.cicd_job_id,
+            build=report.build_number,
+            deployment=result.deployment,
+            verdict=verdict_name(result.verdict),
+            late=entry.waiter is None,
             **more,
-        }
-        # The service makes the transition and logs it.
-        if result.verdict in _REFUSED:
-            why = " ".join(filter(None, (verdict_name(result.verdict), result.message)))
-            log.warning(FAILED.format(why=why), **fields)
+        )
 
 
 _REFUSED = (
@@ -342,7 +342,7 @@ _REFUSED = (
 
 
 def verdict_name(verdict: pb.ReportVerdict) -> str:
-    """Return `APPLIED` for REPORT_VERDICT_APPLIED, and a number for one that we don't know yet."""
+    """Return `APPLIED` for REPORT_VERDICT_APPLIED, and the number of an unknown value (newer service)."""
     try:
         return pb.ReportVerdict.Name(verdict).removeprefix("REPORT_VERDICT_")
     except ValueError:
@@ -350,7 +350,7 @@ def verdict_name(verdict: pb.ReportVerdict) -> str:
 
 
 def status_name(status: deployment.DeploymentStatus) -> str:
-    """Return the guide's word, `running` for DEPLOYMENT_STATUS_RUNNING; empty if there is none."""
+    """Return the guide's status text, `running` for DEPLOYMENT_STATUS_RUNNING; empty if unspecified."""
     try:
         name = deployment.DeploymentStatus.Name(status)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How much is too much: rates by the library `limits`, memory, and whose address counts."""
+"""Limits: rates by the library `limits`, memory of bodies, and the client address by which requests are counted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MAX_COUNTERS = 20_000
 
 
 class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow):
-    """Counters in memory, the least recently used forgotten first.
+    """Counters in memory with a bounded size; the least recently used are evicted first.
 
-    The library's own memory storage starts a thread that walks all counters for each hit, and grows with
-    the number of addresses; an attacker chooses that number.
+    The library's own memory storage starts a thread that scans all counters for each hit, and grows with
+    the number of addresses, which an attacker chooses.
     """
 
     STORAGE_SCHEME = None
@@ -37,11 +37,11 @@ class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWin
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What this storage may raise."""
+        """Return the exceptions that this storage may raise."""
         return ValueError
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Count, and return the count."""
+        """Increment a counter and return its value."""
         count, until = self._read(key)
         self._counters[key] = (count + amount, until if count else time.time() + expiry)
         self._counters.move_to_end(key)
@@ -50,31 +50,31 @@ class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWin
         return count + amount
 
     def get(self, key: str) -> int:
-        """Return the count."""
+        """Return the value of a counter."""
         return self._read(key)[0]
 
     def get_expiry(self, key: str) -> float:
-        """Return when the count starts again."""
+        """Return the time at which a counter expires, in seconds since 1970."""
         return self._read(key)[1]
 
     def check(self) -> bool:
-        """Return whether it works."""
+        """Return whether the storage works: always."""
         return True
 
     def reset(self) -> int | None:
-        """Forget everything."""
+        """Remove all counters; return their number."""
         count = len(self._counters)
         self._counters.clear()
         return count
 
     def clear(self, key: str) -> None:
-        """Forget one counter."""
+        """Remove one counter."""
         self._counters.pop(key, None)
 
     def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        """Count if there is room; False if there isn't."""
+        """Increment if the limit permits; return False if it does not."""
         before, share, count, _ = self.get_sliding_window(key, expiry)
         if math.floor(before * share / expiry) + count + amount > limit:
             return False
@@ -83,14 +83,14 @@ class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWin
         return True
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Return the last window's count and how long it still matters, and this window's."""
+        """Return count and remaining seconds of the previous window, then of the current one."""
         now = time.time()
         before, window = self.sliding_window_keys(key, expiry, now)
         rest = expiry - now % expiry
         return self.get(before), rest, self.get(window), rest + expiry
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget both windows."""
+        """Remove both windows of a counter."""
         for window in self.sliding_window_keys(key, expiry, time.time()):
             self.clear(window)
 
@@ -103,7 +103,7 @@ class BoundedStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWin
 class RateLimit:
     """One rate, for any number of names.
 
-    A sliding window: whoever sends too much is let in evenly, not with all of it at the start of each second.
+    A sliding window: a sender over the rate is admitted evenly, not in a burst at the start of each second.
     """
 
     def __init__(self, rate: RateLimitItem) -> None:
@@ -111,37 +111,37 @@ class RateLimit:
         self._limiter = SlidingWindowCounterRateLimiter(BoundedStorage())
 
     def allows(self, name: str) -> bool:
-        """Return whether there is room for one more, without counting."""
+        """Return whether one more is permitted, without counting it."""
         return self._limiter.test(self._rate, name)
 
     def hit(self, name: str) -> bool:
-        """Count one; False if it was one too many."""
+        """Count one; return False if it exceeds the rate."""
         return self._limiter.hit(self._rate, name)
 
     def retry_after(self, name: str) -> int:
-        """Return in how many seconds there is room again."""
+        """Return the seconds until the next one is permitted."""
         reset = self._limiter.get_window_stats(self._rate, name).reset_time
         return max(1, math.ceil(reset - time.time()))
 
 
 class FairGate:
-    """Lets one through in each turn of the event loop.
+    """Admits one request in each iteration of the event loop.
 
-    Those whose tenant sends too much are served one by one, so that a burst of theirs, which costs a
-    fraction of a millisecond each, is never done in one go before everybody else's turn.
+    Requests of tenants over their rate pass here, so that a burst of them, at a fraction of a millisecond each, never
+    blocks the event loop for the other tenants.
     """
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def stand_in_line(self) -> None:
-        """Return when it is one's turn."""
-        async with self._turn:
+    async def wait_turn(self) -> None:
+        """Return when the request is admitted."""
+        async with self._lock:
             await asyncio.sleep(0)
 
 
 class BodyMemory:
-    """The bodies that are being read, together. One tenant gets a quarter of the room at most."""
+    """The memory of all bodies in progress. One tenant uses at most a quarter of it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -150,7 +150,7 @@ class BodyMemory:
 
     @contextmanager
     def lease(self, tenant: str) -> Iterator[BodyLease]:
-        """Return room that grows with a body and is free again afterwards."""
+        """Return a lease that grows with a body and is released at the end of the block."""
         lease = BodyLease(self, tenant)
         try:
             yield lease
@@ -158,7 +158,7 @@ class BodyMemory:
             self._add(tenant, -lease.size)
 
     def grow(self, lease: BodyLease, size: int) -> None:
-        """Take room for more of a body, or raise RefusedError."""
+        """Reserve ``size`` more bytes. Raises ``RefusedError`` if a limit is exceeded."""
         tenants = self._by_tenant.get(lease.tenant, 0)
         if self._used + size > self._limit or tenants + size > self._limit / 4:
             raise RefusedError(Reason.OVERLOADED, "Too many large bodies at once.", retry_after=2)
@@ -167,15 +167,15 @@ class BodyMemory:
 
     def _add(self, tenant: str, size: int) -> None:
         self._used += size
-        left = self._by_tenant.get(tenant, 0) + size
-        if left:
-            self._by_tenant[tenant] = left
+        used = self._by_tenant.get(tenant, 0) + size
+        if used:
+            self._by_tenant[tenant] = used
         else:
             self._by_tenant.pop(tenant, None)
 
 
 class BodyLease:
-    """The room that one body takes."""
+    """The memory of one body."""
 
     def __init__(self, memory: BodyMemory, tenant: str) -> None:
         self._memory = memory
@@ -183,27 +183,27 @@ class BodyLease:
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Take room for more, or raise RefusedError."""
+        """Reserve ``size`` more bytes. Raises ``RefusedError`` if a limit is exceeded."""
         self._memory.grow(self, size)
 
 
 def client_address(
     peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]
 ) -> str:
-    """Return the address that limits count by.
+    """Return the client address by which limits count.
 
-    X-Forwarded-For is read from its end, as long as the one who wrote it is a trusted proxy.
+    X-Forwarded-For is read from its end, as long as the address that added the entry is a trusted proxy.
     """
     address = _address(peer or "")
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     while hops and is_trusted(address, trusted):
         hop = _address(hops.pop())
-        if hop is None:  # what stands before it may be anyone's invention
+        if hop is None:  # the entries before it are not trustworthy
             break
         address = hop
     if address is None:
         return "unknown"
-    if address.version == 6:  # whoever has one IPv6 address has 2^64 of them
+    if address.version == 6:  # one customer usually has a /64
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
 

@@ -1,4 +1,4 @@
-"""Logging: the guide's words with structured fields, one line each, that no input can forge."""
+"""Logging: the guide's lines with structured fields, one line for each event, safe against forged line ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
 
 
 def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Send everything to stdout: ours, and the libraries' warnings in the same form."""
+    """Send all log events to stdout, those of libraries in the same form."""
     console = style == "console" or (style == "auto" and sys.stdout.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
@@ -56,28 +56,28 @@ def _clean(
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str):
-            # Only what we write ourselves, tracebacks, may have lines.
+            # Only tracebacks, which do not come from a request, may have several lines.
             text = value if key == "exception" else _UNCLEAN.sub("\ufffd", value[:_MAX_VALUE])
             event[key] = text
     return event
 
 
 class Throttle:
-    """Lets a number of lines through each second, so that a flood of nonsense doesn't fill a disk."""
+    """Limits the number of log lines per second, so that a flood of bad requests does not fill a disk."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._second = 0
-        self._seen = 0
+        self._count = 0
         self._suppressed = 0
 
     def allow(self) -> dict[str, int] | None:
         """Return None if a line must not be written, else fields to add to it."""
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._seen = second, 0
-        self._seen += 1
-        if self._seen > self._per_second:
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count > self._per_second:
             self._suppressed += 1
             return None
         suppressed, self._suppressed = self._suppressed, 0

@@ -1,4 +1,4 @@
-"""What operators may count. Labels are few and closed: no tenant, no job."""
+"""The gateway's metrics. Labels have few, fixed values: no tenant, no job."""
 
 from __future__ import annotations
 
@@ -37,27 +37,29 @@ class Metrics:
         self.calls = Counter(
             "webhook_service_calls", "Calls to the service.", ["code"], registry=self.registry
         )
-        self.lookups = Counter(
+        self.verifier_reads = Counter(
             "webhook_verifier_reads",
-            "Calls that read what has changed in the verifiers of jobs.",
+            "Calls that read changes of verifiers.",
             ["code"],
             registry=self.registry,
         )
         self.unverified = Counter(
             "webhook_unverified_requests",
-            "Requests that could not be checked while the service was away, kept as refresh requests.",
+            "Requests that could not be verified while the service was unavailable, kept as refresh requests.",
             registry=self.registry,
         )
         self.refresh_requests = Counter(
-            "webhook_pokes", "Jobs that the service was asked to read.", registry=self.registry
+            "webhook_refresh_requests",
+            "Jobs for which a read was requested.",
+            registry=self.registry,
         )
         self.queued = Gauge(
             "webhook_queued_reports",
-            "Reports in memory that the service hasn't answered for yet.",
+            "Reports in memory without a verdict of the service.",
             registry=self.registry,
         )
-        self.lost = Counter(
+        self.dropped = Counter(
             "webhook_dropped_reports",
-            "Reports given up; their jobs were poked or are found by the reconciler.",
+            "Dropped reports; a refresh request or the reconciler has their jobs read.",
             registry=self.registry,
         )

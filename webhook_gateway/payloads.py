@@ -1,8 +1,7 @@
-"""Bodies of webhooks: from bytes to what a report needs, and a precise refusal of everything else.
+"""Parse the bodies of webhooks: from bytes to the fields of a report, with a precise refusal of invalid bodies.
 
-Only the keys that are needed are decoded, and only if they are no larger than they can sensibly be;
-logs, artifacts and changes, which can be megabytes, are only skipped over. What the plugin and people
-are known to send oddly is tolerated where its meaning is clear.
+Only the needed keys are decoded, each up to a size limit; logs, artifacts and changes, which can be megabytes, are
+skipped. Known deviations of the plugin and of hand-written senders are accepted where their meaning is clear.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ MAX_QUEUE_ID = 200
 MAX_PARAMETERS = 100
 MAX_NAME_BYTES = 256
 MAX_VALUE_BYTES = 1024
-# Decoding makes objects of ten times a text's size, while everybody waits: not of what is no use anyway.
+# Decoding needs about ten times the memory of the text, and blocks the event loop: refuse useless sizes first.
 MAX_SCALAR_BYTES = 8 * 1024
 MAX_PARAMETERS_BYTES = 128 * 1024
-# Mending unpaired surrogates costs a call per escape, so big bodies are refused instead.
-MAX_MENDED_BYTES = 32 * 1024
+# Replacing unpaired surrogates costs a call for each escape, so large bodies are refused instead.
+MAX_REPAIRED_BYTES = 32 * 1024
 _YEAR_9999_MS = 253_402_300_799_999
 
 _NUMBER = re.compile(r"\s*#?([0-9]{1,10})\s*", re.ASCII)
@@ -56,13 +55,13 @@ _PHASES = {
 
 @dataclass(frozen=True, slots=True)
 class StatusUpdate:
-    """What a body claims about a build."""
+    """The content of a body: an unverified status update of a build."""
 
     source: pb.ReportSource
     build_number: int
     status: str = ""
     phase: pb.BuildPhase = pb.BUILD_PHASE_UNSPECIFIED
-    job_id: str = ""  # the guide's jobId; the plugin has none
+    job_id: str = ""  # the guide's jobId; the plugin sends none
     job_path: str = ""
     run_id: str = ""
     queue_id: str = ""
@@ -96,7 +95,7 @@ _BUILD_DECODER = msgspec.json.Decoder(_Build)
 
 
 def parse(body: bytes) -> StatusUpdate:
-    """Return the claim in a body, or raise RefusedError with what is wrong with it."""
+    """Return the status update in a body. Raises ``RefusedError`` with the defect."""
     decoded = _decode(body)
     if bytes(memoryview(decoded.build)[:1]) == b"{":
         return _plugin(decoded, _BUILD_DECODER.decode(decoded.build))
@@ -111,7 +110,7 @@ def _is_null(raw: msgspec.Raw) -> bool:
 
 
 def _value(raw: msgspec.Raw, name: str, limit_bytes: int = MAX_SCALAR_BYTES) -> Any:
-    """Return a field's value, None if it is absent. The body as a whole is known to be JSON."""
+    """Return a field's value, None if it is absent. The body is valid JSON."""
     if _is_null(raw):
         return None
     size_bytes = len(memoryview(raw))
@@ -131,15 +130,15 @@ def _decode(body: bytes) -> _Body:
     if not body or body.isspace():
         raise RefusedError(Reason.EMPTY_BODY)
     try:
-        # The decoder doesn't look into the text that it skips; nothing but UTF-8 may pass all the same.
+        # The decoder does not validate the text that it skips, so the whole body is checked to be UTF-8.
         body.isascii() or body.decode()
         return _decode_json(body)
     except UnicodeDecodeError as error:
-        _malformed(f"Byte {error.start} isn't UTF-8.")
+        _malformed(f"Byte {error.start} is not UTF-8.")
     except RecursionError:
         _malformed("It is nested too deeply.")
     except msgspec.ValidationError:
-        raise RefusedError(Reason.UNKNOWN_BODY, "It isn't a JSON object.") from None
+        raise RefusedError(Reason.UNKNOWN_BODY, "It is not a JSON object.") from None
     except msgspec.DecodeError as error:
         if body[:100].lstrip().startswith(b"<"):
             _malformed("It looks like XML or HTML.")
@@ -153,12 +152,12 @@ def _decode_json(body: bytes) -> _Body:
         raise
     except msgspec.DecodeError:
         # Valid JSON may escape half of a surrogate pair, which the decoder refuses, even in a log.
-        if len(body) > MAX_MENDED_BYTES:
+        if len(body) > MAX_REPAIRED_BYTES:
             raise
-        mended = _ESCAPES.sub(lambda match: b"\\ufffd" if match[2] else match[0], body)
-        if mended == body:
+        repaired = _ESCAPES.sub(lambda match: b"\\ufffd" if match[2] else match[0], body)
+        if repaired == body:
             raise
-        return _DECODER.decode(mended)
+        return _DECODER.decode(repaired)
 
 
 def _malformed(detail: str) -> NoReturn:
@@ -170,7 +169,7 @@ def _guide(body: _Body) -> StatusUpdate:
     if not isinstance(job_id, str) or not job_id.strip():
         raise RefusedError(Reason.INVALID_FIELD, "`jobId` must be the CICD job's id, as text.")
     if _value(body.test, "test") is True:
-        # Says nothing of any build: it only tries whether a real one would arrive.
+        # A test report concerns no build: it only checks the path to the service.
         return StatusUpdate(pb.REPORT_SOURCE_GUIDE, 0, job_id=_shorten(job_id.strip()), test=True)
     return StatusUpdate(
         source=pb.REPORT_SOURCE_GUIDE,
@@ -219,7 +218,7 @@ def build_number(value: object, name: str) -> int:
 
 
 def timestamp_ms(value: object) -> int:
-    """Return ms since 1970 from ms, s or ISO text, and 0 from anything else: it is only ever shown."""
+    """Return ms since 1970 from ms, s or ISO text, and 0 for anything else, as it is only displayed."""
     if isinstance(value, str):
         text = value.strip()
         try:
@@ -260,7 +259,7 @@ def _phase(value: object) -> pb.BuildPhase:
 
 
 def _queue_id(value: object) -> str:
-    """Return the id as opaque text; empty if there is none: old versions send -1, 0 or null."""
+    """Return the id as opaque text, or empty text if there is none: old versions of the plugin send -1, 0 or null."""
     if type(value) is int and 0 < value < 10**MAX_QUEUE_ID:
         return str(value)
     if not isinstance(value, str) or not 0 < len(value) <= MAX_QUEUE_ID:
@@ -296,7 +295,7 @@ def _text(value: object) -> str | None:
 
 
 def clean(text: str, limit: int) -> str:
-    """Return text without anything that could forge a log line or that the database refuses."""
+    """Return text without characters that could forge a log line or that PostgreSQL refuses."""
     return _UNCLEAN.sub("\ufffd", text[: 4 * limit].strip())[:limit]
 
 

@@ -1,4 +1,4 @@
-"""Whether the service takes our calls: one question at a time for all callers, at most once a second."""
+"""Readiness of the deployment service: single-flight probes, cached for a second."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from webhook_gateway.logs import log
 
 FRESH_S = 1.0
 NOT_CHECKED = "NOT_CHECKED"
-# The service answered, and waiting does not help: the key is wrong or has the wrong role.
+# Permanent: the service answered, and the key is wrong or has the wrong role.
 KEY_REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 class Readiness:
-    """Caches for a second what ``ask`` returned: None if the service takes our calls, else why not."""
+    """Caches the result of ``probe`` for a second: None if the service accepts our calls, else the obstacle."""
 
-    def __init__(self, ask: Callable[[], Awaitable[str | None]]) -> None:
-        self._ask = ask
-        self._why: str | None = NOT_CHECKED
-        self._asked_s = float("-inf")
+    def __init__(self, probe: Callable[[], Awaitable[str | None]]) -> None:
+        self._probe = probe
+        self._obstacle: str | None = NOT_CHECKED
+        self._probed_s = float("-inf")
         self._flight: asyncio.Task[None] | None = None
 
-    async def why_not(self) -> str | None:
-        """Return None if the service takes our calls, else why not."""
-        if self._flight is None and time.monotonic() - self._asked_s >= FRESH_S:
-            self._flight = asyncio.create_task(self._find_out())
+    async def obstacle(self) -> str | None:
+        """Return None if the service accepts our calls, else the obstacle: a gRPC status or an exception's name."""
+        if self._flight is None and time.monotonic() - self._probed_s >= FRESH_S:
+            self._flight = asyncio.create_task(self._update())
         if self._flight is not None:
-            # Waited for, not awaited: a caller that is cancelled must not cancel the others' question.
+            # `wait` instead of `await`: a cancelled caller must not cancel the probe that others share.
             await asyncio.wait([self._flight])
-        return self._why
+        return self._obstacle
 
     async def watch_until_ready(self) -> None:
-        """Ask until the service takes our calls, so that the log names the obstacle without any probe."""
-        while await self.why_not() is not None:  # noqa: ASYNC110 - nothing announces the service
+        """Probe until the service accepts our calls, so that the log has the obstacle even if no client asks."""
+        while await self.obstacle() is not None:  # noqa: ASYNC110 - no event announces the service
             await asyncio.sleep(FRESH_S)
 
-    async def _find_out(self) -> None:
-        before, self._why = self._why, NOT_CHECKED
+    async def _update(self) -> None:
+        before, self._obstacle = self._obstacle, NOT_CHECKED
         try:
-            self._why = await self._ask()
+            self._obstacle = await self._probe()
         except Exception as error:
-            self._why = type(error).__name__
+            self._obstacle = type(error).__name__
         finally:
-            self._asked_s = time.monotonic()
+            self._probed_s = time.monotonic()
             self._flight = None
-        if self._why != before:
-            _log_change(self._why)
+        if self._obstacle != before:
+            _log_change(self._obstacle)
 
 
-def _log_change(why: str | None) -> None:
-    if why is None:
+def _log_change(obstacle: str | None) -> None:
+    if obstacle is None:
         log.info("service.ready")
-    elif why in KEY_REFUSED:
+    elif obstacle in KEY_REFUSED:
         log.error(
             "service.key_refused",
             setting="WEBHOOK_GATEWAY_API_KEY",
-            code=why,
+            code=obstacle,
             remedy="The deployment service refuses this key: set one with the role gateway "
             "(deployctl keys create --role gateway --all-tenants).",
         )
     else:
-        log.warning("service.not_ready", code=why)
+        log.warning("service.not_ready", code=obstacle)

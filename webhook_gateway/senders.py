@@ -1,4 +1,4 @@
-"""Who sent a request: proven by token or signature, within the limits of its address."""
+"""Verification of senders by token or signature, within the rate limits of their address."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from webhook_gateway.errors import Reason, RefusedError
 from webhook_gateway.limits import RateLimit, client_address
 from webhook_gateway.verify import Attempt, Proof, Verifier, basic_password
 
-# Readings of changes that one address with too many failed proofs may cause.
-_ASKS_OF_BLOCKED = parse("10/second")
+# Rate of reads of changed verifiers that one address with too many failed proofs may cause.
+_READS_OF_BLOCKED = parse("10/second")
 
 
 class Senders:
-    """Proves senders, and counts the failed proofs of each address."""
+    """Verifies senders, and counts the failed proofs of each address."""
 
     def __init__(self, verifier: Verifier, settings: Settings) -> None:
         self._verifier = verifier
         self._settings = settings
         self._failed_proofs = RateLimit(settings.failed_proofs)
-        self._asks_of_blocked = RateLimit(_ASKS_OF_BLOCKED)
+        self._reads_of_blocked = RateLimit(_READS_OF_BLOCKED)
 
     def address(self, request: web.Request) -> str:
-        """Return the address that limits count a request by."""
+        """Return the client address by which limits count a request."""
         forwarded = request.headers.getall("X-Forwarded-For", [])
         return client_address(request.remote, forwarded, self._settings.trusted_proxies)
 
     async def prove(
         self, request: web.Request, start: float, signed_body: bytes | None = None
     ) -> Proof:
-        """Return who sent the request: proven by its signature if it has one, else by its token.
+        """Return the verified sender of a request, by its signature if it has one, else by its token.
 
-        An address with too many failed proofs is still let in with a proof that the list of verifiers confirms, though
-        it may but seldom have changes read for one that isn't in the list yet: others may stand behind the same
-        address, and a refused report is a lost one.
+        A valid proof is accepted also from an address with too many failed proofs: other senders may share the
+        address, and a refused report is lost. Only the reads of changed verifiers are limited for such an address.
+
+        Raises: ``RefusedError``.
         """
         address = self.address(request)
         blocked = not self._failed_proofs.allows(address)
@@ -54,7 +55,7 @@ class Senders:
             return await self._verifier.verify_signed(attempt, signed, signed_body)
         except RefusedError as failure:
             refusal = failure
-            # Also what could not be checked: jobs that are not known share the strangers' limits.
+            # Count it also if the verifiers were unavailable: unknown jobs share the limit of failed proofs.
             self._failed_proofs.hit(address)
             if blocked:
                 refusal = RefusedError(
@@ -65,7 +66,7 @@ class Senders:
             raise refusal from None
 
     async def prove_unmatched(self, request: web.Request) -> Proof | None:
-        """Return whose valid token is in a request that no route takes."""
+        """Return the sender of a request without a route, if the request contains a valid token."""
         password = basic_password(request.headers.get("Authorization"))
         texts = unmatched.candidate_tokens(request, password)
         if not texts:
@@ -84,10 +85,10 @@ class Senders:
         return None
 
     def _attempt(self, tenant: str, address: str, blocked: bool, start: float) -> Attempt:
-        def may_ask() -> bool:
-            return not blocked or self._asks_of_blocked.hit(address)
+        def may_read() -> bool:
+            return not blocked or self._reads_of_blocked.hit(address)
 
-        return Attempt(tenant, address, may_ask, start, start + self._settings.answer_timeout)
+        return Attempt(tenant, address, may_read, start, start + self._settings.answer_timeout)
 
     async def _delay_failure(self, start: float) -> None:
         rest = start + self._settings.failed_proof_delay - time.monotonic()
@@ -95,7 +96,7 @@ class Senders:
 
 
 def _tokens(request: web.Request) -> list[str]:
-    """Return what might be the proof: the query's token, the path's, the Basic password."""
+    """Return the candidates for the token: from the query, the path and the Basic password."""
     texts = request.query.getall("token", [])[:1]
     texts.append(request.match_info.get("token", ""))
     texts.append(basic_password(request.headers.get("Authorization")) or "")

@@ -1,8 +1,8 @@
-"""Signed webhooks (Standard Webhooks), checked with the library standardwebhooks.
+"""Verification of signed webhooks (Standard Webhooks) with the library standardwebhooks.
 
-The library decides whether a signature is right. Before it sees anything, what it is known to treat too
-kindly or to stumble over is refused here: times that aren't whole numbers, signatures that aren't base64
-in its one form. Whatever it raises all the same means: not proven.
+The library decides whether a signature is valid. Inputs that it accepts too easily, or on which it fails, are refused
+first: times that are not whole numbers, signatures that are not canonical base64. Any exception of the library means:
+not verified.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TOLERANCE = 300
 MAX_BODY = 256 * 1024
 _MAX_SIGNATURES = 8
 
-# No full stop: it separates id, time and body in what is signed, and a body must not be able to move the borders.
+# No full stop: it separates id, time and body in the signed text, and an id with one could shift content between them.
 _ID = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,200}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 _V1 = re.compile(r"v1,[A-Za-z0-9+/]{43}=", re.ASCII)
 
 
 class Finding(Enum):
-    """What a check of a signature has come to."""
+    """The result of a check of a signature."""
 
     RIGHT = "right"
     OUT_OF_TIME = "right, but too old or from the future"
@@ -43,7 +43,7 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """The well-formed headers of a signed request, and the job that its URL names; nothing is proven yet."""
+    """The well-formed headers of a signed request, and the job that its URL names; not verified yet."""
 
     job_id: str
     delivery_id: str
@@ -51,7 +51,7 @@ class Signed:
     signatures: tuple[str, ...]
 
     def check(self, secret: bytes, body: bytes) -> Finding:
-        """Say whether the body was signed with this secret."""
+        """Return whether the body was signed with this secret, in time."""
         webhook = Webhook(secret)
         headers = {
             ID: self.delivery_id,
@@ -66,24 +66,24 @@ class Signed:
         return Finding.WRONG
 
     def _compare(self, webhook: Webhook, body: bytes) -> None:
-        """The library's comparison without its look at the clock. Raises if no signature is right."""
+        """Compare like the library, without its check of the clock. Raises ``ValueError`` if no signature is valid."""
         signed = datetime.fromtimestamp(self.timestamp, tz=UTC)
         expected = webhook.sign(self.delivery_id, signed, body.decode()).encode()
         if not any(hmac.compare_digest(expected, one.encode()) for one in self.signatures):
-            raise ValueError("no signature is right")
+            raise ValueError("no signature is valid")
 
     def name(self, body: bytes) -> str:
-        """What tells this delivery from others: the same id with another body is no replay."""
+        """Return an id of the delivery for replay detection: the same id with another body is no replay."""
         return hashlib.sha256(self.delivery_id.encode() + b"\0" + body).hexdigest()[:32]
 
 
 def is_signed(request: web.Request) -> bool:
-    """Whether a request claims to be signed. Then its signature decides, whatever else it brings."""
+    """Return whether a request has a signature header. Then only its signature counts, not a token."""
     return SIGNATURE in request.headers
 
 
 def parse(request: web.Request) -> Signed | None:
-    """Return the parts of a signed request, None if they aren't well-formed."""
+    """Return the parts of a signed request, None if they are not well-formed."""
     job = request.query.get("job", "")
     values = [request.headers.getall(name, []) for name in (ID, TIMESTAMP, SIGNATURE)]
     if any(len(value) != 1 for value in values):
@@ -105,7 +105,7 @@ def _succeeds(check: Callable[[], object]) -> bool:
 
 
 def _is_canonical(signature: str) -> bool:
-    """Whether it is a v1 signature in the one form that base64 has for it; other versions are skipped."""
+    """Return whether it is a v1 signature in canonical base64; other versions are skipped."""
     if not _V1.fullmatch(signature):
         return False
     encoded = signature[3:]

@@ -1,4 +1,4 @@
-"""Requests whose path or method the gateway does not serve: what of them may be logged, and whose they may be."""
+"""Requests without a route: the part of their path that may be logged, and the tokens that may identify their job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deployment_service.webhook_auth import paths, tokens
 _MAX_SEGMENTS = 12
 _MAX_TENANTS = 3
 _MAX_TOKENS = 2
-# Shorter than any secret of ours, and than a useful part of one.
+# Shorter than any secret of the service, and than a useful part of one.
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]{0,24}", re.ASCII)
 _HIDDEN = "…"
 _SECRET_PREFIXES = ("whsec", "dsk_", "v1.", "v1,")
 
 
 def shown_path(request: web.Request) -> str:
-    """Return a path for the log: no secret, no line end, no more than a line."""
+    """Return a path for the log, on one line and without secrets."""
     path = _raw_path(request)
     if any(prefix in unquote(path).lower() for prefix in _SECRET_PREFIXES):
         before, tail, _ = path.partition(paths.TAIL)
@@ -30,14 +30,14 @@ def shown_path(request: web.Request) -> str:
 
 
 def candidate_tokens(request: web.Request, password: str | None) -> list[str]:
-    """Return well-formed tokens in query, path and password: each may prove which job sent the request."""
+    """Return the well-formed tokens in query, path and password."""
     texts = [*request.query.getall("token", [])[:_MAX_TOKENS], *_segments(request), password or ""]
     found = dict.fromkeys(text.strip() for text in texts)
     return [text for text in found if tokens.parse(text)][:_MAX_TOKENS]
 
 
 def tenants(request: web.Request) -> list[str]:
-    """Return the path segments that may be the tenant, the likeliest first."""
+    """Return the path segments that may be the tenant, the most likely first."""
     segments = _segments(request)
     tail = paths.TAIL.split("/")
     before_tail = [

@@ -1,4 +1,4 @@
-"""Requests that could not be checked while the service was away: what is kept of them, until it can be."""
+"""Requests that could not be verified while the service was unavailable, kept for refresh requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PER_ADDRESS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """Whose word a request claims to be. ``token_sha256`` None: it was signed, and the body is not kept."""
+    """The job that a request claims to come from. ``token_sha256`` None: it was signed, and the body is not kept."""
 
     tenant: str
     job_id: str
@@ -23,38 +23,38 @@ class Unverified:
 
 
 class UnverifiedRequests:
-    """Keeps of each request the job and the hash of its token, bounded, in all and by address; never a report."""
+    """Stores the job and the token's hash of each request, never a report. Bounded in total and for each address."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._kept: dict[Unverified, str] = {}
+        self._requests: dict[Unverified, str] = {}
         self._by_address: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """How many are kept."""
-        return len(self._kept)
+        """Return the number of stored requests."""
+        return len(self._requests)
 
     def add(self, one: Unverified, address: str) -> bool:
-        """Keep one; False if it is kept already, or there is no room."""
-        full = len(self._kept) >= MAX_REQUESTS or self._by_address[address] >= MAX_PER_ADDRESS
-        if full or one in self._kept:
+        """Store one; return False if it is stored already, or a limit is reached."""
+        full = len(self._requests) >= MAX_REQUESTS or self._by_address[address] >= MAX_PER_ADDRESS
+        if full or one in self._requests:
             return False
-        self._kept[one] = address
+        self._requests[one] = address
         self._by_address[address] += 1
         self._metrics.unverified.inc()
         return True
 
-    def take_right(self, verifiers: VerifierList) -> list[Unverified]:
-        """Forget all; return those that a current list confirms.
+    def take_verified(self, verifiers: VerifierList) -> list[Unverified]:
+        """Remove all; return those that the current verifiers confirm.
 
-        Of a signed request all that can be said is that its job signs: what it asks for is a read, which harms nothing.
+        A signed request counts as confirmed if its job has a signing secret: its only effect is a harmless read.
         """
-        kept, self._kept = self._kept, {}
+        requests, self._requests = self._requests, {}
         self._by_address.clear()
-        return [one for one in kept if _is_right(one, verifiers)]
+        return [one for one in requests if _is_verified(one, verifiers)]
 
 
-def _is_right(one: Unverified, verifiers: VerifierList) -> bool:
+def _is_verified(one: Unverified, verifiers: VerifierList) -> bool:
     found = verifiers.find(one.tenant, one.job_id)
     if one.token_sha256 is None:
         return any(verifier.signing_secret for verifier in found)

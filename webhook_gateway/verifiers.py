@@ -1,7 +1,7 @@
-"""What webhooks are verified with: read ahead of time from the service, all of it once, then what has changed.
+"""The verifiers of webhooks, read in advance from the service: all of them once, then their changes.
 
-Nothing is ever asked for one job or one tenant. So strangers, who may name any, cannot make the service look anything
-up: all that their failed proofs cause is that changes are read a little sooner, once for all of them.
+The gateway never queries one job or one tenant. So an attacker, whose requests may name any job, cannot cause lookups
+in the service: failed proofs only cause the next read of changes to start earlier, one for all of them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from webhook_gateway.channel import CallFailedError, ServiceCalls
 from webhook_gateway.logs import Throttle, log
 from webhook_gateway.metrics import Metrics
 
-# Between the beginnings of two readings, however many failed proofs wait for one.
+# Minimum seconds between the starts of two reads, independent of the number of failed proofs.
 GAP_S = 0.1
-# The service forgets jobs that went after some days: a list as old as this is read anew.
+# Seconds. The service removes its record of deleted jobs after some days: an older list is read from the start.
 MAX_AGE_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What a job proves itself with under one key. ``signing_secret``: empty if the job does not sign."""
+    """The verifier of a job under one key. ``signing_secret``: empty if the job does not sign."""
 
     key_id: str
     token_sha256: bytes
@@ -39,9 +39,9 @@ _Jobs = dict[str, dict[bytes, JobVerifiers]]
 
 
 class VerifierList:
-    """The verifiers of all jobs that the gateway's key is for, and how old they are.
+    """The verifiers of all jobs in the scope of the gateway's key, and their age.
 
-    ``updated()`` is called after each reading that came to its end.
+    ``updated()`` is called after each completed read.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class VerifierList:
         self._timeout_s = timeout_s
         self._updated = updated
         self._jobs: _Jobs = {}
-        # A list that begins anew replaces the old one when it is complete.
+        # After a reset, the new list replaces the old one when it is complete.
         self._fresh: _Jobs | None = None
         self._cursor = ""
         self._key_ids: dict[str, str] = {}
-        # When the last reading that came to its end began; None before the first.
+        # Start of the last completed read (monotonic); None before the first.
         self._read_s: float | None = None
         self._began_s = float("-inf")
         self._failed = False
@@ -75,7 +75,7 @@ class VerifierList:
         self._failures = Throttle(1)
 
     async def start(self, timeout_s: float) -> None:
-        """Begin to read; return when the first reading has ended, whether it succeeded or not, or the time is up."""
+        """Start reading; return when the first read has ended, also with a failure, or after ``timeout_s``."""
         self._task = asyncio.create_task(self._run())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._ended:
@@ -89,28 +89,28 @@ class VerifierList:
 
     @property
     def is_read(self) -> bool:
-        """Whether the whole list has been read once."""
+        """Return whether the whole list was read at least once."""
         return self._read_s is not None
 
     @property
     def is_current(self) -> bool:
-        """Whether no reading has failed since the last one that succeeded."""
+        """Return whether the last read succeeded."""
         return not self._failed
 
     def find(self, tenant: str, job_id: str) -> JobVerifiers:
-        """Return what is known of a job; empty if it is unknown, or all that is known is too old."""
+        """Return the verifiers of a job; empty if the job is unknown or the list is too old."""
         if self._read_s is None or time.monotonic() - self._read_s > self._limit_s:
             return ()
         return self._jobs.get(tenant, {}).get(uuid.UUID(job_id).bytes, ())
 
     def count(self) -> int:
-        """Return how many jobs are known."""
+        """Return the number of jobs in the list."""
         return sum(map(len, self._jobs.values()))
 
     async def refresh(self, since: float, timeout_s: float) -> bool:
-        """Wait for a reading that began after ``since`` (monotonic) to come to its end.
+        """Wait for the end of a read that began after ``since`` (monotonic); return whether it succeeded.
 
-        False if none did in time, or one failed meanwhile: then what is known may be out of date.
+        False also after ``timeout_s``: then the list may be out of date.
         """
         if self._read_s is not None and self._read_s >= since:
             return True
@@ -122,7 +122,7 @@ class VerifierList:
 
     @property
     def _limit_s(self) -> float:
-        # Kept a little longer than between two readings even where stale lists are not wanted at all.
+        # At least somewhat longer than the interval of reads, even with ``stale_for_s`` 0.
         return max(self._stale_for_s, 2 * self._interval_s + self._timeout_s)
 
     _is_over = True
@@ -139,27 +139,27 @@ class VerifierList:
             async with self._ended:
                 self._ended.notify_all()
             await asyncio.sleep(max(0.0, self._began_s + GAP_S - time.monotonic()))
-            # After a failure soon again, as all that fails meanwhile waits for it.
+            # Retry soon after a failure, as all unverified requests wait for it.
             rest_s = 0.0 if self._failed else self._interval_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await self._wanted.wait()
 
     async def _read(self) -> bool:
-        """Read changes to their end; return whether that succeeded."""
+        """Read all pages of changes; return whether that succeeded."""
         if self._read_s is not None and time.monotonic() - self._read_s > MAX_AGE_S:
             self._cursor = ""
         try:
             while await self._read_page():
                 pass
         except CallFailedError as error:
-            self._metrics.lookups.labels(error.name).inc()
+            self._metrics.verifier_reads.labels(error.name).inc()
             if (more := self._failures.allow()) is not None:
                 log.warning("verifiers.unavailable", code=error.name, jobs=self.count(), **more)
             return False
         except Exception as error:
             # An answer that makes no sense. Not its text: it may hold secrets.
-            self._metrics.lookups.labels("MALFORMED_RESPONSE").inc()
+            self._metrics.verifier_reads.labels("MALFORMED_RESPONSE").inc()
             self._cursor, self._fresh = "", None
             log.error("verifiers.malformed", error=type(error).__name__)
             return False
@@ -168,7 +168,7 @@ class VerifierList:
     async def _read_page(self) -> bool:
         request = pb.ListWebhookVerifiersRequest(cursor=self._cursor)
         page = await self._calls.list_verifiers(request, timeout=self._timeout_s)
-        self._metrics.lookups.labels("OK").inc()
+        self._metrics.verifier_reads.labels("OK").inc()
         if page.reset:
             self._fresh = {}
         for verifier in page.verifiers:
@@ -192,7 +192,7 @@ class VerifierList:
             return
         keys = tuple(
             Verifier(
-                # Few texts, for many jobs.
+                # Share the text of a key's id between its many jobs.
                 self._key_ids.setdefault(key.key_id, key.key_id),
                 key.token_sha256,
                 key.signing_secret,

@@ -1,4 +1,4 @@
-"""Who sent a webhook: checks tokens and signatures with the verifiers of its job."""
+"""Verification of a webhook's sender: checks tokens and signatures with the verifiers of its job."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MAX_TOKEN = 200
 # Two in the query of a URL, one in its path, one as password.
 _MAX_TOKENS = 4
 
-MayAsk = Callable[[], bool]
+MayRead = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A sender who has been verified: what it says is this job's word."""
+    """A verified sender: the request comes from this job."""
 
     tenant: str
     job_id: str
@@ -37,7 +37,7 @@ class Proof:
 
     @property
     def tenant_name(self) -> str:
-        """The tenant's name in the API."""
+        """Return the tenant's name in the API."""
         return f"tenants/{self.tenant}"
 
 
@@ -45,71 +45,71 @@ class Proof:
 class Attempt:
     """A request whose sender is to be verified.
 
-    ``may_ask`` is called before anything is waited for: False refuses what is not known already. ``start`` and
-    ``deadline`` are monotonic times.
+    ``may_read`` is called before a read of changed verifiers; False refuses a sender that the current list does not
+    confirm. ``start`` and ``deadline`` are monotonic times.
     """
 
     tenant: str
     address: str
-    may_ask: MayAsk
+    may_read: MayRead
     start: float
     deadline: float
 
 
 class Verifier:
-    """Says whose webhook a request is."""
+    """Verifies the sender of a request."""
 
     def __init__(self, verifiers: VerifierList, unverified: UnverifiedRequests) -> None:
         self._verifiers = verifiers
         self._unverified = unverified
-        # Stands in for what does not exist, so that its lack takes no less work than a wrong proof.
+        # Compared in place of a missing verifier, so that an unknown job takes as long as a wrong token.
         self._dummy = secrets.token_bytes(32)
 
     async def verify(self, attempt: Attempt, texts: Iterable[str]) -> Proof:
-        """Return the proof by token, or raise RefusedError: the same for a wrong one, an unknown job, no tenant."""
+        """Return the proof by token. Raises ``RefusedError``, the same for a wrong token, an unknown job or tenant."""
         short = [text for text in texts if len(text) <= MAX_TOKEN][:_MAX_TOKENS]
-        given = [
+        candidates = [
             (token, tokens.digest(text))
             for text in short
             if (token := tokens.parse(text)) is not None
         ]
 
         def check() -> Proof | None:
-            for token, digest in given:
-                if self._is_right(attempt.tenant, token, digest):
+            for token, digest in candidates:
+                if self._is_valid(attempt.tenant, token, digest):
                     return Proof(attempt.tenant, token.job_id, token.key_id)
             return None
 
-        kept = [Unverified(attempt.tenant, token.job_id, digest) for token, digest in given]
-        return await self._prove(attempt, check, kept)
+        claims = [Unverified(attempt.tenant, token.job_id, digest) for token, digest in candidates]
+        return await self._prove(attempt, check, claims)
 
     async def verify_signed(self, attempt: Attempt, signed: Signed, body: bytes) -> Proof:
-        """Return the proof by signature, or raise RefusedError, likewise. A signature names no key: each is tried.
+        """Return the proof by signature. A signature names no key, so each key is tried. Raises ``RefusedError``.
 
-        The proof may be ``out_of_time``: then it is the job's word, but not of now.
+        The proof may be ``out_of_time``: its signature is valid, its timestamp is not.
         """
-        kept = [Unverified(attempt.tenant, signed.job_id, None)]
-        return await self._prove(attempt, lambda: self._check(attempt.tenant, signed, body), kept)
+        claims = [Unverified(attempt.tenant, signed.job_id, None)]
+        return await self._prove(attempt, lambda: self._check(attempt.tenant, signed, body), claims)
 
     async def _prove(
-        self, attempt: Attempt, check: Callable[[], Proof | None], kept: Sequence[Unverified]
+        self, attempt: Attempt, check: Callable[[], Proof | None], claims: Sequence[Unverified]
     ) -> Proof:
-        """Check, and if that fails once more with all changes until now: the job or its key may be new."""
+        """Check, and if that fails, check again after a read of changes: the job or its key may be new."""
         if (proof := check()) is not None:
             return proof
         is_current = self._verifiers.is_current
-        if kept and attempt.may_ask():
+        if claims and attempt.may_read():
             rest_s = attempt.deadline - time.monotonic()
             is_current = await self._verifiers.refresh(attempt.start, rest_s)
             if (proof := check()) is not None:
                 return proof
         if is_current:
             raise RefusedError(Reason.UNAUTHENTICATED)
-        for one in kept:
-            self._unverified.add(one, attempt.address)
+        for claim in claims:
+            self._unverified.add(claim, attempt.address)
         raise RefusedError(Reason.KEYS_UNAVAILABLE, retry_after=2)
 
-    def _is_right(self, tenant: str, token: tokens.WebhookToken, digest: bytes) -> bool:
+    def _is_valid(self, tenant: str, token: tokens.WebhookToken, digest: bytes) -> bool:
         expected = self._dummy
         for verifier in self._verifiers.find(tenant, token.job_id):
             if verifier.key_id == token.key_id:
@@ -117,12 +117,12 @@ class Verifier:
         return hmac.compare_digest(digest, expected)
 
     def _check(self, tenant: str, signed: Signed, body: bytes) -> Proof | None:
-        known = [
+        secrets_of_job = [
             (one.key_id, one.signing_secret)
             for one in self._verifiers.find(tenant, signed.job_id)
             if one.signing_secret
         ]
-        for key_id, secret in known or [("", self._dummy)]:
+        for key_id, secret in secrets_of_job or [("", self._dummy)]:
             found = signed.check(secret, body)
             if key_id and found is not Finding.WRONG:
                 return Proof(

@@ -55,7 +55,7 @@ async def create_api_key(
 
 
 async def find_caller(database: Database, secret: str) -> Caller | None:
-    """Return who holds ``secret``; None if it is no valid key's."""
+    """Return the caller that ``secret`` authenticates; None if no valid key has it."""
     if not _SHAPE.fullmatch(secret):
         return None
     async with database.acquire() as connection:

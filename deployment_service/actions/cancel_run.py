@@ -1,7 +1,7 @@
-"""CancelRun: the wish is committed; the reconciler carries it out and reads what came of it.
+"""CancelRun: commit the cancel request; the reconciler carries it out in Jenkins and reads the result.
 
-Only a run of which nothing was ever sent ends here and now. Everything else ends as Jenkins says, so
-that a build which finishes first stays what it became.
+Only a run that was never sent to Jenkins ends at once. Any other run ends with the result of its build, so that a
+build that finishes first keeps its result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class CancelRun:
-    """What is asked for."""
+    """The arguments of a cancel request."""
 
     tenant: TenantRef
     name: RunName
@@ -39,14 +39,14 @@ class CancelRun:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What was committed, now or by an earlier call with the same request_id."""
+    """The committed cancel request, of this call or of an earlier one with the same request_id."""
 
     run_id: uuid.UUID
     sequence: int
 
 
 class RunCanceller:
-    """Commits wishes. ``committed(tenant_id)`` is told of new events, ``wake_reconciler`` of wishes."""
+    """Commits cancel requests. Calls ``committed(tenant_id)`` after new events, ``wake_reconciler`` after requests."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class RunCanceller:
         self._wait_s = wait_s
 
     async def cancel(self, command: CancelRun, *, remaining_s: float) -> Cancelled:
-        """Commit the wish, wait for the run's end for at most ``remaining_s``.
+        """Commit the cancel request, then wait for the run's end, at most ``remaining_s``.
 
-        Raises NotFound and FailedPrecondition (RUN_ENDED).
+        Raises: ``NotFound``, ``FailedPrecondition`` (RUN_ENDED).
         """
         cancelled = await self._database.transaction(lambda c: self._commit(c, command))
         self._committed(command.tenant.tenant_id)
@@ -76,9 +76,9 @@ class RunCanceller:
         return cancelled
 
     async def _commit(self, connection: Connection, command: CancelRun) -> Cancelled:
-        known = await begin_request(connection, command.request)
-        if known is not None and known.resource_id is not None:
-            return Cancelled(known.resource_id, known.sequence)
+        earlier = await begin_request(connection, command.request)
+        if earlier is not None and earlier.resource_id is not None:
+            return Cancelled(earlier.resource_id, earlier.sequence)
         tenant_id, name = command.tenant.tenant_id, command.name
         found = await cancel.find(connection, tenant_id, name.deployment, name.number)
         if found is None:
@@ -122,7 +122,7 @@ class RunCanceller:
         return Cancelled(run_id, before)
 
     async def _wait(self, tenant_id: uuid.UUID, run_id: uuid.UUID, wait_s: float) -> None:
-        """Return when the run has ended, or when the time is over."""
+        """Return when the run has ended, or after ``wait_s``."""
         await self._signals.wait(
             self._database, run_id, lambda c: cancel.has_ended(c, tenant_id, run_id), wait_s
         )

@@ -1,4 +1,4 @@
-"""Try out a provider's settings: ask its Jenkins, and say what that means. Nothing is stored or changed anywhere."""
+"""CheckProvider: test a provider's settings against its Jenkins. Stores nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from deployment_service.runtime.logs import log
 from deployment_service.webhook_auth import paths
 
 CHECK_LIMIT_S = 10.0
-"""What one check may take in all; less if the call that waits for it has less left."""
+"""Time limit of one check, in seconds; the deadline of the call may shorten it."""
 _AT_ONCE = 16
 _AT_ONCE_PER_TENANT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found."""
+    """The result of a check."""
 
     findings: tuple[Finding, ...] = ()
     version: str = ""
@@ -43,11 +43,11 @@ class CheckResult:
 
 
 NOT_CHECKED = CheckResult()
-"""The result of a repeated call: its effect is an earlier one's."""
+"""The result of a repeated call, whose effect happened in an earlier call."""
 
 
 class ProviderChecker:
-    """Checks providers, a few at once for each tenant and in all, so that no tenant's Jenkins holds up another's."""
+    """Checks providers, with limits of concurrent checks in total and for each tenant, to isolate slow controllers."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ProviderChecker:
         locale: str = "en",
         limit_s: float = CHECK_LIMIT_S,
     ) -> None:
-        """``make_client`` raises ValueError for what can't be used."""
+        """Take ``make_client``, which raises ``ValueError`` for unusable settings."""
         self._make_client = make_client
         self._locale = locale
         self._limit_s = limit_s
@@ -72,9 +72,9 @@ class ProviderChecker:
         coarse: bool,
         within_s: float,
     ) -> CheckResult:
-        """Return what is found within ``within_s`` seconds, and at most ten.
+        """Return the findings within ``within_s`` seconds, at most ten.
 
-        ``coarse``: the caller may not learn what the network is like.
+        ``coarse``: hide details of the network from the caller.
         """
         limit_s = min(self._limit_s, within_s)
         facts = await self._facts(tenant, settings, address, limit_s)
@@ -99,7 +99,7 @@ class ProviderChecker:
         address: ControllerAddress,
         limit_s: float,
     ) -> ControllerFacts | None:
-        """Return None if no turn came in time."""
+        """Return the facts; None if too many other checks were running until the time limit."""
         clock = asyncio.get_running_loop().time
         until = clock() + limit_s
         of_tenant = self._of_tenants.setdefault(
@@ -157,13 +157,13 @@ def refuse_wrong(result: CheckResult, name: str) -> None:
 
 
 def unreadable_token() -> CheckResult:
-    """Return the result for a stored token that none of our keys decrypts: Jenkins was not asked."""
+    """Return the result for a stored token that no configured key decrypts: Jenkins was not contacted."""
     return CheckResult(
         (
             Finding(
                 Kind.ACCOUNT,
                 Severity.ERROR,
-                "The stored API token can't be decrypted with any of the configured secret keys, so Jenkins can't be "
+                "The stored API token cannot be decrypted with any of the configured secret keys, so Jenkins can't be "
                 "used. Give api_token anew, or the service the key with which it was stored.",
                 "api_token",
             ),
@@ -176,7 +176,7 @@ _NO_TURN = CheckResult(
         Finding(
             Kind.INCOMPLETE,
             Severity.WARNING,
-            "Jenkins was not asked, because too many providers are being checked at this moment: nothing is known "
+            "Jenkins was not contacted, because too many providers are being checked at present: nothing is known "
             "of the settings. Check the provider again.",
         ),
     )

@@ -1,8 +1,8 @@
-"""Creating a deployment: the intent is committed first, then the keeper brings its job into Jenkins.
+"""CreateDeployment: commit the intent; the job provisioner then creates its job in Jenkins.
 
-The call waits for that, a short and bounded time. What Jenkins refuses within it is answered as an
-error, and the deployment is taken back, so that the same call can be made again once the cause is
-mended. What Jenkins refuses later is the job's state FAILED.
+The call waits for that, for a short and bounded time. If Jenkins refuses the job within it, the call fails and the
+deployment is removed again, so that the call can be repeated after the cause is removed. If Jenkins refuses it later,
+the state of the job is FAILED.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class CreateDeployment:
-    """What is asked for, as it came: nothing needs to have been checked but the tenant."""
+    """The arguments of CreateDeployment, not validated yet except for the tenant."""
 
     tenant: TenantRef
     deployment_id: str
@@ -64,7 +64,7 @@ class CreateDeployment:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What was made, now or by an earlier call with the same request_id."""
+    """The created deployment, of this call or of an earlier one with the same request_id."""
 
     deployment_uid: uuid.UUID
     sequence: int
@@ -78,7 +78,7 @@ class _Committed:
 
 
 class _BeingDeleted(Exception):
-    """The job's former owner is deleted, but the job not yet."""
+    """The job's former owner is deleted, and the job is not deleted in Jenkins yet."""
 
     def __init__(self, job: JobRow) -> None:
         super().__init__(job.full_name)
@@ -86,7 +86,7 @@ class _BeingDeleted(Exception):
 
 
 class DeploymentCreator:
-    """Creates deployments. ``committed(tenant_id)`` is told of new events, ``wake_keeper`` of work on jobs."""
+    """Creates deployments. Calls ``committed(tenant_id)`` after new events, ``wake_provisioner`` after new jobs."""
 
     def __init__(
         self,
@@ -94,13 +94,13 @@ class DeploymentCreator:
         signals: RowSignals,
         *,
         committed: Callable[[uuid.UUID], None],
-        wake_keeper: Callable[[], None],
+        wake_provisioner: Callable[[], None],
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
         self._database = database
         self._signals = signals
         self._committed = committed
-        self._wake_keeper = wake_keeper
+        self._wake_provisioner = wake_provisioner
         self._wait_s = wait_s
 
     async def create(
@@ -114,7 +114,7 @@ class DeploymentCreator:
         if committed.job_id is None:
             return committed.created
         self._committed(new.tenant_id)
-        self._wake_keeper()
+        self._wake_provisioner()
         job = await self._settled(new.tenant_id, committed.job_id, until, JobState.CREATING)
         if job is not None and job.failure is not None:
             await self._take_back(command, new, job, job.failure)
@@ -132,7 +132,7 @@ class DeploymentCreator:
     async def _wait_for_deletion(self, tenant_id: uuid.UUID, job: JobRow, until: float) -> None:
         async with self._database.acquire() as connection:
             await jobs.retry_now(connection, tenant_id, job.job_id)
-        self._wake_keeper()
+        self._wake_provisioner()
         left = await self._settled(tenant_id, job.job_id, until, JobState.DELETING)
         if left is not None:
             why = f" ({left.state_message.rstrip('.')})" if left.state_message else ""
@@ -166,13 +166,13 @@ class DeploymentCreator:
     async def _take_back(
         self, command: CreateDeployment, new: NewDeployment, failed: JobRow, failure: JobFailure
     ) -> None:
-        """Remove the deployment and raise why, unless somebody has done something with it meanwhile."""
+        """Remove the deployment and raise the cause, unless the deployment was used in the meantime."""
         taken_back = await self._database.transaction(
             lambda c: _take_back(c, command, new, failed, str(failure))
         )
         if taken_back:
             self._committed(new.tenant_id)
-            self._wake_keeper()
+            self._wake_provisioner()
             raise failure.error(failed.full_name)
 
 
@@ -188,7 +188,7 @@ def _in_normal_form(command: CreateDeployment) -> NewDeployment:
         job=definition.check_job(command.job, parameters, allowed_origins=command.allowed_origins),
     )
     if new.job.kind is not JobKind.EXISTING:
-        # What can't become a job is better said now than by the keeper.
+        # Reject a definition that cannot be rendered now, instead of later in the job provisioner.
         try:
             render(new.job, owner=new.deployment_id, parameters=parameters, webhook=None)
         except DefinitionInvalid as error:

@@ -1,4 +1,4 @@
-"""Deleting a deployment: its name is free at once, its job in Jenkins is deleted in the background.
+"""DeleteDeployment: the name can be used again at once; the job in Jenkins is deleted in the background.
 
 The row and its runs stay readable until the purge time. Active runs end in the same transaction, before the
 DELETED event, so that a watcher sees the end of each run.
@@ -33,9 +33,9 @@ from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class DeleteDeployment:
-    """What is asked for. ``etag``: what the caller has seen of it; empty: anything.
+    """The arguments of DeleteDeployment. ``etag``: the version to delete; empty: any.
 
-    ``cancel_builds``: Jenkins is asked to stop the builds of active runs.
+    ``cancel_builds``: stop the builds of active runs in Jenkins.
     """
 
     tenant: TenantRef
@@ -48,9 +48,9 @@ class DeleteDeployment:
 
 
 class DeploymentRemover:
-    """Deletes deployments. ``committed(tenant_id)`` follows new events, ``wake_keeper`` work on jobs.
+    """Deletes deployments. Calls ``committed(tenant_id)`` after new events, ``wake_provisioner`` after changed jobs.
 
-    ``keep_s``: how long a deleted deployment can be read.
+    ``keep_s``: seconds for which a deleted deployment can be read.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class DeploymentRemover:
         database: Database,
         *,
         committed: Callable[[uuid.UUID], None],
-        wake_keeper: Callable[[], None],
+        wake_provisioner: Callable[[], None],
         keep_s: float,
     ) -> None:
         self._database = database
         self._committed = committed
-        self._wake_keeper = wake_keeper
+        self._wake_provisioner = wake_provisioner
         self._keep_s = keep_s
 
     async def delete(self, command: DeleteDeployment) -> int:
         """Delete; return the sequence of the DELETED event.
 
-        Raises NotFound, Aborted (ETAG_MISMATCH) and FailedPrecondition (RUN_ACTIVE).
+        Raises: ``NotFound``, ``Aborted`` (ETAG_MISMATCH), ``FailedPrecondition`` (RUN_ACTIVE).
         """
         sequence = await self._database.transaction(lambda c: _delete(c, command, self._keep_s))
         self._committed(command.tenant.tenant_id)
-        self._wake_keeper()
+        self._wake_provisioner()
         return sequence
 
 
@@ -124,17 +124,17 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
 
 
 def _settle_runs(unit: RunUnitOfWork, run_ids: Iterable[uuid.UUID]) -> list[Run]:
-    """End the runs of a deployment that is deleted; return those of which something may be in Jenkins."""
+    """End the runs of a deployment that is deleted; return those that may have a build or queue item in Jenkins."""
     in_jenkins = []
     for run in filter(None, map(unit.run, run_ids)):
         never_sent = run.trigger_state is TriggerState.WAITING
         if not never_sent:
             in_jenkins.append(run)
-        what = "before the run was sent to Jenkins" if never_sent else "during the run"
+        when = "before the run was sent to Jenkins" if never_sent else "during the run"
         ended, transitions = end_without_build(
             run,
             FailureCause.DEPLOYMENT_DELETED,
-            f"The deployment was deleted {what}.",
+            f"The deployment was deleted {when}.",
             certain=never_sent,
             highest=unit.highest_build(run.deployment_id),
             now=unit.now,
@@ -151,9 +151,9 @@ async def remove(
     job: JobRow,
     message: str = "",
 ) -> int:
-    """Remove a deployment for good that has never run; it and its job are locked. Return the sequence.
+    """Remove the row of a deployment that never ran; it and its job are locked. Return the event's sequence.
 
-    The last step that locks anything.
+    Must be the last step of the transaction that takes locks.
     """
     await definitions.delete(connection, tenant_id, deployment_uid)
     await _release_job(connection, tenant_id, job)
@@ -202,11 +202,11 @@ async def _release_job(connection: Connection, tenant_id: uuid.UUID, job: JobRow
 
 
 def _may_be_in_jenkins(job: JobRow) -> bool:
-    """Whether Jenkins may have, or may yet make, the job for us."""
+    """Return whether the job may exist in Jenkins, or may still be created by a request in flight."""
     if job.state is JobState.CREATING:
         return job.attempt > 0
     if job.failure is None:
         return True
-    # A name that is taken, a folder that is missing or a definition that is refused: then an earlier request whose
-    # answer was lost fails of the same. An account may have lost its permission after it.
+    # An existing name, a missing folder or an invalid definition: an earlier request with a lost answer failed for the
+    # same reason. But an account may have lost its permission after that request.
     return job.failure.fault is JobFault.PROVIDER_REFUSED and job.attempt > 1

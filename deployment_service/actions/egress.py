@@ -1,4 +1,4 @@
-"""Which origins in private ranges may be connected to: those of the settings and those in the database."""
+"""Allowed origins in private address ranges: those of the settings and those in the database."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from deployment_service.storage import egress
 from deployment_service.storage.database.pool import Connection, Database
 
 _REFRESH_S = 30.0
-# A client that is refused asks again with each call.
+# Seconds between reads while an origin is missing: a refused client retries with each call.
 _LEAST_PAUSE_S = 1.0
 
 
 class AllowedOrigins:
-    """Reads the database at most once a second, and only while an origin is missing or what it has is old."""
+    """Caches the allowed origins; reads them at most once a second, if an origin is missing or the cache is stale."""
 
     def __init__(self, database: Database, configured: Collection[str] = ()) -> None:
         self._database = database
@@ -24,7 +24,7 @@ class AllowedOrigins:
         self._read_at = float("-inf")
 
     async def allows(self, url: str) -> bool:
-        """Return whether a URL may lead into a private range."""
+        """Return whether connections to a URL in a private range are allowed."""
         origin = origin_of(url)
         if origin in self._configured:
             return True
@@ -35,7 +35,7 @@ class AllowedOrigins:
         return origin in self._stored
 
     async def read(self, connection: Connection) -> frozenset[str]:
-        """Return all allowed origins, as they are now."""
+        """Return all allowed origins, read from the database now."""
         self._stored = await egress.origins(connection)
         self._read_at = time.monotonic()
         return self._stored | self._configured
@@ -43,9 +43,9 @@ class AllowedOrigins:
     async def check(
         self, connection: Connection, url: str, *, field: str, caller_decides: bool
     ) -> None:
-        """Raise InvalidArgument if a URL names a private address that isn't allowed.
+        """Raise ``InvalidArgument`` if a URL names a private address that is not allowed.
 
-        ``caller_decides``: an admin of all tenants, whose providers' origins are allowed from then on.
+        ``caller_decides``: the caller is an admin of all tenants; the origin is allowed from then on.
         """
         if caller_decides:
             await egress.add(connection, origin_of(url))

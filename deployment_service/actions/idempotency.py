@@ -1,4 +1,4 @@
-"""Repeated calls: one intent, named by its caller with a request_id, has one effect.
+"""Idempotency of repeated calls: one intent, identified by the caller's request_id, has one effect.
 
 Used by every action that changes something, inside its transaction::
 
@@ -24,12 +24,12 @@ from deployment_service.storage import idempotency
 from deployment_service.storage.database.pool import Connection
 
 NO_TENANT = uuid.UUID(int=0)
-"""The tenant of calls that are of no tenant, such as CreateTenant."""
+"""The tenant id of calls that belong to no tenant, such as CreateTenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Who means which intent. ``body_sha256`` covers the request without its request_id."""
+    """The key of an intent. ``body_sha256`` covers the request without its request_id."""
 
     tenant_id: uuid.UUID
     caller: str
@@ -40,17 +40,17 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the first call made: ``sequence`` is the position that its answer gave."""
+    """The result of the first call. ``sequence``: the position of its resume_token."""
 
     resource_id: uuid.UUID | None
     sequence: int
 
 
 async def begin_request(connection: Connection, key: RequestKey | None) -> Remembered | None:
-    """Claim an intent: None means that its effect is now the caller's to make.
+    """Return the result of an earlier call with this key; None if this call must make the effect.
 
-    Must be the first statement of the transaction. Without a key there is nothing to remember.
-    Raises InvalidArgument if the id was used for something else.
+    Must be the first statement of the transaction. Without a key the result is None.
+    Raises: ``InvalidArgument`` if the id was used for another request.
     """
     if key is None:
         return None
@@ -66,9 +66,9 @@ async def begin_request(connection: Connection, key: RequestKey | None) -> Remem
 
 
 async def find(connection: Connection, key: RequestKey | None) -> Remembered | None:
-    """Return what was remembered of an intent, without claiming it. A hint: ``begin_request`` decides.
+    """Return the result of an earlier call, without claiming the key. A hint only: ``begin_request`` decides.
 
-    For work that may not be done in a transaction, and not twice. Raises as ``begin_request`` does.
+    For work that must not run in a transaction, nor twice. Raises like ``begin_request``.
     """
     if key is None:
         return None
@@ -102,7 +102,7 @@ async def remember(
     resource_id: uuid.UUID | None,
     sequence: int = 0,
 ) -> None:
-    """Store what the effect made, in its transaction; after ``events.append``, which tells the sequence."""
+    """Store the result of the effect in its transaction, after ``events.append``, which returns the sequence."""
     if key is None:
         return
     await idempotency.complete(

@@ -1,4 +1,4 @@
-"""The settings of a provider as a caller gives them: their normal form, and what they may lead to."""
+"""Settings of a provider from a caller: validation, normal form, and the addresses that they may name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deployment_service.storage.providers import Provider, ProviderFields
 
 @dataclass(frozen=True, slots=True)
 class ProviderInput:
-    """What a caller sets. An empty ``api_token`` leaves the stored one as it is."""
+    """Settings from a caller. An empty ``api_token`` keeps the stored one."""
 
     base_url: str
     display_name: str = ""
@@ -40,7 +40,7 @@ CHANGEABLE = frozenset(ProviderInput.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class EgressRule:
-    """Where the caller may have the service connect to. ``caller_decides``: an admin of all tenants."""
+    """The addresses that a caller's settings may name. ``caller_decides``: the caller is an admin of all tenants."""
 
     allowed: AllowedOrigins
     caller_decides: bool
@@ -48,7 +48,7 @@ class EgressRule:
     async def check(
         self, connection: Connection, given: ProviderInput, *, stored: Provider | None = None
     ) -> None:
-        """Raise InvalidArgument if a URL that changes leads to an address that isn't allowed."""
+        """Raise ``InvalidArgument`` if a changed URL names an address that is not allowed."""
         for name in ("base_url", "webhook_base_url"):
             url = getattr(given, name)
             if url and (stored is None or url != getattr(stored, name)):
@@ -59,7 +59,7 @@ class EgressRule:
     async def permits_private(
         self, connection: Connection, given: ProviderInput, *, stored: Provider | None = None
     ) -> bool:
-        """Return whether ``base_url`` may lead to a private address. Raise as ``check`` does, but allow no origin."""
+        """Return whether ``base_url`` may name a private address. Raises like ``check``; allows no new origin."""
         if self.caller_decides:
             return True
         await self.check(connection, given, stored=stored)
@@ -81,16 +81,16 @@ def provider_with(provider: Provider, given: ProviderInput, paths: frozenset[str
 def row_fields(
     given: ProviderInput, box: SecretBox, *, stored_token: bytes | None
 ) -> ProviderFields:
-    """Return what is stored: the given token, else ``stored_token``."""
+    """Return the row's fields, with the given token, else ``stored_token``."""
     values = {name: getattr(given, name) for name in CHANGEABLE - {"api_token"}}
     token = box.encrypt(given.api_token.encode()) if given.api_token else stored_token
     return ProviderFields(**values, api_token_encrypted=token)
 
 
 def check_bound(stored: Provider, merged: ProviderInput) -> None:
-    """Raise FailedPrecondition if the stored token would go elsewhere than where it was meant for.
+    """Raise ``FailedPrecondition`` if the stored token would be sent to another address or account.
 
-    Else a caller who can't read the token could have it sent to an address of their own.
+    Otherwise a caller without access to the token could have it sent to a server of their own.
     """
     if stored.api_token_encrypted is None or merged.api_token or not merged.username:
         return
@@ -115,7 +115,7 @@ def _place(base_url: str) -> tuple[str, str]:
 
 
 def in_normal_form(given: ProviderInput) -> ProviderInput:
-    """Return the settings in normal form; raise InvalidArgument."""
+    """Return the settings in normal form. Raises ``InvalidArgument``."""
     if ":" in given.username:
         raise InvalidArgument("provider.username", "must not contain ':'")
     check_visible(given.username, field="provider.username")
@@ -145,7 +145,7 @@ def _folder(text: str, where: str) -> str:
 
 def _each(texts: tuple[str, ...], check: Callable[[str, str], str], where: str) -> tuple[str, ...]:
     checked = [check(text, f"{where}[{index}]") for index, text in enumerate(texts)]
-    # An empty one would stand for the root, that is for everything.
+    # An empty folder means the root, and would allow everything.
     if "" in checked:
         raise InvalidArgument(where, "must not contain the root; leave it empty to allow all")
     return tuple(dict.fromkeys(checked))

@@ -1,4 +1,4 @@
-"""Providers: a Jenkins and the account to use there. Settings are tried out before they are stored."""
+"""Create, read, change and delete providers. Settings are checked against Jenkins before they are stored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.providers import Provider
 
-# What a finding can prove wrong. An update that changes none of it is not refused for what was wrong before.
+# The fields that a finding can prove wrong. An update that changes none of them is not refused for an old defect.
 _PROVABLE = (
     "base_url",
     "username",
@@ -52,7 +52,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A provider as it now is, and what the check of its settings found."""
+    """A provider in its current state, and the findings of the check of its settings."""
 
     provider: Provider
     check: CheckResult
@@ -60,7 +60,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a caller's settings are tried out, within ``left_s()`` seconds. Not in a transaction: it asks Jenkins."""
+    """Checks a caller's settings within ``left_s()`` seconds. Never in a transaction, as it calls Jenkins."""
 
     checker: ProviderChecker
     box: SecretBox
@@ -75,7 +75,7 @@ class Trial:
         *,
         private_allowed: bool,
     ) -> CheckResult:
-        """Try settings in normal form. ``stored_token`` is used if they bring none."""
+        """Check settings in normal form, with ``stored_token`` if they have no token."""
         token = given.api_token
         if not token and stored_token is not None and given.username:
             try:
@@ -107,7 +107,7 @@ async def create_provider(
     trial: Trial,
     key: RequestKey | None = None,
 ) -> Stored:
-    """Create a provider. Raises FailedPrecondition if its settings are proven wrong."""
+    """Create a provider. Raises ``FailedPrecondition`` if the check proves its settings wrong."""
     name = ProviderName(tenant.slug, check_id(provider_id, field="provider_id"))
     settings = in_normal_form(given)
     new = row_fields(settings, trial.box, stored_token=None)
@@ -149,7 +149,7 @@ async def check_provider(
     given: ProviderInput | None,
     trial: Trial,
 ) -> CheckResult:
-    """Try out the settings that are given, or those that are stored. Stores nothing."""
+    """Check the given settings, or the stored ones. Stores nothing."""
     async with database.acquire() as connection:
         provider = await providers.by_slug(connection, tenant.tenant_id, slug)
         if given is not None:
@@ -166,7 +166,7 @@ async def check_provider(
 
 
 async def get_provider(database: Database, tenant: TenantRef, slug: str) -> Provider:
-    """Return a provider; raises NotFound."""
+    """Return a provider. Raises ``NotFound``."""
     async with database.acquire() as connection:
         return await _find(connection, tenant, slug)
 
@@ -194,9 +194,9 @@ async def update_provider(
     trial: Trial,
     key: RequestKey | None = None,
 ) -> Stored:
-    """Change the fields in ``paths`` to what is given.
+    """Change the fields in ``paths`` to the given values.
 
-    Raises FailedPrecondition if what changes makes settings that are proven wrong.
+    Raises: ``FailedPrecondition`` if the check proves the changed settings wrong.
     """
     name = str(ProviderName(tenant.slug, slug))
     private = False
@@ -239,7 +239,7 @@ class _Change:
     key: RequestKey | None
 
     async def store(self, database: Database, *, checked_version: int | None) -> Provider | None:
-        """Return the provider as changed; None, and nothing changed, if it has another version than was checked."""
+        """Return the changed provider; None, without a change, if its version is not the checked one."""
         tenant, slug, key = self.tenant, self.slug, self.key
 
         async def work(connection: Connection) -> Provider | None:
@@ -257,9 +257,9 @@ class _Change:
             merged = provider_with(provider, self.given, self.paths)
             check_bound(provider, merged)
             await self.trial.egress.check(connection, merged, stored=provider)
-            # Without an account a token is of no use, and must not wait for another one.
-            kept = provider.api_token_encrypted if merged.username else None
-            new = row_fields(merged, self.trial.box, stored_token=kept)
+            # Without an account the token is useless, and must not be used for a later account.
+            token = provider.api_token_encrypted if merged.username else None
+            new = row_fields(merged, self.trial.box, stored_token=token)
             await providers.update(connection, tenant.tenant_id, provider_id, new)
             await remember(connection, key, provider_id)
             return await _find(connection, tenant, slug)

@@ -1,7 +1,7 @@
-"""Reading deployments, runs and events.
+"""Read deployments, runs and events.
 
-Every list answers with a position in the history that was taken before its first page was read, so
-that whoever lists and then watches from there misses nothing. The page token carries it on.
+Every list returns a position in the history that was read before its first page. So a client that lists and then
+watches from that position misses no event. The page token keeps the position.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Reader:
         return _listed(paging, rows, token, lambda row: (row.number,))
 
     async def explain(self, tenant: TenantRef, name: RunName) -> tuple[RunRecord, Trail]:
-        """A run with all that is kept of how it came to be what it is."""
+        """Return a run with its attempts, reports, events and resolutions."""
         run = await self.run(tenant, name)
         async with self._database.acquire() as connection:
             return run, await explain.trail(connection, tenant.tenant_id, run.run_id)
@@ -309,7 +309,7 @@ def _whole(chunk: Chunk[Row]) -> list[Row]:
     if chunk.more:
         raise InvalidArgument(
             "names",
-            "are more than one answer can hold: name fewer, or ask for VIEW_BASIC",
+            "are too large for one answer: name fewer, or use VIEW_BASIC",
             reason="TOO_MANY",
         )
     return chunk.rows

@@ -1,9 +1,8 @@
-"""ReportBuilds: what the gateway hands over becomes status and events.
+"""ReportBuilds: apply a batch of reports from the gateway, as status changes and events.
 
-A call is one transaction for each tenant in it (no tenant waits for another's locks, none fails with
-another) of a few set-based statements. What somebody else holds is waited for, all of it together and not
-for long, and a report that the database won't take is found by halving: neither fails nor delays its
-neighbours.
+A call has one transaction for each tenant in it, so that no tenant waits for another's locks or fails with it. A
+transaction has a few set-based statements. Locked jobs are waited for together, with a short timeout. A report that
+the database rejects is isolated by halving the batch. So neither delays nor fails the other reports.
 """
 
 from __future__ import annotations
@@ -42,36 +41,35 @@ from deployment_service.unit_of_work.status_updates import jobs_to_refresh
 _log = structlog.get_logger(__name__)
 _OUTAGE = OutageLog("reports")
 
-# Long enough for any transaction of ours, short enough to answer within the gateway's patience.
+# Longer than any transaction of the service, shorter than the gateway's call timeout.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 _TENANTS_AT_ONCE = 4
-# Jobs that somebody holds are waited for, in turn with everybody else, for so long in all: the gateway waits for
-# the call's answer, and the jobs that one has got already are held meanwhile.
+# Total wait for locked jobs. Short: the gateway waits for the answer, and the jobs locked so far stay locked meanwhile.
 _WAIT_FOR_JOBS = "SET LOCAL statement_timeout = '300ms'"
 _WAIT_AS_USUAL = "SELECT set_config('statement_timeout', current_setting('deployment_service.statement_timeout'), true)"
-# A job may have so many reports about builds that Jenkins has not shown.
+# Limit for each job of reports about builds that Jenkins has not shown.
 MAX_PENDING_REPORTS = 100
-_TOO_MANY_PENDING = "too many reports of this job wait for builds that Jenkins has not shown"
+_TOO_MANY_PENDING = "too many reports of this job are pending for builds that Jenkins has not shown"
 _BUSY = ReportResult(Verdict.RETRY, message="the job is busy")
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A report that makes sense: its place in the call, what it says, what it claims."""
+    """A valid report: its index in the call, the message, and its observation of the build."""
 
     place: int
     report: BuildReport
-    seen: Observation
+    observation: Observation
 
     @property
     def signed(self) -> tuple[uuid.UUID, str] | None:
-        """The name of a signed delivery; None if it has none."""
-        name = self.report.delivery_id
-        return (self.seen.job_id, name) if name else None
+        """Return the id of a signed delivery; None if it has none."""
+        delivery_id = self.report.delivery_id
+        return (self.observation.job_id, delivery_id) if delivery_id else None
 
     def is_trusted(self, job: store.ReportedJob) -> bool:
-        """Whether its word is taken as it is."""
-        return self.report.is_trusted(self.seen, token_exposed=job.token_exposed)
+        """Return whether its proof suffices to apply it without a read from Jenkins."""
+        return self.report.is_trusted(self.observation, token_exposed=job.token_exposed)
 
 
 class ReportBuilds:
@@ -96,19 +94,19 @@ class ReportBuilds:
     async def __call__(
         self, reports: Sequence[BuildReport], refresh_requests: Sequence[RefreshRequest] = ()
     ) -> list[ReportResult]:
-        """Apply reports and return what each did, in their order. Every result but RETRY is durable.
+        """Apply reports and return their results, in the same order. Every result except RETRY is durable.
 
-        A tenant whose part fails gets RETRY; only if nothing else came of the call does it fail.
+        If the transaction of one tenant fails, its reports get RETRY. If all fail, the call raises the first error.
         """
         results: list[ReportResult | None] = [None] * len(reports)
         groups: dict[str, list[_Item]] = {}
         for place, report in enumerate(reports):
             try:
-                tenant, seen = checked(report)
-            except InvalidReport as why:
-                results[place] = ReportResult(Verdict.INVALID, message=str(why))
+                tenant, observation = checked(report)
+            except InvalidReport as invalid:
+                results[place] = ReportResult(Verdict.INVALID, message=str(invalid))
             else:
-                groups.setdefault(tenant.tenant, []).append(_Item(place, report, seen))
+                groups.setdefault(tenant.tenant, []).append(_Item(place, report, observation))
         requested = requested_reads(refresh_requests)
         async with self._database.acquire() as connection:
             tenant_ids = await tenants.ids_by_slug(connection, {*groups, *requested})
@@ -126,7 +124,7 @@ class ReportBuilds:
                 await work.run(items)
             except Exception as error:
                 failures[slug] = error
-            # Also of one that failed: what is committed is, and told.
+            # Also after a failure: some of its transactions may be committed.
             for place, result in work.results.items():
                 results[place] = result
             if work.appended:
@@ -142,15 +140,15 @@ class ReportBuilds:
             for slug in {*groups, *requested}:
                 group.create_task(one_tenant(slug))
         if failures and not any(results):
-            # As it is, not in a group: it says whether the database is away.
+            # The error itself, not an ExceptionGroup: the error table maps its type, such as database unavailable.
             raise next(iter(failures.values()))
         for slug, error in failures.items():
-            _OUTAGE.report_error(error, "a tenant's reports failed", tenant=slug)
+            _OUTAGE.report_error(error, "reports.failed", tenant=slug)
         return [result or ReportResult(Verdict.RETRY) for result in results]
 
 
 class _TenantWork:
-    """The part of a call that is one tenant's."""
+    """The part of a call that belongs to one tenant."""
 
     def __init__(
         self, database: Database, slots: asyncio.Semaphore, tenant_id: uuid.UUID, slug: str
@@ -164,37 +162,37 @@ class _TenantWork:
         self.refresh_requested = False
 
     async def run(self, items: Sequence[_Item]) -> None:
-        await self._try_out([item for item in items if item.report.test])
+        await self._answer_tests([item for item in items if item.report.test])
         busy = await self._apply([item for item in items if not item.report.test])
         if busy:
             busy = await self._apply(busy, wait=True)
         if busy:
-            # One of them that is held for long made all wait in vain.
+            # One job with a long lock made the whole group time out: apply those that are free now.
             busy = await self._apply(busy)
         for item in busy:
             self.results[item.place] = _BUSY
 
-    async def _try_out(self, items: Sequence[_Item]) -> None:
-        """Answer reports that only try the way to here, without writing anything."""
+    async def _answer_tests(self, items: Sequence[_Item]) -> None:
+        """Answer test reports, which only check the path to the service; store nothing."""
         if not items:
             return
-        wanted = {item.seen.job_id for item in items}
+        wanted = {item.observation.job_id for item in items}
         async with self._slots, self._database.acquire() as connection:
             known = await store.read_jobs(connection, self._tenant_id, wanted)
             mapped = await store.a_deployment(connection, self._tenant_id, wanted)
         for item in items:
-            slug = mapped.get(item.seen.job_id, "")
-            result = _refusal(item, known.get(item.seen.job_id))
+            slug = mapped.get(item.observation.job_id, "")
+            result = _refusal(item, known.get(item.observation.job_id))
             if result is None and not slug:
-                result = _none("the job isn't mapped to any deployment")
+                result = _none("the job is not mapped to any deployment")
             self.results[item.place] = result or ReportResult(
                 Verdict.TESTED, str(DeploymentName(self._slug, slug))
             )
 
     async def _apply(self, items: Sequence[_Item], *, wait: bool = False) -> list[_Item]:
-        """Apply reports in one transaction; return those whose jobs somebody else holds.
+        """Apply reports in one transaction; return those whose jobs are locked.
 
-        With ``wait`` it waits for them a little; if that is in vain all are returned.
+        With ``wait`` it waits for the locks; if that times out, nothing is applied and all are returned.
         """
         if not items:
             return []
@@ -203,7 +201,7 @@ class _TenantWork:
                 done = await self._database.transaction(
                     lambda connection: self._transaction(connection, items, wait=wait)
                 )
-        except _WaitedInVain:
+        except _LockTimeout:
             return list(items)
         except asyncpg.LockNotAvailableError:
             for item in items:
@@ -219,10 +217,12 @@ class _TenantWork:
     async def _halve(self, items: Sequence[_Item], error: Exception, *, wait: bool) -> list[_Item]:
         if len(items) == 1:
             _log.error(
-                "report refused by the database", job_id=str(items[0].seen.job_id), error=str(error)
+                "report.refused_by_database",
+                job_id=str(items[0].observation.job_id),
+                error=str(error),
             )
             self.results[items[0].place] = ReportResult(
-                Verdict.INVALID, message="the report can't be stored"
+                Verdict.INVALID, message="the report cannot be stored"
             )
             return []
         middle = len(items) // 2
@@ -233,39 +233,39 @@ class _TenantWork:
         self, connection: Connection, items: Sequence[_Item], *, wait: bool
     ) -> _Done:
         await connection.execute(_LOCK_TIMEOUT)
-        wanted = {item.seen.job_id for item in items}
+        wanted = {item.observation.job_id for item in items}
         locked = await self._lock(connection, wanted, wait=wait)
         known = await store.read_jobs(connection, self._tenant_id, wanted)
         signed = {item.signed for item in items if item.signed}
         before = await store.signed_before(connection, self._tenant_id, signed)
-        done = _Done({}, [i for i in items if i.seen.job_id in known.keys() - locked])
-        heard: list[_Item] = []
-        right: list[_Item] = []
+        done = _Done({}, [i for i in items if i.observation.job_id in known.keys() - locked])
+        verified: list[_Item] = []
+        accepted: list[_Item] = []
         for item in items:
-            job = known.get(item.seen.job_id)
-            if job is not None and item.seen.job_id not in locked:
+            job = known.get(item.observation.job_id)
+            if job is not None and item.observation.job_id not in locked:
                 continue
             refusal = _refusal(item, job) or _replay(item, before)
             if refusal is None and job is not None and not item.is_trusted(job):
                 refusal = ReportResult(Verdict.DEFERRED, message=EXPOSED)
             if refusal is None:
-                right.append(item)
+                accepted.append(item)
             else:
                 done.results[item.place] = refusal
             if job is not None and not _is(refusal, Verdict.DUPLICATE):
-                heard.append(item)
-        run_ids = await self._observe(connection, right, done)
+                verified.append(item)
+        run_ids = await self._observe(connection, accepted, done)
         done.to_read |= {
-            item.seen.job_id
-            for item in heard
+            item.observation.job_id
+            for item in verified
             if _is(done.results[item.place], Verdict.WRONG_JOB, Verdict.DEFERRED)
         }
         await store.request_refresh(connection, self._tenant_id, done.to_read)
-        await store.note_keys(connection, self._tenant_id, _keys(heard, done.results))
+        await store.note_keys(connection, self._tenant_id, _keys(verified, done.results))
         await store.insert_deliveries(
             connection,
             self._tenant_id,
-            [_delivery(i, done.results[i.place], run_ids.get(i.place)) for i in heard],
+            [_delivery(i, done.results[i.place], run_ids.get(i.place)) for i in verified],
         )
         return done
 
@@ -278,21 +278,21 @@ class _TenantWork:
         try:
             locked = await store.lock_jobs(connection, self._tenant_id, wanted)
         except asyncpg.QueryCanceledError:
-            raise _WaitedInVain from None
+            raise _LockTimeout from None
         await connection.execute(_WAIT_AS_USUAL)
         return locked
 
     async def _observe(
         self, connection: Connection, items: Sequence[_Item], done: _Done
     ) -> dict[int, uuid.UUID | None]:
-        """Merge reports that are believed; return the run that each turned out to be about."""
+        """Merge accepted reports; return the run to which each was attributed."""
         if not items:
             return {}
-        seen = [item.seen for item in items]
+        observations = [item.observation for item in items]
         outcomes, done.sequence = await observe_builds(
-            connection, self._tenant_id, seen, source=EventSource.WEBHOOK
+            connection, self._tenant_id, observations, source=EventSource.WEBHOOK
         )
-        done.to_read |= jobs_to_refresh(seen, outcomes)
+        done.to_read |= jobs_to_refresh(observations, outcomes)
         for item, outcome in zip(items, outcomes, strict=True):
             done.results[item.place] = self._result(outcome)
         await self._limit_pending(connection, items, done)
@@ -301,14 +301,14 @@ class _TenantWork:
     async def _limit_pending(
         self, connection: Connection, items: Sequence[_Item], done: _Done
     ) -> None:
-        """Defer what goes beyond the pending reports that a job may have."""
+        """Defer the reports of jobs that have too many pending ones."""
         waiting = [i for i in items if _is(done.results[i.place], Verdict.PENDING_ATTRIBUTION)]
         if not waiting:
             return
-        jobs = {item.seen.job_id for item in waiting}
+        jobs = {item.observation.job_id for item in waiting}
         counts = await pending_reports.counts(connection, self._tenant_id, jobs)
         for item in waiting:
-            count = counts[item.seen.job_id] = counts.get(item.seen.job_id, 0) + 1
+            count = counts[item.observation.job_id] = counts.get(item.observation.job_id, 0) + 1
             if count > MAX_PENDING_REPORTS:
                 done.results[item.place] = ReportResult(Verdict.DEFERRED, message=_TOO_MANY_PENDING)
 
@@ -323,13 +323,13 @@ class _TenantWork:
         )
 
 
-class _WaitedInVain(Exception):
-    """Somebody held a job for too long."""
+class _LockTimeout(Exception):
+    """A job stayed locked for too long."""
 
 
 @dataclass(slots=True)
 class _Done:
-    """What one transaction did; taken over only after its commit."""
+    """The effects of one transaction; used only after its commit."""
 
     results: dict[int, ReportResult]
     busy: list[_Item]
@@ -338,19 +338,19 @@ class _Done:
 
 
 def _refusal(item: _Item, job: store.ReportedJob | None) -> ReportResult | None:
-    """Why a report can't be about the job that its sender was verified for; None if it can."""
+    """Return the refusal of a report that is not about the job that its sender was verified for, else None."""
     if job is None:
         return _none("no such job")
-    if item.seen.job_path and not job_path_matches(job.full_name, item.seen.job_path):
+    if item.observation.job_path and not job_path_matches(job.full_name, item.observation.job_path):
         message = f"the token is for the job '{job.full_name}'"
         return ReportResult(Verdict.WRONG_JOB, message=message)
     return None
 
 
 def _replay(item: _Item, before: set[tuple[uuid.UUID, str]]) -> ReportResult | None:
-    """The answer to a signed delivery that was taken before. Notes those that are taken now."""
+    """Return the answer to a replayed delivery, else None; add new deliveries to ``before``."""
     if item.signed in before:
-        return ReportResult(Verdict.DUPLICATE, message="this delivery was taken before")
+        return ReportResult(Verdict.DUPLICATE, message="this delivery was received before")
     if item.signed:
         before.add(item.signed)
     return None
@@ -361,12 +361,12 @@ def _is(result: ReportResult | None, *verdicts: Verdict) -> bool:
 
 
 def _keys(
-    heard: Sequence[_Item], results: dict[int, ReportResult]
+    verified: Sequence[_Item], results: dict[int, ReportResult]
 ) -> set[tuple[uuid.UUID, str, bool]]:
-    """With which keys each job was heard, by signature or token. A token in another job's hands doesn't tell."""
+    """Return which keys each job uses, by signature or token. Reports with another job's token do not count."""
     return {
-        (item.seen.job_id, item.report.key_id, item.report.proof is Proof.SIGNATURE)
-        for item in heard
+        (item.observation.job_id, item.report.key_id, item.report.proof is Proof.SIGNATURE)
+        for item in verified
         if item.report.key_id and not _is(results[item.place], Verdict.WRONG_JOB)
     }
 
@@ -376,21 +376,21 @@ def _none(message: str) -> ReportResult:
 
 
 def _delivery(item: _Item, result: ReportResult, run_id: uuid.UUID | None) -> store.Delivery:
-    report, seen = item.report, item.seen
+    report, observation = item.report, item.observation
     return store.Delivery(
-        job_id=seen.job_id,
-        build_number=seen.build_ref.number,
+        job_id=observation.job_id,
+        build_number=observation.build_ref.number,
         run_id=run_id,
         source=report.source,
         phase=report.phase,
-        status=seen.status_text,
-        rank=seen.state.rank,
-        queue_id=seen.build_ref.queue_id,
+        status=observation.status_text,
+        rank=observation.state.rank,
+        queue_id=observation.build_ref.queue_id,
         sender_timestamp_ms=report.sender_timestamp_ms or None,
         verdict=result.verdict,
         message=result.message,
         signed_id=report.delivery_id or None,
         receive_time=report.receive_time or datetime.now(UTC),
-        named_run_id=seen.build_ref.run_id,
+        named_run_id=observation.build_ref.run_id,
         gateway_key_id=report.gateway_key_id,
     )

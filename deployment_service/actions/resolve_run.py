@@ -1,4 +1,4 @@
-"""ResolveRun: an operator decides how a run has ended, when Jenkins can't say it any more.
+"""ResolveRun: an operator sets the end of a run that can no longer be read from Jenkins.
 
 Nothing is done in Jenkins. What was not sent yet is never sent; a request that is under way already may still make
 a build, which is shown as an external run.
@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ResolveRun:
-    """What is asked for; ``actor`` is the operator."""
+    """The arguments of ResolveRun; ``actor`` is the operator."""
 
     tenant: TenantRef
     name: RunName

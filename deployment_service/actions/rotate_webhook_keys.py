@@ -1,4 +1,4 @@
-"""RotateWebhookSecret and RetireWebhookKey: a new key first, the old one only when nobody needs it any more."""
+"""RotateWebhookSecret and RetireWebhookKey: add a new key first, retire the old one when no job uses it any more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deployment_service.storage.webhook_keys import KeyUse, OtherJob
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """How far a rotation has come. ``others``: whose endpoints somebody must change, and to what."""
+    """The progress of a rotation. ``others``: jobs whose endpoints must be changed by hand, with their new values."""
 
     key_id: str
     rewriting: Sequence[str]
@@ -34,7 +34,7 @@ async def rotate(
     locale: str,
     key: RequestKey | None,
 ) -> Rotation:
-    """Add a key and have our own endpoints rewritten. Repeated, it only tells how far that is."""
+    """Add a key and request the rewrite of the service's endpoints. A repeated call only returns the progress."""
 
     async def work(connection: Connection) -> Rotation:
         if await begin_request(connection, key) is None:

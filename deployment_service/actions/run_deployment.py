@@ -36,7 +36,7 @@ from deployment_service.storage.runs.intents import Runnable
 
 @dataclass(frozen=True, slots=True)
 class RunDeployment:
-    """What is asked for."""
+    """The arguments of RunDeployment."""
 
     tenant: TenantRef
     deployment_id: str
@@ -71,7 +71,7 @@ class _EndIsReported(Exception):
 
 
 class RunStarter:
-    """Commits runs. ``committed(tenant_id)`` is told of new events, ``wake_dispatcher`` of new runs."""
+    """Commits runs. Calls ``committed(tenant_id)`` after new events, ``wake_dispatcher`` after new runs."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ async def run_values(
     given: Mapping[str, str],
     earlier: RunName | None,
 ) -> SplitValues:
-    """Return what a run is started with. Raises InvalidArgument, and NotFound for the ``earlier`` run."""
+    """Return the parameters of a new run. Raises ``InvalidArgument``, and ``NotFound`` for the ``earlier`` run."""
     if earlier is not None:
         started_with = await intents.read_values(
             connection, tenant_id, deployment.deployment_id, earlier.number
@@ -56,13 +56,13 @@ def earlier_run(name: DeploymentName, from_run: str) -> RunName | None:
 def _again(
     deployment: Runnable, earlier: intents.RunValues, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return what is given and, of the earlier run, what is not. Raises InvalidArgument."""
+    """Return the given parameters, with the earlier run's for the others. Raises ``InvalidArgument``."""
     left_out = {RUN_ID_PARAMETER, *deployment.fixed_parameters}
-    kept = {name: value for name, value in earlier.parameters.items() if name not in left_out}
+    inherited = {name: value for name, value in earlier.parameters.items() if name not in left_out}
     secret_before = set(earlier.secret_parameters) - left_out
-    _check_still_defined(deployment, kept.keys() | secret_before)
+    _check_still_defined(deployment, inherited.keys() | secret_before)
     secret_now = secret_names(deployment.parameter_definitions) | set(deployment.job_secrets or ())
-    needed = secret_before | (secret_now & kept.keys())
+    needed = secret_before | (secret_now & inherited.keys())
     if earlier.source == "EXTERNAL":
         # Jenkins doesn't show which secrets a build had.
         needed |= secret_now
@@ -73,18 +73,18 @@ def _again(
             f"{', '.join(missing)} must be given again: secrets of a run are not kept once it has settled",
             reason="SECRET_REQUIRED",
         )
-    return {**kept, **given}
+    return {**inherited, **given}
 
 
 def _check_still_defined(deployment: Runnable, names: Collection[str]) -> None:
     if deployment.job_kind in _OWNER_DECLARES:
         return  # The job in Jenkins decides: it is read before the trigger.
-    gone = sorted(set(names) - {one.name for one in deployment.parameter_definitions})
-    if gone:
+    undefined = sorted(set(names) - {one.name for one in deployment.parameter_definitions})
+    if undefined:
         raise InvalidArgument(
             "from_run",
-            f"was given {', '.join(gone)}, which the deployment no longer defines. Run without from_run and give the "
-            "parameters, or let a caller with role definer add it with UpdateDeployment (parameter_definitions)",
+            f"was given {', '.join(undefined)}, which the deployment no longer defines. Run without from_run and give "
+            "the parameters, or let a caller with role definer add it with UpdateDeployment (parameter_definitions)",
             reason="PARAMETER_NOT_DEFINED",
         )
 
@@ -95,7 +95,7 @@ def _secret(deployment: Runnable, values: Mapping[str, str]) -> frozenset[str]:
     if deployment.job_kind not in _OWNER_DECLARES:
         return defined
     if deployment.job_secrets is None:
-        # Until the job has been read, what its owner may define as a password counts as one.
+        # Until the job was read, every parameter that its owner may define as a password is treated as one.
         plain = {one.name for one in deployment.parameter_definitions}
         return defined | (values.keys() - plain)
     return defined | frozenset(deployment.job_secrets)

@@ -1,4 +1,4 @@
-"""Changing a deployment's definition. Later runs are made by it; a run under way goes on as it is."""
+"""UpdateDeployment: change a deployment's definition, for later runs; active runs are not affected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deployment_service.storage.events import events
 
 @dataclass(frozen=True, slots=True)
 class UpdateDeployment:
-    """What a caller asks for: the fields in ``paths``, each one of ``SETTINGS``, get the values in ``settings``."""
+    """The arguments of UpdateDeployment: the fields in ``paths``, of ``SETTINGS``, get the values in ``settings``."""
 
     tenant: TenantRef
     deployment_id: str

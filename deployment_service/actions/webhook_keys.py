@@ -79,7 +79,7 @@ def job_webhook(
     job_id: uuid.UUID,
     key: WebhookKey,
 ) -> JobWebhook:
-    """Return what one job needs to report, made with this key."""
+    """Return the credentials with which one job reports, made with this key."""
     token = tokens.mint(str(tenant_id), str(job_id), key.key_id, key.secret)
     secret = signatures.job_secret(str(tenant_id), str(job_id), key.secret)
     path = paths.webhook_path(locale, tenant)

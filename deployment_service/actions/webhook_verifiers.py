@@ -1,4 +1,4 @@
-"""ListWebhookVerifiers: what gateways check webhooks with, job by job, never the keys that tokens are made with."""
+"""ListWebhookVerifiers: the verifiers of webhooks for gateways, job by job, never the keys themselves."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def list_verifiers(
     cursor: str,
     page_size: int,
 ) -> VerifierPage:
-    """Return what changed after ``cursor``, of one tenant or (None) of all.
+    """Return the changes after ``cursor``, of one tenant or (None) of all.
 
     A cursor that is of another scope or of another life of the store, or none at all, begins anew.
     """
@@ -88,7 +88,7 @@ async def list_verifiers(
         tenant_ids = {job.position.tenant_id for job in jobs if not job.gone}
         encrypted = await store.keys_of(connection, tenant_ids)
     floor = known.floor if known is not None and known.floor else changes.floor
-    # At the end of a walk: from its floor on, for what was not committed when it began.
+    # The last page: continue from its lower bound, for changes that were not committed when the walk began.
     following = jobs[-1].position if more else Position(floor)
     cells = (
         changes.epoch,

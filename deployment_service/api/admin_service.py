@@ -41,11 +41,11 @@ class AdminService(pb_grpc.AdminServiceServicer):
         provider_checker: ProviderChecker,
         *,
         locale: str = "en",
-        wake_keeper: Callable[[], None] = lambda: None,
+        wake_provisioner: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._locale = locale
-        self._wake_keeper = wake_keeper
+        self._wake_provisioner = wake_provisioner
         self._box = box
         self._allowed_origins = allowed_origins
         self._provider_checker = provider_checker
@@ -123,7 +123,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             locale=self._locale,
             key=call.request_key(request),
         )
-        self._wake_keeper()
+        self._wake_provisioner()
         return messages.rotation_message(rotation, call.tenant.slug)
 
     async def RetireWebhookKey(

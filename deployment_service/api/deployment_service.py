@@ -51,7 +51,7 @@ class Dependencies:
     webhook_keys: WebhookKeys
     run_starter: RunStarter
     run_canceller: RunCanceller
-    wake_keeper: Callable[[], None]
+    wake_provisioner: Callable[[], None]
     allowed_origins: AllowedOrigins
     locale: str
     wait_s: float
@@ -88,7 +88,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             self._parts.database,
             self._parts.signals,
             committed=self._parts.hub.notify,
-            wake_keeper=self._parts.wake_keeper,
+            wake_provisioner=self._parts.wake_provisioner,
             wait_s=self._parts.wait_s,
         )
         epoch = await self._parts.hub.epoch.current()
@@ -187,7 +187,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         remover = DeploymentRemover(
             self._parts.database,
             committed=self._parts.hub.notify,
-            wake_keeper=self._parts.wake_keeper,
+            wake_provisioner=self._parts.wake_provisioner,
             keep_s=self._parts.keep_deleted_s,
         )
         epoch = await self._parts.hub.epoch.current()

@@ -1,4 +1,4 @@
-"""GatewayService: translates between messages and actions."""
+"""Translate between the messages of GatewayService and actions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from deployment_service.storage.database.pool import Database
 from deployment_service.v1 import gateway_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2_grpc as pb_grpc
 
-# What says nothing of a proof, or of one that we don't know, is believed least.
+# Unknown and unset values map to the weakest proof, TOKEN.
 _PROOFS = {pb.REPORT_PROOF_SIGNATURE: Proof.SIGNATURE}
 
 
 class GatewayService(pb_grpc.GatewayServiceServicer):
-    """For the webhook gateway. Who may call what is in ``policy.py``."""
+    """Serves the webhook gateway. ``policy.py`` has the permissions."""
 
     def __init__(
         self, database: Database, webhook_keys: WebhookKeys, report_builds: ReportBuilds
@@ -42,22 +42,22 @@ class GatewayService(pb_grpc.GatewayServiceServicer):
     async def ReportBuilds(
         self, request: pb.ReportBuildsRequest, context: Context
     ) -> pb.ReportBuildsResponse:
-        for field, items in (("reports", request.reports), ("pokes", request.refresh_requests)):
-            if len(items) > MAX_REPORTS:
+        for field in ("reports", "refresh_requests"):
+            if len(getattr(request, field)) > MAX_REPORTS:
                 raise InvalidArgument(field, f"at most {MAX_REPORTS} in one call")
-        # A report that no text column could take is answered by itself and never reaches its neighbours.
+        # A report that no text column can store is answered alone, and does not fail the others of the batch.
         problems = [_problem(report) for report in request.reports]
-        sound = [
+        valid = [
             _report(report)
             for report, problem in zip(request.reports, problems, strict=True)
             if not problem
         ]
         refresh_requests = [
-            _poke(request_refresh)
-            for request_refresh in request.refresh_requests
-            if not _problem(request_refresh)
+            RefreshRequest(one.tenant, one.cicd_job_id, one.reason)
+            for one in request.refresh_requests
+            if not _problem(one)
         ]
-        results = iter(await self._report_builds(sound, refresh_requests))
+        results = iter(await self._report_builds(valid, refresh_requests))
         return pb.ReportBuildsResponse(
             results=[
                 pb.ReportResult(verdict=pb.REPORT_VERDICT_INVALID, message=problem)
@@ -132,10 +132,6 @@ def _report(message: pb.BuildReport) -> BuildReport:
         test=message.test,
         gateway_key_id=calls.current().caller.key_id,
     )
-
-
-def _poke(message: pb.RefreshRequest) -> RefreshRequest:
-    return RefreshRequest(message.tenant, message.cicd_job_id, message.reason)
 
 
 def _result(result: ReportResult) -> pb.ReportResult:

@@ -77,12 +77,14 @@ _IGNORED = frozenset(
         "update_time",
     )
 )
-# Each of these is answered by itself, because one bad report must not fail its neighbours.
-_ANSWERED_ONE_BY_ONE = frozenset({"ReportBuildsRequest.reports", "ReportBuildsRequest.pokes"})
+# The service checks the items of these fields one by one: an invalid item must not fail the others.
+_ANSWERED_ONE_BY_ONE = frozenset(
+    {"ReportBuildsRequest.reports", "ReportBuildsRequest.refresh_requests"}
+)
 
 
 def check(message: Message) -> None:
-    """Raise InvalidArgument, naming the field, if the message holds what no request may hold."""
+    """Raise ``InvalidArgument``, naming the field, for values that no request may contain."""
     _message(message, "", 0)
 
 

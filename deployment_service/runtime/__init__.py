@@ -1,1 +1,1 @@
-"""What all processes share at their edges: settings, secrets from the environment."""
+"""Code that both processes share: logging, settings, secrets, metrics server."""

@@ -1,4 +1,4 @@
-"""What the commands do when a package of their extra is not installed."""
+"""A clear error for a command whose extra is not installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OURS = ("deployment_service", "webhook_gateway")
 
 @contextlib.contextmanager
 def extra_required(command: str, extra: str) -> Iterator[None]:
-    """Exit 2 with one line that says what to install if an import inside finds a package missing.
+    """Exit 2 with an install hint if an import inside the block does not find a package.
 
-    A missing module of our own is a defect and raises as usual.
+    A missing module of this project is a defect and raises as usual.
     """
     try:
         yield

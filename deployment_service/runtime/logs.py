@@ -1,4 +1,4 @@
-"""Logging: structured, one line each, that no input can forge."""
+"""Structured logging, one line for each event, safe against forged line ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
 def configure(
     level: str, style: Literal["auto", "json", "console"], stream: TextIO | None = None
 ) -> None:
-    """Send everything, ours and the libraries', to ``stream`` (stdout) in one form."""
+    """Send all log events, those of libraries too, to ``stream`` (stdout) in one form."""
     stream = stream or sys.stdout
     console = style == "console" or (style == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -48,16 +48,16 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # These tell of every request; what they have to say of failures comes as an exception as well.
-    for chatty in ("urllib3", "jenkins", "alembic", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # These log every request. Their failures arrive as exceptions as well.
+    for verbose in ("urllib3", "jenkins", "alembic", "sqlalchemy"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
 
 
 def _clean(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        # Only what we write ourselves, tracebacks, may have lines.
+        # Only tracebacks, which do not come from a request, may have several lines.
         if isinstance(value, str) and key != "exception":
             event[key] = _UNCLEAN.sub("\ufffd", value[:_MAX_CHARS])
     return event

@@ -1,4 +1,4 @@
-"""Serves a process's metrics to Prometheus, on an address of its own."""
+"""The HTTP server of a process's metrics for Prometheus, on an address of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def host_port(value: str) -> tuple[str, int]:
 
 
 class MetricsServer:
-    """An HTTP server in a thread of its own, so that a busy event loop still shows its numbers."""
+    """An HTTP server in a thread of its own, so that metrics stay available while the event loop is busy."""
 
     def __init__(self, listen: str, registry: CollectorRegistry) -> None:
         self._listen = listen
@@ -28,17 +28,17 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on, 0 before ``start`` and without an address."""
+        """Return the port of the server, 0 before ``start`` and without an address."""
         return self._server.server_port if self._server is not None else 0
 
     def start(self) -> None:
-        """Listen, unless the address is empty. Raises OSError if the address can't be listened on."""
+        """Listen, unless the address is empty. Raises ``OSError`` if it is in use or not permitted."""
         if self._listen:
             host, port = host_port(self._listen)
             self._server, self._thread = start_http_server(port, host, self._registry)
 
     async def stop(self) -> None:
-        """Close the port; return when no request is under way in the thread that accepts them."""
+        """Close the port; return when the server's thread has ended."""
         if self._server is not None and self._thread is not None:
             await asyncio.to_thread(self._server.shutdown)
             self._server.server_close()

@@ -8,14 +8,14 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
 class SecretUnreadableError(Exception):
-    """What is stored was encrypted with a key that isn't among the configured ones."""
+    """A stored secret was encrypted with a key that is not configured."""
 
 
 class SecretBox:
     """Encrypts and decrypts. To rotate, put a new key first and keep the old ones behind it."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """``keys`` are Fernet keys (32 random bytes in base64url); raises ValueError if one isn't."""
+        """Take Fernet keys (32 random bytes in base64url). Raises ``ValueError`` if one is malformed."""
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     def encrypt(self, secret: bytes) -> bytes:
@@ -23,15 +23,15 @@ class SecretBox:
         return self._fernet.encrypt(secret)
 
     def decrypt(self, encrypted: bytes) -> bytes:
-        """Decrypt with whichever key fits; raises SecretUnreadableError if none does."""
+        """Decrypt with any of the keys. Raises ``SecretUnreadableError`` if none fits."""
         try:
             return self._fernet.decrypt(encrypted)
         except InvalidToken:
             raise SecretUnreadableError(
-                "a stored secret can't be decrypted with any of DEPLOYMENT_SERVICE_SECRET_KEYS"
+                "a stored secret cannot be decrypted with any of DEPLOYMENT_SERVICE_SECRET_KEYS"
             ) from None
 
 
 def generate_key() -> str:
-    """Make a key for DEPLOYMENT_SERVICE_SECRET_KEYS."""
+    """Return a new key for DEPLOYMENT_SERVICE_SECRET_KEYS."""
     return Fernet.generate_key().decode()

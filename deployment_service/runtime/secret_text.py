@@ -1,4 +1,4 @@
-"""Secrets as text: environment variables and files bring line ends, quotes and byte order marks along."""
+"""Secrets from environment variables and files, which may add line ends, quotes and byte order marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _QUOTES = "\"'"
 def clean_secret(text: str) -> str:
     """Return ``text`` without surrounding white space, byte order mark and matching quotes.
 
-    Raises ValueError, without quoting the text, if a character is left that no HTTP header may carry.
+    Raises ``ValueError``, whose text does not contain the secret, for a character that is not allowed in HTTP headers.
     """
     cleaned = text.strip().strip(_BOM).strip()
     if len(cleaned) > 1 and cleaned[0] in _QUOTES and cleaned[-1] == cleaned[0]:

@@ -1,4 +1,4 @@
-"""Base of all settings: the environment alone, without the values that Kubernetes sets."""
+"""Base class of all settings: from the environment only, without the values that Kubernetes sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployment_service.runtime.service_links import ignored_settings, is_servic
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings from the environment. Nothing is taken from variables that Jenkins sets, nor from files."""
+    """Settings from the environment. Variables that Kubernetes sets are ignored, and files are not read."""
 
     @classmethod
     def settings_customise_sources(
@@ -22,12 +22,12 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where settings come from, the strongest first."""
+        """Return the sources of settings, the highest priority first."""
         return init_settings, _Environment(settings_cls)
 
     @classmethod
     def ignored(cls) -> list[str]:
-        """Return the names of settings that are ignored because Kubernetes set them: for the log."""
+        """Return the names of settings that are ignored because Kubernetes set them, for the log."""
         prefix = cls.model_config.get("env_prefix", "")
         return ignored_settings((prefix + name for name in cls.model_fields), os.environ)
 

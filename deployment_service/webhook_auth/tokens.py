@@ -1,8 +1,8 @@
-"""Webhook tokens: what a job puts into its webhook URL to prove where a report comes from.
+"""Webhook tokens: the part of a job's webhook URL that authenticates its reports.
 
 A token is ``v1.<job id>.<key id>.<mac>``. The MAC (HMAC-SHA256, base64url without padding) binds it
-to one tenant and one job, so a token that leaks from one job forges nothing for another. Jenkins'
-Notification plugin can't sign its bodies (it has no key), which is why the proof is in the URL.
+to one tenant and one job, so a token that leaks from one job cannot forge reports of another. Jenkins'
+Notification plugin cannot sign its bodies (it has no key), which is why the proof is in the URL.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mint(tenant_uid: str, job_id: str, key_id: str, secret: bytes) -> str:
 
 
 def parse(text: str) -> WebhookToken | None:
-    """Return the token's parts, or None if the text isn't a token in its one canonical form."""
+    """Return the token's parts, or None if the text is not a token in canonical form."""
     match = _SHAPE.fullmatch(text)
     if match is None:
         return None
@@ -44,7 +44,7 @@ def parse(text: str) -> WebhookToken | None:
         canonical = str(uuid.UUID(job_id)) == job_id
     except (ValueError, binascii.Error):
         return None
-    # base64 has spare bits at the end: without this check four texts would stand for one MAC.
+    # base64 has spare bits at the end: without this check four texts would decode to the same MAC.
     if not canonical or base64.urlsafe_b64encode(mac).decode().rstrip("=") != mac_text:
         return None
     return WebhookToken(job_id, key_id, mac)
@@ -56,7 +56,7 @@ def digest(text: str) -> bytes:
 
 
 def matches(token: WebhookToken, tenant_uid: str, secret: bytes) -> bool:
-    """Say, in constant time, whether the token was made with this key for this tenant."""
+    """Return, in constant time, whether the token was made with this key for this tenant."""
     return hmac.compare_digest(token.mac, _mac(tenant_uid, token.job_id, secret))
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.alone
 
 PUBLIC = StackOptions(
     simulator=dataclasses.replace(simulator_config(), credentials_plugin=False),
-    # So seldom that only a poke can explain an end that is known soon.
+    # So seldom that only a refresh request can explain an end that is known soon.
     service_settings={"READ_INTERVAL_S": "60"},
 )
 RUNS = 4

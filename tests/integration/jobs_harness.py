@@ -182,7 +182,7 @@ async def jobs_of(
     )
     hooks: dict[str, Any] = {
         "committed": lambda _: commits.append(None),
-        "wake_keeper": keeper.wake,
+        "wake_provisioner": keeper.wake,
     }
     jobs = Jobs(
         databases,

@@ -130,9 +130,9 @@ async def test_any_exception_is_a_reason_not_to_be_ready(error):
         return None
 
     readiness = Readiness(ask)
-    assert await readiness.why_not() == error.__name__
+    assert await readiness.obstacle() == error.__name__
     await readiness.watch_until_ready()
-    assert await readiness.why_not() is None
+    assert await readiness.obstacle() is None
 
 
 async def test_a_question_that_is_cancelled_leaves_no_old_answer():
@@ -149,9 +149,9 @@ async def test_a_question_that_is_cancelled_leaves_no_old_answer():
         return None
 
     readiness = Readiness(ask)
-    assert await readiness.why_not() is None
-    ready, readiness._asked_s = False, float("-inf")
-    waiting = asyncio.create_task(readiness.why_not())
+    assert await readiness.obstacle() is None
+    ready, readiness._probed_s = False, float("-inf")
+    waiting = asyncio.create_task(readiness.obstacle())
     await asked.wait()
     flight = readiness._flight
     assert flight is not None

@@ -235,7 +235,7 @@ REQUEST_LINES = [
 
 
 @pytest.mark.parametrize("line", REQUEST_LINES)
-async def test_only_http_1_0_and_1_1_are_spoken(gateway: Running, line: str, caplog, capfd):
+async def test_only_http_1_0_and_1_1_are_supported(gateway: Running, line: str, caplog, capfd):
     """P7: other versions are refused, whatever they ask for, and the connection is closed."""
     hook = gateway.hook().removeprefix(gateway.url)
     for path in ("/healthz", hook):

@@ -96,7 +96,7 @@ async def test_without_a_trusted_proxy_the_header_is_anyones_word(service: FakeS
 
 
 async def test_a_tenants_ceiling_doesnt_touch_another_tenant(service: FakeService):
-    """P6, P4: the flood gets 429 and a poke, the neighbour behind the same address gets 200."""
+    """P6, P4: the flood gets 429 and a refresh request, the neighbour behind the same address gets 200."""
     async with running(service, tenant_ceiling="10/day") as gateway:
         answers = await asyncio.gather(*(gateway.post(guide(buildNumber=n)) for n in range(1, 41)))
         assert sorted(status for status, _ in answers) == [200] * 10 + [429] * 30
@@ -293,7 +293,7 @@ async def test_json_content_types(service: FakeService, content_type: str):
 
 
 async def test_another_jobs_reports_pass_while_one_job_floods_nonsense(service: FakeService):
-    """P6: refusals cost their job one poke, and the neighbour nothing."""
+    """P6: refusals cause one refresh request for their job, and do not affect the neighbour."""
     async with running(service) as gateway:
         flood = [gateway.post(b"nonsense") for _ in range(100)]
         good = [

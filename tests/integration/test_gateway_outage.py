@@ -154,7 +154,9 @@ async def test_an_answer_with_missing_results_confirms_nothing(service: FakeServ
         assert len(service.reports) == 2
 
 
-async def test_the_memory_is_bounded_and_what_doesnt_fit_is_poked(service: FakeService):
+async def test_the_memory_is_bounded_and_jobs_of_refused_reports_are_refreshed(
+    service: FakeService,
+):
     """P4: more than fits is refused honestly, and those jobs are read from Jenkins."""
     async with running(service, answer_timeout=0.05, queue_reports=10) as gateway:
         assert (await gateway.post())[0] == 200

@@ -133,7 +133,9 @@ async def test_reports_that_are_to_be_sent_again_for_ever_part_company(
         poisoned.cancel()
 
 
-async def test_a_poke_that_makes_calls_fail_doesnt_stop_reports(service: FakeService) -> None:
+async def test_a_refresh_request_that_makes_calls_fail_does_not_stop_reports(
+    service: FakeService,
+) -> None:
     """P6, P4: it is put off, and never given up."""
 
     async def script(request: pb.ReportBuildsRequest) -> pb.ReportBuildsResponse:

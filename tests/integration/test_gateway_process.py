@@ -111,7 +111,7 @@ async def test_it_starts_serves_and_stops(service: FakeService, number: signal.S
         process.process.send_signal(number)
         assert await process.end() == 0
     assert process.lines[-1]["event"] == "stopped"
-    assert process.lines[-1]["reports_given_up"] == 0
+    assert process.lines[-1]["reports_dropped"] == 0
     assert process.errors == ""
 
 
@@ -156,7 +156,7 @@ async def test_what_waits_is_sent_before_it_stops(service: FakeService):
         await service.start()
         assert await process.end() == 0
     assert [report.build_number for report in service.reports] == [1, 2]
-    assert process.lines[-1]["reports_given_up"] == 0
+    assert process.lines[-1]["reports_dropped"] == 0
 
 
 async def test_it_stops_in_bounded_time_without_the_service(service: FakeService):
@@ -173,7 +173,7 @@ async def test_it_stops_in_bounded_time_without_the_service(service: FakeService
             assert answer.status == 503
         process.process.send_signal(signal.SIGTERM)
         assert await process.end() == 0
-    assert process.lines[-1]["reports_given_up"] == 1
+    assert process.lines[-1]["reports_dropped"] == 1
 
 
 async def test_a_second_signal_ends_it_at_once(service: FakeService):
@@ -265,7 +265,7 @@ def test_a_port_that_is_taken(settings: dict[str, str]):
     result = run(**settings)
     assert result.returncode == 1
     last = json.loads(result.stdout.splitlines()[-1])
-    assert (last["event"], last["address"]) == ("cannot listen", "192.0.2.1:99")
+    assert (last["event"], last["address"]) == ("listen.failed", "192.0.2.1:99")
     assert result.stderr == ""
 
 

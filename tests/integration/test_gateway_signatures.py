@@ -155,7 +155,7 @@ async def test_clocks_may_differ_by_minutes(gateway: Running, age: int):
 
 
 @pytest.mark.parametrize("age", [310, -310, 86_400, -86_400, 1_500_000_000])
-async def test_a_right_signature_out_of_time_only_pokes(gateway: Running, age: int):
+async def test_a_valid_signature_out_of_time_only_requests_a_refresh(gateway: Running, age: int):
     """P4, P7: old and future: nothing is stored, but the job is read from Jenkins."""
     status, answer = await send(gateway, signed(gateway, age=age))
     assert (status, answer["reason"]) == (401, "SIGNATURE_OUT_OF_TIME")
@@ -169,7 +169,7 @@ async def test_a_right_signature_out_of_time_only_pokes(gateway: Running, age: i
 
 
 @pytest.mark.parametrize("age", [310, -310])
-async def test_a_wrong_signature_out_of_time_doesnt_even_poke(gateway: Running, age: int):
+async def test_a_wrong_signature_out_of_time_requests_no_refresh(gateway: Running, age: int):
     """P7: nobody makes us read a Jenkins without a proof."""
     await refused(gateway, signed(gateway, age=age, secret=b"x" * 32))
 
@@ -327,7 +327,9 @@ async def test_a_signed_body_that_isnt_text_proves_nothing(gateway: Running, bod
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b"{", b'{"jobId":1}', b" "])
-async def test_signed_nonsense_is_told_so_and_pokes(gateway: Running, body: bytes):
+async def test_signed_invalid_bodies_are_refused_and_request_a_refresh(
+    gateway: Running, body: bytes
+):
     """P4, P7: verified first, parsed then: a precise refusal for who may know."""
     status, answer = await send(gateway, signed(gateway, body), body)
     assert status == 400
@@ -380,7 +382,7 @@ async def test_what_is_unproven_may_not_be_large(gateway: Running):
     assert (status, answer["reason"]) == (413, "BODY_TOO_LARGE")
     log = json.dumps(plugin(log="x" * 200 * 1024)).encode()
     assert (await send(gateway, signed(gateway, log), log))[0] == 200
-    assert gateway.gateway._unproven._used == 0
+    assert gateway.gateway._unverified_bodies._used == 0
 
 
 async def test_a_signed_test_report(gateway: Running):

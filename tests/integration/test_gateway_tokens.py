@@ -134,7 +134,7 @@ async def test_changes_are_read_once_for_all_who_wait(service: FakeService):
             asyncio.create_task(gateway.post(guide(jobId=job), url=gateway.hook(job=job)))
             for job in jobs
         ]
-        await eventually(lambda: gateway.gateway._in_hand == 50)
+        await eventually(lambda: gateway.gateway._open_requests == 50)
         reads = len(service.reads)
         service.lookup_gate.set()
         assert {status for status, _ in await asyncio.gather(*posts)} == {200}

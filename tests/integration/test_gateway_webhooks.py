@@ -272,7 +272,7 @@ async def test_a_guides_body_about_another_job(gateway: Running):
     assert (await gateway.post(guide(jobId=JOB.upper())))[0] == 200
 
 
-async def test_refusals_are_poked_once_for_each_job(gateway: Running):
+async def test_refusals_request_one_refresh_for_each_job(gateway: Running):
     """P4: what was refused isn't lost, and a flood of refusals doesn't become a flood of reads."""
     for _ in range(20):
         assert (await gateway.post(b"{"))[0] == 400

@@ -142,7 +142,7 @@ async def test_a_job_that_is_busy_for_a_moment_is_waited_for(runs: Runs) -> None
     assert [result.verdict for result in results] == [Verdict.RETRY, Verdict.APPLIED]
 
 
-async def test_a_poke_waits_for_nobody_and_isnt_lost(runs: Runs) -> None:
+async def test_a_refresh_request_waits_for_no_lock_and_is_not_lost(runs: Runs) -> None:
     """P4, P6: neither does one of a job that is busy hold up the call, nor is it forgotten."""
     await runs.jobs.create("other", shell())
     busy, free = [row["job_id"] for row in await runs.jobs.rows()]
@@ -163,10 +163,10 @@ async def test_a_poke_waits_for_nobody_and_isnt_lost(runs: Runs) -> None:
             results = await runs.report([plugin(free, 1, "FINALIZED", "SUCCESS")], refresh_requests)
         assert [result.verdict for result in results] == [Verdict.APPLIED]
         assert await refresh_requested() == {free}
-    await eventually(both, "the poke is written when its job is free")
+    await eventually(both, "the refresh request is written when its job is free")
 
 
-async def test_a_poke_that_cant_be_written_fails_no_call(
+async def test_a_refresh_request_that_cannot_be_written_fails_no_call(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P4, P6"""
@@ -186,5 +186,5 @@ async def test_a_poke_that_cant_be_written_fails_no_call(
         return (await runs.jobs.row())["refresh_request_time"] is not None
 
     assert await runs.report([], [RefreshRequest("tenants/demo", str(job_id))]) == []
-    await eventually(refresh_requested, "the poke is written in the end")
+    await eventually(refresh_requested, "the refresh request is written in the end")
     assert failures == 0

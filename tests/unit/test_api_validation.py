@@ -12,6 +12,7 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway
 
 ListDeployments: Any = pb.ListDeploymentsRequest
+ReportBuilds: Any = gateway.ReportBuildsRequest
 
 
 def test_lines_are_allowed_where_texts_have_them():
@@ -62,3 +63,31 @@ def test_what_the_service_itself_sets_may_be_handed_back():
 
 def test_a_bad_report_is_not_the_whole_batchs_fault():
     validation.check(gateway.ReportBuildsRequest(reports=[gateway.BuildReport(status="\0")]))
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "x" * 100_000])
+@pytest.mark.parametrize("field", ["reports", "refresh_requests"])
+def test_an_invalid_item_of_a_batch_does_not_fail_the_batch(field: str, text: str):
+    item = {
+        "reports": gateway.BuildReport(status=text),
+        "refresh_requests": gateway.RefreshRequest(reason=text),
+    }[field]
+    with pytest.raises(InvalidArgument):
+        validation.check(item)
+    validation.check(ReportBuilds(**{field: [item]}))
+
+
+def test_every_field_that_a_rule_names_exists():
+    names = {
+        f"{message.name}.{field.name}"
+        for file in (pb.DESCRIPTOR, admin.DESCRIPTOR, gateway.DESCRIPTOR)
+        for message in file.message_types_by_name.values()
+        for field in message.fields
+    }
+    rules = {
+        *validation._ANSWERED_ONE_BY_ONE,
+        *validation._IGNORED,
+        *validation._SEVERAL_LINES,
+        *validation._MAX_CHARS,
+    }
+    assert rules - names == set()

@@ -139,7 +139,7 @@ def test_a_batch_is_bounded_in_bytes():
     assert len(backlog.take(100, 10)) == 1
 
 
-def test_pokes_are_one_for_each_job():
+def test_there_is_one_refresh_request_for_each_job():
     """P6: a job that is refused all the time is read now and then, and again after the last refusal."""
     refresh_requests = RefreshRequests()
     assert refresh_requests.add("a", "j", "first") == 0
@@ -153,7 +153,7 @@ def test_pokes_are_one_for_each_job():
     assert delay is not None
     assert 0 < delay <= 5
     assert not refresh_requests.has_due()
-    refresh_requests.hurry()
+    refresh_requests.make_all_due()
     assert [request_refresh.reason for request_refresh in refresh_requests.take()] == ["fourth"]
     assert len(refresh_requests) == 0
 
