@@ -1,1 +1,1 @@
-"""Knows for certain what became of every deployment."""
+"""The deployment service: deployments through Jenkins, with a certain end for every run."""

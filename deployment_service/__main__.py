@@ -47,7 +47,7 @@ _UNKNOWN_HOST_GRACE_S = 5.0
 
 
 class CommandError(Exception):
-    """The command can't be carried out; the message says what to do."""
+    """The command failed; the message has the remedy."""
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deployment-service",
-        description="Creates deployments, runs them through Jenkins, and knows what became of them.",
+        description="Creates deployments, runs them through Jenkins, and records how each run ended.",
         epilog=_SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -231,7 +231,7 @@ async def serve(settings: Settings) -> int:
 
 
 async def _wait_for_schema(settings: Settings, stop: asyncio.Event) -> bool:
-    """Wait until the database can be used; False if told to stop meanwhile. Raises CommandError."""
+    """Wait until the database can be used; return False on a signal to stop. Raises ``CommandError``."""
     outage = OutageLog("start")
     patience = asyncio.get_running_loop().time() + _UNKNOWN_HOST_GRACE_S
     while not stop.is_set():
@@ -263,7 +263,7 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    log.error("unexpected error", what=context.get("message"), exc_info=context.get("exception"))
+    log.error("loop.error", message=context.get("message"), exc_info=context.get("exception"))
 
 
 if __name__ == "__main__":

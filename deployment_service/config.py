@@ -93,7 +93,7 @@ class DatabaseSettings(EnvironmentSettings):
         return value
 
     def direct_url(self) -> str:
-        """The URL for what needs a session of its own."""
+        """Return the URL of connections that need a session of their own."""
         return (
             self.database_direct_url.get_secret_value() or self.database_url.get_secret_value()
         ).strip()
@@ -132,7 +132,7 @@ class Settings(DatabaseSettings):
         10, description="connections to the database for background work and reports, at most"
     )
     watch_pool_connections: Connections = Field(
-        5, description="connections to the database for reading what watches send, at most"
+        5, description="connections to the database for reading events of watches, at most"
     )
     statement_timeout_s: Seconds = Field(20.0, description="what one SQL statement may take")
     call_timeout_s: Seconds = Field(30.0, description="deadline of unary calls that bring none")
@@ -143,7 +143,7 @@ class Settings(DatabaseSettings):
         tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)
     ] = Field(
         (),
-        description="networks, comma-separated, that stand for many clients, so that limits by address don't "
+        description="networks of proxies with many clients, comma-separated, so that limits by address do not "
         "apply: 10.0.0.0/8,::1",
     )
     max_connections: int = Field(4_000, ge=1, description="open connections of clients in all")
@@ -188,13 +188,13 @@ class Settings(DatabaseSettings):
         5.0, description="how long after it was announced a trigger may still be sent"
     )
     probe_interval_s: Seconds = Field(
-        10.0, description="least time between two looks for something that Jenkins doesn't show"
+        10.0, description="least time between two probes for a build that Jenkins does not show"
     )
     lost_after_s: Seconds = Field(
         30.0, description="how long a build must have been missing to count as lost"
     )
     lease_s: Seconds = Field(
-        60.0, description="how long what a replica was working on waits if the replica dies"
+        60.0, description="duration of a lease: if a replica dies, its work waits this long"
     )
     read_interval_s: Seconds = Field(
         5.0, description="how often Jenkins is read where webhooks come"
@@ -204,7 +204,7 @@ class Settings(DatabaseSettings):
     )
     compare_interval_s: Seconds = Field(
         900.0,
-        description="how often each job of ours is compared with what was written into Jenkins",
+        description="interval at which each job of the service is compared with its configuration in Jenkins",
     )
 
     event_retention_days: Days = Field(
@@ -294,8 +294,8 @@ def _explain(error: ValidationError) -> str:
         field = str(problem["loc"][0]) if problem["loc"] else ""
         about = Settings.model_fields[field].description if field in Settings.model_fields else ""
         missing = problem["type"] == "missing"
-        what = "is not set" if missing else problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{PREFIX}{field.upper()}{' ' if missing else ': '}{what}. It is: {about}")
+        defect = "is not set" if missing else problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{PREFIX}{field.upper()}{' ' if missing else ': '}{defect}. It is: {about}")
     lines += [f"{name} is ignored: {SERVICE_LINK}." for name in Settings.ignored()]
     return "\n".join(lines)
 

@@ -55,7 +55,7 @@ class _Rule:
 
 
 class Failpoints:
-    """The rules in force. ``reach`` a point by its name, or wrap what has points."""
+    """The active rules. ``reach`` a point by its name, or wrap an object whose methods are points."""
 
     def __init__(self, rules: list[_Rule]) -> None:
         self._rules = rules
@@ -65,7 +65,7 @@ class Failpoints:
         )
 
     async def reach(self, point: str) -> None:
-        """Do what the first rule that is for this point says."""
+        """Apply the first rule for this point."""
         for rule in self._rules:
             if fnmatch.fnmatchcase(point, rule.pattern):
                 rule.times += 1
@@ -115,7 +115,7 @@ def _parse(text: str) -> list[_Rule]:
 
 
 class _Provider:
-    """Whatever method the port has or will have: it is wrapped when it is asked for."""
+    """Wraps all methods of the port, at their first access."""
 
     def __init__(self, client: CicdProvider, points: Failpoints) -> None:
         self._client = client

@@ -208,7 +208,7 @@ class Service:
 
     @classmethod
     async def open(cls, settings: Settings) -> Service:
-        """Make a replica with its pools. A database that is away is waited for, call by call."""
+        """Create a replica with its pools. While the database is unavailable, each call waits for it."""
         url = settings.database_url.get_secret_value()
         pools = (
             ("api", API_ROLE, settings.api_pool_connections),
@@ -248,7 +248,7 @@ class Service:
         self.target = f"{shown}:{port}"
 
     async def stop(self) -> None:
-        """Stop gracefully: what is under way ends, or can be taken up by another replica."""
+        """Stop gracefully: work in progress ends, or another replica continues it."""
         grace_s = self._settings.drain_grace_s
         await self._health.shut_down()
         # Nothing new is let in from here on; streams end with a bookmark, calls have the same time to finish.

@@ -1,4 +1,4 @@
-"""One log line for each committed transition, in the words of the integration guide."""
+"""One log line for each committed transition, with the wording of the integration guide."""
 
 from __future__ import annotations
 

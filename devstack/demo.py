@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployment_service.client import DeploymentClient, DeploymentServiceError
-from deployment_service.client.cli.output import event_line, status_word
+from deployment_service.client.cli.output import event_line, status_name
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.children import StackError
@@ -197,7 +197,7 @@ class Demo:
     def _missing_ends(self) -> str:
         rows = self.board.rows.items()
         missing = [
-            f"{slug} ({status_word(row.status)}, {row.note})"
+            f"{slug} ({status_name(row.status)}, {row.note})"
             for slug, row in rows
             if row.status not in FINAL
         ]
@@ -224,7 +224,7 @@ class Demo:
 
     def _compare(self, builds: Sequence[LedgerBuild]) -> None:
         told = [
-            Told(one.slug, self._runs[one.slug].uid, status_word(row.status), row.build, one.ends)
+            Told(one.slug, self._runs[one.slug].uid, status_name(row.status), row.build, one.ends)
             for one in PLAN
             for row in (self.board.rows[one.slug],)
         ]

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from deployment_service.client.cli.output import cause_word, last, status_text, status_word
+from deployment_service.client.cli.output import cause_name, last, status_name, status_text
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 
@@ -41,13 +41,13 @@ class Row:
         """Take an event into account."""
         self.build = event.build_number or self.build
         self.note = (
-            cause_word(event.failure_cause) or event.message or _EVENT_WORDS.get(event.type, "")
+            cause_name(event.failure_cause) or event.message or _EVENT_WORDS.get(event.type, "")
         )
         self.settled = event.certainty in (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
         if not event.run:
             return
         self.status = event.run_status
-        word = status_word(event.run_status)
+        word = status_name(event.run_status)
         if not self.statuses or self.statuses[-1] != word:
             self.statuses.append(word)
         if self.started is None:

@@ -31,7 +31,7 @@ _API_KEY_NAME = re.compile(
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
-    """For operators. Who may call what is in ``policy.py``."""
+    """Serves operators. ``policy.py`` has the permissions."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ def deployment_or_all(parent: str) -> str:
 
 
 def job_id(text: str, parent: DeploymentName) -> uuid.UUID | None:
-    """The job that is asked for; None: that of the deployment ``parent``."""
+    """The id of the requested job; None: the job of the deployment ``parent``."""
     if parent.deployment != ALL:
         if text:
             raise InvalidArgument("cicd_job_id", "is only for the parent 'tenants/…/deployments/-'")

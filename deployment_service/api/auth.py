@@ -44,7 +44,7 @@ _MAX_CACHED = 10_000
 
 
 class Keys:
-    """Finds who calls. Remembers valid keys for a moment, and ends the streams of revoked ones."""
+    """Authenticates callers by API key. Caches valid keys for a short time, and ends the streams of revoked keys."""
 
     def __init__(
         self, database: Database, peers: PeerLimits, cache_s: float, *, recheck_s: float = 2.0
@@ -59,18 +59,20 @@ class Keys:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to look after open streams."""
+        """Start checking the keys of open streams."""
         self._task = asyncio.create_task(self._recheck())
 
     async def stop(self) -> None:
-        """Stop looking after them."""
+        """Stop checking them."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def caller(self, context: Context, address: str) -> Caller:
-        """The caller by the metadata ``authorization``. Raises Unauthenticated, after a delay, and
-        ResourceExhausted if too many calls from the address have no valid key."""
+        """Return the caller from the metadata ``authorization``.
+
+        Raises: ``Unauthenticated``, after a delay; ``ResourceExhausted`` for too many invalid keys from the address.
+        """
         try:
             secret = _bearer(context)
             digest = hashlib.sha256(secret.encode()).digest()
@@ -83,13 +85,13 @@ class Keys:
             raise
 
     async def _look_up(self, secret: str, digest: bytes, address: str) -> Caller:
-        """Calls with one key share one look-up; one for a key that was valid before waits for no stranger's."""
+        """Return the key's caller. Single flight for each key; known keys do not wait for lookups of unknown ones."""
         flight = self._flights.get(digest)
         if flight is None:
             flight = asyncio.create_task(self._fetch(secret, digest, address))
             self._flights[digest] = flight
             flight.add_done_callback(lambda _: self._flights.pop(digest, None))
-        # Shielded: the call that began it may be cancelled while others wait for it.
+        # Shielded: the call that started it may be cancelled while others share it.
         caller = await asyncio.shield(flight)
         if caller is None:
             raise _invalid_key()
@@ -111,7 +113,7 @@ class Keys:
 
     @contextlib.asynccontextmanager
     async def while_valid(self, caller: Caller) -> AsyncIterator[None]:
-        """End what is inside with Unauthenticated as soon as the caller's key is found revoked."""
+        """Raise ``Unauthenticated`` inside the block once the caller's key is found to be revoked."""
         timeout = asyncio.timeout(None)
         streams = self._streams.setdefault(caller.key_id, set())
         streams.add(timeout)
@@ -128,21 +130,21 @@ class Keys:
                 del self._streams[caller.key_id]
 
     async def _recheck(self) -> None:
-        """One small query now and then, for all open streams of the replica."""
+        """Check the keys of all open streams of the replica periodically, with one query."""
         while True:
             await asyncio.sleep(self._recheck_s)
-            asked = set(self._streams)
-            if not asked:
+            key_ids = set(self._streams)
+            if not key_ids:
                 continue
             try:
                 async with self._database.acquire() as connection:
-                    valid = await api_key_rows.valid_of(connection, asked)
+                    valid = await api_key_rows.valid_of(connection, key_ids)
             except Exception as error:
-                # Streams go on while the database is away: a watch must survive that.
-                log.info("keys of open streams not checked", error=type(error).__name__)
+                # Streams continue while the database is unavailable: a watch must survive that.
+                log.info("api_keys.not_rechecked", error=type(error).__name__)
                 continue
             now = asyncio.get_running_loop().time()
-            for key_id in asked - valid:
+            for key_id in key_ids - valid:
                 for timeout in self._streams.get(key_id, ()):
                     timeout.reschedule(now)
 
@@ -207,7 +209,7 @@ class Auth:
                 validation.check(request)
                 tenant = await self._tenant(policy.scope, request, caller)
                 if caller.tenant is None and tenant is not None and caller.role is not Role.GATEWAY:
-                    # Counted apart, so that a tenant can't use up what an operator needs to help it.
+                    # Counted separately, so that a tenant cannot use up the quota of the operator that helps it.
                     self._rates.take((caller.key_id, tenant.tenant_id))
                 calls.begin(Call(method, caller, tenant, calls.deadline()))
                 if not streaming:
@@ -243,7 +245,7 @@ class Auth:
 
 
 def _check_role(policy: Policy, caller: Caller) -> None:
-    """Check what the key alone decides."""
+    """Check the permissions that depend on the key only."""
     if not caller.role.includes(policy.role):
         raise PermissionDenied(
             "ROLE_INSUFFICIENT",

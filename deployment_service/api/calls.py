@@ -1,4 +1,4 @@
-"""The call that is being served: who calls, for which tenant, until when. Set by the interceptors."""
+"""The current call: its caller, tenant and deadline. Set by the interceptors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Call:
         return max(0.0, min(at_most, left * 0.8 - 0.05))
 
     def request_key(self, request: Message) -> RequestKey | None:
-        """Return who means which intent with ``request``; None if it has no request_id."""
+        """Return the idempotency key of ``request``; None if it has no request_id."""
         text: str = getattr(request, "request_id")  # noqa: B009 - a field of most requests, not of all
         if not text:
             return None

@@ -16,7 +16,7 @@ from deployment_service.domain.errors import InvalidArgument
 def paths(mask: FieldMask, given: Message, allowed: Set[str]) -> frozenset[str]:
     """The fields that an update is to change: those that its mask names; ``*``: all that are allowed.
 
-    Without a mask those that are set in what is ``given`` (AIP-134): who sends one field must not empty the others.
+    Without a mask: the fields that are set in ``given`` (AIP-134), so that a request with one field keeps the others.
     """
     if list(mask.paths) == ["*"]:
         return frozenset(allowed)
@@ -52,7 +52,7 @@ _LAST_MS = 253_402_300_799_999  # of the year 9999: the well-known type goes no 
 
 
 def time_of_ms(ms: int | None) -> Timestamp | None:
-    """Return milliseconds since 1970 as a message; None for None, and for what no clock shows."""
+    """Return milliseconds since 1970 as a message; None for None and for values out of range."""
     if ms is None or not 0 < ms <= _LAST_MS:
         return None
     message = Timestamp()

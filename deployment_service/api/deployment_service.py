@@ -60,7 +60,7 @@ class Dependencies:
 
 
 class DeploymentService(pb_grpc.DeploymentServiceServicer):
-    """For internal services and people. Who may call what is in ``policy.py``."""
+    """Serves internal services and people. ``policy.py`` has the permissions."""
 
     def __init__(self, parts: Dependencies) -> None:
         self._parts = parts

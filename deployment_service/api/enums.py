@@ -1,4 +1,4 @@
-"""Words of the store as values of the contract."""
+"""Convert enum names of the store to values of the contract."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from deployment_service.v1 import deployment_service_pb2 as pb
 Value = TypeVar("Value", bound=int)
 
 
-def value_of(unspecified: Value, enum: Any, word: str) -> Value:
-    """The value whose name ends in ``word``, after the prefix that ``unspecified`` shows; else that itself.
+def value_of(unspecified: Value, enum: Any, name_in_store: str) -> Value:
+    """Return the enum value for a name without prefix; ``unspecified``, which has the prefix, if it is unknown.
 
-    While replicas are exchanged for newer ones, the old ones read what the new ones write. A word that one doesn't
-    know yet must not cost its callers all that it does know.
+    During a rolling upgrade an old replica reads values that a newer one wrote. An unknown value must not make the
+    whole answer fail.
     """
-    name = enum.Name(unspecified).removesuffix("UNSPECIFIED") + word
+    name = enum.Name(unspecified).removesuffix("UNSPECIFIED") + name_in_store
     value: Value = enum.Value(name) if name in enum.keys() else unspecified  # noqa: SIM118 - no mapping
     return value
 
@@ -31,7 +31,7 @@ def certainty_value(text: str | None) -> pb.Certainty:
 
 
 def waiting_for_value(text: str | None) -> pb.WaitingFor:
-    """Return what a run waits for; unspecified if for nothing."""
+    """Return the value of ``waiting_for``; unspecified if there is none."""
     return value_of(pb.WAITING_FOR_UNSPECIFIED, pb.WaitingFor, text or "")
 
 

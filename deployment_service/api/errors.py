@@ -1,4 +1,4 @@
-"""The one table that says how errors are answered. docs/reference/errors.md lists the reasons for callers."""
+"""The error table: the gRPC answer of each error. docs/reference/errors.md lists the reasons for callers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _CONCURRENT = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the caller instead of a response."""
+    """The error status of a call."""
 
     code: grpc.StatusCode
     message: str
@@ -67,13 +67,13 @@ class Answer:
 
 
 def explain(error: Exception) -> errors.ServiceError:
-    """Say what an error of any kind means for the caller; log what the caller isn't told."""
+    """Return the caller's error for any exception; log the details that the caller does not receive."""
     if isinstance(error, errors.ServiceError):
         return error
     if isinstance(error, asyncpg.QueryCanceledError):
         return DeadlineExceeded("STATEMENT_TIMEOUT", "The database took too long; try again.")
     if isinstance(error, _CONCURRENT):
-        log.info("concurrent change", error=type(error).__name__, detail=str(error))
+        log.info("call.concurrent_change", error=type(error).__name__, detail=str(error))
         return errors.Aborted(
             "CONCURRENT_CHANGE", "Something else changed the same at this moment; try again."
         )
@@ -88,7 +88,7 @@ def explain(error: Exception) -> errors.ServiceError:
 
 def _internal(error: Exception) -> errors.ServiceError:
     error_id = uuid.uuid4().hex[:12]
-    log.error("internal error", error_id=error_id, exc_info=error)
+    log.error("call.internal_error", error_id=error_id, exc_info=error)
     return Internal(
         "INTERNAL",
         f"An internal error. Tell the operators of the deployment service its id: {error_id}.",
@@ -97,7 +97,7 @@ def _internal(error: Exception) -> errors.ServiceError:
 
 
 def answer(error: errors.ServiceError) -> Answer:
-    """Put an error into a rich status (google.rpc.Status) and the metadata that goes with it."""
+    """Return an error as a rich status (google.rpc.Status) with its trailing metadata."""
     code = next(code for kind, code in CODES.items() if isinstance(error, kind))
     message = _clip(error.message, _MAX_MESSAGE_BYTES)
     status = status_pb2.Status(code=_number(code), message=message)

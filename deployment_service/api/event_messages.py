@@ -13,9 +13,9 @@ from deployment_service.domain.problems import ObservationProblem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
 from deployment_service.v1 import deployment_service_pb2 as pb
 
-# The contract's enums carry prefixes where the domain's don't. Built when the module is imported, so that a value
-# that the contract lacks is noticed before the first call. Its stubs say int where they mean the enum. A word that
-# is in none of them was written by a newer replica: its event is told all the same, with that left unspecified.
+# The contract's enums have prefixes, the domain's do not. Built at import, so that a value missing in the contract
+# fails before the first call. (The stubs declare int in place of the enum.) A value in none of the tables was written
+# by a newer replica (rolling upgrade): its event is sent with that field unspecified.
 TYPES = {
     one: cast("pb.DeploymentEvent.Type", pb.DeploymentEvent.Type.Value(one.value))
     for one in EventType
@@ -91,5 +91,5 @@ def to_message(tenant_slug: str, event: Event) -> pb.DeploymentEvent:
 
 
 def to_bytes(tenant_slug: str, event: Event) -> bytes:
-    """The same serialised: what the tails hand to all streams."""
+    """Return the serialized message, which the tail shares between all streams."""
     return to_message(tenant_slug, event).SerializeToString()

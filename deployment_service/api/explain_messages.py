@@ -48,7 +48,7 @@ def _attempt(row: asyncpg.Record) -> pb.RunAttempt:
 
 
 def report_message(row: asyncpg.Record) -> pb.RunReport:
-    """A report, without what only the service needs: its signature and the gateway's key."""
+    """Return a report, without its internal fields: the signature and the gateway's key."""
     return pb.RunReport(
         receive_time=timestamp(row["receive_time"]),
         source=row["source"],

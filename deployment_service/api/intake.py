@@ -18,7 +18,7 @@ from deployment_service.domain.errors import InvalidArgument
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# Smaller messages take little memory whatever is in them.
+# Smaller messages need little memory with any content.
 _SMALL_BYTES = 64 * 2**10
 # An empty nested message has two bytes and takes two hundred when it is decoded. More than any request may have.
 _MAX_FIELDS = 5_000

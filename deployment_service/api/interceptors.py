@@ -35,14 +35,14 @@ class Admission(Protocol):
     def admit(
         self, method: str, parse: Parse, context: Context, *, streaming: bool
     ) -> contextlib.AbstractAsyncContextManager[Message]:
-        """Surround one call; raises ServiceError for one that is not let through."""
+        """Surround one call. Raises ``ServiceError`` for a call that is not admitted."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds each call of our services: the log, the form of errors, the deadline, the admission.
+    """Surrounds each call of the services with logging, error mapping, deadline and admission.
 
-    To gRPC every handler takes a stream of bytes: only so is a message received when it is asked for, and not
-    before the key of its sender was checked. On the wire a stream of one message is a unary request.
+    Every handler is registered with a stream of bytes as its request. Only then does gRPC receive the message on
+    demand, after the API key was checked. On the wire a stream of one message is a unary request.
     """
 
     def __init__(self, log_calls: RequestLog, errors: Errors, admission: Admission) -> None:
@@ -119,12 +119,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _bytes_or(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Let bytes through that are serialised already: one event's, shared by all who watch."""
+    """Return a serializer that passes bytes unchanged: events are serialized once for all watchers."""
     return lambda response: response if isinstance(response, bytes) else serialize(response)
 
 
 class Errors:
-    """Answers every error in the one form, and gives calls a deadline that bring none."""
+    """Maps every error to its status, and sets a deadline for calls without one."""
 
     def __init__(self, call_timeout_s: float) -> None:
         self._call_timeout_s = call_timeout_s
@@ -134,8 +134,8 @@ class Errors:
         """Surround one call; an exception of the call becomes its status."""
         limit = None
         if not streaming:
-            left = cast("float | None", context.time_remaining())
-            limit = self._call_timeout_s if left is None else left
+            remaining_s = cast("float | None", context.time_remaining())
+            limit = self._call_timeout_s if remaining_s is None else remaining_s
             calls.set_deadline(asyncio.get_running_loop().time() + limit)
         timeout = asyncio.timeout(limit)
         try:
@@ -144,14 +144,16 @@ class Errors:
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            told: ServiceError
+            failure: ServiceError
             if isinstance(error, TimeoutError) and timeout.expired():
-                told = DeadlineExceeded("CALL_TIMEOUT", "The call took longer than its deadline.")
+                failure = DeadlineExceeded(
+                    "CALL_TIMEOUT", "The call took longer than its deadline."
+                )
             else:
-                told = explain(error)
-            # Cycles of exceptions and frames live until the collector comes; without this they hold the message too.
+                failure = explain(error)
+            # Cycles of exceptions and frames live until garbage collection. Without this they keep the message alive.
             traceback.clear_frames(error.__traceback__)
-            await _abort(context, answer(told))
+            await _abort(context, answer(failure))
 
 
 async def _abort(context: Context, reply: Answer) -> None:

@@ -44,7 +44,7 @@ Order = TypeVar("Order", bool, DeploymentOrder)
 
 
 def deployment_filter(request: pb.ListDeploymentsRequest, tenant: TenantRef) -> DeploymentFilter:
-    """Return which deployments are asked for, in which order. Raises InvalidArgument."""
+    """Return filter and order of a list of deployments. Raises ``InvalidArgument``."""
     provider = provider_id(request.provider, tenant, "provider") if request.provider else None
     return DeploymentFilter(
         statuses=statuses(request.statuses),
@@ -57,7 +57,7 @@ def deployment_filter(request: pb.ListDeploymentsRequest, tenant: TenantRef) -> 
 
 
 def run_filter(request: pb.ListRunsRequest) -> RunFilter:
-    """Return which runs are asked for, in which order. Raises InvalidArgument."""
+    """Return filter and order of a list of runs. Raises ``InvalidArgument``."""
     return RunFilter(
         statuses=_words(request.statuses, pb.DeploymentStatus, "DEPLOYMENT_STATUS_"),
         sources=_words(request.sources, pb.RunSource, "RUN_SOURCE_"),
@@ -68,7 +68,7 @@ def run_filter(request: pb.ListRunsRequest) -> RunFilter:
 
 
 def event_filter(request: pb.ListEventsRequest) -> EventFilter:
-    """Return which events are asked for, in which order. Raises InvalidArgument."""
+    """Return filter and order of a list of events. Raises ``InvalidArgument``."""
     return EventFilter(
         types=_words(request.types, pb.DeploymentEvent.Type, ""),
         sources=_words(request.sources, pb.EventSource, "EVENT_SOURCE_"),
@@ -78,7 +78,7 @@ def event_filter(request: pb.ListEventsRequest) -> EventFilter:
 
 
 def events_of(request: pb.ListEventsRequest, tenant: TenantRef) -> str | RunName | None:
-    """Return whose events are asked for: a deployment's, a run's, or None: all. Raises InvalidArgument."""
+    """Return the deployment or run whose events to list, or None for all. Raises ``InvalidArgument``."""
     deployment = deployment_or_all(request.parent)
     if not request.run:
         return None if deployment == ALL else deployment
@@ -91,7 +91,7 @@ def events_of(request: pb.ListEventsRequest, tenant: TenantRef) -> str | RunName
 
 
 def view(value: int) -> View:
-    """Return how much is asked for; BASIC if nothing is."""
+    """Return the requested view; BASIC if none is set."""
     return View.FULL if value == pb.VIEW_FULL else View.BASIC
 
 
@@ -133,7 +133,7 @@ def _time(request: Message, field: str, default: datetime) -> datetime:
 
 
 def _order(text: str, orders: Mapping[str, Order]) -> Order:
-    """The order that an AIP-132 text stands for; blanks count once."""
+    """Return the order in an AIP-132 text; repeated blanks count once."""
     wanted = orders.get(" ".join(text.split()))
     if wanted is None:
         known = ", ".join(f"'{one}'" for one in orders if one)

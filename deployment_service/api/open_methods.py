@@ -16,7 +16,7 @@ from deployment_service.api.peers import PeerLimits, peer_address
 from deployment_service.domain.errors import InvalidArgument
 
 _MAX_BYTES = 1024
-# A reflection client asks for what it needs and goes.
+# A reflection client sends few requests and disconnects.
 _MAX_REQUESTS = 1_000
 _IDLE_S = 30.0
 
@@ -78,7 +78,7 @@ class OpenMethods(grpc.aio.ServerInterceptor):
 async def _bounded(
     messages: AsyncIterator[bytes], parse: Callable[[bytes], Any]
 ) -> AsyncIterator[Any]:
-    """The stream's requests, until the client asks for nothing more for a while or has asked enough."""
+    """Yield the stream's requests, until it is idle for a while or the number of requests reaches the limit."""
     for _ in range(_MAX_REQUESTS):
         try:
             async with asyncio.timeout(_IDLE_S):

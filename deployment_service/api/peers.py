@@ -1,4 +1,4 @@
-"""Limits by the address that a call comes from, for what happens before a key has been checked."""
+"""Limits for each client address, for the work before an API key is checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """``trusted_proxies`` stand for many clients: limits by address don't apply to them."""
+    """Settings of the limits. No limit for each address applies to ``trusted_proxies``, which serve many clients."""
 
     max_calls: int = 2_000
     max_open_calls: int = 50
@@ -38,7 +38,7 @@ def peer_address(peer: str) -> str:
 
 
 def network_of(host: str) -> str:
-    """Return what one client owns: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the unit that one client usually has: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -76,9 +76,9 @@ class PeerLimits:
 
     @contextlib.asynccontextmanager
     async def unproven(self, address: str) -> AsyncIterator[None]:
-        """Surround the first look-up of a key. Raises ResourceExhausted if too many of the address wait.
+        """Surround the first lookup of a key. Raises ``ResourceExhausted`` if too many of the address are waiting.
 
-        Few look-ups run at once: unknown keys must not use up the connections to the database.
+        Few lookups run at once: unknown keys must not use up the connections to the database.
         """
         self._check_unproven(address)
         with _counted(self._unproven, address):

@@ -30,7 +30,7 @@ class OptionalTenant:
 
 @dataclass(frozen=True, slots=True)
 class ManyTenants:
-    """The request speaks of several; the key must be for each of them."""
+    """The request names several tenants; the key must be valid for each of them."""
 
     find: Callable[[Any], Iterable[Slug]]
 
@@ -42,7 +42,7 @@ class AllTenants:
 
 @dataclass(frozen=True, slots=True)
 class OwnThings:
-    """The request names nothing of a tenant's; the action looks only at what is the caller's."""
+    """The request names no tenant's resource; the action reads only data of the caller's tenants."""
 
 
 Scope = OneTenant | OptionalTenant | ManyTenants | AllTenants | OwnThings

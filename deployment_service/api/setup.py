@@ -17,13 +17,13 @@ from deployment_service.runtime.logs import log
 from deployment_service.storage.database.failures import OutageLog, failure_of
 from deployment_service.storage.database.pool import Database
 
-# More than any request may have, so that one of 1 MB too much is told so by us, in our form.
+# Above the service's own limit, so that a request slightly too large gets the service's error, not gRPC's.
 _MAX_RECEIVE_BYTES = 6 * 2**20
 _MAX_SEND_BYTES = 64 * 2**20
 _CHECK_INTERVAL_S = 1.0
 
 LIVENESS = "liveness"
-"""Health name that is SERVING while the process answers, whatever its database does: for liveness probes."""
+"""Health name for liveness probes: SERVING while the process answers, independent of the database."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
@@ -36,12 +36,12 @@ _OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     # Watches count: a client may have many on one connection.
     ("grpc.max_concurrent_streams", 2_000),
-    # Two processes on one port would share it without a word.
+    # Otherwise two processes could share one port without an error.
     ("grpc.so_reuseport", 0),
     # What a stream may send unasked. It must not grow, or every refused call would hold megabytes.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 2**10),
-    # A connection that doesn't begin to speak HTTP/2, and one without any call.
+    # Timeouts of connections without an HTTP/2 preface, and without a call.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 15 * 60_000),
     # Only uncompressed messages: a compressed one has a thousand times its size when it is received.
@@ -77,7 +77,7 @@ def make_server(
 class Health:
     """SERVING while every pool can write to the database; NOT_SERVING within ten seconds once one cannot.
 
-    The name ``liveness`` does not ask the database: a restart would not bring it back.
+    The name ``liveness`` does not depend on the database, as a restart of this process would not repair it.
     """
 
     def __init__(self, databases: Sequence[Database], service_names: Sequence[str]) -> None:

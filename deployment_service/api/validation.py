@@ -1,4 +1,4 @@
-"""What holds for every request, whatever it asks for: no text that can't be stored, no unknown words, no excess.
+"""Rules for every request: no text that cannot be stored, no unknown enum values, limits on sizes.
 
 Walks the message by its descriptor, so that no field of no RPC is left out. What a value means is
 checked where it is used.
@@ -61,7 +61,7 @@ _SEVERAL_LINES = frozenset(
         "Provider.ca_certificate_pem",
     }
 )
-# Set by the service. A client may hand back what it was given; it is not looked at.
+# Output-only fields. A client may send back a resource that it received; these fields are ignored.
 _IGNORED = frozenset(
     f"Deployment.{field}"
     for field in (
@@ -153,7 +153,7 @@ def _text(text: str, where: str, limit: int, forbidden: re.Pattern[str]) -> None
 
 
 def _time(value: timestamp_pb2.Timestamp | duration_pb2.Duration, where: str) -> None:
-    """Within the years 1 to 9999, as the well-known types define themselves."""
+    """Check that a time is within the years 1 to 9999, the range of the well-known types."""
     try:
         value.ToJsonString()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What operators may know of watching: read from the hub when it is asked for. No label is a tenant."""
+"""Metrics of watches, read from the hub at each scrape. No label names a tenant."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ async def serve_watch(
     """Write the stream until it ends, the client goes, the replica stops, or a message isn't taken in time.
 
     The messages are bytes already: the method's response serializer must let bytes pass. A coroutine that writes,
-    not a generator: only so can a write be given up.
+    not a generator: only then can a write be cancelled.
     """
     slugs = _slugs(tenant, request.names)
     until = _UNTIL.get(request.until)
@@ -64,9 +64,9 @@ async def serve_watch(
                     f"The client read nothing for {write_timeout_s:g} s. Resume when it can.",
                 ) from None
             except grpc.aio.InternalError:
-                # Not a defect, and nobody is told: there is no call to write to any more.
+                # No defect, and no status to send: the call no longer exists.
                 raise Unavailable(
-                    "CLIENT_DISCONNECTED", "The client went away in mid-write."
+                    "CLIENT_DISCONNECTED", "The client disconnected during a write."
                 ) from None
 
 

@@ -63,7 +63,7 @@ class AdminCalls:
     ) -> pb.RotateWebhookSecretResponse:
         """Add a key for webhooks and rewrite the endpoints that are ours; the old keys stay valid.
 
-        Called again with the same ``request_id`` it tells how far the rewriting has come.
+        A repeated call with the same ``request_id`` returns the progress of the rewriting.
         """
         request = pb.RotateWebhookSecretRequest(
             tenant=self._names.tenant(tenant), request_id=request_id or str(uuid.uuid4())
@@ -112,7 +112,7 @@ class AdminCalls:
         tenant: str | None = None,
         request_id: str | None = None,
     ) -> pb.CreateProviderResponse:
-        """As ``create_provider``, and return what trying it out found."""
+        """Create a provider like ``create_provider``, and return the findings of its check too."""
         request = pb.CreateProviderRequest(
             parent=self._names.tenant(tenant),
             provider_id=provider_id,

@@ -127,7 +127,7 @@ class Caller:
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc(error)
             if isinstance(failure, DeadlineExceeded) and last is not None:
-                raise last from None  # says more than that the time is up
+                raise last from None  # has the cause, unlike a timeout
             if not isinstance(failure, Unavailable):
                 raise failure from None
             last = failure

@@ -31,9 +31,9 @@ class DeploymentClient(Lists):
     """Creates, runs and watches deployments.
 
     Names may be short (``web`` for ``tenants/demo/deployments/web``) once ``tenant`` is set. Every
-    call has a deadline of ``timeout_s`` and is repeated within it while the service is UNAVAILABLE;
-    what changes something carries a request id, so a repeated call has one effect. A request id is
-    made up for each call of a method: pass your own where the intent outlives your process.
+    call has a deadline of ``timeout_s`` and is repeated within it while the service is UNAVAILABLE.
+    Mutations carry a request id (idempotency key), so a repeated call has one effect. Each call of a method generates a
+    new one: pass your own if the intent must survive a restart of your process.
 
     ::
 
@@ -109,7 +109,7 @@ class DeploymentClient(Lists):
     async def get_deployment(
         self, name: str, *, show_signing_secret: bool = False
     ) -> pb.Deployment:
-        """Return a deployment as it now is; with its job's signing secret only if that is asked for."""
+        """Return the current state of a deployment, with its job's signing secret only if requested."""
         request = pb.GetDeploymentRequest(
             name=self.names.deployment(name), show_signing_secret=show_signing_secret
         )
@@ -147,7 +147,7 @@ class DeploymentClient(Lists):
     ) -> pb.DeleteDeploymentResponse:
         """Delete a deployment, with its job if the service created it.
 
-        ``force``: even while a run is active; ``cancel_builds``: then stop what it has in Jenkins.
+        ``force``: even while a run is active; ``cancel_builds``: then stop its builds in Jenkins.
         """
         request = pb.DeleteDeploymentRequest(
             name=self.names.deployment(name),
@@ -202,11 +202,12 @@ class DeploymentClient(Lists):
     ) -> pb.Run:
         """Run a deployment and return its run once that is settled.
 
-        A run that FAILED or was CANCELLED is returned as well: look at ``status``. If Jenkins can't be read for a
-        minute after the end was reported, ``certainty`` is still REPORTED. Once the run is
-        accepted, restarts and outages of the service are waited out. Raises RunNotFinished after
-        ``timeout_s``; the run goes on. Whatever is raised after the run was started has its
-        ``run_name``, for ``wait_for_run``.
+        A run that FAILED or was CANCELLED is returned as well: check ``status``. If Jenkins cannot be read for a
+        minute after the end was reported, ``certainty`` is still REPORTED. After the run is accepted, the method
+        retries through restarts and outages of the service.
+
+        Raises: ``RunNotFinished`` after ``timeout_s``; the run continues. Exceptions after its start have ``run_name``,
+        for ``wait_for_run``.
         """
         answer = await self.run_deployment(
             name,
@@ -225,16 +226,16 @@ class DeploymentClient(Lists):
     async def wait_for_run(
         self, name: str, *, timeout_s: float | None = None, resume_token: str = ""
     ) -> pb.Run:
-        """Return the run once it has ended for certain; raises RunNotFinished after ``timeout_s``."""
+        """Return the run once it is settled. Raises ``RunNotFinished`` after ``timeout_s``."""
         return await wait_for_run(self, self.names.run(name), timeout_s, resume_token)
 
     async def get_run(self, name: str) -> pb.Run:
-        """Return a run as it now is; the short name is ``web/runs/7``."""
+        """Return the current state of a run; the short name is ``web/runs/7``."""
         request = pb.GetRunRequest(name=self.names.run(name))
         return (await self._caller.call(self._stub.GetRun, request)).run
 
     async def cancel_run(self, name: str, *, request_id: str | None = None) -> pb.CancelRunResponse:
-        """Cancel a run. It ends as Jenkins says: a build that was faster stays COMPLETED."""
+        """Cancel a run. It ends with the result of its build: a build that finished first stays COMPLETED."""
         request = pb.CancelRunRequest(
             name=self.names.run(name), request_id=request_id or new_request_id()
         )
@@ -248,7 +249,7 @@ class DeploymentClient(Lists):
         *,
         request_id: str | None = None,
     ) -> pb.ResolveRunResponse:
-        """End a run as an operator decides, because its Jenkins can't say it any more. Needs role admin."""
+        """Set the end of a run that can no longer be read from Jenkins. Needs role admin."""
         request = pb.ResolveRunRequest(
             name=self.names.run(name),
             status=status,
@@ -258,7 +259,7 @@ class DeploymentClient(Lists):
         return await self._caller.call(self._stub.ResolveRun, request)
 
     async def explain_run(self, name: str) -> pb.ExplainRunResponse:
-        """Return how a run came to be what it is: its attempts, reports and events."""
+        """Return the history of a run: its attempts, reports and events."""
         request = pb.ExplainRunRequest(name=self.names.run(name))
         return await self._caller.call(self._stub.ExplainRun, request)
 
@@ -271,22 +272,24 @@ class DeploymentClient(Lists):
         until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> Watch:
-        """The events of deployments (of all, if none is named), each once and in order.
+        """Return a watch over the events of deployments (all, if none is named), each once and in order.
 
         ``labels``: only of deployments that have all of them, or had them until the event.
 
-        They begin after ``resume_token``, which answers, lists and watches have; without one, now. Complete: it
-        reconnects and resumes by itself, and raises WatchGapError rather than miss an event, HistoryLost if
-        what follows the token isn't kept any more. ``on_disconnect`` is told why, and the seconds until the
-        next try. It has no end, unless ``until`` asks for one: then it ends once the current runs of all named
-        deployments have ended (WATCH_UNTIL_REPORTED) or are settled (WATCH_UNTIL_SETTLED).
+        They begin after ``resume_token``, from an answer, a list or a watch; without one, now. The watch reconnects
+        and resumes by itself. It calls ``on_disconnect`` with the cause and the seconds until the next attempt. With
+        ``until`` it ends once the current runs of all named deployments have ended (WATCH_UNTIL_REPORTED) or are
+        settled (WATCH_UNTIL_SETTLED); else it has no end.
+
+        Raises: ``WatchGapError`` instead of missing an event; ``HistoryLost`` if retention removed the events after
+        the token.
 
         ::
 
             async with client.watch("web-prod", resume_token=token) as watch:
                 async for event in watch:
                     print(event.sequence, event.run, event.run_status)
-                    token = watch.resume_token  # to go on from here, on any replica
+                    token = watch.resume_token  # to resume from here, on any replica
         """
         return Watch(
             self.watch_messages(
@@ -308,10 +311,10 @@ class DeploymentClient(Lists):
         until: pb.WatchUntil = pb.WATCH_UNTIL_UNSPECIFIED,
         on_disconnect: Callable[[DeploymentServiceError, float], None] | None = None,
     ) -> WatchMessages:
-        """The same with all that the stream says: messages, of which ``message.event`` is one kind.
+        """Return a watch over all messages of the stream, of which ``message.event`` is one kind.
 
-        For whoever keeps a picture of the present: without a token it begins with ``deployment`` messages and
-        ``snapshot_complete``; a ``reset`` is handed over and a snapshot follows, where ``watch`` raises HistoryLost.
+        For clients that mirror the current state: without a token it begins with ``deployment`` messages and
+        ``snapshot_complete``. Where ``watch`` raises ``HistoryLost``, it yields ``reset`` and a new snapshot.
         """
         full_names = [self.names.deployment(name) for name in names]
         request = pb.WatchDeploymentsRequest(
@@ -327,5 +330,5 @@ class DeploymentClient(Lists):
 
 
 def new_request_id() -> str:
-    """A request id for one intent."""
+    """Return a new request id, for one intent."""
     return str(uuid.uuid4())

@@ -14,10 +14,10 @@ _STATUS_KEY = "grpc-status-details-bin"
 
 
 class DeploymentServiceError(Exception):
-    """Base of everything that the client raises.
+    """Base class of all exceptions of the client.
 
-    ``reason`` is stable and for programs (``RUN_ACTIVE``), the text is for people. ``run_name``: the run that was
-    being waited for, if any; it goes on, and so can the wait for it.
+    ``reason`` is stable and for programs (``RUN_ACTIVE``), the text is for people. ``run_name``: the run that the
+    method was waiting for, if any; the run continues, and ``wait_for_run`` can wait for it again.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class DeploymentServiceError(Exception):
 
 
 class InvalidArgument(DeploymentServiceError):
-    """The request is wrong; no retry will help."""
+    """The request is invalid; a retry does not help."""
 
 
 class NotFound(DeploymentServiceError):
-    """What the request names doesn't exist."""
+    """A resource that the request names does not exist."""
 
 
 class AlreadyExists(DeploymentServiceError):
-    """Something of that name exists."""
+    """A resource of that name exists."""
 
 
 class FailedPrecondition(DeploymentServiceError):
@@ -55,7 +55,7 @@ class FailedPrecondition(DeploymentServiceError):
 
 
 class Aborted(DeploymentServiceError):
-    """Somebody else was faster: read again, then retry."""
+    """A concurrent change came first: read again, then retry."""
 
 
 class Unauthenticated(DeploymentServiceError):
@@ -67,15 +67,15 @@ class PermissionDenied(DeploymentServiceError):
 
 
 class ResourceExhausted(DeploymentServiceError):
-    """A limit is reached; ``retry_after_s`` may say when to try again."""
+    """A limit is reached; ``retry_after_s``, if set, is the time until the next attempt."""
 
 
 class Unavailable(DeploymentServiceError):
-    """The service can't be reached, or says that something it needs is away."""
+    """The service, or a dependency of it, is unavailable."""
 
 
 class DeadlineExceeded(DeploymentServiceError):
-    """No answer in time. What was asked for may have happened: repeat it with the same request id."""
+    """No answer in time. The call may have had its effect: repeat it with the same request id."""
 
 
 class WatchGapError(DeploymentServiceError):
@@ -86,14 +86,14 @@ class WatchGapError(DeploymentServiceError):
 
 
 class HistoryLost(DeploymentServiceError):
-    """The history can't be continued from the token (``Reset``): read the present, then watch from there."""
+    """The watch cannot continue from the token (``Reset``): read the current state, then watch from there."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="HISTORY_LOST")
 
 
 class RunNotFinished(DeploymentServiceError):
-    """The run didn't end within the time that the caller gave it. It goes on; ``run_name`` names it."""
+    """The run did not end within the given time. It continues; ``run_name`` names it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="RUN_NOT_FINISHED")
@@ -114,7 +114,7 @@ _CLASSES: dict[grpc.StatusCode, type[DeploymentServiceError]] = {
 
 
 def from_rpc(error: grpc.aio.AioRpcError) -> DeploymentServiceError:
-    """Return our exception for gRPC's."""
+    """Return the client's exception for an error of gRPC."""
     trailing = dict(error.trailing_metadata() or ())
     info, retry = _details(trailing.get(_STATUS_KEY))
     reason = info.reason or trailing.get(_REASON_KEY, "")
@@ -139,5 +139,5 @@ def _details(
             if not detail.Unpack(info):
                 detail.Unpack(retry)
     except DecodeError:
-        pass  # somebody else's details, a proxy's for instance
+        pass  # details of another server, such as a proxy
     return info, retry

@@ -33,7 +33,7 @@ class Names:
         return self._complete(name, "providers", tenant)
 
     def deployment(self, name: str) -> str:
-        """The full name of a deployment; ``-`` stands for all."""
+        """Return the full name of a deployment; ``-`` means all."""
         return self._complete(name, "deployments")
 
     def parent_of(self, full_names: Sequence[str]) -> str:

@@ -16,15 +16,15 @@ from deployment_service.client.watch import WatchMessages
 from deployment_service.v1 import deployment_service_pb2 as pb
 
 # While a final status is only reported.
-_ASK_EVERY_S = 0.3
+_POLL_REPORTED_S = 0.3
 # Longer than the service takes to settle an end while Jenkins answers.
 _SETTLED_WITHIN_S = 60.0
-# Asked now and then even if nothing is heard, so that no defect of the stream makes a caller wait for ever.
-_ASK_ANYWAY_S = 15.0
-# While the service is away; each question is repeated for a while by itself.
-_ASK_AGAIN_S = 1.0
+# Slow polling besides the watch, so that a defect of the stream cannot make a caller wait for ever.
+_POLL_WATCHED_S = 15.0
+# While the service is unavailable; the client retries each call as well.
+_POLL_UNAVAILABLE_S = 1.0
 # Without a watch.
-_ASK_UNTOLD_S = 2.0
+_POLL_UNWATCHED_S = 2.0
 
 FINAL = frozenset(
     {
@@ -38,7 +38,7 @@ SETTLED = frozenset({pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE})
 
 
 class Reader(Protocol):
-    """What waiting needs of the client."""
+    """The part of the client that waiting needs."""
 
     async def get_run(self, name: str) -> pb.Run:
         """Return a run."""
@@ -52,15 +52,15 @@ async def wait_for_run(
 ) -> pb.Run:
     """Return the run ``name`` once it is settled, or has been final for a minute.
 
-    What it raises carries that name.
+    Raises: ``RunNotFinished`` after ``timeout_s``, ``DeploymentServiceError``; both with ``run_name``.
     """
     deployment = name.rpartition("/runs/")[0]
     watch = reader.watch_messages(deployment, resume_token=resume_token)
-    heard = asyncio.Event()
-    listener = asyncio.create_task(_listen(watch, name, heard))
+    changed = asyncio.Event()
+    listener = asyncio.create_task(_listen(watch, name, changed))
     try:
         async with asyncio.timeout(timeout_s):
-            return await _until_settled(reader, name, heard, listener)
+            return await _until_settled(reader, name, changed, listener)
     except TimeoutError:
         failure = RunNotFinished(f"{name} has not ended within {timeout_s:g} s")
         failure.run_name = name
@@ -74,31 +74,31 @@ async def wait_for_run(
         await watch.aclose()
 
 
-async def _listen(watch: WatchMessages, name: str, heard: asyncio.Event) -> None:
-    """Say when to ask. The watch only spares questions: where there are too many already, the clock must do."""
+async def _listen(watch: WatchMessages, name: str, changed: asyncio.Event) -> None:
+    """Set ``changed`` at each event of the run; poll instead if the tenant has too many watches."""
     try:
         async for message in watch:
             kind = message.WhichOneof("response")
             if kind != "event" or message.event.run == name:
-                heard.set()
+                changed.set()
     except ResourceExhausted:
         while True:
-            heard.set()
-            await asyncio.sleep(_ASK_UNTOLD_S)
+            changed.set()
+            await asyncio.sleep(_POLL_UNWATCHED_S)
 
 
 async def _until_settled(
-    reader: Reader, name: str, heard: asyncio.Event, listener: asyncio.Task[None]
+    reader: Reader, name: str, changed: asyncio.Event, listener: asyncio.Task[None]
 ) -> pb.Run:
     clock = asyncio.get_running_loop().time
     final_since: float | None = None
     while True:
-        heard.clear()
+        changed.clear()
         try:
             run = await reader.get_run(name)
         except (Unavailable, DeadlineExceeded):
-            # Away for longer than a call may take. The run goes on, and so does the wait for it.
-            patience = _ASK_AGAIN_S
+            # Unavailable for longer than the timeout of a call. The run continues, so keep waiting for it.
+            poll_s = _POLL_UNAVAILABLE_S
         else:
             final = run.status in FINAL
             final_since = (final_since or clock()) if final else None
@@ -106,14 +106,14 @@ async def _until_settled(
                 run.certainty in SETTLED or clock() - final_since >= _SETTLED_WITHIN_S
             ):
                 return run
-            patience = _ASK_EVERY_S if final else _ASK_ANYWAY_S
-        waiting = asyncio.create_task(heard.wait())
+            poll_s = _POLL_REPORTED_S if final else _POLL_WATCHED_S
+        waiting = asyncio.create_task(changed.wait())
         try:
             await asyncio.wait(
-                (waiting, listener), timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                (waiting, listener), timeout=poll_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             waiting.cancel()
         if listener.done():
-            listener.result()  # raises what ended it
+            listener.result()  # raises the error that ended it
             raise DeploymentServiceError("the watch ended before the run did")

@@ -1,9 +1,8 @@
-"""A watch that survives what happens to connections and replicas, and proves that it is complete.
+"""A watch that survives failures of connections and replicas, and checks that it is complete.
 
-It reconnects by itself and resumes after the last message that was handed over. Every event and
-bookmark says which sequence the stream had accounted for before it; the watch compares that with
-what it has handed over itself, so a loss anywhere on the way (in the service, in a proxy, in this
-very file) raises ``WatchGapError`` instead of passing unseen (promise P5).
+It reconnects by itself and resumes after the last message that it returned. Every event and bookmark has the
+sequence of the previous one (``prev_sequence``). The watch compares that with its own position, so a loss anywhere (in
+the service, in a proxy, in this module) raises ``WatchGapError`` instead of staying undetected (promise P5).
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How long a stream may take to say its first word, `start`.
+# Timeout of the first message, `start`, in seconds.
 _START_WITHIN_S = 15.0
-# Silence beyond the promised one that still isn't taken for a broken connection.
-_PATIENCE = 1.5
+# Multiple of `max_silence` without a message after which the connection counts as broken.
+_SILENCE_FACTOR = 1.5
 
-# What a connection, a proxy or a stopping replica does to a stream: connect again.
+# Failures caused by a connection, a proxy or a stopping replica: reconnect.
 _TRANSIENT = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -55,17 +54,17 @@ _TRANSIENT = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-# Also after the first success: the server may still be counting the stream that we lost.
+# After the first success also RESOURCE_EXHAUSTED: the server may still count the lost stream.
 _TRANSIENT_LATER = _TRANSIENT | {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 Call = grpc.aio.UnaryStreamCall[WatchDeploymentsRequest, WatchDeploymentsResponse]
 
 
 class Completeness:
-    """Checks that nothing is lost, doubled or swapped between one message and the next.
+    """Checks that no message is lost, duplicated or out of order.
 
-    ``position`` is the last sequence accounted for, or None while it isn't known. After a resume token, ``start``
-    names it; where it names none, the first message sets it.
+    ``position`` is the sequence of the last message, or None while it is not known. After a resume token, ``start``
+    sets it; otherwise the first message does.
     """
 
     def __init__(self, *, filtered: bool) -> None:
@@ -73,7 +72,7 @@ class Completeness:
         self.position: int | None = None
 
     def accept(self, message: WatchDeploymentsResponse) -> None:
-        """Take the next message into account; raise WatchGapError if it doesn't follow."""
+        """Check the next message. Raises ``WatchGapError`` if it does not follow the previous one."""
         kind = message.WhichOneof("response")
         if kind == "start":
             if self.position is None and message.start.sequence:
@@ -89,7 +88,7 @@ class Completeness:
             if not self._filtered and message.event.sequence != message.prev_sequence + 1:
                 raise WatchGapError(
                     f"event {message.event.sequence} follows {message.prev_sequence}, "
-                    "but nothing is filtered out of this stream"
+                    "but this stream has no filter"
                 )
         elif kind == "bookmark":
             self._follow(message, message.bookmark.sequence)
@@ -99,14 +98,14 @@ class Completeness:
     def _follow(self, message: WatchDeploymentsResponse, sequence: int) -> None:
         if self.position is not None and message.prev_sequence != self.position:
             raise WatchGapError(
-                f"the stream goes on after sequence {message.prev_sequence}, "
-                f"but this watch has seen it up to {self.position}"
+                f"the stream continues after sequence {message.prev_sequence}, "
+                f"but this watch has received it up to {self.position}"
             )
         self.position = sequence
 
 
 class _Closable:
-    """Used in ``async with``, it is closed at the end."""
+    """Base class of watches: ``async with`` closes them at the end."""
 
     async def aclose(self) -> None:
         raise NotImplementedError
@@ -124,14 +123,13 @@ class _Closable:
 
 
 class WatchMessages(_Closable):
-    """An ``async for`` over the messages of ``WatchDeployments``; ``start`` and bookmarks stay inside.
+    """An async iterator over the messages of ``WatchDeployments``, without ``start`` and bookmarks.
 
-    First, unless a resume token was given, the present: ``deployment`` messages and one
-    ``snapshot_complete``, handed over only once it is whole. Then each ``event``, once and in order.
-    After a ``reset`` drop what you hold: a snapshot follows. It has no end, unless the request's
-    ``until`` asks for one.
+    First, unless a resume token was given, a snapshot of the current state: ``deployment`` messages and one
+    ``snapshot_complete``, returned only once it is complete. Then each ``event``, once and in order. After a ``reset``
+    discard your state: a new snapshot follows. The stream has no end, unless the request has ``until``.
 
-    ``resume_token`` always stands for what was handed over so far. Close the watch, or use it in
+    ``resume_token`` is always the position after the last returned message. Close the watch, or use it in
     ``async with``, to free its stream at once.
     """
 
@@ -161,12 +159,12 @@ class WatchMessages(_Closable):
 
     @property
     def resume_token(self) -> str:
-        """Where to go on after what was handed over so far; empty: from a snapshot."""
+        """Return the position after the last returned message; empty: start with a snapshot."""
         return self._request.resume_token
 
     @property
     def position(self) -> int | None:
-        """The last sequence accounted for; None until the stream has named one."""
+        """Return the sequence of the last message; None until the stream has sent one."""
         return self._completeness.position
 
     async def aclose(self) -> None:
@@ -180,13 +178,13 @@ class WatchMessages(_Closable):
     async def __anext__(self) -> WatchDeploymentsResponse:
         while not self._has_ended():
             if self._ready:
-                return self._hand_over(self._ready.popleft())
+                return self._advance(self._ready.popleft())
             try:
                 message = await self._read()
                 if message is None:
                     await self.aclose()
                     break
-                self._sort(message)
+                self._accept(message)
             except WatchGapError:
                 await self.aclose()
                 raise
@@ -198,20 +196,22 @@ class WatchMessages(_Closable):
     def _has_ended(self) -> bool:
         return self._closed or self._caller.closed
 
-    def _hand_over(self, message: WatchDeploymentsResponse) -> WatchDeploymentsResponse:
+    def _advance(self, message: WatchDeploymentsResponse) -> WatchDeploymentsResponse:
         self._request.resume_token = message.resume_token
         return message
 
-    def _sort(self, message: WatchDeploymentsResponse) -> None:
+    def _accept(self, message: WatchDeploymentsResponse) -> None:
         kind = message.WhichOneof("response")
-        # The service says how far it has come before it ends a stream: a proxy that ends one doesn't.
+        # The service sends a bookmark before it ends a stream because of `until`. A proxy that ends one does not.
         self._ends_well = bool(self._request.until) and kind == "bookmark"
         if kind == "start":
             self._ever_started = True
             self._completeness.accept(message)
-            self._silence_s = message.start.max_silence.ToTimedelta().total_seconds() * _PATIENCE
+            self._silence_s = (
+                message.start.max_silence.ToTimedelta().total_seconds() * _SILENCE_FACTOR
+            )
             return
-        self._pauses = self._caller.backoff.pauses()  # the stream works: start the pauses anew
+        self._pauses = self._caller.backoff.pauses()  # the stream works: reset the backoff
         self._completeness.accept(message)
         if kind == "deployment":
             self._snapshot.append(message)
@@ -224,7 +224,7 @@ class WatchMessages(_Closable):
             self._ready.append(message)
 
     async def _read(self) -> WatchDeploymentsResponse | None:
-        """The next message; None at the end that ``until`` asked for."""
+        """Return the next message; None at the end because of ``until``."""
         if self._call is None:
             self._silence_s = _START_WITHIN_S
             self._ends_well = False
@@ -235,7 +235,7 @@ class WatchMessages(_Closable):
                 message = await self._call.read()
         except TimeoutError:
             raise Unavailable(
-                f"nothing heard for {self._silence_s:g} s",
+                f"no message for {self._silence_s:g} s",
                 reason="WATCH_SILENT",
                 code=grpc.StatusCode.UNAVAILABLE,
             ) from None
@@ -255,14 +255,14 @@ class WatchMessages(_Closable):
         raise Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
 
     async def _after(self, failure: DeploymentServiceError) -> None:
-        """Wait for the time to connect again, or raise what no reconnection mends."""
+        """Wait for the backoff, or raise an error that is not transient."""
         self._drop_call()
         transient = _TRANSIENT_LATER if self._ever_started else _TRANSIENT
         if failure.code not in transient:
             self._closed = True
             raise failure
         pause = max(next(self._pauses), failure.retry_after_s or 0.0)
-        _log.info("watch interrupted (%s), again in %.1f s", failure.message, pause)
+        _log.info("watch interrupted (%s), reconnecting in %.1f s", failure.message, pause)
         if self._on_disconnect is not None:
             self._on_disconnect(failure, pause)
         await asyncio.sleep(pause)
@@ -274,14 +274,14 @@ class WatchMessages(_Closable):
 
 
 class Watch(_Closable):
-    """An ``async for`` over the events of ``WatchDeployments``, each once and in order.
+    """An async iterator over the events of ``WatchDeployments``, each once and in order.
 
-    It begins at the token that was given, or now. Where the history can't be continued (the token is older than what
-    is kept, the store was restored) it ends with ``HistoryLost``: read the present, then watch from there. What the
-    stream says besides (the present at first, resets) is in ``WatchMessages``.
+    It begins at the given token, or now. If the stream cannot continue (retention removed the events after the token,
+    or the database was restored), it ends with ``HistoryLost``: read the current state, then watch from there.
+    ``WatchMessages`` has the other messages (snapshot, reset).
 
-    ``resume_token`` always stands for what was handed over so far: keep it once an event is dealt with. Close the
-    watch, or use it in ``async with``, to free its stream at once.
+    ``resume_token`` is always the position after the last returned event: store it after you have processed the event.
+    Close the watch, or use it in ``async with``, to free its stream at once.
     """
 
     def __init__(self, messages: WatchMessages) -> None:
@@ -289,12 +289,12 @@ class Watch(_Closable):
 
     @property
     def resume_token(self) -> str:
-        """Where to go on after what was handed over so far; empty: from now on."""
+        """Return the position after the last returned event; empty: from now on."""
         return self._messages.resume_token
 
     @property
     def position(self) -> int | None:
-        """The last sequence accounted for; None until the stream has named one."""
+        """Return the sequence of the last message; None until the stream has sent one."""
         return self._messages.position
 
     async def aclose(self) -> None:

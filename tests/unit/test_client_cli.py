@@ -173,7 +173,7 @@ async def test_a_run_that_takes_too_long_goes_on(service):
     service.will("WatchDeployments", [Stream().start(), Hang])
     ended = await deployctl(service, "run", "web", "--wait", "--wait-timeout", "0.2")
     assert ended.code == 6
-    assert ended.err.splitlines()[-1] == "The run goes on: deployctl runs web"
+    assert ended.err.splitlines()[-1] == "The run continues: deployctl runs web"
     ended = await deployctl(
         service,
         *("run", "tenants/demo/deployments/web", "--wait", "--wait-timeout", "0.2"),
@@ -257,7 +257,7 @@ async def test_watch_shows_the_present_and_each_event_and_where_to_go_on(service
     )
     ended = await deployctl(service, "watch")
     assert "running → completed" in ended.out
-    assert "To go on from here: --from at-4" in ended.err
+    assert "To continue from here: --from at-4" in ended.err
     assert ended.code == 3
 
 

@@ -244,5 +244,5 @@ def delete_deployment(
 
 
 def _job_state(job: pb.CicdJob) -> str:
-    word = pb.CicdJobState.Name(job.state).removeprefix("CICD_JOB_STATE_").lower()
-    return f"{word}: {job.state_message}" if job.state_message else word
+    state = pb.CicdJobState.Name(job.state).removeprefix("CICD_JOB_STATE_").lower()
+    return f"{state}: {job.state_message}" if job.state_message else state

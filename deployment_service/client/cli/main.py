@@ -44,7 +44,7 @@ app = typer.Typer(
     f"Settings come from options or the environment: {TARGET}, {API_KEY}, {TENANT}. "
     "After `make run`: `deployctl --env-file .dev/env …`",
     epilog="Exit codes: 0 done, 1 run failed or cancelled, 2 wrong request, 3 key refused, "
-    "4 not in this state, 5 service away, 6 run not finished in time.",
+    "4 not in this state, 5 service unavailable, 6 run not finished in time.",
 )
 app.add_typer(deployments.app, name="deployments")
 app.command("run")(runs.run)

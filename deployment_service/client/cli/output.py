@@ -39,7 +39,7 @@ _UNSAFE = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return text from the service without what a terminal would obey instead of show."""
+    """Return text from the service without control sequences of terminals."""
     return _UNSAFE.sub("\ufffd", text)
 
 
@@ -100,34 +100,34 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], empty: s
         console().print(empty)
 
 
-def status_word(status: pb.DeploymentStatus) -> str:
+def status_name(status: pb.DeploymentStatus) -> str:
     """``running``, for DEPLOYMENT_STATUS_RUNNING."""
-    return enum_word(pb.DeploymentStatus, status, "DEPLOYMENT_STATUS_")
+    return enum_name(pb.DeploymentStatus, status, "DEPLOYMENT_STATUS_")
 
 
 def status_text(status: pb.DeploymentStatus) -> Text:
     """The same in its colour."""
-    word = status_word(status)
-    return Text(word, style=STYLES.get(word, ""))
+    text = status_name(status)
+    return Text(text, style=STYLES.get(text, ""))
 
 
-def cause_word(cause: pb.FailureCause) -> str:
+def cause_name(cause: pb.FailureCause) -> str:
     """``build failed``, for FAILURE_CAUSE_BUILD_FAILED; empty if there is none."""
     return (
-        enum_word(pb.FailureCause, cause, "FAILURE_CAUSE_").replace("_", " ")
+        enum_name(pb.FailureCause, cause, "FAILURE_CAUSE_").replace("_", " ")
         if cause != pb.FAILURE_CAUSE_UNSPECIFIED
         else ""
     )
 
 
 def problem_text(problem: pb.ObservationProblem) -> str:
-    """``problem since 2026-11-28 05:12:09 (refused): …``, in the words of the service."""
-    reason = enum_word(pb.ObservationProblemReason, problem.reason, "OBSERVATION_PROBLEM_REASON_")
+    """Return ``problem since 2026-11-28 05:12:09 (refused): …``, with the service's message."""
+    reason = enum_name(pb.ObservationProblemReason, problem.reason, "OBSERVATION_PROBLEM_REASON_")
     since = local_time(problem.since)
     return f"problem since {since} ({reason.replace('_', ' ')}): {problem.message}"
 
 
-def enum_word(enum: type, value: int, prefix: str) -> str:
+def enum_name(enum: type, value: int, prefix: str) -> str:
     """``build_failed``, for FAILURE_CAUSE_BUILD_FAILED; the number if it is newer than this client."""
     try:
         return str(enum.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]
@@ -197,7 +197,7 @@ def event_line(event: pb.DeploymentEvent) -> Text:
         since = local_time(event.observation_problem.since)
         line.append(f"  since {since}", style="yellow")
     if event.failure_cause:
-        line.append(f"  {cause_word(event.failure_cause)}")
+        line.append(f"  {cause_name(event.failure_cause)}")
     if event.message:
         line.append(f"  {event.message}", style="dim")
     return line

@@ -165,8 +165,8 @@ def _print(findings: Iterable[pb.ProviderFinding]) -> None:
     listed = list(findings)
     rows = [
         (
-            out.enum_word(pb.ProviderFinding.Severity, one.severity, "SEVERITY_"),
-            out.enum_word(pb.ProviderFinding.Kind, one.kind, "KIND_").replace("_", " "),
+            out.enum_name(pb.ProviderFinding.Severity, one.severity, "SEVERITY_"),
+            out.enum_name(pb.ProviderFinding.Kind, one.kind, "KIND_").replace("_", " "),
             one.field,
             one.message,
         )

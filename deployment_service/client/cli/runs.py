@@ -165,13 +165,13 @@ def resolve(
         str, typer.Option("--status", help="How it ended: completed, failed or cancelled.")
     ],
     reason: Annotated[
-        str, typer.Option("--reason", help="How this is known; it stands in the history.")
+        str, typer.Option("--reason", help="The evidence; it is stored in the history.")
     ],
     request_id: Annotated[
         str | None, typer.Option(help="A UUID: repeating the command with it has one effect.")
     ] = None,
 ) -> None:
-    """End a run yourself, because its Jenkins can't say any more how it ended. Needs an admin's key.
+    """Set the end of a run that can no longer be read from Jenkins. Needs an admin's key.
 
     Nothing is done in Jenkins. Neither reports nor Jenkins change this end; only another `resolve` does.
     """
@@ -187,7 +187,7 @@ def resolve(
 
 
 def explain(context: typer.Context, name: RunName) -> None:
-    """Show how a run came to be what it is: tries to trigger it, reports about its build, events."""
+    """Show the history of a run: attempts to trigger it, reports about its build, events."""
     settings = of(context)
 
     async def work(client: DeploymentClient) -> pb.ExplainRunResponse:
@@ -253,8 +253,8 @@ def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, 
     yield from map(_by_operator, trail.resolutions)
     for event in trail.events:
         kind = pb.DeploymentEvent.Type.Name(event.type).removeprefix("DEPLOYMENT_").lower()
-        words = [out.status_word(one) for one in (event.old_run_status, event.run_status) if one]
-        brief = " → ".join(words) if event.old_run_status != event.run_status else ""
+        texts = [out.status_name(one) for one in (event.old_run_status, event.run_status) if one]
+        brief = " → ".join(texts) if event.old_run_status != event.run_status else ""
         yield (
             event.create_time,
             f"event {event.sequence}",
@@ -265,7 +265,7 @@ def _steps(trail: pb.ExplainRunResponse) -> Iterator[tuple[Timestamp, str, str, 
 
 def _by_operator(one: pb.RunResolution) -> tuple[Timestamp, str, str, str]:
     who = f" ({one.actor.display_name})" if one.actor.display_name else ""
-    change = f"{out.status_word(one.old_status)} → {out.status_word(one.status)}"
+    change = f"{out.status_name(one.old_status)} → {out.status_name(one.status)}"
     return one.create_time, f"resolved by {one.actor.subject}{who}", change, one.reason
 
 
@@ -292,7 +292,7 @@ def _show(settings: Settings, run: pb.Run, *, in_full: bool = False) -> None:
 
 
 def _details(run: pb.Run) -> Iterator[tuple[str, str]]:
-    """What is kept of a run, without what its line says; what is not known is left out."""
+    """Return the details of a run that its line does not contain; unknown ones are omitted."""
     rows = [
         ("requested by", out.actor_text(run.requested_by)),
         ("reason", run.reason),
@@ -314,7 +314,7 @@ def _run_line(run: pb.Run) -> Text:
     line.append_text(out.status_text(run.status))
     if run.build_number:
         line.append(f", build {run.build_number} {run.build_url}")
-    for detail in (run.failure_message or out.cause_word(run.failure_cause), run.waiting_reason):
+    for detail in (run.failure_message or out.cause_name(run.failure_cause), run.waiting_reason):
         if detail:
             line.append(f"\n{detail}")
     if run.HasField("observation_problem"):
@@ -324,7 +324,7 @@ def _run_line(run: pb.Run) -> Text:
 
 def _why(run: pb.Run) -> str:
     """Why a run failed, or why nothing more is known of it, or what it waits for."""
-    failure = run.failure_message or out.cause_word(run.failure_cause)
+    failure = run.failure_message or out.cause_name(run.failure_cause)
     if not failure and run.HasField("observation_problem"):
         return out.problem_text(run.observation_problem)
     return failure or run.waiting_reason

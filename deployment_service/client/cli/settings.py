@@ -1,4 +1,4 @@
-"""What deployctl is told, and how it explains what went wrong."""
+"""Settings of deployctl, and its error messages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Statuses = Annotated[
 
 
 class CliError(Exception):
-    """Something to tell the person at the keyboard."""
+    """An error message for the user."""
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class CliError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the options and the environment say."""
+    """The settings from options and environment."""
 
     target: str
     api_key: str
@@ -98,12 +98,10 @@ class Settings:
         try:
             return asyncio.run(connected())
         except DeploymentServiceError as error:
-            said, exit_code = _explain(error, self.target)
+            text, exit_code = _explain(error, self.target)
             if error.run_name:
-                said = (
-                    f"{said}\nThe run goes on: deployctl runs {self._deployment_of(error.run_name)}"
-                )
-            raise CliError(said, exit_code) from None
+                text = f"{text}\nThe run continues: deployctl runs {self._deployment_of(error.run_name)}"
+            raise CliError(text, exit_code) from None
 
     def _deployment_of(self, run_name: str) -> str:
         """The run's deployment, as this command takes it: with its tenant if that isn't the default one."""
@@ -208,25 +206,25 @@ def since(text: str) -> Timestamp | None:
 
 
 def _explain(error: DeploymentServiceError, target: str) -> tuple[str, int]:
-    """What to tell a person about an error, and the exit code that tells a script."""
+    """Return the error message for the user, and the exit code."""
     reason = f" [{error.reason}]" if error.reason else ""
-    said = f"{error.message}{reason}"
+    text = f"{error.message}{reason}"
     match error:
         case Unauthenticated():
-            return f"{said}\nThe API key is missing, wrong or revoked: check {API_KEY}.", 3
+            return f"{text}\nThe API key is missing, wrong or revoked: check {API_KEY}.", 3
         case PermissionDenied():
-            return f"{said}\nThis key may not do that: use one with the role or tenant it takes.", 3
+            return f"{text}\nThis key may not do that: use one with the role or tenant it takes.", 3
         case NotFound() | AlreadyExists() | FailedPrecondition() | Aborted():
-            return said, 4
+            return text, 4
         case InvalidArgument():
-            return said, 2
+            return text, 2
         case RunNotFinished():
-            return f"{said}.", 6
+            return f"{text}.", 6
         case DeadlineExceeded():
             return f"{target} gave no answer in time.{reason} Try again, or with more --timeout.", 5
         case Unavailable() if not error.reason:
-            return f"Can't reach {target}: {said}\nIs it running? Check {TARGET}.", 5
+            return f"Can't reach {target}: {text}\nIs it running? Check {TARGET}.", 5
         case Unavailable():
-            return said, 5
+            return text, 5
         case _:
-            return said, 70
+            return text, 70

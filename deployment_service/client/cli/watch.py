@@ -16,7 +16,7 @@ from deployment_service.client.client import DeploymentClient
 from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
 
-# What gRPC says when a replica ends an old connection, so that clients find added replicas: no fault.
+# gRPC's message when a replica closes an old connection, so that clients find new replicas: no failure.
 CONNECTION_AGE = "max connection age"
 
 
@@ -72,7 +72,7 @@ def watch(
         typer.Option(metavar="KEY=VALUE", help="Only deployments with this label; repeatable."),
     ] = None,
     resume_token: Annotated[
-        str, typer.Option("--from", help="A resume token: go on after it, without a gap.")
+        str, typer.Option("--from", help="A resume token: continue after it, without a gap.")
     ] = "",
     until: Annotated[
         Until | None,
@@ -111,7 +111,7 @@ def watch(
                         console.print(line)
         finally:
             if not settings.as_json and stream.resume_token:
-                typer.echo(f"To go on from here: --from {stream.resume_token}", err=True)
+                typer.echo(f"To continue from here: --from {stream.resume_token}", err=True)
 
     settings.run(work)
 

@@ -1,4 +1,4 @@
-"""deployctl webhook: what a Jenkins job needs to report, and whether it would arrive."""
+"""deployctl webhook: credentials with which a Jenkins job reports, and a test of the path to the service."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def send_test(
 def rotate(
     context: typer.Context,
     progress_of: Annotated[
-        str, typer.Option("--progress-of", help="Make no key: tell how far this rotation has come.")
+        str, typer.Option("--progress-of", help="Make no key: show the progress of this rotation.")
     ] = "",
 ) -> None:
     """Make a new key for the tenant's webhooks and rewrite our jobs' endpoints (admin).
@@ -78,18 +78,18 @@ def rotate(
     if settings.as_json:
         out.json_line(made)
         return
-    say = out.console().print
-    say(f"The newest key is {made.key_id}.")
+    write = out.console().print
+    write(f"The newest key is {made.key_id}.")
     if made.rewriting_jobs:
-        say(f"Still to be rewritten: {', '.join(made.rewriting_jobs)}")
-        say(f"How far it is: deployctl webhook rotate --progress-of {request_id}")
+        write(f"Still to be rewritten: {', '.join(made.rewriting_jobs)}")
+        write(f"Its progress: deployctl webhook rotate --progress-of {request_id}")
     if made.other_jobs:
-        say(
-            "These jobs aren't ours to write to. Give each its new URL or secret, which "
+        write(
+            "The service does not change these jobs. Give each its new URL or secret, which "
             "deployctl webhook show prints for its deployment:"
         )
         for job in made.other_jobs:
-            say(f"  {job.job}")
+            write(f"  {job.job}")
     out.table(
         ("KEY", "MADE", "LAST SEEN", "JOBS USING IT"),
         (
@@ -148,20 +148,20 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise CliError(f"The gateway can't be reached at {place}: {error}") from None
     try:
-        said = json.loads(text)
+        answered = json.loads(text)
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        # A proxy's page, as a rule. Not quoted: it is long, and nobody reads HTML.
+        answered = None
+    if not isinstance(answered, dict):
+        # Usually the page of a proxy. Not quoted: it is long HTML.
         raise CliError(
             f"What answers at {place} isn't the gateway: HTTP {status} without the gateway's JSON. "
             "Is the address right, and does the proxy in front of it reach it?"
         )
-    return said
+    return answered
 
 
 def _open(request: urllib.request.Request) -> Any:
-    """The answer, whatever its status."""
+    """Return the answer, with any HTTP status."""
     try:
         return urllib.request.urlopen(request, timeout=10)  # noqa: S310 - the caller has checked it
     except urllib.error.HTTPError as error:
