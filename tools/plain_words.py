@@ -20,8 +20,8 @@ SUFFIXES = frozenset(
 )
 # Recordings and old migrations are evidence; the changelog names what was replaced; generated code follows the protos.
 EXCLUDED = re.compile(
-    r"migrations/versions/|tests/conformance/recordings/|tests/upgrade/|tests/payloads/|deployment_service/v1/"
-    r"|CHANGELOG\.md$|LICENSE$|tools/plain_words\.py$|tests/unit/test_plain_words\.py$"
+    r"^(?:migrations/versions/|tests/conformance/recordings/|tests/upgrade/|tests/payloads/|deployment_service/v1/"
+    r"|CHANGELOG\.md$|LICENSE$|tools/plain_words\.py$|tests/unit/test_plain_words\.py$)"
 )
 # The simulator's record of builds is a ledger in the usual sense.
 ALLOWED = {"Ledger": re.compile(r"jenkins_simulator/|tests/chaos/|tests/acceptance/|devstack/")}

@@ -88,7 +88,7 @@ async def test_a_report_that_makes_calls_fail_doesnt_stop_the_others(
         assert [
             (request_refresh.cicd_job_id, request_refresh.reason)
             for request_refresh in service.refresh_requests
-        ] == [(JOB, "gave up: RETRY")]
+        ] == [(JOB, "dropped: RETRY")]
         assert lost(gateway) == 1
         with_poison = [call for call in service.calls if is_poisoned(call)]
         assert 4 < len(with_poison) < 10
