@@ -228,6 +228,7 @@ async def test_an_end_that_could_not_be_read_for_a_day_is_unverifiable(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.alone
 async def test_half_a_second_after_finalized_an_end_is_settled(
     jobs: Jobs, jenkins: JenkinsSimulator
 ) -> None:

@@ -19,9 +19,10 @@ from deployment_service.cicd.port import (
     TriggerOutcome,
     TriggerReply,
 )
-from deployment_service.domain.attribution import BuildRef, Observation
+from deployment_service.domain.attribution import BuildRef, Observation, Verdict
 from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventSource
+from deployment_service.domain.reports import BuildReport
 from deployment_service.domain.status import FailureCause, from_read
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
@@ -98,10 +99,15 @@ class Scene:
         await self.steps.unclear(self.claimed, TriggerReply(TriggerOutcome.UNCLEAR))
 
     async def webhook_started(self) -> None:
-        await self.runs.tell(self._report("STARTED"))
+        await self._deliver(self._report("STARTED"))
 
     async def webhook_finalized(self) -> None:
-        await self.runs.tell(self._report("FINALIZED", "SUCCESS"))
+        await self._deliver(self._report("FINALIZED", "SUCCESS"))
+
+    async def _deliver(self, report: BuildReport) -> None:
+        """Report it again as long as the other writer holds the job for too long, as the gateway does."""
+        while (await self.runs.tell(report))[0].verdict is Verdict.RETRY:
+            pass
 
     async def read_final(self) -> None:
         await self.reading.observe(self.claimed.tenant_id, [self.seen("SUCCESS")])
@@ -118,7 +124,7 @@ class Scene:
         except FailedPrecondition as error:
             assert error.reason == "RUN_ACTIVE"  # noqa: PT017 - either outcome is fine, no other is
 
-    def _report(self, phase: str, status: str = "") -> Any:
+    def _report(self, phase: str, status: str = "") -> BuildReport:
         return plugin(
             self.claimed.job_id,
             1,

@@ -74,6 +74,7 @@ async def jobs(databases: Databases, jenkins: JenkinsSimulator) -> AsyncIterator
         yield process
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 async def test_a_cycle_costs_two_requests_and_one_for_each_run_that_changed(
     jobs: Jobs, jenkins: JenkinsSimulator
