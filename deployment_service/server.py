@@ -48,7 +48,8 @@ from deployment_service.watch.settings import WatchSettings
 from deployment_service.workers.controllers.controllers import Controllers
 from deployment_service.workers.controllers.finder import ControllerFinder
 from deployment_service.workers.controllers.origin_budget import OriginBudget
-from deployment_service.workers.dispatcher.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.dispatcher.dispatcher import Dispatcher
+from deployment_service.workers.dispatcher.settings import DispatcherSettings
 from deployment_service.workers.job_provisioner.comparer import JobComparer, JobComparerSettings
 from deployment_service.workers.job_provisioner.provisioner import (
     JobProvisioner,
@@ -56,7 +57,8 @@ from deployment_service.workers.job_provisioner.provisioner import (
 )
 from deployment_service.workers.reconciler.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.reconciler.detection import Detection
-from deployment_service.workers.reconciler.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.workers.reconciler.reconciler import Reconciler
+from deployment_service.workers.reconciler.settings import ReconcilerSettings
 from deployment_service.workers.reconciler.unsettled import UnsettledRuns
 from deployment_service.workers.retention import Retention, RetentionSettings
 

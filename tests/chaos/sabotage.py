@@ -17,7 +17,7 @@ from deployment_service.domain.runs import Run, StatusUpdate, Transition
 from deployment_service.domain.status import UNKNOWN, DeploymentStatus, UnstablePolicy
 from deployment_service.storage.runs import runs
 from deployment_service.unit_of_work import run_unit_of_work as actions_observe
-from deployment_service.workers.dispatcher.dispatcher import Dispatcher
+from deployment_service.workers.dispatcher.attempt import TriggerAttempts
 
 _GUARD = " AND (n.forced OR r.rank <= n.rank)"
 
@@ -59,8 +59,8 @@ def last_word(
 if __name__ == "__main__":
     rule = sys.argv.pop(1)
     if rule == "no-look":
-        assert hasattr(Dispatcher, "_look")
-        Dispatcher._look = send_again  # type: ignore[method-assign, assignment]
+        assert hasattr(TriggerAttempts, "_probe")
+        TriggerAttempts._probe = send_again  # type: ignore[method-assign, assignment]
     else:
         assert _GUARD in runs._UPDATE
         assert hasattr(actions_observe, "observe")

@@ -26,10 +26,12 @@ from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from deployment_service.workers.controllers.controllers import Controllers
 from deployment_service.workers.controllers.finder import ControllerFinder
 from deployment_service.workers.controllers.origin_budget import OriginBudget
-from deployment_service.workers.dispatcher.dispatcher import Dispatcher, DispatcherSettings
+from deployment_service.workers.dispatcher.dispatcher import Dispatcher
+from deployment_service.workers.dispatcher.settings import DispatcherSettings
 from deployment_service.workers.reconciler.confirmer import Confirmer, ConfirmerSettings
 from deployment_service.workers.reconciler.detection import Detection
-from deployment_service.workers.reconciler.reconciler import Reconciler, ReconcilerSettings
+from deployment_service.workers.reconciler.reconciler import Reconciler
+from deployment_service.workers.reconciler.settings import ReconcilerSettings
 from tests.integration.jobs_harness import LIMITS, Jobs, eventually, jenkins_client
 
 QUICK = DispatcherSettings(

@@ -60,7 +60,7 @@ async def test_a_database_that_does_not_answer_is_no_problem_of_jenkins(
             found += 1
             raise error
 
-        monkeypatch.setattr(runs.reconciler, "_find_controller", find)
+        monkeypatch.setattr(runs.reconciler._cycle, "_find_controller", find)
 
         async def tried() -> bool:
             await jobs.sql("UPDATE cicd_controllers SET lease_owner = NULL, lease_until = NULL")

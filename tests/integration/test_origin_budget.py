@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from deployment_service.storage import origin_shares
 from deployment_service.storage.database.pool import Connection
-from deployment_service.workers.reconciler.reconciler import ReconcilerSettings
+from deployment_service.workers.reconciler.settings import ReconcilerSettings
 from jenkins_simulator import DEFAULT_API_TOKEN, Cause, JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import Jobs, adopt, eventually, jobs_of

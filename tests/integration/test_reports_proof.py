@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from deployment_service.domain.attribution import Verdict
 from deployment_service.domain.reports import Proof
-from deployment_service.workers.reconciler.reconciler import ReconcilerSettings
+from deployment_service.workers.reconciler.settings import ReconcilerSettings
 from jenkins_simulator import JenkinsSimulator, SimulatorConfig
 from tests.fixtures_stack import Databases
 from tests.integration.jobs_harness import jobs_of, shell

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from deployment_service.workers.reconciler.detection import Detection
-from deployment_service.workers.reconciler.reconciler import ReconcilerSettings
+from deployment_service.workers.reconciler.settings import ReconcilerSettings
 from jenkins_simulator import (
     Build,
     Cause,

@@ -210,7 +210,7 @@ async def test_an_unexpected_failure_in_one_step_ends_neither_the_loop_nor_its_n
 ) -> None:
     """P4"""
     await runs.jobs.create("bad", shell())
-    observe, broken = runs.reconciler._steps.observe, asyncio.Event()
+    observe, broken = runs.reconciler._cycle._steps.observe, asyncio.Event()
 
     async def fail_for_bad(tenant_id, seen):
         if any(one.job_id == bad["job_id"] and one.state.final for one in seen):
@@ -219,7 +219,7 @@ async def test_an_unexpected_failure_in_one_step_ends_neither_the_loop_nor_its_n
         return await observe(tenant_id, seen)
 
     bad = next(row for row in await runs.jobs.rows() if row["full_name"] == "demo.bad")
-    monkeypatch.setattr(runs.reconciler._steps, "observe", fail_for_bad)
+    monkeypatch.setattr(runs.reconciler._cycle._steps, "observe", fail_for_bad)
     jenkins.hold("demo.bad")
     jenkins.hold("demo.web")
     ill, well = await runs.start("bad"), await runs.start("web")

@@ -156,6 +156,14 @@ def last_answer(text: str | None) -> str:
     return f" The last answer: {text}" if text else ""
 
 
+SERVER_ERRORS = (
+    FailureCause.TRIGGER_REJECTED,
+    "Jenkins answered twice with an internal error. Its log says why; bad parameters are the usual cause.",
+)
+REQUESTS_LOST = (
+    FailureCause.TRIGGER_DEADLINE,
+    "Requests to Jenkins were lost until the trigger deadline. Nothing was started; run it again.",
+)
 UNTRACEABLE = (
     FailureCause.TRIGGER_OUTCOME_UNKNOWN,
     f"Jenkins accepted the request, but its answer names no queue item and the job does not define "
