@@ -36,6 +36,7 @@ from deployment_service.domain.errors import (
     Unauthenticated,
 )
 from deployment_service.runtime.logs import log
+from deployment_service.runtime.single_flight import SingleFlight
 from deployment_service.storage import api_keys as api_key_rows
 from deployment_service.storage import tenants
 from deployment_service.storage.database.pool import Database
@@ -54,7 +55,7 @@ class Keys:
         self._cache_s = cache_s
         self._recheck_s = recheck_s
         self._cache: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
-        self._flights: dict[bytes, asyncio.Task[Caller | None]] = {}
+        self._flights: SingleFlight[bytes, Caller | None] = SingleFlight()
         self._streams: dict[uuid.UUID, set[asyncio.Timeout]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -86,11 +87,7 @@ class Keys:
 
     async def _look_up(self, secret: str, digest: bytes, address: str) -> Caller:
         """Return the key's caller. Single flight for each key; known keys do not wait for lookups of unknown ones."""
-        flight = self._flights.get(digest)
-        if flight is None:
-            flight = asyncio.create_task(self._fetch(secret, digest, address))
-            self._flights[digest] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(digest, None))
+        flight = self._flights.task(digest, lambda: self._fetch(secret, digest, address))
         # Shielded: the call that started it may be cancelled while others share it.
         caller = await asyncio.shield(flight)
         if caller is None:

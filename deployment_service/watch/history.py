@@ -13,6 +13,7 @@ import structlog
 
 from deployment_service.domain.errors import Unavailable
 from deployment_service.runtime.backoff import Backoff
+from deployment_service.runtime.single_flight import SingleFlight
 from deployment_service.watch.ports import EventLog
 from deployment_service.watch.ring import Page, Ring
 from deployment_service.watch.settings import WatchSettings
@@ -41,7 +42,7 @@ class History:
         self._suspect = suspect
         self._pages: OrderedDict[_Key, Page] = OrderedDict()
         self._bytes = 0
-        self._reading: dict[_Key, asyncio.Task[Page]] = {}
+        self._reading: SingleFlight[_Key, Page] = SingleFlight()
         self._readers = asyncio.Semaphore(settings.history_readers)
         # A tenant has a lane as long as somebody is in it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Lock] = WeakValueDictionary()
@@ -62,12 +63,7 @@ class History:
         A read that had begun before may end short of ``position``: then ask again.
         """
         key = self._key(tail, ring, position)
-        task = self._reading.get(key)
-        if task is None:
-            task = asyncio.create_task(self._read(tail, ring, key))
-            self._reading[key] = task
-            task.add_done_callback(lambda task: self._finished(key, task))
-        return task
+        return self._reading.task(key, lambda: self._read(tail, ring, key))
 
     def forget(self) -> None:
         """Drop everything: the store isn't the one it was read from."""
@@ -76,10 +72,7 @@ class History:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = list(self._reading.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reading.close()
 
     def _key(self, tail: Tail, ring: Ring, position: int) -> _Key:
         return tail.tenant.tenant_id, ring.epoch, position // self._settings.history_page
@@ -124,8 +117,3 @@ class History:
         while self._bytes > self._settings.history_cache_bytes and len(self._pages) > 1:
             _, dropped = self._pages.popitem(last=False)
             self._bytes -= dropped.size
-
-    def _finished(self, key: _Key, task: asyncio.Task[Page]) -> None:
-        del self._reading[key]
-        if not task.cancelled():
-            task.exception()  # Its streams may all have gone: nobody else might fetch it.

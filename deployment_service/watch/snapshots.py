@@ -10,6 +10,7 @@ import structlog
 
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import Unavailable
+from deployment_service.runtime.single_flight import SingleFlight
 from deployment_service.watch.ports import Selection, SnapshotPage, SnapshotReader
 from deployment_service.watch.settings import WatchSettings
 
@@ -31,19 +32,14 @@ class Snapshots:
         self._readers = asyncio.Semaphore(settings.snapshot_readers)
         # A tenant has a lane as long as somebody is in it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
-        self._to_begin: dict[_Key, asyncio.Task[SnapshotPage]] = {}
-        self._tasks: set[asyncio.Task[SnapshotPage]] = set()
+        self._reads: SingleFlight[_Key, SnapshotPage] = SingleFlight()
 
     async def page(
         self, tenant: TenantRef, selection: Selection, after: str, until: float
     ) -> SnapshotPage:
         """A page as it now is or later; Unavailable if it can't be read by the loop's time ``until``."""
         key = tenant.tenant_id, selection, after
-        task = self._to_begin.get(key)
-        if task is None:
-            task = self._to_begin[key] = asyncio.create_task(self._read(tenant, key))
-            self._tasks.add(task)
-            task.add_done_callback(lambda task: self._finished(key, task))
+        task = self._reads.task(key, lambda: self._read(tenant, key))
         try:
             async with asyncio.timeout_at(until):
                 # Others wait for it as well.
@@ -62,23 +58,13 @@ class Snapshots:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reads.close()
 
     async def _read(self, tenant: TenantRef, key: _Key) -> SnapshotPage:
         tenant_id, selection, after = key
         width = max(1, self._settings.snapshot_readers // 2)
         lane = self._lanes.setdefault(tenant_id, asyncio.Semaphore(width))
         async with lane, self._readers:
-            del self._to_begin[key]
+            self._reads.seal(key)
             async with asyncio.timeout(self._settings.read_timeout_s):
                 return await self._reader.page(tenant, selection, after)
-
-    def _finished(self, key: _Key, task: asyncio.Task[SnapshotPage]) -> None:
-        self._tasks.discard(task)
-        if self._to_begin.get(key) is task:  # It was cancelled before it began.
-            del self._to_begin[key]
-        if not task.cancelled():
-            task.exception()  # Its streams may all have gone: nobody else might fetch it.
