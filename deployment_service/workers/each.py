@@ -1,4 +1,4 @@
-"""Reads several things, a few at once; one that fails does not keep the others from their turn."""
+"""Reads several items, a few at once; a failing read does not stop the others."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _log = structlog.get_logger(__name__)
 
 
 async def for_each(
-    things: Sequence[T], work: Callable[[T], Awaitable[None]], *, at_once: int
+    items: Sequence[T], work: Callable[[T], Awaitable[None]], *, at_once: int
 ) -> None:
-    """Do the work for each thing, at most ``at_once`` at a time; log what fails.
+    """Do the work for each item, at most ``at_once`` at a time; log failures.
 
     Raises:
         Exception: one of ``UNAVAILABLE_ERRORS``, as soon as the database is unavailable.
     """
     places = asyncio.Semaphore(at_once)
 
-    async def one(thing: T) -> None:
+    async def work_on(item: T) -> None:
         async with places:
             try:
-                await work(thing)
+                await work(item)
             except ProviderError as error:
-                _log.warning("reading failed", error=str(error))
+                _log.warning("read.failed", error=str(error))
             except UNAVAILABLE_ERRORS:
                 raise
             except Exception:
-                _log.exception("reading failed")
+                _log.exception("read.failed")
 
     try:
         async with asyncio.TaskGroup() as group:
-            for thing in things:
-                group.create_task(one(thing))
-    except ExceptionGroup as away:
-        raise away.exceptions[0] from None
+            for item in items:
+                group.create_task(work_on(item))
+    except ExceptionGroup as unavailable:
+        raise unavailable.exceptions[0] from None

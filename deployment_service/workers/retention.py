@@ -1,7 +1,7 @@
-"""Retention: removes events, deliveries, request ids and deleted deployments that needn't be kept any longer.
+"""Retention: removes events, deliveries, request ids and deleted deployments after their retention time.
 
-Every replica goes through all tenants now and then; who finds another one at it leaves the round to that one. Watchers
-notice nothing, unless they come back after longer than events are kept: they get a reset (promise P5).
+Every replica begins a round now and then, and ends it if another replica's is under way. Watchers are not affected,
+except those that resume after longer than events are kept: they get a reset (promise P5).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_NOBODY = uuid.UUID(int=0)
+_BEFORE_ALL_TENANTS = uuid.UUID(int=0)
 _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """``batch``: rows that one transaction looks at. ``pause_s`` between two leaves the database to others."""
+    """``batch``: rows that one transaction examines. ``pause_s`` between two leaves the database to other work."""
 
     event_age_s: float = 90 * _DAY_S
     delivery_age_s: float = 7 * _DAY_S
@@ -41,12 +41,12 @@ class RetentionSettings:
     pause_s: float = 0.02
 
 
-class _SomebodyElse(Exception):
-    """Another replica is at it."""
+class _AnotherReplica(Exception):
+    """Another replica's round is under way."""
 
 
 class Retention:
-    """One per process."""
+    """Removes old rows in rounds. One per process."""
 
     def __init__(self, database: Database, settings: RetentionSettings) -> None:
         self._database = database
@@ -59,27 +59,27 @@ class Retention:
         self._loop.start()
 
     async def stop(self) -> None:
-        """Cut the round under way: the next one, of whichever replica, goes on."""
+        """Cancel the round under way: the next one, of any replica, continues."""
         await self._loop.stop()
 
     async def one_round(self) -> None:
-        """Go through everything once."""
-        gone: Counter[str] = Counter()
+        """Remove everything whose retention time has passed."""
+        removed: Counter[str] = Counter()
         try:
-            await self._walk(Retained.EVENTS, self._settings.event_age_s, gone)
-            await self._walk(Retained.DELIVERIES, self._settings.delivery_age_s, gone)
-            await self._in_batches(retention.forget_request_ids, "request_ids", gone)
-            await self._in_batches(retention.forget_verifiers, "webhook_verifiers", gone)
-            await self._in_batches(origin_shares.forget, "origin_shares", gone)
-            await self._in_batches(retention.purge_deployments, "deployments", gone)
-        except _SomebodyElse:
+            await self._trim_all(Retained.EVENTS, self._settings.event_age_s, removed)
+            await self._trim_all(Retained.DELIVERIES, self._settings.delivery_age_s, removed)
+            await self._in_batches(retention.forget_request_ids, "request_ids", removed)
+            await self._in_batches(retention.forget_verifiers, "webhook_verifiers", removed)
+            await self._in_batches(origin_shares.forget, "origin_shares", removed)
+            await self._in_batches(retention.purge_deployments, "deployments", removed)
+        except _AnotherReplica:
             pass
         finally:
-            if gone.total():
-                _log.info("retention", **gone)
+            if removed.total():
+                _log.info("retention.removed", **removed)
 
-    async def _walk(self, kept: Retained, older_than_s: float, gone: Counter[str]) -> None:
-        last = _NOBODY
+    async def _trim_all(self, table: Retained, older_than_s: float, removed: Counter[str]) -> None:
+        last = _BEFORE_ALL_TENANTS
         while True:
             async with self._database.acquire() as connection:
                 tenants = await retention.tenants_after(
@@ -90,44 +90,44 @@ class Retention:
             last = tenants[-1]
             positions = dict.fromkeys(tenants, 0)
             while positions:
-                trimmed = await self._trim(kept, positions, older_than_s)
-                gone[kept.name.lower()] += trimmed.rows
+                trimmed = await self._trim(table, positions, older_than_s)
+                removed[table.name.lower()] += trimmed.rows
                 positions = trimmed.positions
                 await asyncio.sleep(self._settings.pause_s)
 
     async def _trim(
-        self, kept: Retained, positions: dict[uuid.UUID, int], older_than_s: float
+        self, table: Retained, positions: dict[uuid.UUID, int], older_than_s: float
     ) -> Trimmed:
         async def work(connection: Connection) -> Trimmed:
             return await retention.trim(
                 connection,
-                kept,
+                table,
                 positions,
                 older_than_s=older_than_s,
                 each=max(1, self._settings.batch // len(positions)),
             )
 
-        return await self._alone(work)
+        return await self._commit(work)
 
     async def _in_batches(
         self,
         remove: Callable[[Connection, int], Awaitable[int]],
-        what: str,
-        gone: Counter[str],
+        table: str,
+        removed: Counter[str],
     ) -> None:
         while True:
-            rows = await self._alone(lambda c: remove(c, self._settings.batch))
-            gone[what] += rows
+            rows = await self._commit(lambda c: remove(c, self._settings.batch))
+            removed[table] += rows
             if not rows:
                 return
             await asyncio.sleep(self._settings.pause_s)
 
-    async def _alone(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do it in a transaction of its own, unless another replica is at it."""
+    async def _commit(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Commit ``work``. Raises _AnotherReplica if another replica's round is under way."""
 
         async def locked(connection: Connection) -> T:
             if not await retention.is_mine(connection):
-                raise _SomebodyElse
+                raise _AnotherReplica
             return await work(connection)
 
         return await self._database.transaction(locked)

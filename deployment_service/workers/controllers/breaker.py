@@ -23,7 +23,7 @@ class ControllerLimits:
 
 
 class Breaker:
-    """Keeps us from waiting for a controller that doesn't answer. Holds no lock: for one event loop."""
+    """A circuit breaker for a controller that does not answer. For one event loop."""
 
     def __init__(
         self, limits: ControllerLimits, clock: Callable[[], float] = time.monotonic
@@ -39,32 +39,32 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether it has tripped and no call has succeeded since."""
+        """Whether the breaker has opened and no call has succeeded since."""
         return self._pauses > 0
 
     def retry_in_s(self) -> float:
-        """How long to wait before the next call has a chance; 0: it has one now."""
+        """Return the seconds until a call may be made; 0: now."""
         if not self.open:
             return 0.0
         left = self._open_until - self._clock()
         return left if left > 0 else (1.0 if self._probing else 0.0)
 
     def enter(self) -> bool:
-        """Count a call in, after `retry_in_s` said 0. True: it is the probe, which must `leave`."""
+        """Begin a call after ``retry_in_s`` returned 0. True: it is the probe, which must call ``leave``."""
         if self.open:
             self._probing = True
         return self.open
 
     def leave(self) -> None:
-        """The probe is over, whatever its outcome."""
+        """End the probe, whatever its outcome."""
         self._probing = False
 
     def answered(self) -> None:
-        """The controller answered, be it with a refusal."""
+        """Note an answer of the controller; a refusal counts."""
         self._in_a_row = self._pauses = 0
 
     def failed(self) -> None:
-        """The controller didn't answer, or a proxy did for it."""
+        """Note a call without an answer of the controller; that of a proxy does not count."""
         self.failures_seen += 1
         self._in_a_row += 1
         still_paused = self.open and self._clock() < self._open_until

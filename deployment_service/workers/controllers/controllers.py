@@ -27,12 +27,12 @@ from deployment_service.workers.controllers.origin_budget import Allowance, Orig
 
 _log = structlog.get_logger(__name__)
 
-# A Jenkins that asks for longer is asked again then: nothing would become known of its runs meanwhile.
+# A Jenkins that asks for a longer pause is called again after this one: otherwise its runs would not be read.
 _LONGEST_PAUSE_S = 300.0
 
 
 class ProviderAccess(Protocol):
-    """What of a row of ``cicd_providers`` leads to its controller."""
+    """The columns of ``cicd_providers`` that lead to a controller."""
 
     @property
     def tenant_id(self) -> uuid.UUID: ...
@@ -69,7 +69,7 @@ class ControllerUnavailable(ProviderUnreachable):
 
 
 class RequestsHeldBack(ControllerUnavailable):
-    """Nothing was sent: the budget of the origin is used up for the moment. It says nothing about Jenkins."""
+    """Nothing was sent: the budget of the origin is used up for the moment. This is no problem of Jenkins."""
 
 
 class Controller:
@@ -90,7 +90,7 @@ class Controller:
         self.client = client
         self.breaker = Breaker(limits)
         self._bulkhead = asyncio.Semaphore(limits.concurrency)
-        # However many runs wait to be triggered, there is always room to read how others end.
+        # Triggers leave some slots to reads, however many runs wait.
         self._for_triggers = asyncio.Semaphore(max(1, limits.concurrency - limits.kept_for_reading))
         self._in_use = 0
         self._retired = False
@@ -100,7 +100,7 @@ class Controller:
         self._allowance = Allowance(budget, provider.tenant_id, origin_of(provider.base_url))
 
     def available(self) -> bool:
-        """Whether a call has a chance now. A hint: `slot` decides."""
+        """Return whether a call may be made now. A hint: ``slot`` decides."""
         return not self._retired and self._wait_s(for_trigger=False) == 0
 
     async def allow(self, requests: int) -> int:
@@ -114,22 +114,22 @@ class Controller:
             raise _held_back(taken.wait_s)
 
     def pause_triggers(self, seconds: float) -> None:
-        """Send no trigger for so long: the answer to one asked for that. Reading goes on."""
+        """Send no trigger for so many seconds, as the answer to one asked. Reads go on."""
         self._triggers_paused_until = time.monotonic() + seconds
 
     def answered(self) -> None:
-        """Say that a call which doesn't raise, such as ``trigger``, was answered by Jenkins."""
+        """Note that Jenkins answered a call which does not raise, such as ``trigger``."""
         self.breaker.answered()
 
     def failed(self) -> None:
-        """Say that a call which doesn't raise, such as ``trigger``, was not answered by Jenkins."""
+        """Note that Jenkins did not answer a call which does not raise, such as ``trigger``."""
         self.breaker.failed()
 
     @contextlib.asynccontextmanager
     async def slot(
         self, wait_s: float = 5.0, *, for_trigger: bool = False, ahead: bool = False
     ) -> AsyncIterator[CicdProvider]:
-        """Hold one of the controller's slots around calls; what they raise moves the breaker.
+        """Hold one of the controller's slots around calls; their errors count for the breaker.
 
         ``ahead``: the requests go before those of cycles, as all for triggers do. Raises ControllerUnavailable,
         before anything is sent, if the breaker is open, no slot gets free within ``wait_s``, the provider's
@@ -159,12 +159,12 @@ class Controller:
                 self._last_used = time.monotonic()
 
     async def retire(self) -> None:
-        """Let nobody in any more; close the client once nobody is in."""
+        """Refuse further calls; close the client when the last call has ended."""
         self._retired = True
         await self._close_if_unused()
 
     def idle_s(self) -> float:
-        """For how long nobody has used it."""
+        """Return for how many seconds no call was made."""
         return 0.0 if self._in_use else time.monotonic() - self._last_used
 
     def _check(self, for_trigger: bool) -> None:
@@ -214,7 +214,7 @@ class Controller:
             self.answered()
             raise
         else:
-            # Whoever was inside may have said already that it went wrong.
+            # The caller may have called ``failed`` already.
             if self.breaker.failures_seen == failures_before:
                 self.answered()
         finally:
@@ -235,7 +235,7 @@ def _held_back(wait_s: float) -> RequestsHeldBack:
 
 
 class Controllers:
-    """Finds or makes the controller of a provider; makes it anew when the provider has changed."""
+    """Has one controller for each provider, and replaces it when the provider has changed."""
 
     def __init__(
         self,
@@ -260,9 +260,9 @@ class Controllers:
         self._by_provider: dict[tuple[uuid.UUID, uuid.UUID], Controller] = {}
 
     async def get(self, provider: ProviderAccess) -> Controller:
-        """Return the provider's controller. Don't keep it for longer than one piece of work.
+        """Return the provider's controller. Do not keep it for longer than one task.
 
-        Raises ProviderUnreachable if what is stored of the provider can't be used.
+        Raises ProviderUnreachable if the stored provider cannot be used.
         """
         identity = (provider.tenant_id, provider.provider_id)
         allowed = self._allows is None or await self._allows(provider.base_url)
@@ -278,7 +278,7 @@ class Controllers:
             return controller
         if not allowed:
             _log.info(
-                "controller_limited_to_public_addresses",
+                "controller.limited_to_public_addresses",
                 origin=origin_of(provider.base_url),
                 to_allow=f"{ALLOWED_ORIGINS_SETTING}={origin_of(provider.base_url)}",
             )
@@ -301,7 +301,7 @@ class Controllers:
         try:
             token = self._decrypt(encrypted).decode() if encrypted else ""
         except Exception as error:
-            _log.exception("provider_secret_unreadable", provider_id=str(provider.provider_id))
+            _log.exception("provider.secret_unreadable", provider_id=str(provider.provider_id))
             raise ProviderUnreachable(
                 "The provider's stored API token can't be read. Set it anew."
             ) from error
@@ -321,7 +321,7 @@ class Controllers:
         return Controller(provider, address, client, self._limits, self._budget)
 
     async def _retire_unused(self) -> None:
-        """Close what has not been used for long, such as that of a provider that was deleted."""
+        """Close controllers that were not used for long, such as those of deleted providers."""
         for identity, controller in list(self._by_provider.items()):
             if controller.idle_s() > self._idle_s:
                 del self._by_provider[identity]

@@ -1,4 +1,4 @@
-"""From a provider's ids to its controller, for workers that have nothing but the ids."""
+"""Finds the controller of a provider by its ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FindController = Callable[[uuid.UUID, uuid.UUID], Awaitable[Controller]]
 
 
 class ControllerFinder:
-    """Reads the provider's row anew each time, so that a change of it takes effect at once."""
+    """Reads the provider's row each time, so that a change takes effect at once."""
 
     def __init__(self, database: Database, controllers: Controllers) -> None:
         self._database = database

@@ -1,7 +1,7 @@
 """Requests to one origin (scheme, host, port) have a budget over all tenants, leased from the database.
 
-Several tenants, and several replicas, may read one Jenkins. Each request takes one of the budget; what a cycle needs
-is taken at once. See docs/explanation/jobs.md.
+Several tenants and several replicas may read one Jenkins. Each request takes one of the budget; a cycle takes all
+that it needs at once. See docs/explanation/jobs.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deployment_service.storage.origin_shares import Taken
 _log = structlog.get_logger(__name__)
 
 _LOGGED_EVERY_S = 60.0
-# What was taken and not used by then is lost: the share has grown meanwhile.
+# Requests that were taken and not used by then expire: the tenant's share has refilled meanwhile.
 _KEPT_S = 10.0
 
 
@@ -70,7 +70,7 @@ class OriginBudget:
 
 
 class Allowance:
-    """The requests that one controller may send now: taken from the budget, given back by time only."""
+    """The requests that one controller may send now, taken from the budget. They are never returned; they expire."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Allowance:
         self._taken_at = 0.0
 
     async def take(self, wanted: int, *, ahead: bool = False) -> Taken:
-        """See that ``wanted`` requests may be sent; say how many may."""
+        """Take what is missing for ``wanted`` requests; return how many may be sent."""
         if self._budget is None:
             return Taken(wanted, 0.0, 1)
         if self._left > 0 and self._clock() - self._taken_at > _KEPT_S:
@@ -101,7 +101,7 @@ class Allowance:
         return Taken(max(0, min(wanted, self._left)), wait_s, tenants)
 
     async def spend(self, *, ahead: bool) -> float:
-        """Count one request; return 0, or for how many seconds to wait because none may be sent."""
+        """Count one request and return 0, or the seconds to wait if none may be sent."""
         taken = await self.take(1, ahead=ahead)
         if taken.granted < 1:
             return max(taken.wait_s, 0.1)
@@ -109,5 +109,5 @@ class Allowance:
         return 0.0
 
     def settle(self, sent: int) -> None:
-        """Count what a call sent beyond the one request that it had spent, or give that back."""
+        """Count the requests of a call beyond the one that ``spend`` counted; give that one back if none was sent."""
         self._left -= sent - 1

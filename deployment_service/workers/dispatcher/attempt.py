@@ -137,13 +137,13 @@ class TriggerAttempts:
     async def _prepare(self, run: Claimed, client: CicdProvider) -> tuple[Claimed, JobView] | None:
         """Return the run with its secrets and its job; None if it cannot be triggered and was ended."""
         try:
-            run = self._secrets.opened(run)
+            run = self._secrets.decrypted(run)
         except SecretUnreadableError:
             await self._steps.no_build(run, *UNREADABLE, certain=True)
             return None
         job = await prepared_job(run, client, self._steps.may_repair)
         if job is not None:
-            run = await self._secrets.told_apart(run, job)
+            run = await self._secrets.separated(run, job)
         refusal = await why_not(run, job, client)
         if refusal is not None or job is None:
             cause, message = refusal or (FailureCause.JOB_MISSING, "")

@@ -1,4 +1,4 @@
-"""What must be true before a run is triggered: its job can be built and takes the run's parameters as they are."""
+"""Checks before a run is triggered: its job can be built and takes the run's parameters unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deployment_service.domain.job_parameters import (
 from deployment_service.domain.jobs import Correlation
 from deployment_service.domain.status import FailureCause
 from deployment_service.storage.runs.dispatch import Claimed
-from deployment_service.workers.dispatcher.run_secrets import shown_by_jenkins
+from deployment_service.workers.dispatcher.run_secrets import exposed_secret
 
 CANCELLED = (FailureCause.CANCELLED, "It was cancelled before Jenkins had it.")
 
@@ -34,7 +34,7 @@ def lacks(run: Claimed, job: JobView) -> bool:
 
 
 def why_not_sent(run: Claimed) -> tuple[FailureCause, str] | None:
-    """Return why a run that Jenkins doesn't have is not sent at all; None if it is. Needs no answer of Jenkins."""
+    """Return why a WAITING run is ended without a request; None if it is to be sent. Reads nothing from Jenkins."""
     if run.cancel_requested:
         return CANCELLED
     if run.overdue:
@@ -56,10 +56,10 @@ def why_not_sent(run: Claimed) -> tuple[FailureCause, str] | None:
 async def prepared_job(
     run: Claimed, client: CicdProvider, may_repair: Callable[[Claimed], Awaitable[bool]]
 ) -> JobView | None:
-    """Read the run's job; declare first what a job of ours lacks.
+    """Read the run's job, after declaring the parameters that a job of ours lacks.
 
-    Its deployment got parameters that it doesn't define yet, or its script took them away. Never those of the
-    run: what a job defines is for callers with role definer to decide.
+    Its deployment has new parameters, or its script removed some. Parameters of the run are never declared: only
+    callers with role definer decide what a job defines.
     """
     job = await client.read_job(run.full_name)
     if job is None or run.owner_deployment_id is None or not lacks(run, job):
@@ -75,10 +75,10 @@ async def prepared_job(
 async def why_not(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
-    """Return why a run can't be triggered, as seen before anything is sent; None if it can."""
+    """Return why a run cannot be triggered; None if it can. Called before anything is sent."""
     return (
         _job_trouble(run, job)
-        or (job and shown_by_jenkins(run, job))
+        or (job and exposed_secret(run, job))
         or await _trimmed(run, job, client)
         or await _missing_build(run, job, client)
     )
@@ -95,11 +95,11 @@ def _job_trouble(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] 
             FailureCause.TRIGGER_REJECTED,
             f"The job '{run.full_name}' is disabled in Jenkins. Enable it, then run again.",
         )
-    wrong = mismatch(job.parameters, run.parameters)
-    if wrong is not None:
+    difference = mismatch(job.parameters, run.parameters)
+    if difference is not None:
         return (
             FailureCause.JOB_PARAMETERS_MISMATCH,
-            f"The job '{run.full_name}' would not take the run's parameters as they are: {wrong}",
+            f"The job '{run.full_name}' would not take the run's parameters as they are: {difference}",
         )
     return None
 
@@ -107,7 +107,7 @@ def _job_trouble(run: Claimed, job: JobView | None) -> tuple[FailureCause, str] 
 async def _trimmed(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
-    """Why a run can't be triggered whose value would lose the blanks around it. The JSON of a job doesn't say."""
+    """Refuse a run if Jenkins would trim one of its values. The JSON of a job does not show which it trims."""
     suspects = trimmable_values(job.parameters if job else (), run.parameters)
     trimmed = suspects and await client.trimmed_parameters(run.full_name)
     for name in sorted(suspects.intersection(trimmed or ())):
@@ -118,7 +118,7 @@ async def _trimmed(
 async def _missing_build(
     run: Claimed, job: JobView | None, client: CicdProvider
 ) -> tuple[FailureCause, str] | None:
-    """Why a run can't be triggered whose run parameter names a build that Jenkins doesn't have."""
+    """Refuse a run if one of its RUN parameters names a build that Jenkins does not have."""
     builds = referenced_builds(job.parameters if job else (), run.parameters)
     for name, (full_name, number) in builds.items():
         try:
@@ -135,11 +135,11 @@ async def _missing_build(
 
 
 def proves_absence(run: Claimed, queue: QueueView, builds: JobBuilds, *, all_named: bool) -> bool:
-    """Return whether Jenkins proves that no build came of a run's requests, none of which the caller found by its id.
+    """Return whether Jenkins proves that no build came of a run's requests. The caller found none by the run's id.
 
     ``all_named``: each request carried the run's id. Without our parameter we cannot tell which build is ours, so
-    absence proves nothing; nor does it where a build or an item lacks the parameter: Jenkins drops one that the job
-    does not define when the build starts. If the numbers have fallen the job was made again.
+    absence proves nothing. It proves nothing either if a build or an item lacks the parameter: Jenkins drops
+    parameters that the job does not define when the build starts. If the numbers have fallen the job was made again.
     """
     first, following = run.first_build_number or 1, builds.next_build_number
     if run.correlation != Correlation.RUN_ID or not all_named or first > following:

@@ -89,7 +89,7 @@ class Dispatcher:
         return ()
 
     async def _settle_epoch(self) -> None:
-        """Have pending runs looked for in Jenkins: the store has lost what it knew of their requests."""
+        """Make pending runs be probed in Jenkins: a restored store may lack requests that were sent."""
         unclear_s = self._settings.unclear_s
         changed = await self._database.transaction(
             lambda connection: restore.settle(connection, unclear_s=unclear_s)

@@ -1,4 +1,4 @@
-"""The secret values of runs on their way to Jenkins: opened for a step, and told apart as the job defines them."""
+"""Secret values of runs: decrypted for one attempt, and separated from other values as the job defines them."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ UNREADABLE = (
 
 
 class RunSecrets:
-    """Holds no values itself; a `Claimed` that it has opened does, for one step."""
+    """Decrypts and separates secret values. Only the returned ``Claimed`` holds them, for one attempt."""
 
     def __init__(self, box: SecretBox, steps: TriggerSteps) -> None:
         self._box = box
         self._steps = steps
 
-    def opened(self, run: Claimed) -> Claimed:
+    def decrypted(self, run: Claimed) -> Claimed:
         """Return the run with its secret values. Raises SecretUnreadableError."""
         if run.secret_values is None:
             return run
         secrets = unpack(self._box.decrypt(run.secret_values))
         return replace(run, parameters={**run.parameters, **secrets}, secrets=secrets)
 
-    async def told_apart(self, run: Claimed, job: JobView) -> Claimed:
-        """Return the run with what its job defines as a password or credential among its secrets. Raises Lost.
+    async def separated(self, run: Claimed, job: JobView) -> Claimed:
+        """Return the run with all values secret that its job defines as password or credential. Raises LeaseLost.
 
-        Whatever the job defined when the run was committed: that is known only now.
+        The job may have defined others when the run was committed: only this read counts.
         """
         of_job = secret_names(job.parameters)
         names = of_job | set(run.defined_secrets)
         values = split(run.parameters, names)
-        known = run.job_secrets is not None and of_job == set(run.job_secrets)
-        if known and set(run.secret_parameters) == values.secret.keys():
+        unchanged = run.job_secrets is not None and of_job == set(run.job_secrets)
+        if unchanged and set(run.secret_parameters) == values.secret.keys():
             return run
         sealed = self._box.encrypt(pack(values.secret)) if values.secret else None
-        await self._steps.tell_secrets_apart(run, values, sealed, job_secrets=of_job)
+        await self._steps.separate_secrets(run, values, sealed, job_secrets=of_job)
         return replace(run, secrets=values.secret, secret_parameters=sorted(values.secret))
 
 
-def shown_by_jenkins(run: Claimed, job: JobView) -> tuple[FailureCause, str] | None:
-    """Why a run can't be triggered one of whose secrets Jenkins would show to all who may read the job."""
+def exposed_secret(run: Claimed, job: JobView) -> tuple[FailureCause, str] | None:
+    """Refuse a run if Jenkins would show one of its secrets to every account that may read the job."""
     for parameter in job.parameters:
         if parameter.name in run.secrets and not is_secret(parameter.kind):
             return (

@@ -1,7 +1,7 @@
-"""What a step of the dispatcher commits: announce a request, settle its answer, settle a search.
+"""The commits of an attempt: announce a request, settle its answer, settle a probe.
 
-Each is one short transaction without network I/O, fenced by the attempt that was claimed: what a
-process decides after its lease has passed to another changes nothing (``LeaseLost``).
+Each is one short transaction without network I/O, fenced by the attempt that was claimed. What a process decides
+after another one has claimed the run changes nothing (``LeaseLost``).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from deployment_service.workers.job_provisioner.drift import grant_repair, note_
 
 
 class LeaseLost(Exception):
-    """The run isn't ours any more: somebody else has claimed it, or it has moved on by itself."""
+    """Another dispatcher has claimed the run since, or its state has changed."""
 
 
 class _NotItsBuild(Exception):
-    """Takes back a transaction that was to give a run its build."""
+    """Rolls back a transaction that was to give a run its build."""
 
 
 class TriggerSteps:
-    """The commits of one dispatcher. ``owner`` is this process' identity, new with each start."""
+    """The commits of one dispatcher. ``owner`` identifies the process, anew with each start."""
 
     def __init__(
         self, database: Database, owner: uuid.UUID, committed: Callable[[uuid.UUID], None]
@@ -56,9 +56,9 @@ class TriggerSteps:
         unclear_s: float,
         job: JobView,
     ) -> None:
-        """Commit that a request will be sent within ``send_within_s`` seconds. Raises Lost.
+        """Commit that a request will be sent within ``send_within_s`` seconds. Raises LeaseLost.
 
-        ``job``: as it was read just before. The request carries the run's id if the job defines that.
+        ``job``: as it was read just before. The request carries the run's id if the job defines DEPLOYMENT_RUN_ID.
         """
         changed, correlation = False, correlation_of(job)
 
@@ -89,7 +89,7 @@ class TriggerSteps:
             self._committed(run.tenant_id)
 
     async def may_repair(self, run: Claimed) -> bool:
-        """Commit that the run's job is going to be rewritten; False if that was done too often."""
+        """Commit that the run's job is going to be rewritten; return False if that was done too often."""
 
         async def work(connection: Connection) -> bool:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
@@ -100,7 +100,7 @@ class TriggerSteps:
         self._committed(run.tenant_id)
         return granted
 
-    async def tell_secrets_apart(
+    async def separate_secrets(
         self,
         run: Claimed,
         values: SplitValues,
@@ -108,7 +108,7 @@ class TriggerSteps:
         *,
         job_secrets: Collection[str],
     ) -> None:
-        """Commit which values of a run are secret, before anything is sent. Raises Lost."""
+        """Commit which values of a run are secret, before anything is sent. Raises LeaseLost."""
 
         async def work(connection: Connection) -> bool:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
@@ -122,8 +122,8 @@ class TriggerSteps:
     async def _note_number(
         self, connection: Connection, run: Claimed, next_build_number: int
     ) -> bool:
-        """Write down the job's next number; True if external runs had been given numbers that weren't issued yet."""
-        wrong = await reconcile.never_issued(
+        """Store the job's next number; return whether external runs had numbers that Jenkins has not issued yet."""
+        unissued = await reconcile.never_issued(
             connection,
             run.tenant_id,
             run.job_id,
@@ -131,15 +131,15 @@ class TriggerSteps:
             generation=run.generation,
             asked_time=run.claim_time,
         )
-        if wrong:
+        if unissued:
             unit = await RunUnitOfWork.open(
                 connection,
                 run.tenant_id,
                 [run.job_id],
                 source=EventSource.DISPATCHER,
-                run_ids=wrong,
+                run_ids=unissued,
             )
-            for external in filter(None, map(unit.run, wrong)):
+            for external in filter(None, map(unit.run, unissued)):
                 unit.detach_external_build(external)
             await unit.write()
         await reconcile.note_number(
@@ -150,7 +150,7 @@ class TriggerSteps:
             generation=run.generation,
             asked_time=run.claim_time,
         )
-        return bool(wrong)
+        return bool(unissued)
 
     async def give_back(
         self,
@@ -164,9 +164,9 @@ class TriggerSteps:
         http_status: int | None = None,
         message: str = "",
     ) -> None:
-        """Let the run wait. ``state``: WAITING if nothing of it is in Jenkins, else SENDING.
+        """Release the run until its next attempt. ``state``: WAITING if nothing of it is in Jenkins, else SENDING.
 
-        ``message``: what the attempt's record says, if not ``reason``.
+        ``message`` is stored with the attempt; by default that is ``reason``.
         """
 
         reason, message = _redacted(run, reason), _redacted(run, message)
@@ -188,7 +188,7 @@ class TriggerSteps:
         await self._database.transaction(work)
 
     async def unclear(self, run: Claimed, reply: TriggerReply) -> None:
-        """The request was sent and its answer doesn't say what became of it: quarantine."""
+        """Begin the quarantine: the request was sent, and its answer does not show whether Jenkins took it."""
 
         async def work(connection: Connection) -> None:
             await self._note_reply(connection, run, reply)
@@ -205,9 +205,9 @@ class TriggerSteps:
         await self._database.transaction(work)
 
     async def accepted(self, run: Claimed, reply: TriggerReply, *, named: bool) -> None:
-        """Jenkins has queued it. Raises Lost.
+        """Commit that Jenkins has queued the run. Raises LeaseLost.
 
-        ``named``: the request carried the run's id. Then it can't have been folded into another run's item.
+        ``named``: the request carried the run's id. Then Jenkins cannot have folded it into another run's item.
         """
 
         async def work(connection: Connection) -> None:
@@ -246,7 +246,7 @@ class TriggerSteps:
         certain: bool,
         reply: TriggerReply | None = None,
     ) -> None:
-        """End the run without a build. Raises Lost."""
+        """End the run without a build. Raises LeaseLost."""
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
@@ -271,7 +271,7 @@ class TriggerSteps:
         await self._commit(run, work, reply)
 
     async def found_build(self, run: Claimed, build: BuildView) -> bool:
-        """A search has found the run's build. False: it turned out not to be the run's. Raises Lost."""
+        """Commit the build that a probe found; return False if it is another run's. Raises LeaseLost."""
         build_ref = BuildRef(
             build.number,
             run.run_id,
@@ -281,11 +281,11 @@ class TriggerSteps:
             read=True,
             timestamp_ms=build.timestamp_ms,
         )
-        known = from_read(finished=build.finished, result=build.result)
-        seen = Observation(
+        state = from_read(finished=build.finished, result=build.result)
+        observation = Observation(
             run.job_id,
             build_ref,
-            known,
+            state,
             build.result or "",
             build.timestamp_ms,
             read_time=run.claim_time,
@@ -296,7 +296,7 @@ class TriggerSteps:
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             await dispatch.note_outcome(connection, run, "FOUND_BUILD")
             unit = await self._fenced(connection, run, build.number)
-            if unit.observe(seen).run_id != run.run_id:
+            if unit.observe(observation).run_id != run.run_id:
                 raise _NotItsBuild
             await unit.write()
 
@@ -307,7 +307,7 @@ class TriggerSteps:
         return True
 
     async def note_probe(self, run: Claimed, *, session: str, next_in_s: float) -> None:
-        """Commit that nothing was found this time."""
+        """Commit that a probe found nothing."""
 
         async def work(connection: Connection) -> None:
             await dispatch.note_outcome(connection, run, "LOOKED")
@@ -318,7 +318,7 @@ class TriggerSteps:
         await self._database.transaction(work)
 
     async def sent(self, run: Claimed) -> dispatch.Sent:
-        """What has been sent for the run so far."""
+        """Read what has been sent for the run so far."""
         async with self._database.acquire() as connection:
             return await dispatch.sent(connection, run)
 
@@ -341,7 +341,7 @@ class TriggerSteps:
         work: Callable[[Connection], Awaitable[None]],
         reply: TriggerReply | None = None,
     ) -> None:
-        """Commit ``work``. Raises LeaseLost; the attempt gets its ``reply`` then, if it is still the latest."""
+        """Commit ``work``. If that raises LeaseLost, the latest attempt gets the ``reply`` all the same."""
         try:
             await self._database.transaction(work)
         except LeaseLost:
@@ -373,7 +373,7 @@ class TriggerSteps:
 
 
 def _redacted(run: Claimed, text: str) -> str:
-    """Jenkins' error messages quote values."""
+    """Remove secret values: Jenkins' error messages quote values."""
     return redact(text, run.secrets.values())
 
 

@@ -1,8 +1,8 @@
 """One attempt at bringing a CICD job to where it should be: in Jenkins, or gone from there.
 
-First look, then act, then look again: an answer that was lost is found by the next attempt, because
-a job of ours bears its owner's mark and a name can be taken only once. Talking to Jenkins
-(``work_on``) and writing down what came of it (``record``) are apart: nothing is locked meanwhile.
+Read, act, read again. The next attempt finds the effect of a request whose answer was lost: a job of ours has its
+owner's mark, and Jenkins accepts a name only once. ``work_on`` calls Jenkins and ``record`` commits the outcome, so
+nothing is locked during a call.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _RECENT_BUILDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Jenkins has it. ``created``: this attempt made it."""
+    """Jenkins has the job. ``created``: by this attempt."""
 
     view: JobView
     created: bool = False
@@ -62,14 +62,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Jenkins won't have it, whenever it is asked."""
+    """Jenkins refuses the job, and would refuse it again."""
 
     failure: JobFailure
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """Nothing of ours is left in Jenkins under its name."""
+    """Nothing of ours is in Jenkins under the job's name."""
 
 
 Outcome = Ready | Failed | Deleted | RetryLater | Rewritten
@@ -77,10 +77,10 @@ Outcome = Ready | Failed | Deleted | RetryLater | Rewritten
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimits:
-    """``send_by`` (the event loop's time): nothing is created after it, lest the lease ends meanwhile.
+    """``send_by`` (the event loop's time): nothing is created after it, because the lease might end.
 
-    A request to create that got no answer may still be carried out for ``quarantine_s``: a deletion
-    waits for that. After ``second_try_s`` a creation is asked for again that failed without a reason.
+    Jenkins may carry out a request to create that got no answer for ``quarantine_s``: a deletion waits for that.
+    ``second_try_s``: the pause before a creation that failed without a reason is tried again.
     """
 
     send_by: float
@@ -91,7 +91,7 @@ class AttemptLimits:
 async def webhook_of(
     connection: Connection, keys: WebhookKeys, task: JobTask, locale: str
 ) -> JobWebhook | None:
-    """Where the job must send its webhooks; None if its provider has no address for them."""
+    """Return where the job must send its webhooks; None if its provider has no address for them."""
     if not task.webhook_base_url:
         return None
     key = await keys.newest(connection, task.tenant_id)
@@ -110,7 +110,7 @@ async def webhook_of(
 async def work_on(
     task: JobTask, client: CicdProvider, webhook: JobWebhook | None, limits: AttemptLimits
 ) -> Outcome:
-    """Do with Jenkins what the job's state asks for. Raises ProviderError: see ``outcome_of``."""
+    """Do in Jenkins what the job's state requires. Raises ProviderError: see ``outcome_of``."""
     if task.state is JobState.DELETING:
         return await _delete(task, client, limits)
     if task.state is JobState.READY:
@@ -121,7 +121,7 @@ async def work_on(
 
 
 def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
-    """What an attempt has come to that ended with an error."""
+    """Return the outcome of an attempt that ended with an error."""
     creating = task.state is JobState.CREATING
     match error:
         case FolderMissing() if creating:
@@ -135,7 +135,7 @@ def outcome_of(task: JobTask, error: ProviderError) -> Outcome:
 
 
 async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
-    """Write down what came of an attempt; False if somebody else has taken the job over since."""
+    """Commit the outcome of an attempt; return False if another attempt has claimed the job since."""
     match outcome:
         case RetryLater():
             async with database.acquire() as connection:
@@ -152,21 +152,21 @@ async def record(database: Database, task: JobTask, outcome: Outcome) -> bool:
             try:
                 return await database.transaction(lambda c: _settle(c, task, outcome))
             except asyncpg.UniqueViolationError:
-                # Jenkins spells a folder otherwise than the request did, and another row has that name.
-                as_asked = _with_name(outcome, task.full_name)
-                return await database.transaction(lambda c: _settle(c, task, as_asked))
+                # Jenkins spells a folder differently than the request, and another row has that name.
+                as_requested = _with_name(outcome, task.full_name)
+                return await database.transaction(lambda c: _settle(c, task, as_requested))
         case _:
             assert_never(outcome)
 
 
 async def undo_creation(database: Database, task: JobTask, client: CicdProvider) -> None:
-    """Delete a job that was made for a deployment that is gone by now, row and all.
+    """Delete a job that was created for a deployment whose rows have been deleted since.
 
     Only an attempt that was stalled for longer than any quarantine gets here.
     """
     async with database.acquire() as connection:
         if await jobs.read(connection, task.tenant_id, task.job_id) is not None:
-            return  # whoever works on the row finds the job
+            return  # the next attempt for the row finds the job
     view = await client.read_job(task.full_name)
     if view is not None and await _is_ours(task, view, client):
         await client.delete_job(task.full_name)
@@ -208,10 +208,10 @@ async def _create(
         try:
             await client.create_job(task.full_name, xml)
         except JobExists:
-            # By a stranger; or by an earlier request of ours, carried out only now. The mark tells.
+            # Created by another party, or by an earlier request of ours that was carried out late: the mark decides.
             created = False
         except CreationFailed:
-            # Jenkins' answer to a bad definition, but also to whatever reaches it while it starts.
+            # Jenkins' answer to a bad definition, but also to any request while it starts.
             if last:
                 raise
             await asyncio.sleep(limits.second_try_s)
@@ -238,13 +238,13 @@ async def _ours(
 ) -> Outcome:
     if await _is_ours(task, view, client):
         return Ready(view, created)
-    whose = (
+    origin = (
         "which bears the mark of another deployment of this or another installation"
         if view.owner
         else "which this service didn't make"
     )
     message = (
-        f"Jenkins has a job '{view.full_name}' already, {whose}. Choose another full_name, remove "
+        f"Jenkins has a job '{view.full_name}' already, {origin}. Choose another full_name, remove "
         "that job, or take it as it is with existing_job."
     )
     return Failed(JobFailure(JobFault.JOB_EXISTS, message))
@@ -263,8 +263,8 @@ async def _delete(task: JobTask, client: CicdProvider, limits: AttemptLimits) ->
     if task.origin is JobOrigin.CREATED and task.webhook_base_url:
         await job_endpoint.remove(task, client)
     if not task.was_ready and task.state_age_s < limits.quarantine_s:
-        left = limits.quarantine_s - task.state_age_s
-        return RetryLater("A request to create it may still be under way.", left)
+        remaining_s = limits.quarantine_s - task.state_age_s
+        return RetryLater("A request to create it may still be under way.", remaining_s)
     return Deleted()
 
 
@@ -295,10 +295,10 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
             task,
             full_name=view.full_name,
             correlation=correlation_of(view),
-            # Without a URL of ours in it, it sends them to somebody else.
+            # Without a URL of ours in the job, its webhooks go elsewhere.
             sends_webhooks=view.has_notification_property and bool(task.webhook_base_url),
             next_build_number=view.next_build_number,
-            # What somebody else has set up, we can't see: they may have put the token where it is printed.
+            # The endpoint of an adopted job is not ours: its token may be where Jenkins prints it.
             token_exposed=not secret or task.origin is JobOrigin.ADOPTED,
             endpoint_key_id=key_id if task.origin is JobOrigin.CREATED else None,
             secret_parameters=secret_names(view.parameters),
@@ -308,13 +308,13 @@ async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed
         await jobs.make_failed(connection, task, outcome.failure)
     revised = await jobs.revise(connection, task.tenant_id, mapped)
     if revised:
-        news = [job_update(one, task.job_id, message) for one in revised]
-        await events.append(connection, task.tenant_id, news)
+        updates = [job_update(one, task.job_id, message) for one in revised]
+        await events.append(connection, task.tenant_id, updates)
     return True
 
 
 def job_update(deployment: jobs.Revised, job_id: uuid.UUID, message: str) -> NewEvent:
-    """The event that tells the watchers of a mapped deployment what became of its job."""
+    """Return the event that a mapped deployment gets about a change of its job."""
     return NewEvent(
         deployment_id=deployment.deployment_id,
         deployment_slug=deployment.slug,

@@ -34,7 +34,7 @@ async def compare_job(
 ) -> tuple[str, ...]:
     """Compare a READY job that we created, and restore it if that may be done; return what was restored.
 
-    Raises ProviderError: nothing is known then, and the next comparison is another try.
+    Raises ProviderError: the next comparison is the retry.
     """
     view = await client.read_job(task.full_name)
     if view is None:
@@ -66,7 +66,7 @@ async def compare_job(
 
 
 def _wanted(task: JobTask, view: JobView, webhook: JobWebhook | None) -> OwnState | None:
-    """Return what the job must have; None if its owner is deleted or its endpoint gets another key just now."""
+    """Return what the job must have; None if its owner is deleted or its endpoint is about to get another key."""
     if task.owner_deployment_id is None or task.definition is None:
         return None
     endpoint = None

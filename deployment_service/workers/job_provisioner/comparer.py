@@ -1,4 +1,4 @@
-"""Compares the jobs that we created with what was written into them: a few at once, the longest due first."""
+"""The job comparer: compares created jobs with what was written into them, a few at once, the longest due first."""
 
 from __future__ import annotations
 

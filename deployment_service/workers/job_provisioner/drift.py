@@ -1,4 +1,4 @@
-"""Jobs drift: a Jenkinsfile can drop our parameter, somebody can add it. What that changes is told to watchers."""
+"""Drift of jobs: a Jenkinsfile or a person removes or adds our parameter. Events report what that changes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DRIFTED = {
 async def note_correlation(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, correlation: Correlation
 ) -> bool:
-    """Write down how a locked job's builds are tied to runs. True: it has changed, and events say so.
+    """Store how a locked job's builds are correlated with runs; return whether that has changed.
 
     The last step of its transaction, as it appends events.
     """
     if not await job_drift.change_correlation(connection, tenant_id, job_id, correlation):
         return False
-    await _tell(connection, tenant_id, job_id, _DRIFTED[correlation])
+    await _append_drift(connection, tenant_id, job_id, _DRIFTED[correlation])
     return True
 
 
@@ -40,7 +40,7 @@ async def grant_repair(
 ) -> bool:
     """Return whether a locked job of ours may be rewritten, and count it. True also for a newer definition.
 
-    What rewrites the job again and again, such as a seed job, would win: three repairs an hour, then none.
+    A program that keeps rewriting the job, such as a seed job, would win: three repairs an hour, then none.
     The last step of its transaction, as it appends events.
     """
     granted = await job_drift.grant_repair(connection, tenant_id, job_id, version, _MOST_REPAIRS)
@@ -51,7 +51,7 @@ async def grant_repair(
             "The job no longer defined all parameters of its deployment, or DEPLOYMENT_RUN_ID. They were declared "
             f"again: repair {granted.repairs} of at most {_MOST_REPAIRS} in an hour."
         )
-        await _tell(connection, tenant_id, job_id, message)
+        await _append_drift(connection, tenant_id, job_id, message)
     return True
 
 
@@ -76,26 +76,26 @@ async def grant_restoring(
         f"The job no longer had what this service wrote into it: {parts}. It was written again: repair "
         f"{granted.repairs} of at most {_MOST_REPAIRS} in an hour."
     )
-    await _tell(connection, tenant_id, job_id, message)
+    await _append_drift(connection, tenant_id, job_id, message)
     return True
 
 
 async def note_unrepaired(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, drift: str
 ) -> None:
-    """Store how a locked job differs without being repaired; append an event if that is new. Empty: it does not."""
+    """Store how a locked job differs and is not repaired; append an event if that is new. Empty: it does not differ."""
     changed = await job_drift.note_drift(connection, tenant_id, job_id, drift)
     if changed and drift:
-        await _tell(connection, tenant_id, job_id, drift)
+        await _append_drift(connection, tenant_id, job_id, drift)
 
 
-async def _tell(
+async def _append_drift(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, message: str
 ) -> None:
     mapped = await jobs.mapped_deployments(connection, tenant_id, job_id)
     await runs.lock_deployments(connection, tenant_id, mapped)
     revised = await jobs.revise(connection, tenant_id, mapped)
     drifted = EventType.DEPLOYMENT_JOB_DRIFTED
-    news = [replace(job_update(one, job_id, message), type=drifted) for one in revised]
-    if news:
-        await events.append(connection, tenant_id, news)
+    drift_events = [replace(job_update(one, job_id, message), type=drifted) for one in revised]
+    if drift_events:
+        await events.append(connection, tenant_id, drift_events)

@@ -19,13 +19,13 @@ from deployment_service.storage.jobs.jobs import JobTask
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
-# Whoever mends an account's permissions doesn't tell us, and an account that is refused often may get locked.
+# We do not learn when permissions are granted, and Jenkins may lock an account that is refused often.
 LONGEST_PAUSE_REFUSED_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Nothing is known, or nothing can be done, yet."""
+    """The attempt has no result yet: the next one is due in ``delay_s`` seconds."""
 
     message: str
     delay_s: float
@@ -33,7 +33,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The endpoint has the newest key, or there is none of ours to rewrite."""
+    """The endpoint has the newest key, or the job has no endpoint of ours."""
 
     key_id: str | None
     token_exposed: bool
@@ -46,24 +46,24 @@ def retry_later(
     at_least_s: float = 0.0,
     longest_s: float = _LONGEST_PAUSE_S,
 ) -> RetryLater:
-    """The next try, after ``trying_s`` of trying: later each time, and not all at once when a Jenkins comes back."""
+    """Return when to retry, after ``trying_s`` seconds of attempts: later each time, with jitter."""
     pause = min(max(trying_s / 2, _FIRST_PAUSE_S), longest_s)
     delay = at_least_s + pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
     return RetryLater(f"{message.rstrip('.')}; next try in {math.ceil(delay)} s", delay)
 
 
 async def prepare(task: JobTask, client: CicdProvider, webhook: JobWebhook) -> WebhookEndpoint:
-    """Say what the job's endpoint is to be, with its URL kept secret if that matters and can be had."""
+    """Return the endpoint that the job is to have. Its URL is put into a secret text if the account may do that."""
     job_id = str(task.job_id)
     secret_id = job_xml.secret_id_of(job_id)
-    kept = not task.private_console and await client.put_secret(secret_id, webhook.url)
-    return WebhookEndpoint(job_id, webhook.key_id, webhook.url, secret_id if kept else "")
+    is_secret = not task.private_console and await client.put_secret(secret_id, webhook.url)
+    return WebhookEndpoint(job_id, webhook.key_id, webhook.url, secret_id if is_secret else "")
 
 
 async def rewrite(
     task: JobTask, client: CicdProvider, webhook: JobWebhook | None
 ) -> Rewritten | RetryLater:
-    """Bring the newest key into the endpoint of a job that is there."""
+    """Write the newest key into the endpoint of an existing job."""
     if webhook is None:
         return Rewritten(None, task.token_exposed)
     endpoint = await prepare(task, client, webhook)
@@ -71,7 +71,7 @@ async def rewrite(
         if endpoint.secret_id:
             return Rewritten(endpoint.key_id, False)
         if not task.private_console:
-            # Never from secret to public: rather the old key for longer.
+            # Never from secret to public: the old key is used for longer instead.
             return retry_later(
                 task.state_age_s,
                 "The account may no longer change the credential that holds the job's webhook URL",
@@ -83,6 +83,6 @@ async def rewrite(
 
 
 async def remove(task: JobTask, client: CicdProvider) -> None:
-    """Leave no secret behind. Not worth keeping a deletion from its end: without its job it proves nothing."""
+    """Delete the secret text, if possible. A failure delays no deletion: without its job the token is useless."""
     with contextlib.suppress(ProviderError):
         await client.delete_secret(job_xml.secret_id_of(str(task.job_id)))

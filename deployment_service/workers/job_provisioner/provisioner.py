@@ -1,7 +1,7 @@
-"""Brings CICD jobs to where they should be: claims those that are due, one attempt for each.
+"""The job provisioner: claims CICD jobs that are due to be created, adopted, rewritten or deleted in Jenkins.
 
-Replicas share the work by leases in the database. Whatever goes wrong, the next attempt begins with
-a look at Jenkins; the rules of an attempt are in ``workers.job_provisioner.attempt``.
+Replicas share the jobs by leases in the database. After any failure the next attempt begins with a read of the job;
+``attempt.py`` has the rules of an attempt.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _log = structlog.get_logger(__name__)
 class JobProvisionerSettings:
     """``lease_s`` must leave room for an attempt: about seven requests, each with its timeout.
 
-    ``per_provider`` (about) keeps one dead Jenkins from taking all of ``concurrency``. ``quarantine_s`` is
-    how long a request to create, whose answer was lost, may still be carried out.
+    ``per_provider`` (about) keeps one dead Jenkins from taking all of ``concurrency``. ``quarantine_s``: for how long
+    Jenkins may still carry out a request to create whose answer was lost.
     """
 
     locale: str = "en"
@@ -53,7 +53,7 @@ class JobProvisionerSettings:
 
 
 class JobProvisioner:
-    """One per process. ``committed(tenant_id)`` is told of new events, ``signals`` of jobs that have moved."""
+    """One per process. ``committed(tenant_id)`` is called after new events, ``signals`` notified of changed jobs."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class JobProvisioner:
         outcome = await self._outcome(task, begun)
         recorded = await self._record(task, outcome, begun + self._settings.lease_s)
         if recorded:
-            self._tell(task, outcome)
+            self._announce(task, outcome)
         elif isinstance(outcome, Ready) and outcome.created:
             await self._undo_creation(task)
 
@@ -157,13 +157,13 @@ class JobProvisioner:
         except UNAVAILABLE_ERRORS:
             raise
         except Exception:
-            _log.exception("job_attempt_failed", job_id=str(task.job_id))
+            _log.exception("job.attempt_failed")
             return retry_later(
-                task.state_age_s, "The service failed at this job: its log says of what"
+                task.state_age_s, "Internal error while provisioning the job; see the service log"
             )
 
     async def _record(self, task: JobTask, outcome: Outcome, until: float) -> bool:
-        """Write the outcome down, also if the database is away for a while."""
+        """Commit the outcome; retry until the lease ends while the database is unavailable."""
         while True:
             try:
                 return await attempt.record(self._database, task, outcome)
@@ -172,20 +172,21 @@ class JobProvisioner:
                     raise
                 await asyncio.sleep(self._settings.poll_s / 2)
 
-    def _tell(self, task: JobTask, outcome: Outcome) -> None:
-        facts = {"tenant": task.tenant_slug, "job": task.full_name, "attempt": task.attempt}
+    def _announce(self, task: JobTask, outcome: Outcome) -> None:
+        """Log the outcome; wake those that wait for the job if its state has changed."""
+        fields = {"tenant": task.tenant_slug, "job": task.full_name, "attempt": task.attempt}
         match outcome:
             case RetryLater():
-                _log.info("job_waits", state=task.state, reason=outcome.message, **facts)
+                _log.info("job.retry_later", state=task.state, reason=outcome.message, **fields)
                 return
             case Failed():
-                _log.warning("job_failed", reason=str(outcome.failure), **facts)
+                _log.warning("job.failed", reason=str(outcome.failure), **fields)
             case Rewritten():
-                _log.info("job_endpoint_rewritten", key=outcome.key_id, **facts)
+                _log.info("job.endpoint_rewritten", key=outcome.key_id, **fields)
                 return
             case Ready():
-                _log.info("job_ready", created=outcome.created, **facts)
+                _log.info("job.ready", created=outcome.created, **fields)
             case _:
-                _log.info("job_gone", **facts)
+                _log.info("job.deleted", **fields)
         self._signals.notify(task.job_id)
         self._committed(task.tenant_id)

@@ -1,4 +1,4 @@
-"""Carries out cancel requests in Jenkins; one that cannot be carried out is a problem of its run."""
+"""Carries out cancel requests in Jenkins; a failing one becomes a problem of its run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployment_service.workers.reconciler.steps import ReconcileSteps
 
 
 class Cancels:
-    """Asks Jenkins to cancel what was just seen to be a run's; what comes of it is read, not presumed."""
+    """Asks Jenkins to cancel a run's queue item or build. The next cycle reads the effect."""
 
     def __init__(self, steps: ReconcileSteps) -> None:
         self._steps = steps
@@ -39,9 +39,8 @@ class Cancels:
                 "Grant it in Jenkins.",
                 answered=True,
             )
-        elif (
-            outcome is not CancelOutcome.ALREADY_LEFT
-        ):  # then it is a build, which the next cycle sees
+        elif outcome is not CancelOutcome.ALREADY_LEFT:
+            # An item that has left the queue is a build, which the next cycle reads.
             if item.to_stop and outcome is CancelOutcome.CANCELLED:
                 await self._steps.stopped(item)
             await self._steps.cancel_sent(item)

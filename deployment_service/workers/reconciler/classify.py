@@ -1,7 +1,7 @@
-"""What one reading of a controller says about the runs that are not confirmed. Pure.
+"""Assigns the entries of queue and executors to the unconfirmed runs of a controller. Pure.
 
-Two lists tell of most runs: the queue, read first, and what the executors do. A run in neither has
-changed and is asked about by itself.
+Most runs are in one of the two lists: the queue, which is read first, or the executors. A run in neither has changed
+and is read by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REASON_LENGTH = 500
 class Findings:
     """``unchanged``: (run, waiting_for, reason) of runs that are as they were. ``to_cancel``: runs that are to
     be cancelled, with where they are. ``started``: (job, build) of runs whose build is shown for the first time.
-    ``changed``: runs to ask about. ``unknown_builds``: running builds that are no run's."""
+    ``changed``: runs to read by themselves. ``unknown_builds``: running builds that are no run's."""
 
     unchanged: list[tuple[Unconfirmed, WaitingFor | None, str]] = field(default_factory=list)
     to_cancel: list[tuple[Unconfirmed, QueueItemView | BuildView]] = field(default_factory=list)
@@ -42,9 +42,9 @@ class Findings:
 
 
 def classify(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView) -> Findings:
-    """Say what the two lists tell of each run."""
+    """Return what the two lists show of each run."""
     found = Findings()
-    known: set[tuple[str, int]] = set()
+    assigned: set[tuple[str, int]] = set()
     builds = {(build.job_full_name, build.number): build for build in running.builds}
     # The lowest number that carries an id is its run's: others are copies.
     by_run_id = {
@@ -59,7 +59,7 @@ def classify(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
         run = item.run
         if run.build is not None:
             place = (item.job.full_name, run.build.number)
-            known.add(place)
+            assigned.add(place)
             build = builds.get(place)
             changed = build is None or _is_another(run, build) or may_be_a_copy(run, build)
             if build is None or changed or run.end_time is not None:
@@ -75,10 +75,10 @@ def classify(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
         mine = by_run_id.get((item.job.full_name, str(run.run_id))) or _by_queue_id(item, free)
         queued = items.get(str(run.run_id)) or items_by_id.get(run.queue_id or "")
         if mine is not None and may_be_a_copy(run, mine):
-            known.add((mine.job_full_name, mine.number))
+            assigned.add((mine.job_full_name, mine.number))
             found.changed.append(item)
         elif mine is not None and mine.job_full_name == item.job.full_name:
-            known.add((mine.job_full_name, mine.number))
+            assigned.add((mine.job_full_name, mine.number))
             found.started.append((item.job, mine))
             if item.to_cancel:
                 found.to_cancel.append((item, mine))
@@ -92,24 +92,24 @@ def classify(runs: Sequence[Unconfirmed], queue: QueueView, running: RunningView
                 found.to_cancel.append((item, queued))
         else:
             found.changed.append(item)
-    found.unknown_builds = [build for place, build in builds.items() if place not in known]
+    found.unknown_builds = [build for place, build in builds.items() if place not in assigned]
     return found
 
 
 def is_items_run(queued: QueueItemView, item: Unconfirmed) -> bool:
-    """Whether the queue item is really the run's: ids are reused after a crash of Jenkins."""
+    """Return whether the queue item is the run's: Jenkins issues ids again after a crash."""
     if queued.job_full_name != item.job.full_name:
         return False
-    said = queued.parameters.get(RUN_ID_PARAMETER)
-    return (
-        said == str(item.run.run_id) if said is not None else queued.queue_id == item.run.queue_id
-    )
+    run_id = queued.parameters.get(RUN_ID_PARAMETER)
+    if run_id is None:
+        return queued.queue_id == item.run.queue_id
+    return run_id == str(item.run.run_id)
 
 
 def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) -> Observation:
-    """What Jenkins' own answer says of a build.
+    """Return a build that Jenkins has shown as an observation.
 
-    ``by_executor``: it is the list of executors, where a build stands until it is saved: ``building`` proves nothing.
+    ``by_executor``: it is from the list of executors, which has a build until it is saved: ``building`` proves nothing.
     """
     build_ref = BuildRef(
         build.number,
@@ -120,13 +120,13 @@ def observation(job: ReadJob, build: BuildView, *, by_executor: bool = False) ->
         read=True,
         timestamp_ms=build.timestamp_ms,
     )
-    known = from_read(finished=build.finished, result=build.result)
+    state = from_read(finished=build.finished, result=build.result)
     status_text = (build.result or "FINISHED") if build.finished else "RUNNING"
     unsaved = not build.building and not build.finished
     return Observation(
         job.job_id,
         build_ref,
-        known,
+        state,
         status_text,
         build.timestamp_ms,
         waiting_for_input=build.waiting_for_input,
@@ -145,7 +145,7 @@ def started_by(build: BuildView) -> Actor | None:
 
 
 def run_id_of(build: BuildView) -> uuid.UUID | None:
-    """The run that the build says it belongs to."""
+    """Return the run id that the build carries; None if it has none, or no UUID."""
     try:
         return uuid.UUID(build.parameters.get(RUN_ID_PARAMETER, ""))
     except ValueError:
@@ -153,10 +153,10 @@ def run_id_of(build: BuildView) -> uuid.UUID | None:
 
 
 def may_be_a_copy(run: Run, build: BuildView) -> bool:
-    """Whether a build that carries the run's id may have it from a lower one, so that the job's builds must be read.
+    """Return whether a build may have copied the run's id from a lower one, so that the job's builds must be read.
 
-    A retry plugin or a person has started the run's build again. What Jenkins has shown to be the run's is no copy,
-    nor is the build of its queue item, nor the first that could come of its request.
+    A retry plugin or a person may have started the run's build again. A build is no copy if Jenkins has shown it as
+    the run's, if it came of the run's queue item, or if it is the first that could come of the request.
     """
     if run.shown or run_id_of(build) != run.run_id:
         return False
@@ -166,7 +166,7 @@ def may_be_a_copy(run: Run, build: BuildView) -> bool:
 
 
 def is_reused_number(run: Run, build: BuildView) -> bool:
-    """Whether the number that the run's build had is another build's now: the job was made again."""
+    """Return whether the number of the run's build is another build's now: the job was created again."""
     return run.build is not None and run.build.number == build.number and _is_another(run, build)
 
 
@@ -174,18 +174,18 @@ def _is_another(run: Run, build: BuildView) -> bool:
     # A queue id is no identity: a Pipeline that resumes after a restart of Jenkins has another one.
     if run.shown and run.build_timestamp_ms and build.timestamp_ms:
         return run.build_timestamp_ms != build.timestamp_ms
-    said = run_id_of(build)
-    if run.source is RunSource.SERVICE and said is not None:
-        return said != run.run_id
+    run_id = run_id_of(build)
+    if run.source is RunSource.SERVICE and run_id is not None:
+        return run_id != run.run_id
     return not run.shown and _differ(run.queue_id, build.queue_id)
 
 
-def _differ(known: object, shown: object) -> bool:
-    return bool(known) and bool(shown) and known != shown
+def _differ(stored: object, shown: object) -> bool:
+    return bool(stored) and bool(shown) and stored != shown
 
 
 def _by_queue_id(item: Unconfirmed, builds: Iterable[BuildView]) -> BuildView | None:
-    """A build that can't name its run, by the queue item that it came from."""
+    """Return the build that came from the run's queue item, if it lacks our parameter."""
     if not item.run.queue_id:
         return None
     return next(
@@ -208,7 +208,7 @@ def _waits_for_input(build: BuildView) -> tuple[WaitingFor | None, str]:
 
 
 def own_build(item: Unconfirmed, builds: JobBuilds) -> BuildView | None:
-    """The lowest build that carries the run's id, or that came from its queue item if it can't."""
+    """Return the lowest build that carries the run's id, or that lacks our parameter and came from its queue item."""
     run = item.run
     mine = [
         build

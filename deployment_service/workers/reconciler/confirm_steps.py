@@ -1,4 +1,4 @@
-"""What the confirmer commits: the read of a reported end."""
+"""The commits of the confirmer: reads of reported ends."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class ConfirmSteps:
     async def claim(
         self, *, limit: int, lease_s: float, without_tenants: Collection[uuid.UUID]
     ) -> list[DueRun]:
-        """Claim reported ends that are due, but for these tenants'."""
+        """Claim reported ends that are due, except those of ``without_tenants``."""
         return await self._database.transaction(
             lambda connection: confirm.claim_due(
                 connection, limit=limit, lease_s=lease_s, without_tenants=without_tenants
             )
         )
 
-    async def observe(self, due: DueRun, seen: Observation) -> None:
+    async def observe(self, due: DueRun, observation: Observation) -> None:
         """Merge the read."""
         tenant_id = due.job.tenant_id
 
         async def work(connection: Connection) -> int | None:
-            if not await reports.lock_jobs(connection, tenant_id, {seen.job_id}):
+            if not await reports.lock_jobs(connection, tenant_id, {observation.job_id}):
                 return None
             _, sequence = await observe_builds(
-                connection, tenant_id, [seen], source=EventSource.READ
+                connection, tenant_id, [observation], source=EventSource.READ
             )
             return sequence
 
@@ -51,18 +51,18 @@ class ConfirmSteps:
             self._committed(tenant_id)
 
     async def confirm_unsaved(self, due: DueRun) -> None:
-        """The build was read before it was saved, and is gone now: what was read then is its end."""
+        """Settle an end with its last read: that was before Jenkins saved the build, which is deleted now."""
         run = due.run
         assert run.build is not None
         build_ref = BuildRef(run.build.number, run.run_id, read=True)
-        known = from_read(finished=True, result=run.unsaved_result)
-        seen = Observation(
-            due.job.job_id, build_ref, known, run.unsaved_result, read_time=due.job.asked_time
+        state = from_read(finished=True, result=run.unsaved_result)
+        observation = Observation(
+            due.job.job_id, build_ref, state, run.unsaved_result, read_time=due.job.asked_time
         )
-        await self.observe(due, seen)
+        await self.observe(due, observation)
 
     async def settle_overdue(self, *, after_s: float) -> None:
-        """Settle reported ends that no read could settle for so long as UNVERIFIABLE."""
+        """Settle as UNVERIFIABLE the ends that no read could settle for ``after_s`` seconds."""
         async with self._database.acquire() as connection:
             overdue = await confirm.overdue(connection, after_s=after_s)
         for tenant_id, job_id, run_id in overdue:
@@ -72,7 +72,7 @@ class ConfirmSteps:
                 self._committed(tenant_id)
 
     async def put_off(self, due: DueRun, *, retry_in_s: float) -> None:
-        """Have the end read again later."""
+        """Make the end due again in ``retry_in_s`` seconds."""
         await self._database.transaction(
             lambda connection: confirm.put_off(
                 connection, due.job.tenant_id, due.run.run_id, retry_in_s=retry_in_s

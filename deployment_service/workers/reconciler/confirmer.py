@@ -1,7 +1,7 @@
 """The confirmer: reads a build as soon as a webhook has reported its end.
 
-One request per reported end. What it cannot settle (Jenkins does not answer, the build is gone) is left to the
-cycles of the reconciler, which read every unsettled run.
+One request per reported end. Ends that it cannot settle (Jenkins does not answer, the build was deleted) are left to
+the cycles of the reconciler, which read every unsettled run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ConfirmerSettings:
 
 
 class Confirmer:
-    """Reads reported ends that are due. ``wake`` makes it look at once."""
+    """Reads reported ends that are due. One per process."""
 
     def __init__(
         self,
@@ -111,8 +111,10 @@ class Confirmer:
         controller = await self._find_controller(job.tenant_id, job.provider_id)
         async with controller.slot(ahead=True) as client:
             build = await client.read_build(job.full_name, run.build.number)
-            gone = build is None and bool(run.unsaved_result)
-            job_is_shown = gone and await client.list_builds(job.full_name, limit=1) is not None
+            was_unsaved = build is None and bool(run.unsaved_result)
+            job_is_shown = (
+                was_unsaved and await client.list_builds(job.full_name, limit=1) is not None
+            )
         if build is None or is_reused_number(run, build):
             if job_is_shown:
                 await self._steps.confirm_unsaved(due)
@@ -129,5 +131,5 @@ class Confirmer:
 
 
 def _is_unsaved(build: BuildView) -> bool:
-    """Whether the build has ended and Jenkins has not saved it yet, so that its result may worsen."""
+    """Return whether the build has ended and Jenkins has not saved it yet, so that its result may worsen."""
     return not build.building and not build.finished

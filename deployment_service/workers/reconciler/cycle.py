@@ -147,7 +147,7 @@ class ReadingCycle:
         )
         await self._write_unknown_builds(lease, found.unknown_builds, problems)
         await self._each(found.to_cancel, lambda pair: self._cancels.carry_out(*pair, controller))
-        probe = partial(self._probe.ask, queue_read=lists.queue_read)
+        probe = partial(self._probe.probe, queue_read=lists.queue_read)
 
         async def probe_run(item: Unconfirmed) -> None:
             with problems.of_job(item.job):

@@ -1,4 +1,4 @@
-"""Notes which calls of a reading cycle fail, and whose problem that is (``domain/observation.py``)."""
+"""Notes which calls of a cycle fail, and whether job or provider has the problem (``domain/observation.py``)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CycleProblems:
     def __init__(self, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> None:
         self._key = tenant_id, provider_id
         self._stored = StoredProblems()
-        self._seen = CycleObservation()
+        self._observed = CycleObservation()
 
     async def begin(self, database: Database) -> None:
         """Read the problems that are stored."""
@@ -51,7 +51,7 @@ class CycleProblems:
 
     @property
     def to_probe(self) -> bool:
-        """Whether to read the provider although no run may have to be read: to learn whether it answers again."""
+        """Whether to read the provider even without runs: to find out whether it answers again."""
         return self._stored.provider is not None or self._stored.held_up
 
     @contextlib.contextmanager
@@ -61,15 +61,15 @@ class CycleProblems:
             yield
         except ProviderError as error:
             if not _is_ours(error):
-                self._seen.failed(problem_of(error))
+                self._observed.failed(problem_of(error))
             raise
 
     def lists_read(self, failure: ProviderError | None) -> None:
         """Note that queue and executors were read, or that neither could be."""
         if failure is None:
-            self._seen.answered()
+            self._observed.answered()
         else:
-            self._seen.failed(problem_of(failure))
+            self._observed.failed(problem_of(failure))
 
     @contextlib.contextmanager
     def of_job(self, job: ReadJob) -> Iterator[None]:
@@ -78,39 +78,41 @@ class CycleProblems:
             yield
         except ProviderError as error:
             if not _is_ours(error):
-                self._seen.job_failed(job.job_id, problem_of(error))
+                self._observed.job_failed(job.job_id, problem_of(error))
             raise
 
     def job_read(self, job: ReadJob, *, shown: bool) -> None:
         """Note an answer about a job: whether Jenkins shows it."""
         if shown:
-            self._seen.job_shown(job.job_id)
+            self._observed.job_shown(job.job_id)
         else:
-            self._seen.job_failed(job.job_id, NOT_SHOWN)
+            self._observed.job_failed(job.job_id, NOT_SHOWN)
 
-    def note_outcomes(self, seen: Sequence[Observation], outcomes: Sequence[Outcome]) -> int:
+    def note_outcomes(
+        self, observations: Sequence[Observation], outcomes: Sequence[Outcome]
+    ) -> int:
         """Note builds that were shown and are no runs yet because of the bound per hour; return how many."""
-        if len(seen) != len(outcomes):
+        if len(observations) != len(outcomes):
             return 0  # a job was deleted meanwhile: the next cycle decides
         deferred = [
             one.job_id
-            for one, outcome in zip(seen, outcomes, strict=True)
+            for one, outcome in zip(observations, outcomes, strict=True)
             if outcome.verdict is Verdict.DEFERRED
         ]
         for job_id in deferred:
-            self._seen.job_failed(job_id, TOO_MANY_EXTERNAL_RUNS)
+            self._observed.job_failed(job_id, TOO_MANY_EXTERNAL_RUNS)
         return len(deferred)
 
     def cut_short(self) -> None:
         """Note that the cycle took too long."""
-        self._seen.cut_short(_CUT_SHORT)
+        self._observed.cut_short(_CUT_SHORT)
 
     async def write(self, database: Database, *, event_after_s: float) -> bool:
         """Write what has changed; return whether events were appended.
 
         ``event_after_s``: how long a problem lasts before there is an event about it.
         """
-        stored, verdicts = self._stored, self._seen.verdicts()
+        stored, verdicts = self._stored, self._observed.verdicts()
         await note_problems(database, *self._key, stored, verdicts)
         self._log_changes(verdicts)
         found = verdicts.provider is not None or any(verdicts.jobs.values())
@@ -140,7 +142,7 @@ def problem_of(error: ProviderError) -> Problem:
 
 
 def _is_ours(error: ProviderError) -> bool:
-    """Whether nothing was sent for a reason that ends soon: the provider has just been changed, or others use it."""
+    """Return whether nothing was sent for a short time: the provider was just changed, or its budget is used up."""
     return isinstance(error, RequestsHeldBack) or (
         isinstance(error, ControllerUnavailable) and error.wait_s == 0
     )

@@ -1,10 +1,10 @@
-"""The published bound (promise P4): how late we may learn of a run's end with no webhook at all.
+"""The published bound (promise P4): the longest time until the end of a run is read, with no webhook at all.
 
-A run that ends right after a cycle is seen in the next one. So the bound is the pause between cycles, the tick of
-the loop that starts them, and the answers of Jenkins that it takes (queue, executors, the queue item if the build
-was too quick to be seen, the build), each within the request timeout. In the pause whole jobs are read, one answer
-beyond the polling interval at most. It holds while Jenkins answers and no more builds end at once than are asked
-about at once.
+The next cycle reads a run that ends right after a cycle. So the bound is the sum of: the pause between cycles, the
+tick of the loop that starts them, and four answers of Jenkins, each within the request timeout. The answers are the
+queue, the executors, the queue item (if the build was too short to be on an executor), and the build. In the pause
+whole jobs are read, for at most one answer longer than the polling interval. The bound holds while Jenkins answers
+and no more builds end at once than are read at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ANSWERS = 4
 
 
 class Detection:
-    """What is published of it, by provider: the bound, and how often reading found an end first."""
+    """Metrics by provider: the bound, and how often a read found an end before a webhook."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Detection:
         registry = registry or CollectorRegistry()
         self._bound = Gauge(
             "detection_bound_seconds",
-            "How late the end of a run may become known without any webhook.",
+            "The longest time until the end of a run is read, without any webhook.",
             ["provider"],
             registry=registry,
         )
@@ -50,7 +50,7 @@ class Detection:
         )
         self._missed = Counter(
             "webhook_missed",
-            "Ends of runs that reading found before a webhook told of them, where webhooks are expected.",
+            "Ends of runs that a read found before a webhook reported them, where webhooks are expected.",
             ["provider"],
             registry=registry,
         )
@@ -60,22 +60,22 @@ class Detection:
         self._deferred.inc(builds)
 
     def bound_s(self, *, polled: bool) -> float:
-        """The bound where no webhooks come (``polled``) or where they do."""
+        """Return the bound in seconds. ``polled``: for jobs without webhooks."""
         return self._pauses_s[polled] + self._slowest_answers_s
 
     @property
     def longest_bound_s(self) -> float:
-        """The bound of the jobs that are read most slowly."""
+        """The bound in seconds of the jobs with the longest pauses."""
         return max(self.bound_s(polled=polled) for polled in (False, True))
 
     def publish(self, provider: str, *, polled: bool) -> None:
-        """Export and log the bound of a provider: that of its slowest jobs, if some are polled and others not."""
+        """Export and log the bound of a provider: the longest of its jobs, if some are polled and others are not."""
         bound_s = self.bound_s(polled=polled)
         if bound_s > self._published.get(provider, 0.0):
             self._published[provider] = bound_s
             self._bound.labels(provider).set(bound_s)
-            _log.info("detection bound", provider=provider, bound_s=bound_s, polled=polled)
+            _log.info("detection.bound", provider=provider, bound_s=bound_s, polled=polled)
 
     def missed(self, provider: str) -> None:
-        """Count an end that reading found first."""
+        """Count an end that a read found before a webhook."""
         self._missed.labels(provider).inc()

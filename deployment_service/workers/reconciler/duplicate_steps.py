@@ -1,7 +1,7 @@
 """Stops a second build of a run, if it came of a request of ours that reached Jenkins late (promise P9).
 
-It is the one exception that P3 has left: a request that arrives after its quarantine was over, when the run had been
-sent again. ``domain/duplicates.py`` has the conditions; any other build with a run's id is an external run.
+This is the one exception to P3: a request that arrives after its quarantine, when the run was sent again.
+``domain/duplicates.py`` has the conditions; any other build with a run's id is an external run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 def names_another_run(run: Run) -> uuid.UUID | None:
-    """The run whose id an external run's build carries."""
+    """Return the run id that an external run's build carries; None if it carries none."""
     if run.source is not RunSource.EXTERNAL:
         return None
     try:
@@ -40,24 +40,24 @@ def names_another_run(run: Run) -> uuid.UUID | None:
 async def own_build_of(database: Database, item: Unconfirmed) -> Run | None:
     """Return the run whose id the external run's build carries, if it has a lower build in the same job.
 
-    A restored store may not know the run: then nothing proves that it has a build already.
+    A restored store may lack the run: then nothing proves that it has a build already.
     """
-    repeated, there = names_another_run(item.run), item.run.build
-    if repeated is None or there is None:
+    repeated, build = names_another_run(item.run), item.run.build
+    if repeated is None or build is None:
         return None
     async with database.acquire() as connection:
         found = await runs.read(connection, item.job.tenant_id, [repeated])
     own = found[0] if found and found[0].job_id == item.job.job_id else None
     if own is None or own.build is None or own.source is not RunSource.SERVICE:
         return None
-    lower = own.build.generation == there.generation and own.build.number < there.number
+    lower = own.build.generation == build.generation and own.build.number < build.number
     return own if lower else None
 
 
 async def stop_duplicate(
     database: Database, item: Unconfirmed, own: Run, build: DuplicateBuild
 ) -> bool:
-    """Commit the request to stop the external run's build, if P9 allows it. The reconciler carries it out.
+    """Commit a request to stop the external run's build, if P9 allows it. The next cycle carries it out.
 
     ``own``: the run that it repeats. ``build``: what Jenkins shows of both builds.
     """

@@ -1,4 +1,4 @@
-"""Finds second builds of our runs, and has those stopped that P9 allows (``domain/duplicates.py``)."""
+"""Finds second builds of our runs; stops those that P9 allows to stop (``domain/duplicates.py``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ANONYMOUS = ("", "anonymous")
 
 
 class DuplicateBuilds:
-    """Each external build that carries a run's id is judged once."""
+    """Judges each external build that carries a run's id once."""
 
     def __init__(self, database: Database, committed: Callable[[uuid.UUID], None]) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class DuplicateBuilds:
         self._judged: set[uuid.UUID] = set()
 
     async def stop_ours(self, items: Sequence[Unconfirmed], controller: Controller) -> None:
-        """Read the builds among ``items`` that carry another run's id; have late requests of ours stopped."""
+        """Read the builds among ``items`` that carry another run's id; stop those of late requests of ours."""
         for item in items:
             run = item.run
             if run.active and run.run_id not in self._judged and names_another_run(run):
@@ -53,7 +53,7 @@ class DuplicateBuilds:
             second = await client.read_build(item.job.full_name, item.run.build.number)
             first = await client.read_build(item.job.full_name, own.build.number)
         if second is None or first is None or not _is_shown(own.build_timestamp_ms, first):
-            return  # asked again in the next cycle
+            return  # read again in the next cycle
         if second.building:
             build = DuplicateBuild(
                 only_our_cause=_only_ours(second, controller.account),
@@ -70,9 +70,9 @@ class DuplicateBuilds:
         self._judged.add(item.run.run_id)
 
 
-def _is_shown(known_ms: int | None, build: BuildView) -> bool:
+def _is_shown(stored_ms: int | None, build: BuildView) -> bool:
     """Whether Jenkins has shown this very build as the run's own."""
-    return known_ms is not None and known_ms == build.timestamp_ms
+    return stored_ms is not None and stored_ms == build.timestamp_ms
 
 
 def _only_ours(build: BuildView, account: str) -> bool:
@@ -84,7 +84,7 @@ def _only_ours(build: BuildView, account: str) -> bool:
 
 
 def _end_ms(build: BuildView) -> int | None:
-    """When it ended; its start if the duration is not known, which lets nothing be stopped."""
+    """Return when the build ended; its start if the duration is unknown, so that nothing is stopped."""
     if build.building:
         return None
     return (build.timestamp_ms or 0) + (build.duration_ms or 0)

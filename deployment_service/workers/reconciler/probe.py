@@ -1,4 +1,4 @@
-"""Asks Jenkins about one run that is neither queued nor building as it was, and concludes what became of it."""
+"""Reads one run that is not in the queue or on the executors as before, and concludes what became of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PATIENCE_WITH_HIDDEN_JOBS = 10
 
 
 class BuildProbe:
-    """``lost_after_s``, ``probe_interval_s``: as in ReconcilerSettings."""
+    """Probes runs. ``lost_after_s``, ``probe_interval_s``: as in ReconcilerSettings."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class BuildProbe:
         self._lost_after_s = lost_after_s
         self._probe_interval_s = probe_interval_s
 
-    async def ask(
+    async def probe(
         self,
         item: Unconfirmed,
         controller: Controller,
@@ -57,12 +57,12 @@ class BuildProbe:
         *,
         queue_read: bool = True,
     ) -> bool:
-        """Ask about one run that is neither queued nor building as it was; return whether Jenkins shows its job.
+        """Read one run from Jenkins and commit the conclusion; return whether Jenkins shows its job.
 
-        ``queue_read``: the queue could be read. Otherwise a run without a build may wait there, and is not missing.
+        ``queue_read``: the queue could be read. Otherwise a run without a build may be in it, and is not missing.
 
         Raises:
-            ProviderError: nothing became known of the run.
+            ProviderError: Jenkins did not show whether it has the run.
         """
         stop: BuildView | None = None
         async with controller.slot() as client:
@@ -86,17 +86,17 @@ class BuildProbe:
             elif is_reused_number(item.run, build):
                 await self._made_again(item, build)
             else:
-                seen = observation(item.job, build)
-                outcomes = await self._steps.observe(item.job.tenant_id, [seen])
+                read = observation(item.job, build)
+                outcomes = await self._steps.observe(item.job.tenant_id, [read])
                 if not outcomes:
                     # The job was deleted since the run was claimed, and its runs with it.
                     return True
                 if item.run.build is None and outcomes[0].run_id != item.run.run_id:
-                    # It looks like the run's build and is another run's: its item was folded into that one's.
+                    # The build is another run's: Jenkins folded this run's item into that one's.
                     await self._not_found(item, restarted, job_is_shown=True)
                     return True
                 applied = any(outcome.verdict is Verdict.APPLIED for outcome in outcomes)
-                if applied and seen.state.final and item.run.active and not item.job.polled:
+                if applied and read.state.final and item.run.active and not item.job.polled:
                     self._detection.missed(item.job.provider_name)
                 stop = build if item.to_cancel and build.building else None
                 if item.to_stop and build.finished:
@@ -117,21 +117,21 @@ class BuildProbe:
             return (own_build(item, listed) if listed is not None else None) or build
         if run.queue_id is not None and run.end_time is None:
             try:
-                left = await client.read_queue_item(run.queue_id)
+                queued = await client.read_queue_item(run.queue_id)
             except ProviderError as error:
                 _log.warning("source.failed", source="queue_item", job=name, error=str(error))
-                left, queue_read = None, False
-            if left is not None and is_items_run(left, item):
-                if left.build_number is not None:
-                    return await read_build(client, name, left.build_number)
-                return _Cancelled() if left.cancelled else _StillQueued()
+                queued, queue_read = None, False
+            if queued is not None and is_items_run(queued, item):
+                if queued.build_number is not None:
+                    return await read_build(client, name, queued.build_number)
+                return _Cancelled() if queued.cancelled else _StillQueued()
         builds = await client.list_builds(name, limit=100)
         own = own_build(item, builds) if builds is not None else None
         # While the queue cannot be read, absence from the builds proves nothing.
         return _StillQueued() if own is None and not queue_read and run.active else own
 
     async def _made_again(self, item: Unconfirmed, build: BuildView) -> None:
-        """The run's number is another build's. Only once that begins a new generation of the job."""
+        """Handle a run whose number is another build's now. The first such run begins a new generation of the job."""
         assert item.run.build is not None
         if not item.run.shown and not item.run.settled:
             await self._steps.not_its_build(item)
@@ -146,7 +146,7 @@ class BuildProbe:
     async def _not_found(
         self, item: Unconfirmed, restarted: datetime | None, *, job_is_shown: bool
     ) -> None:
-        """Conclude that the run is lost, once two probes some time apart have not found it."""
+        """Conclude that the run is lost when two probes, far enough apart, have not found it."""
         run = item.run
         hidden_end = run.end_time is not None and not job_is_shown
         if run.settled or hidden_end:
@@ -180,9 +180,9 @@ class BuildProbe:
         await self._lost(item, why)
 
     def _patience(self, *, job_is_shown: bool, crashed: bool) -> timedelta:
-        """How long a run must have been missing. A restart explains it at once.
+        """Return for how long a run must have been missing. After a crash of Jenkins, not at all.
 
-        A job that isn't shown may be one whose permission was taken away by mistake: its builds go on.
+        A job that is not shown may be one whose permission was removed by mistake: its builds go on.
         """
         if not job_is_shown:
             return timedelta(seconds=self._lost_after_s * _PATIENCE_WITH_HIDDEN_JOBS)
@@ -198,7 +198,7 @@ class BuildProbe:
 
 
 def _was_never_issued(run: Run, next_build_number: int) -> bool:
-    """Whether a run of ours was said to have a build that Jenkins can't have."""
+    """Return whether a report gave a run of ours a build number that Jenkins has not issued."""
     if run.build is None or run.shown or run.settled:
         return False
     return run.source is RunSource.SERVICE and run.build.number >= next_build_number
@@ -209,4 +209,4 @@ class _Cancelled:
 
 
 class _StillQueued:
-    """The item has just left the queue and its build isn't there yet: ask again."""
+    """The run may still be queued, or its item has just left the queue and has no build yet: read it again."""

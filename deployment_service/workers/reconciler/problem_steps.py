@@ -1,4 +1,4 @@
-"""What a reading cycle commits about problems: on provider and jobs, and the events about them."""
+"""The commits of a reading cycle about problems: on provider and jobs, and the events about them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def note_problems(
     stored: StoredProblems,
     verdicts: Verdicts,
 ) -> None:
-    """Write what a cycle found; nothing if all is as it was stored when the cycle began."""
+    """Write the problems that a cycle found; nothing if they equal those stored when the cycle began."""
     changed: list[tuple[uuid.UUID, Problem | None]] = [
         (job_id, problem)
         for job_id, problem in verdicts.jobs.items()
@@ -84,18 +84,19 @@ async def _append(
 ) -> int | None:
     await runs.lock_deployments(connection, tenant_id, list(ids))
     affected = await problem_events.decide(connection, tenant_id, ids, after=after)
-    news = [one for one in affected if _is_news(one)]
-    if not news:
+    due = [one for one in affected if _is_due(one)]
+    if not due:
         return None
     revisions = await problem_events.revise(
-        connection, tenant_id, [one.deployment_id for one in news]
+        connection, tenant_id, [one.deployment_id for one in due]
     )
     return await events.append(
-        connection, tenant_id, [_event(one, revisions[one.deployment_id]) for one in news]
+        connection, tenant_id, [_event(one, revisions[one.deployment_id]) for one in due]
     )
 
 
-def _is_news(one: Affected) -> bool:
+def _is_due(one: Affected) -> bool:
+    """Return whether an event about the beginning or the end of the problem is missing."""
     return one.problem is None if one.announced else one.lasted
 
 
@@ -115,7 +116,7 @@ def _event(one: Affected, revision: int) -> NewEvent:
         job_id=one.job_id,
         build_number=one.build_number,
         certainty=Certainty(one.certainty) if one.certainty else None,
-        # The history of a run ends with what is true of it, whatever its last event is about.
+        # A client takes the state of a run from its last event, whatever that event is about.
         failure_cause=FailureCause(one.failure_cause) if one.failure_cause else None,
         failure_message=one.failure_message,
         waiting_for=WaitingFor(one.waiting_for) if one.waiting_for else None,

@@ -1,4 +1,4 @@
-"""The lists that a cycle reads first, queue and executors: one that fails does not drop the other's results."""
+"""The lists that a cycle reads first, queue and executors. If one fails, the results of the other still count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OF_A_PATH = frozenset(
         ProblemReason.NOT_JENKINS,
     }
 )
-"""What one path of Jenkins may answer, or a proxy for it, while others work."""
+"""Failures of one path of Jenkins, or of a proxy for it, while other paths may work."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,9 +38,9 @@ _PENDING_READS = 20
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the lists show; one that could not be read is empty. ``queue_read``: the queue could be read.
+    """Queue and executors; a list that could not be read is empty. ``queue_read``: the queue could be read.
 
-    ``failure``: neither could be read, for a reason that leaves a chance to read runs by themselves.
+    ``failure``: neither could be read, for a reason that may leave single builds readable.
     """
 
     queue: QueueView
@@ -50,10 +50,10 @@ class Sources:
 
 
 async def read_sources(controller: Controller) -> Sources:
-    """Read the queue, then the executors: what leaves the queue in between is shown by the executors.
+    """Read the queue, then the executors: an item that leaves the queue in between is on the executors.
 
     Raises:
-        ProviderError: neither could be read, and nothing else can; or not both may be now.
+        ProviderError: neither could be read, and other calls would fail too; or the budget allows no two calls.
     """
     await controller.allow_all(2)
     queue, queue_error = await _read(controller, lambda client: client.list_queue())
@@ -72,7 +72,7 @@ async def read_sources(controller: Controller) -> Sources:
 
 
 def _ends_reading(error: ProviderError) -> bool:
-    """Whether other calls would fail as well: no connection, no time, no valid account, or nothing was sent."""
+    """Return whether other calls would fail too: no connection, timeout, no valid account, or nothing was sent."""
     return isinstance(error, ControllerUnavailable) or error.reason not in _OF_A_PATH
 
 
@@ -97,7 +97,7 @@ async def read_build(client: CicdProvider, full_name: str, number: int) -> Build
 async def read_pending(
     client: CicdProvider, full_name: str, builds: JobBuilds | None, pending: Sequence[int]
 ) -> tuple[list[BuildView], list[int] | None]:
-    """Read builds that reports name and the list does not show; return those shown and those absent."""
+    """Read the builds that reports name and the list lacks; return those that exist, and the absent numbers."""
     if builds is None:
         return [], None
     listed = {build.number for build in builds.builds}

@@ -1,4 +1,4 @@
-"""What the reconciler commits: what Jenkins' own answers say, through the same merge as webhooks."""
+"""The commits of the reconciler: Jenkins' own answers, merged in the same way as webhooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deployment_service.unit_of_work.run_unit_of_work import (
 )
 from deployment_service.unit_of_work.status_updates import jobs_to_refresh
 
-# A transaction holds the jobs of its runs: many runs are written in several.
+# A transaction locks the jobs of its runs, so many runs are written in several transactions.
 _RUNS_PER_TRANSACTION = 100
 
 
@@ -36,18 +36,24 @@ class ReconcileSteps:
         self._database = database
         self._committed = committed
 
-    async def observe(self, tenant_id: uuid.UUID, seen: Sequence[Observation]) -> list[Outcome]:
-        """Merge what was read of builds of one tenant."""
+    async def observe(
+        self, tenant_id: uuid.UUID, observations: Sequence[Observation]
+    ) -> list[Outcome]:
+        """Merge reads of builds of one tenant; return the outcome of each. Builds of deleted jobs are left out."""
 
         async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
-            locked = await reports.lock_jobs(connection, tenant_id, {o.job_id for o in seen})
-            there = [o for o in seen if o.job_id in locked]
-            if not there:
+            locked = await reports.lock_jobs(
+                connection, tenant_id, {one.job_id for one in observations}
+            )
+            existing = [one for one in observations if one.job_id in locked]
+            if not existing:
                 return [], None
             outcomes, sequence = await observe_builds(
-                connection, tenant_id, there, source=EventSource.READ
+                connection, tenant_id, existing, source=EventSource.READ
             )
-            await reports.request_refresh(connection, tenant_id, jobs_to_refresh(there, outcomes))
+            await reports.request_refresh(
+                connection, tenant_id, jobs_to_refresh(existing, outcomes)
+            )
             return outcomes, sequence
 
         outcomes, sequence = await self._database.transaction(work)
@@ -59,14 +65,14 @@ class ReconcileSteps:
         self,
         job: ReadJob,
         next_build_number: int,
-        seen: Sequence[Observation],
+        observations: Sequence[Observation],
         *,
         refresh_request_time: datetime | None,
         sweep_s: float,
         absent: Collection[int] | None,
         probe_interval_s: float,
     ) -> list[Outcome]:
-        """Merge a reading of a whole job: its next number first, as that tells whether it was made again.
+        """Merge the read of a whole job. Its next number comes first: it shows whether the job was created again.
 
         ``absent``: issued numbers that pending reports name and Jenkins did not show; None: it did not show the job.
         """
@@ -83,9 +89,9 @@ class ReconcileSteps:
                 asked_time=job.asked_time,
             )
             await reconcile.job_was_read(connection, job, refresh_request_time, sweep_s=sweep_s)
-            gone: list[int] = []
+            proven_absent: list[int] = []
             if absent is not None:
-                gone = await pending_reports.note_probe(
+                proven_absent = await pending_reports.note_probe(
                     connection,
                     job.tenant_id,
                     job.job_id,
@@ -97,14 +103,14 @@ class ReconcileSteps:
             await pending_reports.read_again(
                 connection, job.tenant_id, job.job_id, in_s=probe_interval_s
             )
-            if not seen and not gone:
+            if not observations and not proven_absent:
                 return [], None
             return await observe_builds(
                 connection,
                 job.tenant_id,
-                seen,
+                observations,
                 source=EventSource.READ,
-                removed_builds=[(job.job_id, number) for number in gone],
+                removed_builds=[(job.job_id, number) for number in proven_absent],
             )
 
         outcomes, sequence = await self._database.transaction(work)
@@ -113,12 +119,12 @@ class ReconcileSteps:
         return outcomes
 
     async def pending_numbers(self, job: ReadJob) -> list[int]:
-        """The builds that pending reports of a job name."""
+        """Read which builds the pending reports of a job name."""
         async with self._database.acquire() as connection:
             return await pending_reports.numbers(connection, job.tenant_id, job.job_id)
 
     async def job_not_read(self, job: ReadJob, *, again_in_s: float) -> None:
-        """Jenkins refuses to show the job: whoever poked it has had his turn."""
+        """Note a job that could not be read: it is read again in ``again_in_s`` seconds, requested or not."""
 
         async def work(connection: Connection) -> None:
             await reconcile.job_was_not_read(connection, job, again_in_s=again_in_s)
@@ -126,7 +132,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def made_again(self, job: ReadJob, next_build_number: int) -> None:
-        """A known number is another build's now: a new generation of the job begins."""
+        """Begin a new generation of the job: a number that a run has is another build's now."""
 
         async def work(connection: Connection) -> None:
             await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
@@ -137,7 +143,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def not_its_build(self, item: Unconfirmed) -> None:
-        """Jenkins shows something else under the number that a run was only said to have, or hasn't issued it."""
+        """Detach a run from a number that only a report gave it, and under which Jenkins shows no build of the run."""
         job, run = item.job, item.run
 
         async def work(connection: Connection) -> int | None:
@@ -164,14 +170,14 @@ class ReconcileSteps:
     async def unchanged(
         self,
         tenant_id: uuid.UUID,
-        seen: Sequence[tuple[Run, WaitingFor | None, str]],
+        unchanged: Sequence[tuple[Run, WaitingFor | None, str]],
     ) -> None:
-        """Runs whose builds are as they were: only when they were seen and what they wait for is written.
+        """Note that runs were observed without a change, with (run, waiting_for, waiting_reason) of each.
 
-        A run that waits for something else than before gets an event of that first.
+        A run whose ``waiting_for`` has changed gets an event about that first.
         """
         waiting = sorted(
-            ((run, waits, why) for run, waits, why in seen if run.waiting_for is not waits),
+            ((run, waits, why) for run, waits, why in unchanged if run.waiting_for is not waits),
             key=lambda one: one[0].run_id,
         )
         written: set[uuid.UUID] = set()
@@ -182,7 +188,7 @@ class ReconcileSteps:
         async def work(connection: Connection) -> None:
             rows = [
                 (run.run_id, waits, why)
-                for run, waits, why in seen
+                for run, waits, why in unchanged
                 if run.waiting_for is waits or run.run_id in written
             ]
             await reconcile.note_seen(connection, tenant_id, sorted(rows, key=lambda row: row[0]))
@@ -190,10 +196,10 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def _wait_for(
-        self, tenant_id: uuid.UUID, seen: Sequence[tuple[Run, WaitingFor | None, str]]
+        self, tenant_id: uuid.UUID, changed: Sequence[tuple[Run, WaitingFor | None, str]]
     ) -> set[uuid.UUID]:
-        """Write what runs wait for, and append the events that say so; return the runs that were written."""
-        job_ids = {run.job_id for run, *_ in seen}
+        """Write what runs wait for and append the events about it; return the runs that were written."""
+        job_ids = {run.job_id for run, *_ in changed}
 
         async def work(connection: Connection) -> tuple[set[uuid.UUID], int | None]:
             written = set()
@@ -203,9 +209,9 @@ class ReconcileSteps:
                 tenant_id,
                 job_ids,
                 source=EventSource.READ,
-                run_ids=[run.run_id for run, *_ in seen],
+                run_ids=[run.run_id for run, *_ in changed],
             )
-            for run, waits, why in seen:
+            for run, waits, why in changed:
                 stored = unit.run(run.run_id)
                 # If it has moved since it was read, the next cycle reads it again.
                 if stored is None or _has_moved(stored, run):
@@ -221,7 +227,7 @@ class ReconcileSteps:
         return written
 
     async def asked(self, item: Unconfirmed) -> None:
-        """Jenkins doesn't know the build of a run that has ended: it is asked again later."""
+        """Note a probe that did not find the build of a run that has ended: it is probed again later."""
 
         async def work(connection: Connection) -> None:
             await reconcile.note_asked(connection, item.job.tenant_id, item.run.run_id)
@@ -229,7 +235,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def cancel_sent(self, item: Unconfirmed) -> None:
-        """Jenkins was asked to cancel the run; it is asked again only after a while."""
+        """Note that Jenkins was asked to cancel the run: the request is repeated only after a while."""
 
         async def work(connection: Connection) -> None:
             await reconcile.note_cancel_sent(connection, item.job.tenant_id, item.run.run_id)
@@ -237,7 +243,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def cancel_failed(self, item: Unconfirmed, problem: Problem, *, answered: bool) -> None:
-        """The run can't be cancelled in Jenkins. ``answered``: it is tried again only after a while."""
+        """Note why the run could not be cancelled. ``answered``: the request is repeated only after a while."""
 
         async def work(connection: Connection) -> None:
             await problems.note_cancel_failed(
@@ -247,7 +253,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def stopped(self, item: Unconfirmed) -> None:
-        """Jenkins has finished the build of a deleted deployment's run."""
+        """Note that the build of a deleted deployment's run has ended in Jenkins."""
 
         async def work(connection: Connection) -> None:
             await cancel.stopped(connection, item.job.tenant_id, item.run.run_id)
@@ -255,7 +261,7 @@ class ReconcileSteps:
         await self._database.transaction(work)
 
     async def missing(self, item: Unconfirmed) -> None:
-        """The run was looked for and not found."""
+        """Note that a probe did not find the run."""
 
         async def work(connection: Connection) -> None:
             await reconcile.note_missing(connection, item.job.tenant_id, item.run.run_id)
@@ -265,7 +271,7 @@ class ReconcileSteps:
     async def end(
         self, item: Unconfirmed, cause: FailureCause, message: str, *, certain: bool
     ) -> None:
-        """End a run by what reading has concluded, unless something better has become known meanwhile."""
+        """End a run as the reads conclude, unless the run has changed since they began."""
         job, run = item.job, item.run
 
         async def work(connection: Connection) -> int | None:
@@ -279,7 +285,7 @@ class ReconcileSteps:
                 run_ids=[run.run_id],
             )
             stored = unit.run(run.run_id)
-            # Decided on what was read before: if the run has moved since, it is looked at again.
+            # If the run has moved since it was read, the next cycle reads it again.
             if stored is None or _has_moved(stored, run):
                 return None
             highest = unit.highest_build(stored.deployment_id)

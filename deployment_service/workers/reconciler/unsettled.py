@@ -1,4 +1,4 @@
-"""Metrics of unsettled runs: how many there are, and for how long the ends of the worst could not be known.
+"""Metrics of unsettled runs: how many there are, and how long the longest observation problem has lasted.
 
 Every replica exports the same numbers of the whole database. Labels are reasons: no tenant.
 """
@@ -14,7 +14,7 @@ from deployment_service.workers.loop import Loop
 
 NO_PROBLEM = "NONE"
 OTHER = "OTHER"
-"""Of a reason that only a newer replica knows."""
+"""Reasons that a newer replica has stored."""
 REASONS = (NO_PROBLEM, *ProblemReason, OTHER)
 
 
@@ -52,7 +52,7 @@ class UnsettledRuns:
             async with self._database.acquire() as connection:
                 found = await unsettled.by_reason(connection)
         except Exception:
-            # Numbers of before would hide that nothing is known.
+            # Old numbers would hide that the database cannot be read.
             self._runs.clear()
             self._seconds.clear()
             raise
