@@ -45,6 +45,31 @@ async def test_cancelled_in_the_queue(
     assert (await runs.history())[-1] == ("RUN_FAILURE", "RUNNING", "CANCELLED")
 
 
+@pytest.mark.parametrize("ends", ["deadline", "cancel"])
+async def test_a_run_that_must_not_be_sent_any_more_ends_before_its_lease(
+    runs: Runs, jenkins: JenkinsSimulator, ends: str
+) -> None:
+    """P4: its deadline passes, or its cancel is requested, while its job is read before the trigger."""
+    change = "UPDATE deployment_runs SET trigger_deadline = now() - interval '1 s'"
+    if ends == "cancel":
+        change = "UPDATE deployment_runs SET cancel_request_time = now()"
+    trigger = jenkins.requests.count("POST", TRIGGER)
+
+    job_view = JenkinsProvider.read_job
+
+    async def late(self: JenkinsProvider, full_name: str) -> Any:
+        view = await job_view(self, full_name)
+        await runs.jobs.sql(f"{change} WHERE trigger_state = 'WAITING'")
+        return view
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JenkinsProvider, "read_job", late)
+        started = await runs.start("web", remaining_s=0.1)
+        row = await runs.until(started.run_id, certainty="CONFIRMED")
+    assert row["failure_cause"] == {"deadline": "TRIGGER_DEADLINE", "cancel": "CANCELLED"}[ends]
+    assert jenkins.requests.count("POST", TRIGGER) == trigger
+
+
 async def test_aborted_while_building(
     runs: Runs, jenkins: JenkinsSimulator, client: JenkinsProvider
 ) -> None:

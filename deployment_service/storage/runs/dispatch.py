@@ -98,6 +98,10 @@ _RELEASE = """
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
         AND trigger_state IN ('WAITING', 'SENDING')
 """
+_DROP_LEASE = """
+    UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL
+    WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
+"""
 _NOTE_LOOK = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, probe_count = probe_count + 1,
         probe_time = now(), probe_session = $5, next_try_time = now() + $6::interval
@@ -287,6 +291,11 @@ async def release(
     """
     key = (run.tenant_id, run.run_id, run.attempt, owner)
     await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason, failed)
+
+
+async def drop_lease(connection: Connection, run: Claimed, owner: uuid.UUID) -> None:
+    """End the lease of an attempt that did nothing. The run stays as it is, and is due."""
+    await connection.execute(_DROP_LEASE, run.tenant_id, run.run_id, run.attempt, owner)
 
 
 async def note_probe(

@@ -62,7 +62,7 @@ class TriggerSteps:
         """
         changed, correlation = False, correlation_of(job)
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> bool:
             nonlocal changed
             await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
             begun = await dispatch.begin_send(
@@ -76,15 +76,20 @@ class TriggerSteps:
                 named=correlation is Correlation.RUN_ID,
             )
             if not begun:
-                raise LeaseLost
+                # The deadline has passed, or the run was cancelled: the next attempt ends it, without waiting for
+                # the end of this lease.
+                await dispatch.drop_lease(connection, run, self._owner)
+                return False
             await reports.note_discards_builds(
                 connection, run.tenant_id, run.job_id, discards_builds=job.discards_builds
             )
             corrected = await self._note_number(connection, run, job.next_build_number)
             drifted = await note_correlation(connection, run.tenant_id, run.job_id, correlation)
             changed = corrected or drifted
+            return True
 
-        await self._database.transaction(work)
+        if not await self._database.transaction(work):
+            raise LeaseLost
         if changed:
             self._committed(run.tenant_id)
 
@@ -341,7 +346,7 @@ class TriggerSteps:
         work: Callable[[Connection], Awaitable[None]],
         reply: TriggerReply | None = None,
     ) -> None:
-        """Commit ``work``. If that raises LeaseLost, the latest attempt gets the ``reply`` all the same."""
+        """Commit ``work``. If that raises LeaseLost, the attempt gets the ``reply`` if it is still the latest."""
         try:
             await self._database.transaction(work)
         except LeaseLost:

@@ -40,15 +40,15 @@ class Controller:
 async def test_a_job_deleted_while_its_build_is_read_is_no_error() -> None:
     steps, unused = Steps(), SimpleNamespace()
     made: Any = BuildProbe
-    inquiry = made(steps, unused, unused, lost_after_s=30, probe_interval_s=10)
+    probe = made(steps, unused, unused, lost_after_s=30, probe_interval_s=10)
 
     async def find_build(*_: object, **__: object) -> BuildView:
         return BUILD
 
-    inquiry._find_build = find_build
+    probe._find_build = find_build
     job = SimpleNamespace(
         job_id=uuid.uuid4(), tenant_id=uuid.uuid4(), generation=1, asked_time=datetime.now(UTC)
     )
     run = SimpleNamespace(build=None, run_id=uuid.uuid4(), active=True)
     item = SimpleNamespace(job=job, run=run, to_cancel=True, to_stop=False)
-    assert await inquiry.ask(item, Controller(), None) is True
+    assert await probe.probe(item, Controller(), None) is True
