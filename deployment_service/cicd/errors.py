@@ -1,8 +1,8 @@
-"""What can go wrong when a CI/CD provider is asked something.
+"""Errors of calls to a CI/CD provider.
 
-The messages are for people: they say what to do, and hold no HTML, no secret and no internals. A tenant reads them, so
-they say nothing of the network either: that is in ``detail``, for operators, which is the exception's text as well.
-The handler decides by the class alone; ``reason`` is for those who read about it.
+Tenants read the messages: they name the remedy, and contain no HTML, no secret and nothing about our network. That is
+in ``detail``, for operators, which is also the exception's text. Handlers decide by the class alone; ``reason`` is
+shown to people.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from deployment_service.domain.problems import ProblemReason
 
 
 class ProviderError(Exception):
-    """The provider did not do, or did not answer, what it was asked."""
+    """The provider did not answer a call, or did not do what it requested."""
 
     def __init__(
         self,
@@ -29,10 +29,9 @@ class ProviderError(Exception):
 
 
 class ProviderUnreachable(ProviderError):
-    """Nothing is known: network, timeout, 5xx, a proxy's or a login page. Ask again later.
+    """No answer of the provider: network, timeout, 5xx, a page of a proxy or of a login. Retry later.
 
-    It never means that the thing asked for doesn't exist. ``retry_after_s``: for how long the answer asks to be left
-    alone, if it does.
+    It never means that the object does not exist. ``retry_after_s``: the pause that the answer asks for, if any.
     """
 
     def __init__(
@@ -49,9 +48,7 @@ class ProviderUnreachable(ProviderError):
 
 
 class ProviderRefused(ProviderError):
-    """401 or 403: the provider doesn't let our account do this. The message names account and
-    permission.
-    """
+    """401 or 403: our account lacks the right. The message names account and permission."""
 
     def __init__(
         self,
@@ -72,27 +69,23 @@ class JobExists(ProviderError):
 
 
 class FolderMissing(ProviderError):
-    """The folder in which a job was to be created doesn't exist, or our account can't see it."""
+    """The folder of a job to create does not exist, or our account cannot see it."""
 
 
 class DefinitionInvalid(ProviderError):
-    """A job's definition can't become a job. Nothing was created; the same definition will fail
-    again.
-    """
+    """A job's definition is invalid. Nothing was created; the same definition will fail again."""
 
 
 class CreationFailed(ProviderError):
-    """A job was not created, for no reason that was given: its definition may be at fault, or the moment.
+    """A job was not created, without a reason: the definition may be invalid, or the failure may pass.
 
-    Ask again. Twice in a row, it is the definition.
+    Retry once; a second failure means that the definition is invalid.
     """
 
 
 class BuildsWontStop(ProviderError):
-    """A job was not deleted, because its builds don't end. Ask again later."""
+    """A job was not deleted, because its builds do not end. Retry later."""
 
 
 class ProtocolError(ProviderError):
-    """The provider answered 2xx with something that makes no sense. Probably not the provider that
-    we know.
-    """
+    """The provider answered 2xx with content that we cannot parse. It is probably not Jenkins."""

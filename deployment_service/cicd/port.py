@@ -1,9 +1,8 @@
-"""What we need from a CI/CD provider, in the terms of Jenkins but without a line of its protocol.
+"""The port to a CI/CD provider, in the terms of Jenkins but without its protocol.
 
-Everything that a provider tells us is a frozen value; all of it is one moment's reading. `session`
-is a mark that changes whenever the controller restarts (`X-Jenkins-Session`), or None where it
-didn't send one. Reads raise `errors.ProviderError`s; `None` or False are returned only if the
-provider itself said that the thing doesn't exist.
+All results are frozen values, each read at one moment. `session` is a mark that changes whenever the controller
+restarts (`X-Jenkins-Session`), or None where it sent none. Reads raise `errors.ProviderError`s; they return `None` or
+False only if the provider itself answered that the object does not exist.
 """
 
 from __future__ import annotations
@@ -17,41 +16,41 @@ from deployment_service.domain.parameter_definitions import DeclaredParameter
 from deployment_service.domain.provider_facts import ControllerFacts
 
 RUN_ID_PARAMETER = "DEPLOYMENT_RUN_ID"
-"""The parameter by which a build, a queue item or a webhook says which run it belongs to."""
+"""The parameter that names the run of a build, a queue item or a webhook."""
 
 
 class TriggerOutcome(Enum):
     """What a reply to a trigger proves. The value is what logs and the database show."""
 
     ACCEPTED = "ACCEPTED"
-    """201, 303: the work is queued; `queue_id` says where, unless the Location holds none that can be used.
+    """201, 303: the build is queued as `queue_id`; None if the Location has no usable id.
     """
     REFUSED = "REFUSED"
-    """302 back to the job: a decision handler of Jenkins doesn't want it. Nothing was queued."""
+    """302 back to the job: a decision handler of Jenkins refused the build. Nothing was queued."""
     REJECTED = "REJECTED"
     """Another 4xx: no such job, disabled, too large. Nothing was queued, and the same request would be refused again.
     """
     PROVIDER_FAULT = "PROVIDER_FAULT"
-    """401, 403: our account may not. Nothing was queued; an administrator must act."""
+    """401, 403: our account lacks the right. Nothing was queued; an administrator must act."""
     NOT_DONE = "NOT_DONE"
     """Nothing was queued, and the same request may be taken later: a Jenkins that is starting, a limit of requests,
-    or a refusal by something in front of Jenkins. `retry_after_s` says when, if the answer does."""
+    or a refusal by something in front of Jenkins. `retry_after_s`: when, if the answer names a time."""
     SERVER_ERROR = "SERVER_ERROR"
-    """500: permanent (bad parameters) or a passing failure; the status alone doesn't tell."""
+    """500: a permanent failure (bad parameters) or a passing one; the status alone does not show which."""
     UNCLEAR = "UNCLEAR"
     """The request may or may not have been carried out."""
     NOT_SENT = "NOT_SENT"
-    """No byte of the request left this machine: it is safe to try again at once."""
+    """No byte of the request was sent: it is safe to retry at once."""
 
 
 class CancelOutcome(Enum):
-    """What became of the wish to take an item out of the queue."""
+    """The effect of a request to cancel a queue item."""
 
     CANCELLED = "CANCELLED"
     ALREADY_LEFT = "ALREADY_LEFT"
-    """It became a build, or was cancelled before. Read the item to learn which."""
+    """It became a build, or was cancelled before: read the item to find out which."""
     UNKNOWN = "UNKNOWN"
-    """The provider knows no such item (any more)."""
+    """The provider has no such item, or no longer."""
     REFUSED = "REFUSED"
     """Our account may see the item but not cancel it."""
 
@@ -64,9 +63,9 @@ class TriggerReply:
     http_status: int | None = None
     queue_id: str | None = None
     message: str = ""
-    """For people: what happened and what to do."""
+    """What happened and what to do, for people."""
     detail: str = ""
-    """What the network did instead of an answer: for operators' logs, as tenants could learn from it what is where."""
+    """What the network did instead of an answer. Only for operators' logs: it would show tenants which hosts exist."""
     required_permission: str | None = None
     """The permission that our account lacks, as Jenkins names it: `hudson.model.Item.Build`."""
     session: str | None = None
@@ -75,11 +74,11 @@ class TriggerReply:
 
 @dataclass(frozen=True, slots=True)
 class ControllerInfo:
-    """Who answers, and as whom we are known there."""
+    """Which controller answers, and the account that it sees."""
 
     version: str | None
     account: str
-    """`anonymous` if the controller doesn't know us."""
+    """`anonymous` if the controller does not recognise our account."""
     session: str | None = None
 
 
@@ -107,21 +106,21 @@ class JobView:
     next_build_number: int
     in_queue: bool
     concurrent: bool | None
-    """Whether it builds several at a time; None where the class of job doesn't say."""
+    """Whether it runs several builds at a time; None where the class of job does not show it."""
     parameters: tuple[ParameterDefinition, ...]
     description: str
     owner: str | None
     """The owner mark in the description (see `job_xml`), None if there is none."""
     has_notification_property: bool
     discards_builds: bool
-    """Whether it discards old builds: one may be gone as soon as a newer one ends."""
+    """Whether it discards old builds: one may be deleted as soon as a newer one ends."""
     last_build_number: int | None
     session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueItemView:
-    """An item of the queue, or what is left of it: readable for five minutes after it left."""
+    """An item of the queue. It stays readable for five minutes after it left the queue."""
 
     queue_id: str
     task_url: str
@@ -135,7 +134,7 @@ class QueueItemView:
     left: bool = False
     cancelled: bool = False
     build_number: int | None = None
-    """None right after leaving, too, with `cancelled` False: ask again."""
+    """Also None right after it left, with `cancelled` False: read it again."""
     build_url: str | None = None
     stuck: bool = False
     blocked: bool = False
@@ -144,7 +143,7 @@ class QueueItemView:
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """All items that wait; those that left are not in it."""
+    """All waiting items, without those that have left."""
 
     items: tuple[QueueItemView, ...]
     session: str | None = None
@@ -154,7 +153,7 @@ class QueueView:
 class BuildCause:
     """One cause of a build's start. ``by_user``: a named account; ``user_id`` is empty otherwise.
 
-    ``description``: the cause in the controller's words: `Started by timer`.
+    ``description``: the controller's text: `Started by timer`.
     """
 
     by_user: bool
@@ -169,7 +168,7 @@ class BuildView:
     job_full_name: str
     number: int
     queue_id: str | None
-    """None where the controller doesn't say; never -1 or 0."""
+    """None where the controller does not show it; never -1 or 0."""
     building: bool
     in_progress: bool | None
     """None in old versions. True after `building` fell: the build isn't saved yet and its result
@@ -185,11 +184,11 @@ class BuildView:
     parameters_shown: bool = True
     """False if the answer had to be read without them, as they are too large."""
     waiting_for_input: bool = False
-    """Also False while the provider can't say: right after its start."""
+    """Also False right after its start, when the provider does not show it yet."""
     causes: tuple[BuildCause, ...] = ()
     """Why it was started, not why it was interrupted. Plugins copy them when they start a build again."""
     interruption: str = ""
-    """Why it was interrupted, as the controller words it: `Superseded by #2`. Empty if it was not."""
+    """The controller's reason for an interruption: `Superseded by #2`. Empty if there was none."""
     session: str | None = None
 
     @property
@@ -221,20 +220,20 @@ class JobBuilds:
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """What a job that we create must call. ``secret_id``: where the URL is kept, if it isn't in the job itself."""
+    """The URL that a created job must call. ``secret_id``: of the secret text with the URL, if it is not in the job."""
 
     job_id: str
     key_id: str
-    """With which of our keys the token in the URL was made."""
+    """The key that signed the token in the URL."""
     url: str = field(repr=False)
     secret_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnState:
-    """What we keep in a job that we created.
+    """What a created job must contain.
 
-    ``parameters``: to be declared again, as they are missing; None: they are there. ``replace``: as in
+    ``parameters``: those to declare again; None: none is missing. ``replace``: as in
     `declare_parameters`. ``webhook``: None if the job needs none.
     """
 
@@ -245,27 +244,27 @@ class OwnState:
 
 
 class CicdProvider(Protocol):
-    """One controller, seen through one account. Safe to use from many tasks of one event loop.
+    """One controller, used with one account. Safe to use from many tasks of one event loop.
 
     Full names are as Jenkins shows them: folders separated by `/`, a branch by its encoded name
-    (`shop/feature%2Flogin`). Unless a method says otherwise it raises `ProviderUnreachable`,
-    `ProviderRefused` or `ProtocolError`, and ends within the implementation's timeout.
+    (`shop/feature%2Flogin`). Every method raises `ProviderUnreachable`, `ProviderRefused` or `ProtocolError`, and ends
+    within the implementation's timeout, unless its docstring differs.
     """
 
     async def ping(self) -> ControllerInfo:
-        """Say who answers; proves that address, certificate and credentials are right."""
+        """Return which controller answers; proves that address, certificate and credentials are right."""
         ...
 
     async def survey(self, folders: Sequence[str], *, limit_s: float) -> ControllerFacts:
         """Find out what answers, and what our account may do in these folders (empty: the root).
 
-        Changes nothing there, and never raises for anything that the provider or the network does. Ends within
-        `limit_s` seconds, with what was found until then.
+        Changes nothing, and raises nothing for failures of the provider or the network. Returns within `limit_s`
+        seconds, with the findings until then.
         """
         ...
 
     async def read_job(self, full_name: str) -> JobView | None:
-        """Read a job; None: there is none, or our account can't see it."""
+        """Read a job; None: there is none, or our account cannot see it."""
         ...
 
     async def create_job(self, full_name: str, config_xml: str) -> None:
@@ -283,53 +282,53 @@ class CicdProvider(Protocol):
         *,
         replace: bool,
     ) -> None:
-        """Let a job of ours define our own parameter and these as well, beside those that it has.
+        """Add our own parameter and these to the definitions of a job of ours.
 
-        ``replace``: what it has of them gets this kind, default and choices. Also raises `DefinitionInvalid`.
+        ``replace``: existing definitions of them get this kind, default and choices. Also raises `DefinitionInvalid`.
         Two changes of a job at the same time may lose one of them: read it again.
         """
         ...
 
     async def trimmed_parameters(self, full_name: str) -> Collection[str] | None:
-        """Return the names of the string parameters whose values Jenkins trims; None: we may not know.
+        """Return the string parameters whose values Jenkins trims; None: our account may not read them.
 
-        Only a job's configuration says so, which takes more rights than building it.
+        Only the job's configuration shows it, and reading that takes more rights than building.
         """
         ...
 
     async def set_webhook(self, full_name: str, endpoint: WebhookEndpoint) -> bool:
-        """Rewrite the webhook of a job that we created. False: it has none of ours (any more)."""
+        """Rewrite the webhook of a job that we created. False: the job has none of ours."""
         ...
 
     async def has_webhook(self, full_name: str, job_id: str) -> bool | None:
-        """Return whether a job has the webhook of a job of ours; None: we may not know."""
+        """Return whether a job has the webhook of a job of ours; None: our account may not read it."""
         ...
 
     async def lost_state(self, full_name: str, wanted: OwnState) -> Collection[str] | None:
-        """Return what a job of ours has lost of it, in words for people; None: we may not know."""
+        """Return the missing parts of ``wanted``, as text for people; None: our account may not read the job."""
         ...
 
     async def restore_state(self, full_name: str, wanted: OwnState) -> None:
-        """Write into a job of ours what it has lost. Two changes at the same time may lose one of them."""
+        """Write the missing parts of ``wanted`` into a job of ours. Of two changes at once one may be lost."""
         ...
 
     async def has_secret(self, secret_id: str) -> bool | None:
-        """Return whether a text is kept under that id; None: we may not know. What it is, is never shown."""
+        """Return whether a secret text has that id; None: our account may not read that. The text is never shown."""
         ...
 
     async def put_secret(self, secret_id: str, text: str) -> bool:
-        """Keep a text where jobs can use it by its id and nobody reads it; replaces one of that id.
+        """Store a secret text that jobs can use by its id; replaces one of that id.
 
-        False: there is no such place, or our account may not put anything there.
+        False: Jenkins has no store for it, or our account may not write there.
         """
         ...
 
     async def delete_secret(self, secret_id: str) -> None:
-        """Remove such a text, if it is there and we may."""
+        """Delete a secret text, if it exists and our account may delete it."""
         ...
 
     async def delete_job(self, full_name: str) -> bool:
-        """Delete a job with all its builds. False: it was gone already. Also raises `BuildsWontStop`.
+        """Delete a job with all its builds. False: there was none. Also raises `BuildsWontStop`.
 
         Takes up to half a minute while builds of it end.
         """
@@ -343,23 +342,23 @@ class CicdProvider(Protocol):
         parameterised: bool,
         timeout_s: float,
     ) -> TriggerReply:
-        """Ask for one build, once. Never raises for anything that the provider or the network does.
+        """Request one build, once. Raises nothing for failures of the provider or the network.
 
-        `parameterised` says whether the job defines parameters; if not, `parameters` must be empty.
+        `parameterised`: whether the job defines parameters; if not, `parameters` must be empty.
         When `timeout_s` seconds have passed the reply is UNCLEAR (NOT_SENT if nothing was sent).
         """
         ...
 
     async def read_queue_item(self, queue_id: str) -> QueueItemView | None:
-        """Read an item; None: unknown, or it left more than five minutes ago."""
+        """Read a queue item; None: there is none, or it left more than five minutes ago."""
         ...
 
     async def list_queue(self) -> QueueView:
-        """Read all that waits."""
+        """Read all waiting items."""
         ...
 
     async def list_running(self) -> RunningView:
-        """Read what every executor does, in one call."""
+        """Read the builds on all executors, in one call."""
         ...
 
     async def read_build(self, full_name: str, number: int) -> BuildView | None:
@@ -371,13 +370,13 @@ class CicdProvider(Protocol):
         ...
 
     async def cancel_queue_item(self, queue_id: str) -> CancelOutcome:
-        """Take an item out of the queue."""
+        """Cancel a queue item."""
         ...
 
     async def stop_build(self, full_name: str, number: int) -> bool:
-        """Ask for a build to be stopped. False: there is none; True: asked, confirm by reading."""
+        """Request the stop of a build. False: there is no such build; True: requested, read it to confirm."""
         ...
 
     async def close(self) -> None:
-        """Let go of threads, connections and files. Calls still under way end with an error."""
+        """Release threads, connections and files. Calls under way end with an error."""
         ...

@@ -1,4 +1,4 @@
-"""Who sent an answer: Jenkins, a Jenkins that is starting, or something in front of it. Pure.
+"""The author of an answer: Jenkins, a Jenkins that is starting, or something in front of it. Pure.
 
 Recorded from Jenkins 2.440: `X-Jenkins` is on JSON, pages and error pages (400, 403, 404, 405, 409, 422, 500). It is
 on no 201, 204, 302, 401, on no 403 "No valid crumb", on no 503 of a Jenkins that is starting, and on none of the
@@ -27,35 +27,35 @@ _FOREIGN = (301, 305, 307, 308, 407, 408, 421, 423, 425, 426, 429, 451, 502, 504
 
 
 class Marks:
-    """Remembers whether Jenkins' own header arrives from one controller.
+    """Stores whether Jenkins' own header arrives from one controller.
 
-    Until an answer has shown otherwise it is expected. A proxy that takes it away is recognised by JSON without it;
-    where it has been seen lately, JSON without it was sent by something else.
+    It is expected until an answer shows otherwise. JSON without the header means a proxy that removes it, unless the
+    header arrived within the last minutes: then something else sent the JSON.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen_at: float | None = None
+        self._arrived_at: float | None = None
         self.expected = True
 
     def note(self, reply: HttpReply) -> None:
-        """Remember what an answer shows."""
+        """Note whether an answer has the header."""
         if "X-Jenkins" in reply.headers:
-            self._seen_at = self._clock()
+            self._arrived_at = self._clock()
             self.expected = True
 
     def is_from_jenkins(self, reply: HttpReply) -> bool:
         """Return whether JSON comes from Jenkins. From now on the header is not expected if this has none."""
         if "X-Jenkins" in reply.headers:
             return True
-        if self._seen_at is not None and self._clock() - self._seen_at < _MARK_LASTS_S:
+        if self._arrived_at is not None and self._clock() - self._arrived_at < _MARK_LASTS_S:
             return False
         self.expected = False
         return True
 
 
 class Author(Enum):
-    """Who sent an answer. The value fits into a sentence."""
+    """The author of an answer. The value begins a sentence."""
 
     JENKINS = "Jenkins"
     STARTING = "A Jenkins that is starting"
@@ -64,7 +64,7 @@ class Author(Enum):
 
 
 def author_of(reply: HttpReply) -> Author:
-    """Return who sent an answer, as far as it shows."""
+    """Return the author of an answer, as far as the answer shows it."""
     status, headers = reply.status, reply.headers
     if "X-Jenkins" in headers or "X-Required-Permission" in headers:
         return Author.JENKINS
@@ -85,7 +85,7 @@ def author_of(reply: HttpReply) -> Author:
 
 
 def evidence_of(reply: HttpReply) -> str:
-    """Say how the author is known, fit for brackets; may be empty. Quotes nothing but a product's name."""
+    """Return how the author is recognised, to stand in brackets; may be empty. Quotes only a product's name."""
     author = author_of(reply)
     if author is Author.STARTING:
         if reply.status == 403:

@@ -58,10 +58,10 @@ class JobConfigurations:
             raise replies.too_large(reply, full_name)
         if reply.status not in (400, 500):
             raise replies.error_of(reply, self._account)
-        # Jenkins uses each for several things. The look also proves that it works: 500 is its answer to
-        # bad XML, but also to bad moments.
-        there = await self._exists(path)
-        if there or "already exists" in replies.quoted_error(reply):
+        # Jenkins sends each status for several failures. This read also proves that Jenkins works: 500 is its answer
+        # to bad XML, but also while it is overloaded or starting.
+        exists = await self._exists(path)
+        if exists or "already exists" in replies.quoted_error(reply):
             raise JobExists(f"Jenkins has a job {full_name!r} already.", http_status=reply.status)
         raise replies.creation_error(reply, full_name)
 
@@ -137,7 +137,7 @@ class JobConfigurations:
         return False if store.status == 200 else None
 
     async def put_secret(self, secret_id: str, text: str) -> bool:
-        """See `CicdProvider`. 500 is Jenkins' answer if it doesn't know what a secret text is."""
+        """See `CicdProvider`. 500 is Jenkins' answer if it has no type of secret texts."""
         reply = await self._ask(secrets.create(secret_id, text))
         if reply.status == 409:
             reply = await self._ask(secrets.update(secret_id, text))

@@ -1,6 +1,6 @@
 """One HTTP exchange with Jenkins over python-jenkins: one request, one bounded answer.
 
-python-jenkins alone follows redirects, waits for ever, and loses what an error says.
+python-jenkins alone follows redirects, has no overall timeout, and drops the body of errors.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ UNTRUSTED = "its certificate isn't trusted"
 _MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 5.0
-_TELLING = (403, 500, 503)
+_STATUSES_WITH_AUTHOR = (403, 500, 503)
 # X509_V_ERR_… of OpenSSL: hostname and IP address mismatch; not yet valid, expired.
 _OTHER_NAME = (62, 64)
 _OUT_OF_TIME = (9, 10)
 
 
 class TransportFailure(Exception):
-    """No usable answer came. `reason` is for people and fits into brackets."""
+    """No usable answer came. `reason` is for people and stands in brackets."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
@@ -53,9 +53,9 @@ class TransportFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What to ask. `path` is relative to the controller and already encoded.
+    """A request. `path` is relative to the controller and already encoded.
 
-    An answer of more than ``max_answer_bytes`` is cut off, and is then none.
+    An answer of more than ``max_answer_bytes`` counts as none.
     """
 
     method: str
@@ -108,11 +108,11 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
             session.mount(prefix, Adapter(pool_maxsize=1, max_retries=0))
 
     def perform(self, request: HttpRequest, exchange: Exchange) -> HttpReply:
-        """Carry out one exchange. Raises TransportFailure for whatever the network does."""
+        """Carry out one exchange. Raises TransportFailure for every failure of the network."""
         current.exchange = exchange
         exchange.connected = False
-        # A connection that was left open may be closed by the other end at any moment. A read is
-        # then made once more; a POST must never be in doubt for so little.
+        # The other end may close an idle connection at any moment. A read is then repeated once; a POST uses a new
+        # connection, so that its outcome is never unclear for that reason.
         current.safe = request.method == "GET"
         current.fresh = not current.safe
         try:
@@ -129,20 +129,20 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
             exchange.finish()
 
     def perform_with_new_crumb(self, request: HttpRequest, exchange: Exchange) -> HttpReply | None:
-        """Get a new crumb and carry out the exchange with it; None if there is no crumb to be had."""
+        """Get a new crumb and carry out the exchange with it; None if Jenkins issues no crumb."""
         self.crumb = False
-        asked = self.perform(HttpRequest("GET", "crumbIssuer/api/json"), exchange)
-        if asked.status != 200:
+        reply = self.perform(HttpRequest("GET", "crumbIssuer/api/json"), exchange)
+        if reply.status != 200:
             return None
         try:
-            crumb = json.loads(asked.body)
+            crumb = json.loads(reply.body)
             self.crumb = {key: str(crumb[key]) for key in ("crumbRequestField", "crumb")}
         except (ValueError, TypeError, KeyError):
             return None
         return self.perform(request, exchange)
 
     def close(self) -> None:
-        """Close the connection that is left open, if there is one."""
+        """Close the idle connection, if there is one."""
         self._session.close()
 
     def _message(self, request: HttpRequest) -> requests.Request:
@@ -165,14 +165,16 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
         prepared = session.prepare_request(req)
         adapter = session.get_adapter(prepared.url)
         while True:
-            left = exchange.remaining_s()
-            timeout = urllib3.Timeout(connect=min(left, _CONNECT_TIMEOUT_S), read=left)
+            remaining_s = exchange.remaining_s()
+            timeout = urllib3.Timeout(
+                connect=min(remaining_s, _CONNECT_TIMEOUT_S), read=remaining_s
+            )
             try:
                 response: requests.Response = adapter.send(
                     prepared, stream=True, timeout=timeout, verify=session.verify, proxies={}
                 )
             except requests.Timeout as error:
-                # Here, because python-jenkins would make something less telling of it.
+                # Here, because python-jenkins would raise an error with less detail.
                 raise TransportFailure(_reason(error), sent=exchange.sent) from None
             except _FAILURES:
                 if current.fresh or exchange.connected:
@@ -184,7 +186,7 @@ class JenkinsClient(jenkins.Jenkins):  # type: ignore[misc]
             return response
 
     def _response_handler(self, response: requests.Response) -> requests.Response:
-        return response  # whatever its status: python-jenkins would tell too little of it
+        return response  # of any status: python-jenkins would raise an error without the body
 
 
 _keep_cookies: Any = requests.cookies.extract_cookies_to_jar
@@ -192,11 +194,11 @@ _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 def _read_body(request: HttpRequest, response: requests.Response, exchange: Exchange) -> bytes:
-    """Read the body where it can matter: data that was asked for, and errors that show who sent them.
+    """Read the body of data, and of errors whose body shows their author.
 
-    Everything else is HTML for a browser, or empty.
+    Other bodies are HTML for a browser, or empty.
     """
-    if response.status_code in _TELLING:
+    if response.status_code in _STATUSES_WITH_AUTHOR:
         return _read_start(response, exchange)
     if response.status_code != 200 or request.method != "GET":
         return b""
@@ -212,7 +214,7 @@ def _read_body(request: HttpRequest, response: requests.Response, exchange: Exch
 
 
 def _read_start(response: requests.Response, exchange: Exchange) -> bytes:
-    """Read the start of an error page. That it breaks off changes nothing about the status."""
+    """Read the start of an error page. A body that breaks off does not change the status."""
     body = bytearray()
     try:
         for chunk in response.iter_content(_CHUNK_BYTES):
@@ -226,7 +228,7 @@ def _read_start(response: requests.Response, exchange: Exchange) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words why no answer came, without naming hosts, addresses or our libraries."""
+    """Return why no answer came, in a few words, without hosts, addresses or names of libraries."""
     for cause in _causes(error):
         if isinstance(cause, AddressDenied):
             return "its address is not a public one, and no operator has allowed its origin"
@@ -259,7 +261,7 @@ def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from the innermost cause outwards, through all the ways in which the libraries wrap."""
+    """Yield the causes from the innermost outwards, through every way in which the libraries wrap errors."""
     inner = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args[:2]]
     for cause in inner:
         if isinstance(cause, BaseException) and cause is not error:

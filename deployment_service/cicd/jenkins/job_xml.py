@@ -182,7 +182,7 @@ def parse_webhook(description: str | None) -> tuple[bool, str] | None:
 
 
 def secret_id_of(job_id: str) -> str:
-    """The id under which a job's webhook URL is kept in Jenkins."""
+    """Return the id of the secret text with a job's webhook URL."""
     return f"deployment-webhook-{job_id}"
 
 
@@ -255,7 +255,7 @@ def _skeleton(tag: str) -> ET.Element:
 def _pipeline() -> ET.Element:
     root = _skeleton("flow-definition")
     texts(root, {"quietPeriod": "0", "triggers": "", "disabled": "false"})
-    # Two deployments of one thing at a time is nobody's wish; freestyle jobs refuse it by default.
+    # One build at a time, as freestyle jobs have it by default.
     property_ = ET.SubElement(child(root, "properties"), _NO_CONCURRENT)
     texts(property_, {"abortPrevious": "false"})
     return root
@@ -265,8 +265,8 @@ def _mark(root: ET.Element, owner: str, webhook: WebhookEndpoint | None) -> None
     description = child(root, "description")
     text = _OWNER.sub("", description.text or "").strip()
     kind = "SECRET" if webhook and webhook.secret_id else "PUBLIC"
-    told = f" webhook={kind}:{webhook.key_id}" if webhook else ""
-    description.text = f"{text}\n\n{_OWNER_MARK}{owner}{told}".lstrip()
+    mark = f" webhook={kind}:{webhook.key_id}" if webhook else ""
+    description.text = f"{text}\n\n{_OWNER_MARK}{owner}{mark}".lstrip()
 
 
 def _notify(properties: ET.Element, webhook: WebhookEndpoint) -> None:

@@ -132,16 +132,16 @@ class JenkinsProvider(JobConfigurations):
         return await self._found(reply, lambda data, seen: views.job_view(data, full_name, seen))
 
     async def delete_job(self, full_name: str) -> bool:
-        """See `CicdProvider`. True only after Jenkins no longer knows the job."""
+        """See `CicdProvider`. True only after Jenkins no longer has the job."""
         path = job_path(full_name)
         timeout_s = max(self._timeout_s, _DELETE_TIMEOUT_S)
         reply = await self._ask(HttpRequest("POST", f"{path}/doDelete"), timeout_s)
         if self._says_missing(reply):
             return False
         if reply.status == 400:
-            said = replies.quoted_error(reply) or "HTTP 400"
+            reason = replies.quoted_error(reply) or "HTTP 400"
             raise BuildsWontStop(
-                f"Jenkins can't delete the job {full_name!r} yet ({said}).", http_status=400
+                f"Jenkins can't delete the job {full_name!r} yet ({reason}).", http_status=400
             )
         if reply.status not in (200, 204, 302):
             raise replies.error_of(reply, self._account)
@@ -228,7 +228,7 @@ class JenkinsProvider(JobConfigurations):
         if self._says_missing(reply):
             return CancelOutcome.UNKNOWN
         if reply.status == 500:
-            # Said of an item that has left, but also in bad moments: the item itself knows.
+            # The answer for an item that has left, but also one while Jenkins is overloaded: read the item.
             item = await self.read_queue_item(queue_id)
             if item is None:
                 return CancelOutcome.UNKNOWN
@@ -366,7 +366,7 @@ class JenkinsProvider(JobConfigurations):
         except TransportFailure:
             raise
         except Exception as error:
-            # Whatever it is, the caller must learn whether the request had left.
+            # For any error the caller must get whether the request was sent.
             raise TransportFailure("an unexpected failure", sent=exchange.sent) from error
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from deployment_service.cicd.jenkins.http import HttpRequest
 
 STORE = "credentials/store/system/domain/_"
-"""Where they are kept."""
+"""The store of the secret texts."""
 _SECRET_TEXT = "org.jenkinsci.plugins.plaincredentials.impl.StringCredentialsImpl"  # noqa: S105 - a class
 
 

@@ -116,7 +116,7 @@ class Survey:
             await self._who()
 
     async def _who(self) -> None:
-        """Learn as whom Jenkins knows us. Only its root has this page, which needs no permission."""
+        """Find out which account Jenkins sees. Only its root has this page, which needs no permission."""
         try:
             reply = await self._get("whoAmI/api/json", "name,anonymous")
             data = await self._decode(reply) if reply.status == 200 else None
@@ -128,10 +128,10 @@ class Survey:
                 self._note(**_of_refusal(reply, self._base_url))
             return
         name = data.get("name")
-        known = name[:_MAX_ACCOUNT_CHARS] if isinstance(name, str) else ""
-        if first_invisible(known) is not None:
-            known = ""
-        self._note(account=known, anonymous=data.get("anonymous") is True)
+        account = name[:_MAX_ACCOUNT_CHARS] if isinstance(name, str) else ""
+        if first_invisible(account) is not None:
+            account = ""
+        self._note(account=account, anonymous=data.get("anonymous") is True)
 
     # --- what the account may do
 

@@ -1,8 +1,7 @@
-"""The wire under `requests`: connections that know whether a request has left, and that can be cut.
+"""Connections under `requests` that record whether a request was sent, and that can be aborted.
 
-`requests` alone can't tell whether a failed request had been sent, nor end one whose answer drips
-in byte by byte. So these connections report to an `Exchange`, which knows the first and from which
-another thread can do the second.
+`requests` alone cannot show whether a failed request had been sent, nor end one whose answer arrives byte by byte.
+So these connections report to an `Exchange`: it records the first, and another thread can abort it.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _MOST_ADDRESSES = 4
 
 
 class Aborted(Exception):
-    """Raised inside an exchange that has been given up."""
+    """Raised inside an exchange that was aborted."""
 
 
 class AddressDenied(OSError):
     """The host has no address that may be connected to.
 
-    The same for a name that isn't known: the difference would tell which names exist in our network.
+    Also raised for an unknown name: a different error would show which names exist in our network.
     """
 
 
@@ -44,7 +43,7 @@ class Exchange:
         """Whether its connection may lead to public addresses only."""
         self.deadline = time.monotonic() + timeout_s
         self.connected = False
-        """Whether the present request made a connection, rather than using one left open."""
+        """Whether the current request opened a connection, instead of using an idle one."""
         self._lock = threading.Lock()
         self._aborted = False
         self._sent = False
@@ -60,13 +59,13 @@ class Exchange:
 
     def remaining_s(self) -> float:
         """Return the seconds left. Raises Aborted if there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0 or self._aborted:
+        remaining_s = self.deadline - time.monotonic()
+        if remaining_s <= 0 or self._aborted:
             raise Aborted
-        return left
+        return remaining_s
 
     def attach(self, sock: socket.socket) -> None:
-        """Remember the socket in use. Raises Aborted if nobody waits any more."""
+        """Store the socket in use. Raises Aborted if the exchange was aborted."""
         with self._lock:
             self._detach()
             if self._aborted:
@@ -78,19 +77,19 @@ class Exchange:
             )
 
     def begin_sending(self) -> None:
-        """Mark the point of no return. Raises Aborted if nobody waits any more."""
+        """Note that the request may be sent from now on. Raises Aborted if the exchange was aborted."""
         with self._lock:
             if self._aborted:
                 raise Aborted
             self._sent = self._sent or not current.safe
 
     def nothing_done(self) -> None:
-        """Forget what was sent so far: its answer proves that it had no effect."""
+        """Reset ``sent``: the answer proves that the request had no effect."""
         with self._lock:
             self._sent = False
 
     def abort(self) -> None:
-        """Give up: end the blocking call that the exchange is in, and let it send nothing more."""
+        """End the blocking call that the exchange is in, and let it send nothing more."""
         with self._lock:
             self._aborted = True
             if self._handle is not None:
