@@ -19,6 +19,7 @@ from deployment_service.domain.names import RunName
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import TriggerState
 from deployment_service.domain.status import FailureCause
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.events import events
 from deployment_service.storage.reports import reports
@@ -84,7 +85,7 @@ class RunCanceller:
         if found is None:
             raise NotFound("run", str(name))
         run_id, job_id = found
-        await reports.lock_jobs(connection, tenant_id, [job_id])
+        await locks.lock_jobs(connection, tenant_id, [job_id])
         unit = await RunUnitOfWork.open(
             connection,
             tenant_id,

@@ -32,6 +32,7 @@ from deployment_service.domain.jobs import JobFailure, JobOrigin, JobState
 from deployment_service.domain.names import DeploymentName, ProviderName, check_id
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.runtime.backoff import Backoff
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import definitions
 from deployment_service.storage.deployments.definitions import NewDeployment
@@ -239,7 +240,7 @@ async def _take_job(
             if found is None:
                 continue  # its deletion was committed between the two statements
             job_id = found.job_id
-            await jobs.lock(connection, new.tenant_id, job_id)
+            await locks.lock_jobs(connection, new.tenant_id, [job_id])
         job = await jobs.read(connection, new.tenant_id, job_id)
         if job is None:
             continue
@@ -265,7 +266,7 @@ async def _take_back(
     failed: JobRow,
     message: str,
 ) -> bool:
-    await jobs.lock(connection, new.tenant_id, failed.job_id)
+    await locks.lock_jobs(connection, new.tenant_id, [failed.job_id])
     deployment = await definitions.lock_to_delete(connection, new.tenant_id, new.deployment_id)
     job = await jobs.read(connection, new.tenant_id, failed.job_id)
     if deployment is None or job is None or job.attempt != failed.attempt:

@@ -21,6 +21,7 @@ from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.runs import Run, TriggerState
 from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import definitions
 from deployment_service.storage.deployments.definitions import DeploymentToDelete
@@ -87,7 +88,7 @@ async def _delete(connection: Connection, command: DeleteDeployment, keep_s: flo
     if found is None:
         raise NotFound("deployment", name)
     deployment_uid, job_id = found
-    await jobs.lock(connection, tenant_id, job_id)
+    await locks.lock_jobs(connection, tenant_id, [job_id])
     deployment = await definitions.lock_to_delete(connection, tenant_id, deployment_uid)
     job = await jobs.read(connection, tenant_id, job_id)
     if deployment is None or job is None:

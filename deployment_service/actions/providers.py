@@ -34,7 +34,7 @@ from deployment_service.domain.errors import (
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.names import ProviderName, check_id
 from deployment_service.runtime.secret_box import SecretBox, SecretUnreadableError
-from deployment_service.storage import providers
+from deployment_service.storage import locks, providers
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.providers import Provider
@@ -246,7 +246,7 @@ class _Change:
             known = await begin_request(connection, key)
             if known is not None:
                 return await _find(connection, tenant, slug)
-            provider_id = await providers.lock(connection, tenant.tenant_id, slug)
+            provider_id = await locks.lock_provider(connection, tenant.tenant_id, slug)
             if provider_id is None:
                 raise _not_found(ProviderName(tenant.slug, slug))
             provider = await _find(connection, tenant, slug)
@@ -294,7 +294,7 @@ async def delete_provider(
     async def work(connection: Connection) -> None:
         if await begin_request(connection, key) is not None:
             return
-        provider_id = await providers.lock(connection, tenant.tenant_id, slug, to_delete=True)
+        provider_id = await locks.lock_provider_to_delete(connection, tenant.tenant_id, slug)
         if provider_id is None:
             raise _not_found(ProviderName(tenant.slug, slug))
         provider = await _find(connection, tenant, slug)

@@ -30,7 +30,7 @@ from deployment_service.domain.reports import (
     checked,
 )
 from deployment_service.domain.status import DeploymentStatus
-from deployment_service.storage import tenants
+from deployment_service.storage import locks, tenants
 from deployment_service.storage.database.failures import OutageLog
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports
@@ -273,10 +273,10 @@ class _TenantWork:
         self, connection: Connection, wanted: set[uuid.UUID], *, wait: bool
     ) -> set[uuid.UUID]:
         if not wait:
-            return await store.lock_jobs(connection, self._tenant_id, wanted, skip_locked=True)
+            return await locks.try_lock_jobs(connection, self._tenant_id, wanted)
         await connection.execute(_WAIT_FOR_JOBS)
         try:
-            locked = await store.lock_jobs(connection, self._tenant_id, wanted)
+            locked = await locks.lock_jobs(connection, self._tenant_id, wanted)
         except asyncpg.QueryCanceledError:
             raise _LockTimeout from None
         await connection.execute(_WAIT_AS_USUAL)

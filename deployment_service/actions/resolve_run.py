@@ -19,6 +19,7 @@ from deployment_service.domain.errors import FailedPrecondition, NotFound
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.resolution import Resolution, resolve
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database, after_commit
 from deployment_service.storage.events import events
 from deployment_service.storage.reports import reports
@@ -62,7 +63,7 @@ async def _commit(connection: Connection, command: ResolveRun) -> Resolved:
         raise NotFound("run", str(name))
     run_id, job_id = found
     actor = command.actor
-    await reports.lock_jobs(connection, tenant_id, [job_id])
+    await locks.lock_jobs(connection, tenant_id, [job_id])
     unit = await RunUnitOfWork.open(
         connection, tenant_id, [job_id], source=EventSource.API, run_ids=[run_id], actor=actor
     )

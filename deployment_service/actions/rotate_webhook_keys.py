@@ -10,7 +10,7 @@ from deployment_service.actions.idempotency import RequestKey, begin_request, re
 from deployment_service.actions.webhook_keys import JobWebhook, WebhookKeys, job_webhook
 from deployment_service.domain.access import TenantRef
 from deployment_service.domain.errors import FailedPrecondition, NotFound
-from deployment_service.storage import tenants
+from deployment_service.storage import locks
 from deployment_service.storage import webhook_keys as store
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.webhook_keys import KeyUse, OtherJob
@@ -38,7 +38,7 @@ async def rotate(
 
     async def work(connection: Connection) -> Rotation:
         if await begin_request(connection, key) is None:
-            await tenants.lock(connection, tenant.tenant_id)
+            await locks.lock_tenant(connection, tenant.tenant_id)
             await keys.add_next(connection, tenant.tenant_id)
             await store.rewrite_endpoints(connection, tenant.tenant_id)
             await remember(connection, key, tenant.tenant_id)
@@ -80,7 +80,7 @@ async def retire(
 
     async def work(connection: Connection) -> KeyUse:
         known_request = await begin_request(connection, key)
-        await tenants.lock(connection, tenant.tenant_id)
+        await locks.lock_tenant(connection, tenant.tenant_id)
         known = await _uses(connection, tenant.tenant_id)
         found = next((one for one in known if one.key_id == key_id), None)
         if found is None:

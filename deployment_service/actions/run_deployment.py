@@ -26,8 +26,8 @@ from deployment_service.domain.run_requests import RunRequest
 from deployment_service.domain.secret_values import pack
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.runtime.secret_box import SecretBox
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
-from deployment_service.storage.deployments import deployments
 from deployment_service.storage.events import events
 from deployment_service.storage.row_signals import RowSignals
 from deployment_service.storage.runs import intents
@@ -138,7 +138,9 @@ class RunStarter:
             return Started(known.resource_id, known.sequence)
         tenant_id = command.tenant.tenant_id
         name = DeploymentName(command.tenant.slug, command.deployment_id)
-        deployment_id = await deployments.lock(connection, tenant_id, command.deployment_id)
+        deployment_id = await locks.lock_deployment_by_slug(
+            connection, tenant_id, command.deployment_id
+        )
         runnable = deployment_id and await intents.read(
             connection, tenant_id, deployment_id, count_to=self._max_active_runs
         )

@@ -10,7 +10,7 @@ from deployment_service.domain.definition import check_display_name
 from deployment_service.domain.errors import AlreadyExists, FailedPrecondition, NotFound
 from deployment_service.domain.etags import check_etag
 from deployment_service.domain.names import TenantName, check_id
-from deployment_service.storage import tenants
+from deployment_service.storage import locks, tenants
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.pages import Page, Paging
 from deployment_service.storage.tenants import Tenant
@@ -78,7 +78,7 @@ async def update_tenant(
         tenant = await _find(connection, name)
         if known is not None:
             return tenant
-        await tenants.lock(connection, tenant.tenant_id)
+        await locks.lock_tenant(connection, tenant.tenant_id)
         tenant = await _find(connection, name)
         check_etag(etag, tenant.tenant_id, tenant.version, name=str(name))
         await tenants.update(connection, tenant.tenant_id, display_name)
@@ -101,7 +101,7 @@ async def delete_tenant(
         if await begin_request(connection, key) is not None:
             return
         tenant = await _find(connection, name)
-        await tenants.lock(connection, tenant.tenant_id, to_delete=True)
+        await locks.lock_tenant_to_delete(connection, tenant.tenant_id)
         tenant = await _find(connection, name)
         check_etag(etag, tenant.tenant_id, tenant.version, name=str(name))
         if await tenants.is_used(connection, tenant.tenant_id):

@@ -17,6 +17,7 @@ from deployment_service.domain.events import EventSource, EventType, NewEvent
 from deployment_service.domain.names import DeploymentName
 from deployment_service.domain.parameter_definitions import DeclaredParameter
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.deployments import deployments
 from deployment_service.storage.deployments.deployments import DeploymentRecord
@@ -74,7 +75,9 @@ async def update_deployment(database: Database, command: UpdateDeployment) -> Up
 
 async def _lock(connection: Connection, command: UpdateDeployment) -> DeploymentRecord:
     tenant = command.tenant
-    deployment_id = await deployments.lock(connection, tenant.tenant_id, command.deployment_id)
+    deployment_id = await locks.lock_deployment_by_slug(
+        connection, tenant.tenant_id, command.deployment_id
+    )
     record = None
     if deployment_id is not None:
         record = await deployments.by_id(connection, tenant.tenant_id, deployment_id)

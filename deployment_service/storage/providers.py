@@ -1,4 +1,4 @@
-"""CICD providers: a Jenkins and the account to use there."""
+"""CICD providers: the address of a Jenkins and the account for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployment_service.storage.problems import problem_in
 
 @dataclass(frozen=True, slots=True)
 class ProviderFields:
-    """What operators set."""
+    """The fields that operators set."""
 
     base_url: str
     display_name: str = ""
@@ -32,7 +32,7 @@ class ProviderFields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider(ProviderFields):
-    """A row of ``cicd_providers``. ``version`` rises with each change."""
+    """A row of ``cicd_providers``. Each change increments ``version``."""
 
     tenant_id: uuid.UUID
     provider_id: uuid.UUID
@@ -56,13 +56,6 @@ _INSERT = """
 _BY_ID = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
 _BY_SLUG = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND slug = $2"
 _PAGE = "SELECT * FROM cicd_providers WHERE tenant_id = $1 AND slug > $2 ORDER BY slug LIMIT $3"
-_LOCK = """
-    SELECT provider_id FROM cicd_providers WHERE tenant_id = $1 AND slug = $2 FOR NO KEY UPDATE
-"""
-# Deleting waits for whoever refers to the row; nothing can start to refer to it meanwhile.
-_LOCK_WHOLLY = (
-    "SELECT provider_id FROM cicd_providers WHERE tenant_id = $1 AND slug = $2 FOR UPDATE"
-)
 _UPDATE = """
     UPDATE cicd_providers SET base_url = $3, display_name = $4, username = $5, api_token_encrypted = $6,
         reporting = $7, webhook_base_url = $8, ca_certificate_pem = $9, job_folder = $10, allowed_folders = $11,
@@ -79,7 +72,7 @@ _DELETE = "DELETE FROM cicd_providers WHERE tenant_id = $1 AND provider_id = $2"
 async def insert(
     connection: Connection, tenant_id: uuid.UUID, slug: str, new: ProviderFields
 ) -> Provider | None:
-    """Add a provider; None if the tenant has one of that name."""
+    """Insert a provider; return None if the name is taken."""
     row = await connection.fetchrow(_INSERT, tenant_id, slug, *_values(new))
     return _provider(row) if row is not None else None
 
@@ -99,34 +92,24 @@ async def by_slug(connection: Connection, tenant_id: uuid.UUID, slug: str) -> Pr
 async def page(
     connection: Connection, tenant_id: uuid.UUID, *, after_slug: str, limit: int
 ) -> list[Provider]:
-    """Providers by slug, those after ``after_slug``."""
+    """Return at most ``limit`` providers after ``after_slug``, by slug."""
     return [_provider(row) for row in await connection.fetch(_PAGE, tenant_id, after_slug, limit)]
-
-
-async def lock(
-    connection: Connection, tenant_id: uuid.UUID, slug: str, *, to_delete: bool = False
-) -> uuid.UUID | None:
-    """Hold a provider until the commit; None if there is none. Read it in a later statement."""
-    provider_id: uuid.UUID | None = await connection.fetchval(
-        _LOCK_WHOLLY if to_delete else _LOCK, tenant_id, slug
-    )
-    return provider_id
 
 
 async def update(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID, new: ProviderFields
 ) -> None:
-    """Change a provider that is locked."""
+    """Update a locked provider."""
     await connection.execute(_UPDATE, tenant_id, provider_id, *_values(new))
 
 
 async def is_used(connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> bool:
-    """Whether deployments or jobs use it; a job may still have to be deleted in Jenkins."""
+    """Return whether deployments or jobs use a provider. A job may still have to be deleted in Jenkins."""
     return bool(await connection.fetchval(_IS_USED, tenant_id, provider_id))
 
 
 async def delete(connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID) -> None:
-    """Delete a provider that is locked and not used."""
+    """Delete a locked, unused provider."""
     await connection.execute(_DELETE, tenant_id, provider_id)
 
 

@@ -14,7 +14,7 @@ from deployment_service.storage.database.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A row of ``tenants``. ``version`` rises with each change."""
+    """A row of ``tenants``. Each change increments ``version``."""
 
     tenant_id: uuid.UUID
     slug: str
@@ -33,9 +33,6 @@ _BY_ID = "SELECT * FROM tenants WHERE tenant_id = $1"
 _BY_SLUG = "SELECT * FROM tenants WHERE slug = $1"
 _IDS_BY_SLUG = "SELECT slug, tenant_id FROM tenants WHERE slug = ANY($1::text[])"
 _PAGE = "SELECT * FROM tenants WHERE slug > $1 ORDER BY slug LIMIT $2"
-_LOCK = "SELECT FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
-# Deleting waits for whoever refers to the row; nothing can start to refer to it meanwhile.
-_LOCK_WHOLLY = "SELECT FROM tenants WHERE tenant_id = $1 FOR UPDATE"
 _UPDATE = """
     UPDATE tenants SET display_name = $2, version = version + 1, update_time = now()
     WHERE tenant_id = $1
@@ -45,8 +42,8 @@ _IS_USED = """
         OR EXISTS (SELECT FROM cicd_providers WHERE tenant_id = $1)
         OR EXISTS (SELECT FROM cicd_jobs WHERE tenant_id = $1)
 """
-# What belongs to a tenant without deployments and providers: its history, keys and remembered requests.
-_DELETE_BELONGINGS = (
+# The remaining rows of a tenant without deployments and providers, in an order that the foreign keys allow.
+_DELETE_ALL_ROWS = (
     "DELETE FROM deployments WHERE tenant_id = $1",
     "DELETE FROM deployment_events WHERE tenant_id = $1",
     "DELETE FROM webhook_deliveries WHERE tenant_id = $1",
@@ -66,7 +63,7 @@ _ADD_WEBHOOK_KEY = (
 
 
 async def insert(connection: Connection, slug: str, display_name: str) -> Tenant | None:
-    """Add a tenant; None if there is one of that name."""
+    """Insert a tenant; return None if the name is taken."""
     row = await connection.fetchrow(_INSERT, slug, display_name)
     return _tenant(row) if row is not None else None
 
@@ -82,39 +79,34 @@ async def by_slug(connection: Connection, slug: str) -> Tenant | None:
 
 
 async def ids_by_slug(connection: Connection, slugs: Iterable[str]) -> dict[str, uuid.UUID]:
-    """The ids of those of the tenants that exist."""
+    """Return the ids of the existing tenants, by slug."""
     rows = await connection.fetch(_IDS_BY_SLUG, list(slugs))
     return {row["slug"]: row["tenant_id"] for row in rows}
 
 
 async def page(connection: Connection, *, after_slug: str, limit: int) -> list[Tenant]:
-    """Tenants by slug, those after ``after_slug``."""
+    """Return at most ``limit`` tenants after ``after_slug``, by slug."""
     return [_tenant(row) for row in await connection.fetch(_PAGE, after_slug, limit)]
 
 
-async def lock(connection: Connection, tenant_id: uuid.UUID, *, to_delete: bool = False) -> None:
-    """Hold the tenant until the commit. Read what the decision needs in a later statement."""
-    await connection.execute(_LOCK_WHOLLY if to_delete else _LOCK, tenant_id)
-
-
 async def update(connection: Connection, tenant_id: uuid.UUID, display_name: str) -> None:
-    """Change a tenant that is locked."""
+    """Update a locked tenant."""
     await connection.execute(_UPDATE, tenant_id, display_name)
 
 
 async def is_used(connection: Connection, tenant_id: uuid.UUID) -> bool:
-    """Whether it has deployments, providers or jobs (one may still have to be deleted in Jenkins)."""
+    """Return whether a tenant has deployments, providers or jobs. A job may still have to be deleted in Jenkins."""
     return bool(await connection.fetchval(_IS_USED, tenant_id))
 
 
 async def delete(connection: Connection, tenant_id: uuid.UUID) -> None:
-    """Delete a tenant that is locked and not used, with its history and keys."""
-    for statement in _DELETE_BELONGINGS:
+    """Delete a locked, unused tenant with its events and keys."""
+    for statement in _DELETE_ALL_ROWS:
         await connection.execute(statement, tenant_id)
 
 
 async def webhook_keys(connection: Connection, tenant_id: uuid.UUID) -> list[tuple[str, bytes]]:
-    """Ids and encrypted secrets of the keys that are valid now, newest first."""
+    """Return the ids and encrypted secrets of the valid keys, newest first."""
     rows = await connection.fetch(_WEBHOOK_KEYS, tenant_id)
     return [(row["key_id"], row["secret_encrypted"]) for row in rows]
 

@@ -22,6 +22,7 @@ from deployment_service.domain.runs import (
 from deployment_service.domain.status import (
     DeploymentStatus,
 )
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports
 from deployment_service.storage.reports.reports import PendingDelivery, ReportedJob
@@ -85,14 +86,14 @@ class LoadedState:
         """
         unit = cls(connection, tenant_id, source, await runs.now(connection), actor)
         jobs = list(job_ids)
-        affected = await runs.lock_affected(
+        affected = await locks.lock_affected_runs(
             connection, tenant_id, jobs, list(numbers), list(run_ids)
         )
         unit._mapped = await runs.deployments_of_jobs(connection, tenant_id, jobs)
         deployment_ids = sorted(
             {d.deployment_id for mapped in unit._mapped.values() for d in mapped}
         )
-        await runs.lock_deployments(connection, tenant_id, deployment_ids)
+        await locks.lock_deployments(connection, tenant_id, deployment_ids)
         unit._jobs = await reports.read_jobs(connection, tenant_id, jobs)
         unit._deployments = await runs.read_deployments(connection, tenant_id, deployment_ids)
         unit._announced = {d: state.status for d, state in unit._deployments.items()}

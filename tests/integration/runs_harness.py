@@ -19,8 +19,8 @@ from deployment_service.domain.events import EventSource
 from deployment_service.domain.names import RunName
 from deployment_service.domain.reports import BuildReport, Phase, Proof, ReportResult, ReportSource
 from deployment_service.domain.status import RUNNING
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
-from deployment_service.storage.reports import reports
 from deployment_service.storage.row_signals import RowSignals
 from deployment_service.unit_of_work.run_unit_of_work import observe_builds
 from deployment_service.workers.controllers.controllers import Controllers
@@ -135,7 +135,7 @@ class Runs:
         tenant_id = self.jobs.tenant.tenant_id
 
         async def work(connection: Connection) -> None:
-            await reports.lock_jobs(connection, tenant_id, [job_id])
+            await locks.lock_jobs(connection, tenant_id, [job_id])
             read_time = await connection.fetchval("SELECT now()")
             seen = Observation(
                 job_id, build_ref, RUNNING, "RUNNING", build_ref.timestamp_ms, read_time=read_time

@@ -16,6 +16,7 @@ import pytest_asyncio
 from deployment_service.domain.attribution import Observation, Verdict
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.reports import RefreshRequest
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.reports import reports as store
 from deployment_service.unit_of_work.run_unit_of_work import observe_builds
@@ -77,7 +78,7 @@ def break_for(monkeypatch: pytest.MonkeyPatch, job_id: uuid.UUID, error: Excepti
 async def held(runs: Runs, jobs: Sequence[uuid.UUID]) -> AsyncIterator[None]:
     """While somebody else holds these jobs."""
     async with runs.jobs.databases.api.acquire() as connection, connection.transaction():
-        await store.lock_jobs(connection, runs.jobs.tenant.tenant_id, jobs)
+        await locks.lock_jobs(connection, runs.jobs.tenant.tenant_id, jobs)
         yield
 
 

@@ -24,8 +24,8 @@ from deployment_service.domain.errors import FailedPrecondition
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.reports import BuildReport
 from deployment_service.domain.status import FailureCause, from_read
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
-from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import dispatch, reconcile
 from deployment_service.storage.runs.dispatch import Claimed
 from deployment_service.storage.runs.reconcile import Unconfirmed
@@ -343,7 +343,7 @@ async def test_a_blocked_job_does_not_delay_its_neighbours(runs: Runs) -> None:
     blocked, free = (row["job_id"] for row in await runs.jobs.rows())
     await runs.show(free, 1)
     async with runs.jobs.databases.api.acquire() as connection, connection.transaction():
-        await reports.lock_jobs(connection, runs.jobs.tenant.tenant_id, [blocked])
+        await locks.lock_jobs(connection, runs.jobs.tenant.tenant_id, [blocked])
         results = await runs.tell(
             plugin(blocked, 1, "FINALIZED", "SUCCESS", parameters_known=True),
             plugin(free, 1, "FINALIZED", "SUCCESS", parameters_known=True),

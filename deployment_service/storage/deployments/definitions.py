@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from deployment_service.domain.definition import JobDefinition, JobKind, JobRules
 from deployment_service.domain.deployment_settings import SETTINGS, DeploymentSettings
 from deployment_service.domain.status import DeploymentStatus
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
 
 _PROVIDER = """
     SELECT provider_id, job_folder, allowed_folders, allowed_job_kinds FROM cicd_providers
     WHERE tenant_id = $1 AND slug = $2
 """
-# Waits for a transaction that creates or deletes one of this name: a new row is no lock taken out of order,
-# as nobody can wait for it who holds what we wait for next.
 _INSERT = f"""
+    -- Waits for a transaction that creates or deletes a deployment with this name. A new row is outside the lock order:
+    -- no transaction that waits for it holds a lock that this transaction needs next.
     INSERT INTO deployments (tenant_id, deployment_id, slug, provider_id, job_kind, job_spec, revision,
         {", ".join(SETTINGS)})
     VALUES ($1, $2, $3, $4, $5, $6, 1, {", ".join(f"${n}" for n, _ in enumerate(SETTINGS, 7))})
@@ -28,8 +29,6 @@ _FIND = """
     FROM deployments AS d JOIN deployment_cicd_mappings AS m USING (tenant_id, deployment_id)
     WHERE d.tenant_id = $1 AND d.resource_id = $2 AND d.delete_time IS NULL
 """
-# Stronger than elsewhere: a run that is being added refers to the row, so its transaction is waited for.
-_LOCK = "SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = $2 FOR UPDATE"
 _STATE = """
     SELECT slug, status, revision, version,
         EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = $1 AND r.deployment_id = $2
@@ -43,7 +42,7 @@ _SOFT_DELETE = """
 """
 _UNMAP = "DELETE FROM deployment_cicd_mappings WHERE tenant_id = $1 AND deployment_id = $2"
 _DELETE = "DELETE FROM deployments WHERE tenant_id = $1 AND deployment_id = $2"
-_FORGET = """
+_DELETE_REQUEST = """
     DELETE FROM request_ids
     WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4 AND resource_id = $5
 """
@@ -51,7 +50,7 @@ _FORGET = """
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What of a provider matters to a deployment that is created."""
+    """The parts of a provider that the creation of a deployment needs."""
 
     provider_id: uuid.UUID
     rules: JobRules
@@ -59,7 +58,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class NewDeployment:
-    """A deployment in normal form, about to be added."""
+    """A deployment to insert, in normal form."""
 
     tenant_id: uuid.UUID
     deployment_id: uuid.UUID
@@ -70,7 +69,7 @@ class NewDeployment:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentToDelete:
-    """What a deletion decides on."""
+    """The state of a deployment that a deletion depends on."""
 
     slug: str
     status: DeploymentStatus
@@ -94,7 +93,7 @@ async def provider(connection: Connection, tenant_id: uuid.UUID, slug: str) -> P
 
 
 async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.UUID) -> bool:
-    """Add a deployment with revision 1; False if there is one of that name."""
+    """Insert a deployment with revision 1; return False if the name is taken."""
     added = await connection.fetchval(
         _INSERT,
         new.tenant_id,
@@ -111,7 +110,7 @@ async def insert(connection: Connection, new: NewDeployment, provider_id: uuid.U
 async def find(
     connection: Connection, tenant_id: uuid.UUID, slug: str
 ) -> tuple[uuid.UUID, uuid.UUID] | None:
-    """The ids of a deployment and of its job."""
+    """Return the ids of a deployment and of its job; None if there is no such deployment."""
     row = await connection.fetchrow(_FIND, tenant_id, slug)
     return (row["deployment_id"], row["job_id"]) if row is not None else None
 
@@ -119,12 +118,8 @@ async def find(
 async def lock_to_delete(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> DeploymentToDelete | None:
-    """Lock a deployment and read it; None if it was deleted. Its job must be locked.
-
-    The deployment is locked before its runs, against the usual order. That is safe: all who lock a run of it and
-    then the deployment hold the lock of its job first.
-    """
-    await connection.execute(_LOCK, tenant_id, deployment_id)
+    """Lock a deployment and read it; return None if it was deleted. Its job must be locked."""
+    await locks.lock_deployment_to_delete(connection, tenant_id, deployment_id)
     row = await connection.fetchrow(_STATE, tenant_id, deployment_id)
     if row is None:
         return None
@@ -140,7 +135,7 @@ async def lock_to_delete(
 async def unsettled_runs(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> list[uuid.UUID]:
-    """The runs of a locked deployment whose end isn't certain."""
+    """Return the unsettled runs of a locked deployment."""
     rows = await connection.fetch(_UNSETTLED, tenant_id, deployment_id)
     return [row["run_id"] for row in rows]
 
@@ -148,13 +143,16 @@ async def unsettled_runs(
 async def soft_delete(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, *, keep_s: float
 ) -> None:
-    """Delete a locked deployment and its mapping; it can be read with its runs for ``keep_s`` more seconds."""
+    """Mark a locked deployment as deleted and remove its mapping.
+
+    The deployment and its runs can be read for ``keep_s`` more seconds.
+    """
     await connection.execute(_SOFT_DELETE, tenant_id, deployment_id, keep_s)
     await connection.execute(_UNMAP, tenant_id, deployment_id)
 
 
 async def delete(connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID) -> None:
-    """Remove a locked deployment for good, with its mapping and runs. Its events stay."""
+    """Delete the row of a locked deployment, with its mapping and runs. Its events stay."""
     await connection.execute(_DELETE, tenant_id, deployment_id)
 
 
@@ -167,5 +165,5 @@ async def forget_request(
     request_id: uuid.UUID,
     deployment_id: uuid.UUID,
 ) -> None:
-    """Forget the request whose effect, this deployment, is being taken back: it may be made again."""
-    await connection.execute(_FORGET, tenant_id, caller, method, request_id, deployment_id)
+    """Delete the idempotency record of a creation that is undone, so that the caller can repeat it."""
+    await connection.execute(_DELETE_REQUEST, tenant_id, caller, method, request_id, deployment_id)

@@ -1,6 +1,6 @@
-"""Read deployments as callers see them, and change their definition.
+"""Read deployments for the API, and update their settings.
 
-``definitions`` creates and deletes them, ``storage.runs.runs`` changes their status, ``storage.runs.run_records`` reads
+``definitions`` creates and deletes them, ``storage.runs.runs`` writes their status, ``storage.runs.run_records`` reads
 their runs.
 """
 
@@ -51,15 +51,15 @@ _SELECT = f"""
     LEFT JOIN deployment_runs AS completed_run
         ON completed_run.tenant_id = d.tenant_id AND completed_run.run_id = d.last_completed_run_id
 """
-# A definition may have megabytes, which most who list do not need.
+# A definition may have megabytes, which most callers of lists do not need.
 _SELECT_BASIC = _SELECT.replace("d.job_spec", "'{}'::jsonb AS job_spec").replace(
     "d.parameter_definitions", "'[]'::jsonb AS parameter_definitions"
 )
 _SELECTS = {View.BASIC: _SELECT_BASIC, View.FULL: _SELECT}
 _BY_RESOURCE_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.resource_id = $2"
 _BY_ID = _SELECT + " WHERE d.tenant_id = $1 AND d.deployment_id = $2"
-# A filter that isn't asked for is NULL.
 _FILTERS = """
+        -- NULL: not filtered by this column.
         AND ($4::text[] IS NULL OR d.status = ANY ($4))
         AND ($5::jsonb IS NULL OR d.labels @> $5)
         AND ($6::text IS NULL OR p.slug = $6)
@@ -79,10 +79,6 @@ _PAGE_BY_AGE = f"""
 """
 _LOWEST, _HIGHEST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 _BY_NAMES = " WHERE d.tenant_id = $1 AND d.resource_id = ANY ($2)"
-_LOCK = """
-    SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_id = $2 AND delete_time IS NULL
-    FOR NO KEY UPDATE
-"""
 _UPDATE = f"""
     UPDATE deployments SET {", ".join(f"{name} = ${n}" for n, name in enumerate(SETTINGS, 3))},
         revision = revision + 1, version = version + 1, update_time = now()
@@ -94,10 +90,10 @@ _ID = "SELECT deployment_id FROM deployments WHERE tenant_id = $1 AND resource_i
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
-    """A deployment with its job and provider, as callers see it.
+    """A deployment with its job and provider, for the API.
 
-    ``resource_id`` is the last part of its name: the slug, or `uid:` and its UUID once it is deleted. Then it
-    has no job, and no provider (empty texts) if that is deleted as well.
+    ``resource_id`` is the last part of its name: the slug, or ``uid:`` and its UUID after deletion. A deleted
+    deployment has no job. Its provider texts are empty if the provider is deleted too.
     """
 
     deployment_id: uuid.UUID
@@ -128,16 +124,16 @@ class DeploymentRecord:
     current_run: RunSummary | None
     last_completed_run_number: int | None
     typical_duration: timedelta | None
-    """The median of the last completed runs."""
+    """The median duration of the last completed runs."""
     problem: ObservationProblem | None
-    """Of its current run, while that is not settled."""
+    """The problem of its current run, while that is not settled."""
     job_problem: ObservationProblem | None
-    """Of its job or of its whole provider."""
+    """The problem of its job or provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFilter:
-    """Which deployments of a tenant, and in which order; an empty filter lets all pass, by name."""
+    """A filter and order of a tenant's deployments. The default matches all, by name."""
 
     statuses: Collection[str] = ()
     labels: Mapping[str, str] | None = None
@@ -171,7 +167,7 @@ async def page(
     limit: int,
     view: View,
 ) -> Chunk[DeploymentRecord]:
-    """Deployments by resource id, those after ``after_resource_id``, at most ``limit``."""
+    """Return at most ``limit`` deployments after ``after_resource_id``, by resource id."""
     query = query_of_page(wanted, view)
     filters = _filters(wanted)
     return await chunk(
@@ -188,7 +184,7 @@ async def page_by_age(
     limit: int,
     view: View,
 ) -> Chunk[DeploymentRecord]:
-    """Deployments by the time of their creation, those that follow ``after`` in the order of ``wanted``."""
+    """Return at most ``limit`` deployments after ``after``, by time of creation, in the order of ``wanted``."""
     low, high = (wanted.created.start, _LOWEST), (NEVER, _HIGHEST)
     if after is not None:
         newest_first = wanted.order is DeploymentOrder.NEWEST_FIRST
@@ -198,7 +194,7 @@ async def page_by_age(
 
 
 def _filters(wanted: DeploymentFilter) -> tuple[object, ...]:
-    """The arguments $4 to $9 of both statements."""
+    """Return the arguments $4 to $9 of both statements."""
     return (
         list(wanted.statuses) or None,
         dict(wanted.labels) if wanted.labels else None,
@@ -224,7 +220,7 @@ def query_of_page(wanted: DeploymentFilter, view: View) -> str:
 async def by_names(
     connection: Connection, tenant_id: uuid.UUID, resource_ids: Collection[str], view: View
 ) -> Chunk[DeploymentRecord]:
-    """Return the deployments of these names that exist, in no order, as many as fit into an answer."""
+    """Return the existing deployments with these names, unordered, as many as fit into an answer."""
     names = list(set(resource_ids))
     query = query_of_names(view)
     return await chunk(connection, _to_record, len(names), query, tenant_id, names)
@@ -239,12 +235,6 @@ async def find_id(
     connection: Connection, tenant_id: uuid.UUID, resource_id: str
 ) -> uuid.UUID | None:
     deployment_id: uuid.UUID | None = await connection.fetchval(_ID, tenant_id, resource_id)
-    return deployment_id
-
-
-async def lock(connection: Connection, tenant_id: uuid.UUID, slug: str) -> uuid.UUID | None:
-    """Lock a deployment that isn't deleted; None if there is none. Read it in a later statement."""
-    deployment_id: uuid.UUID | None = await connection.fetchval(_LOCK, tenant_id, slug)
     return deployment_id
 
 

@@ -1,4 +1,4 @@
-"""The history: appending events with a dense sequence, and reading them."""
+"""Append events with a dense sequence, and read them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from deployment_service.domain.actors import THIS_SERVICE
 from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import Event, EventSource, EventType, NewEvent, WaitingFor
 from deployment_service.domain.status import DeploymentStatus, FailureCause
+from deployment_service.storage import locks
 from deployment_service.storage.actors import actor_columns, actor_in
 from deployment_service.storage.database.pool import Connection, after_commit
 
-Word = TypeVar("Word", bound=StrEnum)
+EnumT = TypeVar("EnumT", bound=StrEnum)
 
-# The lock makes sequence order commit order: whoever numbers events holds it until the commit. The numbering is a
-# statement of its own after it, so that its snapshot sees what the holder before committed. max() of the primary
-# key reads one index entry; a counter column would collect dead row versions under an old snapshot.
-_LOCK_TENANT = "SELECT slug FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE"
-# What an event has beside its sequence and time, with the types of its columns.
+# The columns of an event except its sequence and time, with their types.
 _COLUMNS = {
     "deployment_id": "uuid",
     "deployment_slug": "text",
@@ -56,9 +53,11 @@ _COLUMNS = {
 _APPEND = f"""
     INSERT INTO deployment_events (tenant_id, sequence, labels, {", ".join(_COLUMNS)})
     SELECT $1, head.sequence + new.place,
-        -- As this transaction has left them: it holds the deployment, whose revision it has raised.
+        -- The labels after this transaction, which holds the lock of the deployment.
         (SELECT d.labels FROM deployments AS d WHERE d.tenant_id = $1 AND d.deployment_id = new.deployment_id),
         {", ".join(f"new.{name}" for name in _COLUMNS)}
+    -- max() of the primary key reads one index entry. A counter column would collect dead row versions while an old
+    -- snapshot is open.
     FROM (SELECT coalesce(max(sequence), 0) AS sequence FROM deployment_events WHERE tenant_id = $1) AS head,
         unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_COLUMNS.values(), 2))})
         WITH ORDINALITY AS new ({", ".join(_COLUMNS)}, place)
@@ -68,18 +67,22 @@ _HEAD = "SELECT coalesce(max(sequence), 0) FROM deployment_events WHERE tenant_i
 
 
 async def append(connection: Connection, tenant_id: uuid.UUID, events: Sequence[NewEvent]) -> int:
-    """Append events and return the last sequence. Must be the last step of the transaction:
-    it holds the tenant until the commit. Transitions are logged once it has committed."""
-    tenant_slug = await connection.fetchval(_LOCK_TENANT, tenant_id)
+    """Append events; return the last sequence. This is the only way to append an event.
+
+    Call it last in the transaction: it locks the tenant until the commit, so sequence order is commit order. The
+    sequences are assigned in a statement after the lock, whose snapshot sees what the previous holder committed.
+    Transitions are logged after the commit.
+    """
+    tenant_slug = await locks.lock_tenant(connection, tenant_id)
     values = [_values(event) for event in events]
     columns = [[one[name] for one in values] for name in _COLUMNS]
     rows = await connection.fetch(_APPEND, tenant_id, *columns)
-    after_commit(lambda: transition_log.write(tenant_slug, events))
+    after_commit(lambda: transition_log.write(tenant_slug or "", events))
     return max(int(row["sequence"]) for row in rows)
 
 
 async def head(connection: Connection, tenant_id: uuid.UUID) -> int:
-    """The last committed sequence; 0 if there is none."""
+    """Return the last committed sequence; 0 if the tenant has no events."""
     sequence: int = await connection.fetchval(_HEAD, tenant_id)
     return sequence
 
@@ -91,16 +94,16 @@ def _values(event: NewEvent) -> dict[str, Any]:
 
 
 def from_row(row: asyncpg.Record) -> Event:
-    """An event of a row that has all columns of the table. Never fails of what it says."""
+    """Return the event of a row that has all columns of the table. Unknown enum values raise no error."""
     return Event(
         deployment_id=row["deployment_id"],
         deployment_slug=row["deployment_slug"],
         revision=row["revision"],
-        type=_word(EventType, row["type"]),
-        source=_word(EventSource, row["source"]),
-        old_status=_word(DeploymentStatus, row["old_status"]),
-        status=_word(DeploymentStatus, row["status"]),
-        deployment_status=_word(DeploymentStatus, row["deployment_status"]),
+        type=_enum_value(EventType, row["type"]),
+        source=_enum_value(EventSource, row["source"]),
+        old_status=_enum_value(DeploymentStatus, row["old_status"]),
+        status=_enum_value(DeploymentStatus, row["status"]),
+        deployment_status=_enum_value(DeploymentStatus, row["deployment_status"]),
         run_number=row["run_number"],
         job_id=row["job_id"],
         build_number=row["build_number"],
@@ -123,16 +126,16 @@ def from_row(row: asyncpg.Record) -> Event:
     )
 
 
-def _optional(kind: type[Word], text: str | None) -> Word | None:
-    return None if text is None else _word(kind, text)
+def _optional(kind: type[EnumT], text: str | None) -> EnumT | None:
+    return None if text is None else _enum_value(kind, text)
 
 
-def _word(kind: type[Word], text: str) -> Word:
-    """A word of ours; one that only a newer replica knows stays a text, which whoever shows it takes for unspecified.
+def _enum_value(kind: type[EnumT], text: str) -> EnumT:
+    """Return an enum value. An unknown one (written by a newer replica) stays a string; the API returns UNSPECIFIED.
 
-    Many tenants' events come in one read: one row that raised here would stop what all of them are told.
+    One read has the events of many tenants, so an error for one row would stop the watches of all of them.
     """
     try:
         return kind(text)
     except ValueError:
-        return cast("Word", text)
+        return cast("EnumT", text)

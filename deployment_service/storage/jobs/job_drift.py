@@ -1,4 +1,4 @@
-"""What changes of a job that is READY: how its builds are tied to runs, and how often it was repaired."""
+"""Changes of READY jobs: correlation, drift from the definition, and the limit of repairs per hour."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CHANGE_CORRELATION = """
 async def change_correlation(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, correlation: Correlation
 ) -> bool:
-    """Write down how a locked job's builds are tied to runs; False if it is so already."""
+    """Set the correlation of a locked job; return False if it is unchanged."""
     status = await connection.execute(_CHANGE_CORRELATION, tenant_id, job_id, correlation)
     return status != "UPDATE 0"
 
 
 _GRANT_REPAIR = """
     WITH job AS (
-        -- A job is created with what the first version of its definition declares.
+        -- A new job has the parameters of the first version of its definition.
         SELECT job_id, $3::bigint IS NULL OR coalesce(declared_version, 1) = $3 AS drifted,
             ARRAY(SELECT one FROM unnest(repair_times) AS one WHERE one > now() - interval '1 hour') AS recent
         FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2
@@ -41,7 +41,10 @@ _GRANT_REPAIR = """
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A repair that may be made. ``drifted``: of what had been written already; ``repairs`` in the last hour."""
+    """A permitted repair.
+
+    ``drifted``: the job lost what had been written already. ``repairs``: how many repairs the last hour has.
+    """
 
     drifted: bool
     repairs: int
@@ -50,25 +53,26 @@ class Grant:
 async def grant_repair(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, version: int | None, most: int
 ) -> Grant | None:
-    """Count a repair of a locked job; None if it had as many as are allowed in an hour.
+    """Count a repair of a locked job; return None if the limit ``most`` per hour is reached.
 
-    ``version``: of the definition that is written; one that was not written yet is no repair. None: it is one.
+    ``version``: the version of the definition that is written. The first write of a version is no repair; None is
+    always a repair.
     """
     row = await connection.fetchrow(_GRANT_REPAIR, tenant_id, job_id, version, most)
     return Grant(**row) if row is not None else None
 
 
-# A claim is the postponement itself: of two replicas one compares a job, and a job that cannot be read waits a turn.
-# Jobs that the keeper works on are its own.
 CLAIM_COMPARISONS = """
     WITH due AS (
         SELECT tenant_id, job_id FROM cicd_jobs
         WHERE state = 'READY' AND origin = 'CREATED' AND next_compare_time <= now()
-            AND next_try_time IS NULL AND provider_id <> ALL($3::uuid[])
+            AND next_try_time IS NULL  -- The provisioner does not work on the job.
+            AND provider_id <> ALL($3::uuid[])
         ORDER BY next_compare_time LIMIT $1
         FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE cicd_jobs AS job
+    -- The new due time is the claim: one of two replicas compares the job, and a job that cannot be read is retried.
     SET next_compare_time = now() + make_interval(secs => $2 * (0.9 + 0.2 * random()))
     FROM due WHERE job.tenant_id = due.tenant_id AND job.job_id = due.job_id
     RETURNING job.tenant_id, job.job_id, job.provider_id, job.attempt
@@ -85,7 +89,7 @@ async def claim_comparisons(
     every_s: float,
     without_providers: Collection[uuid.UUID] = (),
 ) -> list[Claimed]:
-    """Take jobs whose comparison is due, the longest due first, and have each compared again in ``every_s`` seconds."""
+    """Claim jobs whose comparison is due, the longest due first. Each is due again after ``every_s`` seconds."""
     rows = await connection.fetch(CLAIM_COMPARISONS, limit, every_s, list(without_providers))
     return [Claimed(*row) for row in rows]
 
@@ -93,6 +97,6 @@ async def claim_comparisons(
 async def note_drift(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, drift: str
 ) -> bool:
-    """Write down what of a job is changed and not repaired; False if it is so already."""
+    """Store which drift of a job is not repaired; return False if it is unchanged."""
     status = await connection.execute(_NOTE_DRIFT, tenant_id, job_id, drift)
     return status != "UPDATE 0"

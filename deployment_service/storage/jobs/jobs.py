@@ -1,7 +1,7 @@
-"""CICD jobs: making, claiming and ending them. Reports about their builds are in ``storage.reports.reports``.
+"""CICD jobs: insert, claim, provision and delete them. ``storage.reports.reports`` has the reports about their builds.
 
-Work on a job (look up, create, delete) is claimed for a time: whoever claims raises ``attempt``,
-which every later write must name, so that a keeper that was stalled past its lease changes nothing.
+A job is leased while the provisioner creates, adopts or deletes it. Each claim increments ``attempt``, the fencing
+token: every later write names it, so that a provisioner that stalled past its lease changes nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from deployment_service.domain.parameter_definitions import DeclaredParameter, d
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection
 
-# A READY job is due while its endpoint has an old key.
-# A claimed job is due again when its lease ends, so next_try_time alone says what is due, and its index is enough.
 CLAIM = """
     WITH due AS (
+        -- next_try_time alone shows what is due, so its index is enough. A claimed job is due again when its lease
+        -- ends. A READY job is due while its endpoint has an old key.
         SELECT tenant_id, job_id FROM cicd_jobs
         WHERE next_try_time <= now() AND provider_id <> ALL($4::uuid[])
         ORDER BY next_try_time LIMIT $1
@@ -51,7 +51,6 @@ _TASK = """
             AND owner.delete_time IS NULL
     WHERE job.tenant_id = $1 AND job.job_id = $2 AND job.attempt = $3
 """
-_LOCK = "SELECT FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2 FOR NO KEY UPDATE"
 _ROW = """
     SELECT job_id, provider_id, full_name, origin, owner_deployment_id, state, state_fault, state_message, attempt,
         generation, next_build_number, status_generation, status_build_number
@@ -68,7 +67,7 @@ _MAP = """
         (tenant_id, deployment_id, job_id, fixed_parameters, first_generation, first_build_number)
     VALUES ($1, $2, $3, $4, $5, $6)
 """
-# update_time is when the state changed: a later try doesn't move it.
+# update_time is the time of the last change of the state: a retry does not set it.
 _READY = """
     UPDATE cicd_jobs SET state = 'READY', state_fault = '', state_message = '', full_name = $4, correlation = $5,
         sends_webhooks = $6, next_build_number = $7, token_exposed = $8, endpoint_key_id = $9,
@@ -88,7 +87,7 @@ _FAILED = """
         next_try_time = NULL, update_time = now()
     WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3
 """
-_LATER = """
+_RETRY_LATER = """
     UPDATE cicd_jobs SET state_message = $4, next_try_time = now() + make_interval(secs => $5),
         lease_owner = NULL, lease_until = NULL
     WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state IN ('CREATING', 'DELETING', 'READY')
@@ -98,13 +97,13 @@ _ENDPOINT_WRITTEN = """
         lease_owner = NULL, lease_until = NULL
     WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'READY'
 """
-# The raised attempt makes whoever works on it a stranger to it.
 _START_AGAIN = """
-    UPDATE cicd_jobs SET state = $3, state_fault = '', state_message = '', attempt = attempt + 1,
+    UPDATE cicd_jobs SET state = $3, state_fault = '', state_message = '',
+        attempt = attempt + 1,  -- Fences off the worker that holds the lease.
         lease_owner = NULL, lease_until = NULL, next_try_time = now(), update_time = now()
     WHERE tenant_id = $1 AND job_id = $2
 """
-_HURRY = """
+_RETRY_NOW = """
     UPDATE cicd_jobs SET next_try_time = now()
     WHERE tenant_id = $1 AND job_id = $2 AND state IN ('CREATING', 'DELETING') AND lease_owner IS NULL
 """
@@ -120,7 +119,7 @@ _REVISE = """
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is ours to work on until the lease ends."""
+    """A job that this replica has leased."""
 
     tenant_id: uuid.UUID
     job_id: uuid.UUID
@@ -130,7 +129,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class JobTask:
-    """All that an attempt needs to know. It is a ``ProviderAccess`` as well."""
+    """The data that an attempt needs. It also implements ``ProviderAccess``."""
 
     tenant_id: uuid.UUID
     job_id: uuid.UUID
@@ -142,13 +141,13 @@ class JobTask:
     owner_deployment_id: uuid.UUID | None
     token_exposed: bool
     endpoint_key_id: str | None
-    """The webhook key in its endpoint; None if that isn't ours to write."""
+    """The webhook key in its endpoint; None if the service did not write the endpoint."""
     was_ready: bool
-    """Whether Jenkins has ever shown it to us."""
+    """Whether the job was READY before."""
     state_age_s: float
-    """How long it has been in this state."""
+    """Time since the last change of the state, in seconds."""
     is_stopping: bool
-    """Whether builds of deleted deployments' runs are still to be stopped."""
+    """Whether builds of runs of deleted deployments must still be stopped."""
     tenant_slug: str
     version: int
     base_url: str
@@ -158,13 +157,13 @@ class JobTask:
     webhook_base_url: str
     private_console: bool
     definition: JobDefinition | None = field(repr=False)
-    """The owner's; None for adopted jobs and those whose owner is deleted."""
+    """The definition of the owner; None for an adopted job, or if the owner is deleted."""
     parameters: tuple[DeclaredParameter, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as stored, without what the reports say of its builds."""
+    """A job as stored, without the columns that reports write."""
 
     job_id: uuid.UUID
     provider_id: uuid.UUID
@@ -189,7 +188,7 @@ class JobRow:
 
     @property
     def next_number(self) -> int | None:
-        """The lowest number that a build from now on can have, as far as we know; None before it is READY."""
+        """Return the lowest number that the next build can have; None before the job is READY."""
         if self.next_build_number is None:
             return None
         reported = self.status_build_number if self.status_generation == self.generation else 0
@@ -198,7 +197,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """A deployment whose revision was raised for an event."""
+    """A deployment with the revision for its next event."""
 
     deployment_id: uuid.UUID
     slug: str
@@ -214,13 +213,13 @@ async def claim(
     lease_s: float,
     without_providers: Collection[uuid.UUID] = (),
 ) -> list[Claimed]:
-    """Claim jobs that are due, the longest due first; never one that somebody else holds."""
+    """Claim due jobs, the longest due first. A job that another transaction holds is skipped."""
     rows = await connection.fetch(CLAIM, limit, owner, lease_s, list(without_providers))
     return [Claimed(*row) for row in rows]
 
 
 async def task(connection: Connection, claimed: Claimed) -> JobTask | None:
-    """Read what the attempt needs; None if it isn't ours any more."""
+    """Read the data of an attempt; return None if the lease is lost."""
     row = await connection.fetchrow(_TASK, claimed.tenant_id, claimed.job_id, claimed.attempt)
     if row is None:
         return None
@@ -233,11 +232,6 @@ async def task(connection: Connection, claimed: Claimed) -> JobTask | None:
     return JobTask(**values)
 
 
-async def lock(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Hold a job until the commit. Read what the decision needs in a later statement."""
-    await connection.execute(_LOCK, tenant_id, job_id)
-
-
 async def read(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> JobRow | None:
     return _job(await connection.fetchrow(f"{_ROW} AND job_id = $2", tenant_id, job_id))
 
@@ -245,7 +239,7 @@ async def read(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) 
 async def find(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID, full_name: str
 ) -> JobRow | None:
-    """The job of that name; exact, as Jenkins spells it."""
+    """Return the job with that name, in Jenkins' exact spelling; None if there is none."""
     return _job(
         await connection.fetchrow(
             f"{_ROW} AND provider_id = $2 AND full_name = $3", tenant_id, provider_id, full_name
@@ -261,7 +255,7 @@ async def insert(
     *,
     owner_deployment_id: uuid.UUID | None,
 ) -> uuid.UUID | None:
-    """Add a job in state CREATING, adopted if it has no owner; None if there is one of that name."""
+    """Insert a job in state CREATING; return None if the name is taken. A job without owner is adopted."""
     origin = JobOrigin.ADOPTED if owner_deployment_id is None else JobOrigin.CREATED
     job_id: uuid.UUID | None = await connection.fetchval(
         _INSERT, tenant_id, provider_id, full_name, origin, owner_deployment_id
@@ -276,7 +270,7 @@ async def map_deployment(
     job: JobRow,
     fixed_parameters: Mapping[str, str],
 ) -> None:
-    """Map a deployment to a job that is locked or new. Builds that are older than this never become its runs."""
+    """Map a deployment to a locked or new job. Builds older than the mapping never become runs of the deployment."""
     await connection.execute(
         _MAP,
         tenant_id,
@@ -300,7 +294,7 @@ async def make_ready(
     endpoint_key_id: str | None,
     secret_parameters: Collection[str],
 ) -> None:
-    """Write what Jenkins showed of a job. It is locked, and the attempt has been checked."""
+    """Set a job READY, with what Jenkins shows of it. The job must be locked and the attempt checked."""
     generation = await connection.fetchval(
         _READY,
         task.tenant_id,
@@ -319,7 +313,7 @@ async def make_ready(
 
 
 async def make_failed(connection: Connection, task: JobTask, failure: JobFailure) -> None:
-    """Give a job up. It is locked, and the attempt has been checked."""
+    """Set a job FAILED. The job must be locked and the attempt checked."""
     key = (task.tenant_id, task.job_id, task.attempt)
     await connection.execute(_FAILED, *key, failure.fault, failure.message)
 
@@ -327,9 +321,9 @@ async def make_failed(connection: Connection, task: JobTask, failure: JobFailure
 async def try_later(
     connection: Connection, claimed: Claimed | JobTask, state_message: str, delay_s: float
 ) -> bool:
-    """Let go of a job until later; False if it wasn't ours any more."""
+    """Release the lease and retry after ``delay_s`` seconds; return False if the lease was lost."""
     status = await connection.execute(
-        _LATER, claimed.tenant_id, claimed.job_id, claimed.attempt, state_message, delay_s
+        _RETRY_LATER, claimed.tenant_id, claimed.job_id, claimed.attempt, state_message, delay_s
     )
     return status != "UPDATE 0"
 
@@ -337,7 +331,7 @@ async def try_later(
 async def endpoint_written(
     connection: Connection, task: JobTask, key_id: str | None, *, token_exposed: bool
 ) -> bool:
-    """Note what a READY job's endpoint now is; False if it wasn't ours any more."""
+    """Store the key in a READY job's endpoint and release the lease; return False if the lease was lost."""
     status = await connection.execute(
         _ENDPOINT_WRITTEN, task.tenant_id, task.job_id, task.attempt, key_id, token_exposed
     )
@@ -347,22 +341,22 @@ async def endpoint_written(
 async def start_again(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, state: JobState
 ) -> None:
-    """Give a locked job to the keeper, to be looked up again or deleted."""
+    """Set the state of a locked job, so that the provisioner creates, adopts or deletes it again."""
     await connection.execute(_START_AGAIN, tenant_id, job_id, state)
 
 
 async def retry_now(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Let the next try be now, because somebody waits for it."""
-    await connection.execute(_HURRY, tenant_id, job_id)
+    """Make the next try due now, because a caller waits for it."""
+    await connection.execute(_RETRY_NOW, tenant_id, job_id)
 
 
 async def delete(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Delete the row of a job to which no deployment is mapped."""
+    """Delete the row of a job that no deployment is mapped to."""
     await connection.execute(_DELETE, tenant_id, job_id)
 
 
 async def delete_attempted(connection: Connection, task: JobTask) -> bool:
-    """Delete the row of a job that is gone from Jenkins; False if the attempt isn't the latest."""
+    """Delete the row of a job after its deletion in Jenkins; return False if the lease was lost."""
     status = await connection.execute(_DELETE_ATTEMPT, task.tenant_id, task.job_id, task.attempt)
     return status != "DELETE 0"
 
@@ -370,7 +364,7 @@ async def delete_attempted(connection: Connection, task: JobTask) -> bool:
 async def mapped_deployments(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID
 ) -> list[uuid.UUID]:
-    """The deployments mapped to a job; they stay the same while it is locked."""
+    """Return the deployments that are mapped to a job. They do not change while it is locked."""
     rows = await connection.fetch(_MAPPED, tenant_id, job_id)
     return [row["deployment_id"] for row in rows]
 
@@ -378,7 +372,7 @@ async def mapped_deployments(
 async def revise(
     connection: Connection, tenant_id: uuid.UUID, deployment_ids: Sequence[uuid.UUID]
 ) -> list[Revised]:
-    """Raise the revision of locked deployments, for an event of each."""
+    """Increment the revision of locked deployments, for an event of each."""
     rows = await connection.fetch(_REVISE, tenant_id, deployment_ids)
     return [
         Revised(r["deployment_id"], r["slug"], r["revision"], DeploymentStatus(r["status"]))

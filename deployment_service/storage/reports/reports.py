@@ -1,4 +1,4 @@
-"""Jobs as reports about their builds see them, and the deliveries that are kept."""
+"""The columns of jobs that reports read and write, and the stored deliveries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from typing import Any
 
 from deployment_service.domain.problems import EXTERNAL_RUNS_PER_HOUR
 from deployment_service.domain.status import BuildState
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
-
-_LOCK = """
-    SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) ORDER BY job_id FOR NO KEY UPDATE
-"""
-# What somebody else holds is left for a transaction of its own: one blocked job doesn't delay a batch.
-_LOCK_FREE = _LOCK + " SKIP LOCKED"
 
 READ = """
     SELECT j.job_id, j.full_name, j.generation, j.correlation, j.status, j.status_generation,
@@ -41,16 +36,16 @@ _WRITE_STATUS = """
         AS n (job_id, status, generation, build_number, rank)
     WHERE j.tenant_id = $1 AND j.job_id = n.job_id
 """
-# Later than a poke that is being followed just now: what has changed since then must be read as well.
-_POKE = """
+_REQUEST_REFRESH = """
+    -- Not now(): the request must be later than one whose read has begun already, as that read may miss the change.
     UPDATE cicd_jobs SET refresh_request_time = clock_timestamp()
     WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'
 """
-_TO_POKE = (
+_READY_JOBS = (
     "SELECT job_id FROM cicd_jobs WHERE tenant_id = $1 AND job_id = ANY($2) AND state = 'READY'"
 )
-# To the hour: a key in use costs no write for each report.
-_SEEN_KEYS = """
+_NOTE_KEYS = """
+    -- At most one write per hour and key, not one per report.
     INSERT INTO webhook_key_uses AS u (tenant_id, job_id, key_id, signed)
     SELECT $1, n.* FROM unnest($2::uuid[], $3::text[], $4::boolean[]) AS n (job_id, key_id, signed)
     WHERE NOT EXISTS (
@@ -67,13 +62,13 @@ _A_DEPLOYMENT = """
     FROM deployment_cicd_mappings AS m JOIN deployments AS d USING (tenant_id, deployment_id)
     WHERE m.tenant_id = $1 AND m.job_id = ANY($2) GROUP BY m.job_id
 """
-_KEPT = """
+_PENDING = """
     SELECT delivery_id, job_id, build_number, rank, status, queue_id, create_time, named_run_id
     FROM webhook_deliveries
     WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3) AND verdict = 'PENDING_ATTRIBUTION'
     ORDER BY delivery_id
 """
-_SETTLE_KEPT = """
+_SETTLE_PENDING = """
     UPDATE webhook_deliveries AS d SET verdict = n.verdict, run_id = n.run_id
     FROM unnest($2::bigint[], $3::text[], $4::uuid[]) AS n (delivery_id, verdict, run_id)
     WHERE d.tenant_id = $1 AND d.delivery_id = n.delivery_id
@@ -112,10 +107,10 @@ _INSERT_DELIVERIES = f"""
 
 @dataclass(slots=True)
 class ReportedJob:
-    """A job and the last status that was reported for it, as it came.
+    """A job with the last status that was reported for it.
 
-    ``last`` orders those statuses by (generation, number, rank), so that it doesn't depend on the
-    order of hearing which one stays.
+    ``last``: (generation, number, rank) of that status. The highest wins, so the result does not depend on the order
+    of arrival.
     """
 
     job_id: uuid.UUID
@@ -126,16 +121,16 @@ class ReportedJob:
     last: tuple[int, int, int]
     token_exposed: bool
     discards_builds: bool | None
-    """None: not read yet."""
+    """Whether Jenkins discards old builds of the job; None if that was not read yet."""
     base_url: str = ""
-    """Of its provider."""
+    """The URL of its provider."""
     external_runs: int = 0
-    """How many of the tenant were made within an hour, at most ``EXTERNAL_RUNS_PER_HOUR``."""
+    """Number of the tenant's external runs of the last hour, counted up to ``EXTERNAL_RUNS_PER_HOUR``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDelivery:
-    """A delivery that waits until Jenkins says whose build it speaks of."""
+    """A delivery that waits for attribution: Jenkins has not shown its build yet."""
 
     delivery_id: int
     job_id: uuid.UUID
@@ -149,7 +144,7 @@ class PendingDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A webhook's report as it goes into the record."""
+    """A report to store in ``webhook_deliveries``."""
 
     job_id: uuid.UUID
     build_number: int
@@ -166,18 +161,6 @@ class Delivery:
     receive_time: datetime
     named_run_id: uuid.UUID | None
     gateway_key_id: uuid.UUID | None
-
-
-async def lock_jobs(
-    connection: Connection,
-    tenant_id: uuid.UUID,
-    job_ids: Collection[uuid.UUID],
-    *,
-    skip_locked: bool = False,
-) -> set[uuid.UUID]:
-    """Lock jobs against other writers of their runs; return those that exist (and were free)."""
-    statement = _LOCK_FREE if skip_locked else _LOCK
-    return {row["job_id"] for row in await connection.fetch(statement, tenant_id, list(job_ids))}
 
 
 async def read_jobs(
@@ -204,7 +187,7 @@ async def read_jobs(
 async def note_discards_builds(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, *, discards_builds: bool
 ) -> None:
-    """Note of a locked job whether Jenkins discards its old builds."""
+    """Store whether Jenkins discards old builds of a locked job."""
     await connection.execute(_NOTE_DISCARDS_BUILDS, tenant_id, job_id, discards_builds)
 
 
@@ -231,34 +214,34 @@ async def write_job_status(
 async def request_refresh(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> None:
-    """Have these jobs read next. Unknown ones are ignored."""
+    """Request a read of these jobs. Unknown jobs are ignored."""
     if job_ids:
-        await connection.execute(_POKE, tenant_id, list(job_ids))
+        await connection.execute(_REQUEST_REFRESH, tenant_id, list(job_ids))
 
 
 async def request_refresh_unlocked(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> set[uuid.UUID]:
-    """Have those of these jobs read next that nobody holds; return the others. Waits for no lock."""
-    free = await lock_jobs(connection, tenant_id, job_ids, skip_locked=True)
-    await request_refresh(connection, tenant_id, free)
-    rows = await connection.fetch(_TO_POKE, tenant_id, list(job_ids))
-    return {row["job_id"] for row in rows} - free
+    """Request a read of the jobs that no other transaction holds; return the other READY jobs. Never waits."""
+    locked = await locks.try_lock_jobs(connection, tenant_id, job_ids)
+    await request_refresh(connection, tenant_id, locked)
+    rows = await connection.fetch(_READY_JOBS, tenant_id, list(job_ids))
+    return {row["job_id"] for row in rows} - locked
 
 
 async def note_keys(
     connection: Connection, tenant_id: uuid.UUID, keys: Collection[tuple[uuid.UUID, str, bool]]
 ) -> None:
-    """Write down with which keys these locked jobs were heard: (job, key, whether it signed)."""
+    """Store which keys authenticated reports of these locked jobs: (job, key id, whether it signed)."""
     if keys:
         columns = [list(column) for column in zip(*keys, strict=True)]
-        await connection.execute(_SEEN_KEYS, tenant_id, *columns)
+        await connection.execute(_NOTE_KEYS, tenant_id, *columns)
 
 
 async def signed_before(
     connection: Connection, tenant_id: uuid.UUID, signed: Collection[tuple[uuid.UUID, str]]
 ) -> set[tuple[uuid.UUID, str]]:
-    """Which of these signed deliveries (job, name) of locked jobs have been taken already."""
+    """Return which of these signed deliveries (job, signed id) of locked jobs are stored already."""
     if not signed:
         return set()
     jobs, names = [list(column) for column in zip(*signed, strict=True)]
@@ -268,7 +251,7 @@ async def signed_before(
 async def a_deployment(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> dict[uuid.UUID, str]:
-    """For each of these jobs that is mapped the name of a deployment that uses it."""
+    """Return, for each mapped job, the slug of one deployment that uses it."""
     rows = await connection.fetch(_A_DEPLOYMENT, tenant_id, list(job_ids))
     return {row["job_id"]: row["slug"] for row in rows}
 
@@ -279,7 +262,7 @@ async def read_pending(
     job_ids: Collection[uuid.UUID],
     numbers: Collection[int],
 ) -> list[PendingDelivery]:
-    rows = await connection.fetch(_KEPT, tenant_id, list(job_ids), list(numbers))
+    rows = await connection.fetch(_PENDING, tenant_id, list(job_ids), list(numbers))
     return [
         PendingDelivery(
             row["delivery_id"],
@@ -300,10 +283,10 @@ async def settle_pending(
     tenant_id: uuid.UUID,
     settled: Sequence[tuple[int, str, uuid.UUID | None]],
 ) -> None:
-    """Write the verdicts of kept deliveries: (delivery_id, verdict, run_id)."""
+    """Write the verdicts of pending deliveries: (delivery_id, verdict, run_id)."""
     if settled:
         await connection.execute(
-            _SETTLE_KEPT, tenant_id, *[[row[place] for row in settled] for place in range(3)]
+            _SETTLE_PENDING, tenant_id, *[[row[place] for row in settled] for place in range(3)]
         )
 
 

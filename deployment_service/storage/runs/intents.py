@@ -16,8 +16,7 @@ from deployment_service.domain.secret_values import SplitValues
 from deployment_service.storage.actors import actor_columns
 from deployment_service.storage.database.pool import Connection
 
-# Read after the deployment has been locked, in a statement of its own: a joined SELECT ... FOR UPDATE would
-# show other tables as they were before the wait.
+# Read in a statement after the lock of the deployment, see ``storage.locks``.
 _READ = """
     SELECT d.deployment_id, d.slug, d.status, d.revision, d.parameter_definitions, d.job_kind, m.job_id,
         m.fixed_parameters,

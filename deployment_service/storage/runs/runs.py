@@ -1,4 +1,4 @@
-"""Runs, and what is written together with them: locking, reading and writing in sets."""
+"""Read and write runs, and the status of their deployments, in sets."""
 
 from __future__ import annotations
 
@@ -35,23 +35,9 @@ RUN_COLUMNS = """
     requested_by_kind, requested_by_subject, requested_by_display_name, requested_by_on_behalf_of
 """
 
-# The runs that a report about a build could concern, by what the report may name: the build, the run's id, or
-# nothing (then every run that has been sent and has no build yet).
-_CONCERNED = """
-    SELECT run_id FROM deployment_runs
-        WHERE tenant_id = $1 AND job_id = ANY($2) AND build_number = ANY($3)
-    UNION SELECT run_id FROM deployment_runs
-        WHERE tenant_id = $1 AND run_id = ANY($4) AND job_id = ANY($2)
-    UNION SELECT run_id FROM deployment_runs
-        WHERE tenant_id = $1 AND job_id = ANY($2) AND source = 'SERVICE' AND build_number IS NULL
-            AND end_time IS NULL
-"""
-_LOCK_RUNS = """
-    SELECT run_id FROM deployment_runs WHERE tenant_id = $1 AND run_id = ANY($2) ORDER BY run_id FOR NO KEY UPDATE
-"""
 _READ_RUNS = f"SELECT {RUN_COLUMNS} FROM deployment_runs WHERE tenant_id = $1 AND run_id = ANY($2)"
 
-# Of each deployment the highest run in order and the highest settled COMPLETED one, apart from those already at hand.
+# For each deployment the highest run and the highest settled COMPLETED run, except the runs in $3.
 _HIGHEST_OTHERS = f"""
     SELECT top.* FROM unnest($2::uuid[]) AS d (id)
     CROSS JOIN LATERAL (
@@ -71,8 +57,7 @@ _NEXT_NUMBERS = """
     FROM unnest($2::uuid[]) AS d (id)
 """
 
-# The columns that a claim may change, with their types. A run never gets worse: the guard holds even if a writer
-# decided on what it had read before somebody else's commit. `forced` is for a build that changes hands.
+# The columns that a status update may change, with their types.
 _WRITTEN = {
     "trigger_state": "text",
     "rank": "smallint",
@@ -108,22 +93,25 @@ _WRITTEN = {
 }
 _UPDATE = f"""
     UPDATE deployment_runs AS r SET {", ".join(f"{name} = n.{name}" for name in _WRITTEN)},
-        -- Nothing can need them any more.
+        -- A settled run is never sent again.
         secret_values = CASE WHEN n.settle_time IS NULL THEN r.secret_values END,
-        -- A settled run has nothing to cancel, unless its deployment was deleted: then its build is still stopped.
+        -- A settled run has nothing to cancel, except after the deletion of its deployment: then its build is stopped.
         (cancel_problem_since, cancel_problem_reason, cancel_problem_message) = (
             SELECT r.cancel_problem_since, r.cancel_problem_reason, r.cancel_problem_message
             WHERE n.settle_time IS NULL OR r.stop_until IS NOT NULL)
     FROM unnest($2::uuid[], $3::bool[],
         {", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_WRITTEN.values(), 4))})
         AS n (run_id, forced, {", ".join(_WRITTEN)})
-    WHERE r.tenant_id = $1 AND r.run_id = n.run_id AND (n.forced OR r.rank <= n.rank)
+    WHERE r.tenant_id = $1 AND r.run_id = n.run_id
+        -- The state never decreases, also if a writer decided on a stale read. `forced`: the end was withdrawn, or the
+        -- build moved to another run.
+        AND (n.forced OR r.rank <= n.rank)
 """
 _INSERT_EXTERNAL = f"""
     INSERT INTO deployment_runs (tenant_id, run_id, deployment_id, number, job_id, source, parameters,
         {", ".join(_WRITTEN)})
     SELECT $1, n.run_id, n.deployment_id, n.number, n.job_id, n.source,
-        -- Jenkins shows a value that is secret here if its job defines the parameter as a text.
+        -- Jenkins shows the value of a SECRET parameter if its job defines the parameter as a text.
         n.parameters - (SELECT coalesce(array_agg(one ->> 'name'), '{{}}')
             FROM deployments AS d, jsonb_array_elements(d.parameter_definitions) AS one
             WHERE d.tenant_id = $1 AND d.deployment_id = n.deployment_id AND one ->> 'kind' = 'SECRET'),
@@ -136,7 +124,7 @@ _INSERT_EXTERNAL = f"""
 
 @dataclass(slots=True)
 class DeploymentState:
-    """What changes of a deployment when one of its runs does."""
+    """The columns of a deployment that change with its runs."""
 
     deployment_id: uuid.UUID
     slug: str
@@ -147,24 +135,10 @@ class DeploymentState:
     last_completed_run_id: uuid.UUID | None
 
 
-async def lock_affected(
-    connection: Connection,
-    tenant_id: uuid.UUID,
-    job_ids: Sequence[uuid.UUID],
-    numbers: Sequence[int],
-    run_ids: Sequence[uuid.UUID],
-) -> list[uuid.UUID]:
-    """Lock the runs that reports about these builds could concern. The jobs must be locked."""
-    rows = await connection.fetch(_CONCERNED, tenant_id, job_ids, numbers, run_ids)
-    found = [row["run_id"] for row in rows]
-    await connection.execute(_LOCK_RUNS, tenant_id, found)
-    return found
-
-
 async def read(
     connection: Connection, tenant_id: uuid.UUID, run_ids: Collection[uuid.UUID]
 ) -> list[Run]:
-    """Read runs by id; those that are gone are left out."""
+    """Return the existing runs with these ids."""
     return [from_row(row) for row in await connection.fetch(_READ_RUNS, tenant_id, list(run_ids))]
 
 
@@ -172,17 +146,17 @@ async def read_highest_others(
     connection: Connection,
     tenant_id: uuid.UUID,
     deployment_ids: Sequence[uuid.UUID],
-    at_hand: Sequence[uuid.UUID],
+    excluded: Sequence[uuid.UUID],
 ) -> list[Run]:
-    """Of each deployment, the highest run and the highest settled COMPLETED run that isn't ``at_hand``."""
-    rows = await connection.fetch(_HIGHEST_OTHERS, tenant_id, deployment_ids, at_hand)
+    """Return, for each deployment, the highest and the highest settled COMPLETED run that is not ``excluded``."""
+    rows = await connection.fetch(_HIGHEST_OTHERS, tenant_id, deployment_ids, excluded)
     return [from_row(row) for row in rows]
 
 
 async def next_numbers(
     connection: Connection, tenant_id: uuid.UUID, deployment_ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, int]:
-    """The next run number of each deployment. The deployments must be locked."""
+    """Return the next run number of each deployment. The deployments must be locked."""
     rows = await connection.fetch(_NEXT_NUMBERS, tenant_id, deployment_ids)
     return {row["id"]: row["number"] for row in rows}
 
@@ -193,7 +167,7 @@ async def update(
     changed: Sequence[Run],
     forced: Collection[uuid.UUID] = (),
 ) -> None:
-    """Write runs back; ``forced`` ones even if that lowers what is known of them."""
+    """Write runs. ``forced`` runs are written although their state ranks lower than the stored one."""
     if changed:
         ids = [run.run_id for run in changed]
         await connection.execute(
@@ -202,7 +176,7 @@ async def update(
 
 
 async def insert_external(connection: Connection, tenant_id: uuid.UUID, new: Sequence[Run]) -> None:
-    """Add runs for builds that somebody started in Jenkins."""
+    """Insert external runs, for builds that were not started by the service."""
     if new:
         await connection.execute(
             _INSERT_EXTERNAL,
@@ -217,24 +191,10 @@ async def insert_external(connection: Connection, tenant_id: uuid.UUID, new: Seq
         )
 
 
-async def lock_deployments(
-    connection: Connection, tenant_id: uuid.UUID, deployment_ids: Collection[uuid.UUID]
-) -> None:
-    """Lock deployments against other changes of status."""
-    await connection.execute(
-        """
-        SELECT FROM deployments WHERE tenant_id = $1 AND deployment_id = ANY($2)
-        ORDER BY deployment_id FOR NO KEY UPDATE
-        """,
-        tenant_id,
-        list(deployment_ids),
-    )
-
-
 async def read_deployments(
     connection: Connection, tenant_id: uuid.UUID, deployment_ids: Collection[uuid.UUID]
 ) -> dict[uuid.UUID, DeploymentState]:
-    """Read what may change of deployments."""
+    """Return the columns of deployments that change with their runs."""
     rows = await connection.fetch(
         """
         SELECT deployment_id, slug, status, revision, unstable_policy, current_run_id, last_completed_run_id
@@ -260,7 +220,7 @@ async def read_deployments(
 async def write_deployments(
     connection: Connection, tenant_id: uuid.UUID, changed: Iterable[DeploymentState]
 ) -> None:
-    """Write the status of locked deployments back."""
+    """Write the status of locked deployments."""
     states = list(changed)
     if states:
         await connection.execute(
@@ -285,7 +245,7 @@ async def write_deployments(
 async def deployments_of_jobs(
     connection: Connection, tenant_id: uuid.UUID, job_ids: Collection[uuid.UUID]
 ) -> dict[uuid.UUID, list[DeploymentOfJob]]:
-    """The deployments mapped to each job."""
+    """Return the deployments that are mapped to each job."""
     rows = await connection.fetch(
         """
         SELECT job_id, deployment_id, fixed_parameters, first_generation, coalesce(first_build_number, 1) AS first,
@@ -305,13 +265,13 @@ async def deployments_of_jobs(
 
 
 async def now(connection: Connection) -> datetime:
-    """The transaction's time by the database's clock."""
+    """Return the time of the transaction, by the database's clock."""
     value: datetime = await connection.fetchval("SELECT now()")
     return value
 
 
 def from_row(row: asyncpg.Record) -> Run:
-    """A run of a row that has RUN_COLUMNS."""
+    """Return the run of a row that has RUN_COLUMNS."""
     waiting_for, number = row["waiting_for"], row["build_number"]
     return Run(
         run_id=row["run_id"],
@@ -353,7 +313,7 @@ def _cause(status_text: str | None) -> FailureCause | None:
     try:
         return FailureCause(status_text) if status_text else None
     except ValueError:
-        # A newer replica's word, while replicas are exchanged: it is kept as it is.
+        # Unknown value of a newer replica (rolling upgrade): keep the string.
         return cast(FailureCause, status_text)
 
 
@@ -371,7 +331,7 @@ def _reported_ends(stored: Mapping[str, list[Any]]) -> tuple[ReportedEnd, ...]:
 
 
 def _stored_ends(reports: Iterable[ReportedEnd]) -> dict[str, list[Any]]:
-    """``rank -> [time in microseconds since 1970, status text]``."""
+    """Return ``rank -> [time in microseconds since 1970, status text]``."""
     return {
         str(end.state.rank): [(end.time - _EPOCH) // timedelta(microseconds=1), end.status_text]
         for end in reports
@@ -379,7 +339,7 @@ def _stored_ends(reports: Iterable[ReportedEnd]) -> dict[str, list[Any]]:
 
 
 def _columns(runs: Sequence[Run]) -> list[list[Any]]:
-    """The values of the columns in _WRITTEN, column by column."""
+    """Return the values of the columns in _WRITTEN, column by column."""
     written = [_written(run) for run in runs]
     return [[values[name] for values in written] for name in _WRITTEN]
 

@@ -22,6 +22,7 @@ from deployment_service.domain.run_transitions import (
 )
 from deployment_service.domain.secret_values import SplitValues, redact
 from deployment_service.domain.status import FailureCause, UnstablePolicy, from_read
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import dispatch, reconcile
@@ -64,7 +65,7 @@ class TriggerSteps:
 
         async def work(connection: Connection) -> bool:
             nonlocal changed
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             begun = await dispatch.begin_send(
                 connection,
                 run,
@@ -97,7 +98,7 @@ class TriggerSteps:
         """Commit that the run's job is going to be rewritten; return False if that was done too often."""
 
         async def work(connection: Connection) -> bool:
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             version = run.definition_version
             return await grant_repair(connection, run.tenant_id, run.job_id, version)
 
@@ -116,7 +117,7 @@ class TriggerSteps:
         """Commit which values of a run are secret, before anything is sent. Raises LeaseLost."""
 
         async def work(connection: Connection) -> bool:
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             return await dispatch.tell_secrets_apart(
                 connection, run, self._owner, values, secret_values, job_secrets=job_secrets
             )
@@ -216,7 +217,7 @@ class TriggerSteps:
         """
 
         async def work(connection: Connection) -> None:
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             await self._note_reply(connection, run, reply)
             other = None
             if reply.queue_id is not None and not named:
@@ -254,7 +255,7 @@ class TriggerSteps:
         """End the run without a build. Raises LeaseLost."""
 
         async def work(connection: Connection) -> None:
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             await self._note_reply(connection, run, reply or _unsent(message))
             unit = await self._fenced(connection, run)
             stored = unit.run(run.run_id)
@@ -298,7 +299,7 @@ class TriggerSteps:
         )
 
         async def work(connection: Connection) -> None:
-            await reports.lock_jobs(connection, run.tenant_id, [run.job_id])
+            await locks.lock_jobs(connection, run.tenant_id, [run.job_id])
             await dispatch.note_outcome(connection, run, "FOUND_BUILD")
             unit = await self._fenced(connection, run, build.number)
             if unit.observe(observation).run_id != run.run_id:

@@ -34,11 +34,11 @@ from deployment_service.domain.jobs import (
     JobOrigin,
     JobState,
 )
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.events import events
 from deployment_service.storage.jobs import jobs
 from deployment_service.storage.jobs.jobs import JobTask
-from deployment_service.storage.runs import runs
 from deployment_service.workers.job_provisioner import job_endpoint
 from deployment_service.workers.job_provisioner.job_endpoint import (
     LONGEST_PAUSE_REFUSED_S,
@@ -279,12 +279,12 @@ def _with_name(outcome: Ready | Failed, full_name: str) -> Ready | Failed:
 
 
 async def _settle(connection: Connection, task: JobTask, outcome: Ready | Failed) -> bool:
-    await jobs.lock(connection, task.tenant_id, task.job_id)
+    await locks.lock_jobs(connection, task.tenant_id, [task.job_id])
     job = await jobs.read(connection, task.tenant_id, task.job_id)
     if job is None or job.attempt != task.attempt or job.state is not JobState.CREATING:
         return False
     mapped = await jobs.mapped_deployments(connection, task.tenant_id, task.job_id)
-    await runs.lock_deployments(connection, task.tenant_id, mapped)
+    await locks.lock_deployments(connection, task.tenant_id, mapped)
     if isinstance(outcome, Ready):
         view = outcome.view
         secret, key_id = job_xml.parse_webhook(view.description) or (False, None)

@@ -15,9 +15,9 @@ from deployment_service.cicd.jenkins import job_xml
 from deployment_service.cicd.job_rules import is_owned, lacks_parameters
 from deployment_service.cicd.port import CicdProvider, JobView, OwnState, WebhookEndpoint
 from deployment_service.domain.definition import JobKind
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.jobs.jobs import JobTask
-from deployment_service.storage.reports import reports
 from deployment_service.workers.job_provisioner.drift import grant_restoring, note_unrepaired
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ async def _commit(
     database: Database, task: JobTask, work: Callable[[Connection], Awaitable[T]]
 ) -> T:
     async def locked(connection: Connection) -> T:
-        await reports.lock_jobs(connection, task.tenant_id, [task.job_id])
+        await locks.lock_jobs(connection, task.tenant_id, [task.job_id])
         return await work(connection)
 
     return await database.transaction(locked)

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from deployment_service.domain.events import EventType
 from deployment_service.domain.jobs import Correlation
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.events import events
 from deployment_service.storage.jobs import job_drift, jobs
-from deployment_service.storage.runs import runs
 from deployment_service.workers.job_provisioner.attempt import job_update
 
 _MOST_REPAIRS = 3
@@ -93,7 +93,7 @@ async def _append_drift(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, message: str
 ) -> None:
     mapped = await jobs.mapped_deployments(connection, tenant_id, job_id)
-    await runs.lock_deployments(connection, tenant_id, mapped)
+    await locks.lock_deployments(connection, tenant_id, mapped)
     revised = await jobs.revise(connection, tenant_id, mapped)
     drifted = EventType.DEPLOYMENT_JOB_DRIFTED
     drift_events = [replace(job_update(one, job_id, message), type=drifted) for one in revised]

@@ -11,8 +11,8 @@ from deployment_service.domain.certainty import Certainty
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.status import FailureCause, from_read
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
-from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import confirm
 from deployment_service.storage.runs.confirm import DueRun
 from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork, observe_builds
@@ -40,7 +40,7 @@ class ConfirmSteps:
         tenant_id = due.job.tenant_id
 
         async def work(connection: Connection) -> int | None:
-            if not await reports.lock_jobs(connection, tenant_id, {observation.job_id}):
+            if not await locks.lock_jobs(connection, tenant_id, {observation.job_id}):
                 return None
             _, sequence = await observe_builds(
                 connection, tenant_id, [observation], source=EventSource.READ
@@ -89,7 +89,7 @@ class ConfirmSteps:
 async def _give_up_reading(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, run_id: uuid.UUID
 ) -> int | None:
-    if not await reports.lock_jobs(connection, tenant_id, [job_id]):
+    if not await locks.lock_jobs(connection, tenant_id, [job_id]):
         return None
     unit = await RunUnitOfWork.open(
         connection, tenant_id, [job_id], source=EventSource.READ, run_ids=[run_id]

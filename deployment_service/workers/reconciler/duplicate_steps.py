@@ -18,8 +18,8 @@ from deployment_service.domain.duplicates import (
 from deployment_service.domain.events import EventSource
 from deployment_service.domain.parameters import RUN_ID_PARAMETER
 from deployment_service.domain.runs import Run, RunSource
+from deployment_service.storage import locks
 from deployment_service.storage.database.pool import Connection, Database
-from deployment_service.storage.reports import reports
 from deployment_service.storage.runs import cancel, dispatch, runs
 from deployment_service.storage.runs.reconcile import Unconfirmed
 from deployment_service.unit_of_work.run_unit_of_work import RunUnitOfWork
@@ -64,7 +64,7 @@ async def stop_duplicate(
     job, repeat = item.job, item.run
 
     async def work(connection: Connection) -> bool:
-        await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+        await locks.lock_jobs(connection, job.tenant_id, [job.job_id])
         unit = await RunUnitOfWork.open(
             connection,
             job.tenant_id,

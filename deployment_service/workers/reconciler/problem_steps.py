@@ -12,13 +12,11 @@ from deployment_service.domain.events import EventSource, EventType, NewEvent, W
 from deployment_service.domain.observation import Verdicts
 from deployment_service.domain.problems import Problem
 from deployment_service.domain.status import DeploymentStatus, FailureCause
-from deployment_service.storage import problems
+from deployment_service.storage import locks, problems
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.events import events, problem_events
 from deployment_service.storage.events.problem_events import Affected
 from deployment_service.storage.problems import StoredProblems
-from deployment_service.storage.reports import reports
-from deployment_service.storage.runs import runs
 
 _BATCH = 200
 _OVER = "The observation problem is over: Jenkins is read again, and requests are carried out."
@@ -44,7 +42,7 @@ async def note_problems(
 
     async def work(connection: Connection) -> None:
         if changed:
-            await reports.lock_jobs(connection, tenant_id, {job_id for job_id, _ in changed})
+            await locks.lock_jobs(connection, tenant_id, {job_id for job_id, _ in changed})
             await problems.note_jobs(connection, tenant_id, changed)
         if provider_changed:
             await problems.note_provider(connection, tenant_id, provider_id, verdicts.provider)
@@ -82,7 +80,7 @@ async def append_problem_events(
 async def _append(
     connection: Connection, tenant_id: uuid.UUID, ids: Sequence[uuid.UUID], after: timedelta
 ) -> int | None:
-    await runs.lock_deployments(connection, tenant_id, list(ids))
+    await locks.lock_deployments(connection, tenant_id, list(ids))
     affected = await problem_events.decide(connection, tenant_id, ids, after=after)
     due = [one for one in affected if _is_due(one)]
     if not due:

@@ -14,7 +14,7 @@ from deployment_service.domain.run_transitions import end_without_build
 from deployment_service.domain.run_waiting import wait_for
 from deployment_service.domain.runs import Run, RunSource
 from deployment_service.domain.status import FailureCause
-from deployment_service.storage import problems
+from deployment_service.storage import locks, problems
 from deployment_service.storage.database.pool import Connection, Database
 from deployment_service.storage.reports import pending_reports, reports
 from deployment_service.storage.runs import cancel, reconcile
@@ -42,7 +42,7 @@ class ReconcileSteps:
         """Merge reads of builds of one tenant; return the outcome of each. Builds of deleted jobs are left out."""
 
         async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
-            locked = await reports.lock_jobs(
+            locked = await locks.lock_jobs(
                 connection, tenant_id, {one.job_id for one in observations}
             )
             existing = [one for one in observations if one.job_id in locked]
@@ -78,7 +78,7 @@ class ReconcileSteps:
         """
 
         async def work(connection: Connection) -> tuple[list[Outcome], int | None]:
-            if not await reports.lock_jobs(connection, job.tenant_id, [job.job_id]):
+            if not await locks.lock_jobs(connection, job.tenant_id, [job.job_id]):
                 return [], None
             await reconcile.note_number(
                 connection,
@@ -135,7 +135,7 @@ class ReconcileSteps:
         """Begin a new generation of the job: a number that a run has is another build's now."""
 
         async def work(connection: Connection) -> None:
-            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            await locks.lock_jobs(connection, job.tenant_id, [job.job_id])
             await reconcile.made_again(
                 connection, job.tenant_id, job.job_id, next_build_number, generation=job.generation
             )
@@ -147,7 +147,7 @@ class ReconcileSteps:
         job, run = item.job, item.run
 
         async def work(connection: Connection) -> int | None:
-            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            await locks.lock_jobs(connection, job.tenant_id, [job.job_id])
             unit = await RunUnitOfWork.open(
                 connection,
                 job.tenant_id,
@@ -203,7 +203,7 @@ class ReconcileSteps:
 
         async def work(connection: Connection) -> tuple[set[uuid.UUID], int | None]:
             written = set()
-            await reports.lock_jobs(connection, tenant_id, job_ids)
+            await locks.lock_jobs(connection, tenant_id, job_ids)
             unit = await RunUnitOfWork.open(
                 connection,
                 tenant_id,
@@ -275,7 +275,7 @@ class ReconcileSteps:
         job, run = item.job, item.run
 
         async def work(connection: Connection) -> int | None:
-            await reports.lock_jobs(connection, job.tenant_id, [job.job_id])
+            await locks.lock_jobs(connection, job.tenant_id, [job.job_id])
             unit = await RunUnitOfWork.open(
                 connection,
                 job.tenant_id,
