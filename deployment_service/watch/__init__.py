@@ -1,1 +1,1 @@
-"""From committed events to watchers: listener, tail, ring, stream."""
+"""Watching: deliver committed events to clients by listener, tail, ring and stream."""

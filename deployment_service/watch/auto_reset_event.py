@@ -1,4 +1,4 @@
-"""The one thing on which a stream or loop waits, whatever it is that happens."""
+"""The event that a stream or loop waits for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class AutoResetEvent:
-    """A flag that wakes its one waiter. Set before the wait, it is not lost."""
+    """An event with one waiter. A ``set`` before the ``wait`` is not lost."""
 
     __slots__ = ("_set", "_waiter")
 
@@ -15,13 +15,13 @@ class AutoResetEvent:
         self._waiter: asyncio.Future[None] | None = None
 
     def set(self, _: object = None) -> None:
-        """Wake the waiter. Takes and ignores an argument, so that it can be a callback of a future."""
+        """Wake the waiter. The argument is ignored: it allows use as the callback of a future."""
         self._set = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self, until: float | None = None) -> bool:
-        """Wait until set or until the loop's time ``until``; whether it was set. Clears the flag."""
+        """Wait until the event is set, or until the loop time ``until``; return whether it was set. Reset it."""
         if not self._set:
             self._waiter = asyncio.get_running_loop().create_future()
             try:

@@ -1,8 +1,8 @@
-"""When the deployments that a stream waits for have come to the end that it asked for, reported or settled.
+"""Detect that the deployments of a stream with ``until`` have reached their end, reported or settled.
 
-Streams with ``until`` have it looked up, in one statement for all of a replica's: when an event of theirs has passed,
-and every poll interval while all they wait for is over but not settled. While something still runs only an event can
-change that, so they cost nothing.
+One statement checks all such streams of a replica. A stream is checked after an event of its deployments, and at every
+poll interval while all its runs have ended but are not settled. While a run is active only an event can change the
+result, so no check is needed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from deployment_service.watch.settings import WatchSettings
 
 _log = structlog.get_logger(__name__)
 _MOST_NAMES_PER_READ = 5000
-# Asked now and then without any event too, so that no defect makes a client wait for ever.
-_POLLS_ANYWAY = 15
+# Also checked after this many poll intervals without an event, so that no defect makes a client wait for ever.
+_POLLS_WITHOUT_EVENT = 15
 
 
 class Waiter:
-    """What one stream waits for. ``final`` is the epoch and the sequence at which all of it had ended as asked for."""
+    """The deployments that one stream waits for.
+
+    ``final``: the epoch and the sequence at which all of them had reached the requested end.
+    """
 
     __slots__ = ("_completion", "due_at", "final", "slugs", "stream", "tenant_id", "until")
 
@@ -47,15 +50,15 @@ class Waiter:
         self.final: tuple[bytes, int] | None = None
 
     def passed(self, slug: str) -> None:
-        """The stream has come past an event of this deployment."""
+        """Record that the stream has passed an event of this deployment."""
         if slug in self.slugs:
             self._completion.hasten(self)
 
     def may_end(self, epoch: bytes, position: int) -> bool:
-        """Whether the stream has sent all that led to the end."""
+        """Return whether the stream has sent all events up to the end."""
         if self.final is None:
             return False
-        if self.final[0] != epoch:  # Another life of the store: what was true there means nothing.
+        if self.final[0] != epoch:  # The result is from another epoch of the store, so it is void.
             self.final = None
             self._completion.hasten(self)
             return False
@@ -63,7 +66,7 @@ class Waiter:
 
 
 class CompletionWatcher:
-    """Looks up, for all streams together, whether what they wait for has ended."""
+    """Checks for all streams together whether their deployments have reached the end."""
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class CompletionWatcher:
     def join(
         self, tenant_id: uuid.UUID, slugs: frozenset[str], stream: AutoResetEvent, until: Until
     ) -> Waiter:
-        """Wait for these deployments; ``leave`` when done."""
+        """Register a stream that waits for these deployments. Call ``leave`` afterwards."""
         waiter = Waiter(self, tenant_id, slugs, stream, until)
         self._waiters.add(waiter)
         self._wake.set()
@@ -91,34 +94,34 @@ class CompletionWatcher:
         self._waiters.discard(waiter)
 
     def hasten(self, waiter: Waiter) -> None:
-        """Something has happened: have another look."""
+        """Check this stream as soon as possible."""
         waiter.due_at = 0.0
         self._wake.set()
 
     async def run(self) -> None:
-        """Look for ever. A store that is away is asked again and again."""
+        """Check for ever. While the store is unavailable the check is retried."""
         failing = False
         while True:
             await self._wake.wait(min((one.due_at for one in self._waiters), default=None))
             try:
                 async with asyncio.timeout(self._settings.read_timeout_s):
-                    await self._look()
+                    await self._check()
                 failing = False
             except Exception as error:
                 if not failing:
-                    _log.warning("watch.finality_unreadable", error=type(error).__name__)
+                    _log.warning("watch.ends_unreadable", error=type(error).__name__)
                 failing = True
                 await asyncio.sleep(self._settings.poll_interval_s)
-            # However many events pass, there are only so many looks.
+            # Limits the rate of checks, independent of the rate of events.
             await asyncio.sleep(self._settings.finality_interval_s)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         due = self._take_due()
         if not due:
             return
         names = {(one.tenant_id, slug) for one in due for slug in one.slugs}
         for one in due:
-            one.due_at = math.inf  # An event that passes meanwhile asks for another look.
+            one.due_at = math.inf  # An event during the read makes the stream due again.
         try:
             epoch, ends = await self._event_log.ends(list(names))
         except BaseException:
@@ -131,14 +134,14 @@ class CompletionWatcher:
             if all(end.reached(one.until) for end in found):
                 one.final = epoch, max(end.sequence for end in found)
                 one.stream.set()
-                # What led there may not have been heard of yet.
+                # The tail may not have read the last events yet.
                 self._follow((one.tenant_id,))
                 continue
-            polls = 1 if all(end.over for end in found) else _POLLS_ANYWAY
+            polls = 1 if all(end.over for end in found) else _POLLS_WITHOUT_EVENT
             one.due_at = min(one.due_at, now + polls * self._settings.poll_interval_s)
 
     def _take_due(self) -> list[Waiter]:
-        """Those who have waited longest, as many as one statement may be about."""
+        """Return the streams that have waited longest, as many as fit into one statement."""
         now = asyncio.get_running_loop().time()
         due: list[Waiter] = []
         names = 0

@@ -1,4 +1,4 @@
-"""What watching on one replica has been through, for whoever looks after it."""
+"""Counters of one replica's watches, for metrics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Counts:
     resets: Counter[str] = field(default_factory=Counter)
-    """Streams that had to start afresh, by reason."""
+    """Number of resets that streams sent, by reason."""
     hints: int = 0
-    """Notifications of other replicas that were heard."""
+    """Number of notifications received from other replicas."""

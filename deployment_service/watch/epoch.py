@@ -1,4 +1,4 @@
-"""The life of the store that is being read: it changes with a restore and with a failover."""
+"""The epoch of the store: it changes with a restore and with a failover."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from deployment_service.watch.ports import EventLog
 
 
 class StoreEpoch:
-    """The epoch as last seen. Every read of the hub refreshes it, at least once a second."""
+    """The epoch of the latest read. Every read of the hub updates it, at least once a second."""
 
     def __init__(self, event_log: EventLog) -> None:
         self._event_log = event_log
-        self._seen: bytes | None = None
+        self._latest: bytes | None = None
 
     async def current(self) -> bytes:
-        """The epoch for tokens. Ask *before* the transaction or read whose sequence goes into the token.
+        """Return the epoch for tokens. Call it *before* the transaction or read that yields the token's sequence.
 
-        A value that is out of date makes tokens that lead to a reset, never to a gap. Reads the store only if
-        nothing has been read yet.
+        A stale epoch makes a token that leads to a reset, never to a gap. Reads the store only if no read has
+        returned an epoch yet.
         """
-        if self._seen is None:
+        if self._latest is None:
             epoch, _ = await self._event_log.heads(())
-            # Never over what was observed meanwhile: that a change is noticed depends on it.
-            if self._seen is None:
-                self._seen = epoch
-        return self._seen
+            # Never overwrite an epoch that was observed during the read: its change would go unnoticed.
+            if self._latest is None:
+                self._latest = epoch
+        return self._latest
 
     def observe(self, epoch: bytes) -> bool:
-        """Take note of the epoch that came with a read; whether it is another one than before."""
-        changed = self._seen is not None and self._seen != epoch
-        self._seen = epoch
+        """Record the epoch of a read; return whether it has changed."""
+        changed = self._latest is not None and self._latest != epoch
+        self._latest = epoch
         return changed

@@ -1,4 +1,4 @@
-"""The one loop of a replica that reads what is new, for the tails of all tenants together."""
+"""The loop of a replica that reads new events, for the tails of all tenants together."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FEWEST_EVENTS_PER_TAIL = 20
 
 
 class Follower:
-    """Keeps the tails up to date: by hints, and by a poll that needs no hints.
+    """Keeps the tails up to date, by hints and by polling.
 
-    A poll is one statement: the heads of all tenants that have a tail, and the epoch. What is new is read in one
-    statement for all tails that are behind. So the database sees the replica, not its tenants and watchers.
+    A poll is one statement: the epoch, and the heads of all tenants that have a tail. New events are read in one
+    statement for all tails that are behind. So the load of the database grows with replicas, not with watchers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Follower:
         return self._tails.values()
 
     def tail(self, tenant: TenantRef) -> Tail:
-        """The tenant's tail, made if it has none. The caller counts itself in and out of ``tail.streams``."""
+        """Return the tenant's tail; create it if needed. The caller increments and decrements ``tail.streams``."""
         tail = self._tails.get(tenant.tenant_id)
         if tail is None:
             tail = self._tails[tenant.tenant_id] = Tail(tenant)
@@ -59,7 +59,7 @@ class Follower:
         return tail
 
     def look(self, tenant_ids: Iterable[uuid.UUID] | None = None) -> None:
-        """Something may have been committed for these tenants; None: for any, or anything else changed."""
+        """Read soon: events may have been committed for these tenants (None: for any tenant)."""
         if tenant_ids is None:
             self._poll_at = 0.0
         else:
@@ -70,9 +70,10 @@ class Follower:
         self._wake.set()
 
     async def ask(self, tail: Tail, until: float) -> None:
-        """Return after the store was asked for the tail's head, later than now.
+        """Return after a read of the tail's head that began after this call.
 
-        Raises Unavailable if it doesn't answer by the loop's time ``until``.
+        Raises:
+            Unavailable: no read succeeded by the loop time ``until``.
         """
         asking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append((tail.tenant.tenant_id, asking))
@@ -86,13 +87,17 @@ class Follower:
             ) from None
 
     async def anchored(self, tail: Tail, until: float) -> Ring:
-        """The tail's ring, once it is known where the store's history ends; Unavailable if not by ``until``."""
+        """Return the tail's ring, after the first read of the tenant's head.
+
+        Raises:
+            Unavailable: no read succeeded by the loop time ``until``.
+        """
         while tail.ring is None:
             await self.ask(tail, until)
         return tail.ring
 
     def give_up(self, error: Exception) -> None:
-        """Answer with ``error`` who still waits for the store."""
+        """Raise ``error`` in every call of ``ask`` that still waits."""
         for _, asking in self._asking:
             if not asking.done():
                 asking.set_exception(error)
@@ -102,23 +107,23 @@ class Follower:
             tail.wake_all()
 
     async def run(self) -> None:
-        """Read for ever. A store that is away is asked again and again."""
-        away = 0
+        """Read for ever. While the store is unavailable the read is retried, with backoff."""
+        failed_reads = 0
         backoff = Backoff(0.1, self._settings.poll_interval_s)
         while True:
             try:
                 await self._round()
             except Exception as error:
-                if not away:
-                    _log.warning("watch.store_away", error=type(error).__name__)
-                away += 1
-                # What was read in vain is found again by comparing all heads.
+                if not failed_reads:
+                    _log.warning("watch.store_unavailable", error=type(error).__name__)
+                failed_reads += 1
+                # The comparison of all heads finds the tails that the failed read was for.
                 self._poll_at = 0.0
-                await asyncio.sleep(backoff.pause_s(away - 1))
+                await asyncio.sleep(backoff.pause_s(failed_reads - 1))
             else:
-                if away:
-                    _log.info("watch.store_back", failed_reads=away)
-                away = 0
+                if failed_reads:
+                    _log.info("watch.store_recovered", failed_reads=failed_reads)
+                failed_reads = 0
 
     async def _round(self) -> None:
         if not self._behind and not self._asking:
@@ -127,27 +132,27 @@ class Follower:
             if asyncio.get_running_loop().time() >= self._poll_at:
                 await self._poll()
             elif self._asking:
-                # Those who come one after the other needn't each have all tenants compared.
+                # One new stream needs only its own tenant's head, not a comparison of all tenants.
                 await self._read_heads({tenant_id for tenant_id, _ in self._asking})
             if self._behind:
                 await self._read_news()
 
     async def _poll(self) -> None:
-        """Compare each tail with the store: who is behind, who must start afresh."""
+        """Compare each tail with the store, to find tails that are behind or must restart."""
         loop = asyncio.get_running_loop()
         self._drop_idle(loop.time())
-        # A hint that comes while the statement is under way asks for another one.
+        # Set before the read: a hint during the read then makes another poll due.
         self._poll_at = loop.time() + self._settings.poll_interval_s
         await self._read_heads(self._tails)
         self._shrink_rings()
 
     async def _read_heads(self, tenant_ids: Iterable[uuid.UUID]) -> None:
-        """Ask for heads, and answer who asked for them before now."""
+        """Read heads, and complete the calls of ``ask`` that were made before."""
         asking, self._asking = self._asking, []
         try:
             epoch, heads = await self._event_log.heads(list(tenant_ids))
         except BaseException:
-            # Who has given up meanwhile needs no answer; a store that stays away would have ever more of them.
+            # Drop cancelled waiters; otherwise they accumulate while the database is down.
             self._asking += [one for one in asking if not one[1].done()]
             raise
         self._observe(epoch)
@@ -161,7 +166,7 @@ class Follower:
     def _compare(self, tail: Tail, epoch: bytes, head: int) -> None:
         tail.head = head
         if tail.ring is not None and head < tail.ring.last:
-            # Committed events are gone: history was rewound, whatever the epoch says.
+            # Committed events are missing: the history was rewound, even if the epoch is the same.
             _log.error("watch.history_rewound", tenant=tail.tenant.slug, head=head)
             tail.restart(ResetReason.STORE_CHANGED)
         if tail.ring is None:
@@ -184,12 +189,12 @@ class Follower:
         for tenant_id, events in news.items():
             tail = self._tails[tenant_id]
             if tail.ring is None or tail.ring.last != positions[tenant_id]:
-                self._poll_at = 0.0  # It was restarted meanwhile.
+                self._poll_at = 0.0  # The tail was restarted during the read.
                 continue
             try:
                 entries = self._entries.of(tail.tenant, epoch, events)
             except Exception as error:
-                # One tenant's event that can't be told stops no other's: its own watchers start afresh behind it.
+                # Isolate an event that cannot be serialised: only the streams of its own tenant restart behind it.
                 _log.error("watch.unreadable_event", tenant=tail.tenant.slug, error=repr(error))
                 tail.restart(ResetReason.HISTORY_TRIMMED)
                 self._poll_at = 0.0
@@ -200,7 +205,7 @@ class Follower:
                 self._behind.add(tenant_id)
 
     def _observe(self, epoch: bytes) -> bool:
-        """Note the epoch that came with a read. If it is a new one, all that was read before is void."""
+        """Record the epoch of a read; return whether it has changed. A new epoch voids all earlier reads."""
         if not self._epoch.observe(epoch):
             return False
         _log.error("watch.store_changed", message="Every watcher gets a reset.")
@@ -215,12 +220,12 @@ class Follower:
         return Ring(epoch, head, max_events=self._settings.ring_events, max_bytes=self._ring_bytes)
 
     def _ring_bytes(self) -> int:
-        """What each ring may hold, so that all together stay within their total."""
+        """Return the maximum size of each ring, in bytes, so that all rings stay within their total."""
         share = self._settings.rings_total_bytes // max(1, len(self._tails))
         return min(self._settings.ring_bytes, share)
 
     def _shrink_rings(self) -> None:
-        """A ring's share gets smaller as tenants come; those that are idle don't notice by themselves."""
+        """Shrink rings to their share, which decreases with each new tenant. Idle rings do not shrink by themselves."""
         allowed = self._ring_bytes()
         for tail in self._tails.values():
             if tail.ring is not None and tail.ring.size > allowed:

@@ -1,7 +1,7 @@
-"""The bytes of ``WatchDeploymentsResponse``: the one module of ``watch`` that knows the wire.
+"""Serialise ``WatchDeploymentsResponse``: the only module of ``watch`` with the wire format.
 
-A serialised protobuf message is a concatenation of its fields. So an event and its resume token are serialised
-once for all streams, and a stream only appends its own ``prev_sequence``.
+A serialised protobuf message is the concatenation of its fields. So an event and its resume token are serialised
+once for all streams, and each stream only appends its own ``prev_sequence``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deployment_service.v1.deployment_service_pb2 import (
     WatchStart,
 )
 
-# Field number and wire type (2: length-delimited, 0: varint) of the fields that are put together by hand.
+# Field number and wire type (2: length-delimited, 0: varint) of the fields that this module serialises itself.
 _DEPLOYMENT = bytes([2 << 3 | 2])
 _EVENT = bytes([4 << 3 | 2])
 _RESUME_TOKEN = bytes([7 << 3 | 2])
@@ -26,7 +26,7 @@ _PREV_SEQUENCE = bytes([8 << 3 | 0])
 
 
 class ResetReason(Enum):
-    """Why a client must start afresh."""
+    """Why a client must start again with a snapshot."""
 
     HISTORY_TRIMMED = Reset.REASON_HISTORY_TRIMMED
     STORE_CHANGED = Reset.REASON_STORE_CHANGED
@@ -41,7 +41,7 @@ def start(max_silence_s: float, token: str, sequence: int) -> bytes:
 
 
 def snapshot_item(deployment: bytes, token: str) -> bytes:
-    """``deployment`` is a serialised Deployment."""
+    """Return the message of one deployment of a snapshot. ``deployment``: a serialised Deployment."""
     return _DEPLOYMENT + _delimited(deployment) + _RESUME_TOKEN + _delimited(token.encode())
 
 
@@ -52,12 +52,12 @@ def snapshot_complete(sequence: int, token: str) -> bytes:
 
 
 def shared_event(event: bytes, token: str) -> bytes:
-    """What all streams share of an event's message; ``event`` is a serialised DeploymentEvent."""
+    """Return the part of an event's message that all streams share. ``event``: a serialised DeploymentEvent."""
     return _EVENT + _delimited(event) + _RESUME_TOKEN + _delimited(token.encode())
 
 
 def with_prev_sequence(shared: bytes, prev_sequence: int) -> bytes:
-    """A stream's message of a shared event. Zero is the default, which is never written."""
+    """Return a stream's message of a shared event. Zero is the default of proto3 and not serialised."""
     if prev_sequence == 0:
         return shared
     return shared + _PREV_SEQUENCE + _varint(prev_sequence)

@@ -26,7 +26,7 @@ _BACKOFF = Backoff(0.2, 2.0, jitter=0)
 
 
 class History:
-    """Pages of history at fixed places, so that all who are behind share them; each read by one at a time."""
+    """Pages of history at fixed positions, shared by all streams that are behind. Each page is read by one task."""
 
     def __init__(
         self,
@@ -44,50 +44,50 @@ class History:
         self._bytes = 0
         self._reading: SingleFlight[_Key, Page] = SingleFlight()
         self._readers = asyncio.Semaphore(settings.history_readers)
-        # A tenant has a lane as long as somebody is in it.
+        # The lock of a tenant exists as long as a read of the tenant uses it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Lock] = WeakValueDictionary()
 
     def cached(self, tail: Tail, ring: Ring, position: int) -> Page | None:
-        """The page with the event after ``position``, if it is at hand."""
+        """Return the cached page with the event after ``position``; None if there is none."""
         key = self._key(tail, ring, position)
         page = self._pages.get(key)
-        # Read when history was shorter than the page.
+        # The cached page was read when the history was shorter.
         if page is None or position >= page.through:
             return None
         self._pages.move_to_end(key)
         return page
 
     def request(self, tail: Tail, ring: Ring, position: int) -> asyncio.Task[Page]:
-        """Read that page, or join who is reading it. Whoever waits must not cancel the task.
+        """Read that page, or join a read of it (single flight). Callers must not cancel the task.
 
-        A read that had begun before may end short of ``position``: then ask again.
+        A read that began earlier may end before ``position``: then call this again.
         """
         key = self._key(tail, ring, position)
         return self._reading.task(key, lambda: self._read(tail, ring, key))
 
     def forget(self) -> None:
-        """Drop everything: the store isn't the one it was read from."""
+        """Drop all pages, after a change of the epoch."""
         self._pages.clear()
         self._bytes = 0
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Cancel all reads."""
         await self._reading.close()
 
     def _key(self, tail: Tail, ring: Ring, position: int) -> _Key:
         return tail.tenant.tenant_id, ring.epoch, position // self._settings.history_page
 
     async def _read(self, tail: Tail, ring: Ring, key: _Key) -> Page:
-        """Read a page; a store that is away is asked again for a while, the streams send bookmarks meanwhile."""
+        """Read a page, with retries while the store is unavailable. The streams send bookmarks meanwhile."""
         after = key[2] * self._settings.history_page
         lane = self._lanes.setdefault(tail.tenant.tenant_id, asyncio.Lock())
         for attempt in range(1, _TRIES + 1):
             try:
                 async with AsyncExitStack() as stack:
-                    # The tenant's own lane first: who waits in it takes no reader from others.
+                    # The tenant's lock first: a read that waits for it holds no reader of other tenants.
                     await stack.enter_async_context(lane)
                     await stack.enter_async_context(self._readers)
-                    # Only now: what was committed while we waited belongs to the page.
+                    # Computed after the wait, so that the page includes events that were committed during it.
                     through = min(after + self._settings.history_page, ring.last)
                     async with asyncio.timeout(self._settings.read_timeout_s):
                         epoch, events = await self._event_log.page(
@@ -99,7 +99,7 @@ class History:
                 await asyncio.sleep(_BACKOFF.pause_s(attempt - 1))
                 continue
             if epoch != ring.epoch:
-                # Another store answers: the next poll ends the ring, and with it the need for this page.
+                # The epoch has changed: the next poll ends the ring, and then this page is not needed.
                 self._suspect()
                 await asyncio.sleep(0.1)
                 continue

@@ -1,4 +1,4 @@
-"""Everything about watching on one replica, put together."""
+"""The entry point of watching on one replica."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from deployment_service.watch.tokens import ResumeTokens
 
 
 class WatchHub:
-    """Watching on one replica: ``start`` it, ``notify`` it after commits, ``watch`` through it, ``stop`` it.
+    """Watching on one replica: ``start``, ``notify`` after each commit, ``watch``, ``stop``.
 
-    ``connect_listener`` makes the connection that listens; None does without hints: polling alone.
+    ``connect_listener``: opens the connection for LISTEN; None: no hints, only polling.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class WatchHub:
         self.epoch = StoreEpoch(event_log)
         self.counts = Counts()
         self._closing = asyncio.Event()
-        self._gone = asyncio.Event()
+        self._drained = asyncio.Event()
         self._streams = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._sender = uuid.uuid4().hex[:12]
@@ -70,27 +70,27 @@ class WatchHub:
                 connect_listener,
                 self._sender,
                 self._settings,
-                on_hint=self._look,
+                on_hint=self._receive_hint,
                 on_listening=self._follower.look,
             )
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """Return how many streams are open."""
         return self._streams
 
     @property
     def tails(self) -> int:
-        """For how many tenants this replica follows the history."""
+        """Return for how many tenants this replica follows the history."""
         return sum(1 for _ in self._follower.tails)
 
     @property
     def listener_connected(self) -> bool:
-        """Whether hints arrive; without them events come with the next poll."""
+        """Return whether hints arrive. Without hints events arrive with the next poll."""
         return self._listener is not None and self._listener.listener_connected.is_set()
 
     async def start(self) -> None:
-        """Begin to follow the store. A store that is away is waited for in the background."""
+        """Start to follow the store, in background tasks. They retry while the store is unavailable."""
         self._spawn(self._follower.run())
         self._spawn(self._notifier.run())
         self._spawn(self._completion.run())
@@ -98,14 +98,14 @@ class WatchHub:
             self._spawn(self._listener.run())
 
     async def stop(self, grace_s: float) -> None:
-        """End every stream with a bookmark and UNAVAILABLE, wait for them that long, then let go of everything."""
+        """End every stream with a bookmark and UNAVAILABLE, wait up to ``grace_s`` seconds, then stop all tasks."""
         self._closing.set()
         self._follower.wake_all()
         self._follower.give_up(shutting_down())
         if self._streams:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
-                    await self._gone.wait()
+                    await self._drained.wait()
         await self._notifier.flush()
         for task in self._tasks:
             task.cancel()
@@ -114,7 +114,7 @@ class WatchHub:
         await self._snapshots.close()
 
     def notify(self, tenant_id: uuid.UUID) -> None:
-        """Events of this tenant were committed: call it after the commit. Returns at once and never fails."""
+        """Announce that events of this tenant were committed. Call it after the commit; it never blocks or fails."""
         self._follower.look((tenant_id,))
         self._notifier.notify(tenant_id)
 
@@ -128,20 +128,25 @@ class WatchHub:
         resume_token: str = "",
         until: Until | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """The messages of one watcher, each a serialised WatchDeploymentsResponse.
+        """Yield the messages of one watch, each a serialised WatchDeploymentsResponse.
 
-        ``slugs`` are deployments' ids, ``types`` names of event types; None: all. ``labels``: only of deployments that
-        have all of them, or had them until the event. Without end, unless ``until``: then until all ``slugs`` have
-        come to an end of that kind. Raises InvalidArgument, ResourceExhausted and Unavailable. Close the generator
-        (``aclosing``) when done.
+        ``slugs``, ``types``: ids of deployments and names of event types; None matches all.
+        ``labels``: only deployments that have all of these labels, or had them until the event.
+        ``until``: end after all ``slugs`` have reached this kind of end; None: never end.
+        Close the generator (``aclosing``) afterwards.
+
+        Raises:
+            InvalidArgument: the resume token is damaged or belongs to another tenant.
+            ResourceExhausted: the tenant has too many watches on this replica.
+            Unavailable: the store is unavailable, or the replica is shutting down.
         """
         token = self.tokens.decode(resume_token, tenant.tenant_id) if resume_token else None
         if self._closing.is_set():
             raise shutting_down()
         tail = self._enter(tenant)
         try:
-            passing = Filter(Selection(slugs, labels), types)
-            stream = Stream(self._shared, tail, passing, token, resume_token, until=until)
+            event_filter = Filter(Selection(slugs, labels), types)
+            stream = Stream(self._shared, tail, event_filter, token, resume_token, until=until)
             async with aclosing(stream.messages()) as messages:
                 async for message in messages:
                     yield message
@@ -154,7 +159,7 @@ class WatchHub:
             raise ResourceExhausted(
                 "TOO_MANY_WATCHES",
                 f"'{tenant.slug}' has {tail.streams} watches on this replica, the most it may have: "
-                "share one between those who need it.",
+                "share one watch between several consumers.",
                 retry_after_s=10.0,
             )
         tail.streams += 1
@@ -166,11 +171,11 @@ class WatchHub:
         tail.idle_since = asyncio.get_running_loop().time()
         self._streams -= 1
         if self._closing.is_set() and not self._streams:
-            self._gone.set()
+            self._drained.set()
 
-    def _look(self, payload: str) -> None:
+    def _receive_hint(self, payload: str) -> None:
         sender, tenant_ids = read_hint(payload)
-        if sender != self._sender:  # Our own commits we know of.
+        if sender != self._sender:  # ``notify`` has handled commits of this replica already.
             self.counts.hints += 1
             self._follower.look(tenant_ids)
 

@@ -1,4 +1,4 @@
-"""The replica's one dedicated connection that hears hints."""
+"""The replica's dedicated connection that receives hints (LISTEN)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _log = structlog.get_logger(__name__)
 _FIRST_DELAY_S = 0.05
 
 
-class _Deaf(Exception):
-    """The connection works, yet our own notification didn't arrive."""
+class _ProbeLost(Exception):
+    """The connection works, but our own notification did not arrive."""
 
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class Listener:
-    """Listens, and makes sure that it hears: now and then it notifies itself.
+    """Receives notifications, and probes the connection by notifications to itself.
 
-    Hints only make watching faster, so nothing here is ever fatal: a lost connection is made again, and until then
-    polling does the work. ``connect`` must lead to the server itself or through a session pooler: a transaction
-    pooler lends the connection that listens to others.
+    Hints only reduce latency, so no error here is fatal: a lost connection is replaced, and polling continues.
+    ``connect`` must connect to the server directly or through a session pooler. A transaction pooler gives the
+    listening connection to other clients.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Listener:
         self._on_hint = on_hint
         self._on_listening = on_listening
         self._probe = 0
-        self._heard = asyncio.Event()
+        self._probe_received = asyncio.Event()
         self._backoff = Backoff(_FIRST_DELAY_S, settings.reconnect_max_s)
         self._pauses = self._backoff.pauses()
         self._failing = False
         self.listener_connected = asyncio.Event()
-        """Set while the last probe was heard."""
+        """Set while the latest probe was received."""
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -60,8 +60,8 @@ class Listener:
                 await self._listen()
             except Exception as error:
                 if not self._failing:
-                    # A library's own text may quote the URL.
-                    reason = str(error) if isinstance(error, _Deaf) else type(error).__name__
+                    # The text of another exception may contain the URL with its password.
+                    reason = str(error) if isinstance(error, _ProbeLost) else type(error).__name__
                     _log.warning("watch.listener_lost", reason=reason, effect="polling only")
                 self._failing = True
             finally:
@@ -75,10 +75,10 @@ class Listener:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, self._received)
-            # Only now look at what was committed before: what comes later will be heard.
+            # Read after LISTEN: earlier commits are found by the read, later ones send a notification.
             self._on_listening()
             while not lost.is_set():
-                await self._make_sure(connection)
+                await self._probe_connection(connection)
                 try:
                     async with asyncio.timeout(self._settings.probe_interval_s):
                         await lost.wait()
@@ -88,20 +88,20 @@ class Listener:
         finally:
             connection.terminate()
 
-    async def _make_sure(self, connection: asyncpg.Connection) -> None:
-        """Notify ourselves and hear it."""
+    async def _probe_connection(self, connection: asyncpg.Connection) -> None:
+        """Send a notification to this connection and wait for it."""
         self._probe += 1
-        self._heard.clear()
+        self._probe_received.clear()
         await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, self._probe_payload)
         try:
             async with asyncio.timeout(self._settings.probe_timeout_s):
-                await self._heard.wait()
+                await self._probe_received.wait()
         except TimeoutError:
-            raise _Deaf(
+            raise _ProbeLost(
                 "a notification to ourselves didn't arrive; is there a transaction pooler in between?"
             ) from None
         if self._failing:
-            _log.info("watch.listener_back")
+            _log.info("watch.listener_recovered")
         self._failing = False
         self._pauses = self._backoff.pauses()
         self.listener_connected.set()
@@ -113,6 +113,6 @@ class Listener:
     def _received(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         text = str(payload)
         if text == self._probe_payload:
-            self._heard.set()
+            self._probe_received.set()
         elif not text.startswith("probe "):
             self._on_hint(text)

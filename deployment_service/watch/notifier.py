@@ -1,4 +1,4 @@
-"""Hints to other replicas that something was committed: sent after commit, a few per second at most."""
+"""Hints to other replicas about commits: sent after the commit, with a limited rate."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from deployment_service.watch.settings import WatchSettings
 _log = structlog.get_logger(__name__)
 
 CHANNEL = "deployment_events"
-# A payload has at most 8,000 bytes; a hint at more tenants than this says "look at all".
+# A payload has at most 8,000 bytes (PostgreSQL, NOTIFY). A hint about more tenants names none: read all.
 _MOST_TENANTS = 200
 _SEND_TIMEOUT_S = 5.0
 
 
 def hint(sender: str, tenant_ids: Collection[uuid.UUID]) -> str:
-    """The payload of a notification."""
+    """Return the payload of a notification."""
     few = len(tenant_ids) <= _MOST_TENANTS
     return f"{sender}:{','.join(one.hex for one in tenant_ids) if few else ''}"
 
 
 def read_hint(payload: str) -> tuple[str, list[uuid.UUID] | None]:
-    """Who sent it, and at which tenants to look; None: at all, also if the payload isn't one of ours."""
+    """Return the sender and the tenants to read; None means all tenants, also for an unknown payload."""
     sender, _, tenants = payload.partition(":")
     try:
         return sender, [uuid.UUID(hex=one) for one in tenants.split(",")]
@@ -36,10 +36,10 @@ def read_hint(payload: str) -> tuple[str, list[uuid.UUID] | None]:
 
 
 class Notifier:
-    """Collects tenants and notifies of them: at once, then no sooner than an interval later.
+    """Collects tenants and notifies other replicas: at once, then after the interval at the earliest.
 
-    A NOTIFY in every business transaction would make commits wait for each other; one per replica and interval
-    doesn't. What is lost here, polling finds.
+    A NOTIFY in every business transaction would serialise commits (PostgreSQL holds a database-wide lock until the
+    commit), so each replica sends one per interval. Polling finds the commits of lost notifications.
     """
 
     def __init__(self, event_log: EventLog, sender: str, settings: WatchSettings) -> None:
@@ -51,19 +51,19 @@ class Notifier:
         self._failing = False
 
     def notify(self, tenant_id: uuid.UUID) -> None:
-        """Events of this tenant were committed. Costs nothing; call it after the commit."""
+        """Announce that events of this tenant were committed. Call it after the commit; it never blocks."""
         self._tenants.add(tenant_id)
         self._wake.set()
 
     async def run(self) -> None:
-        """Send for ever."""
+        """Send notifications for ever."""
         while True:
             await self._wake.wait()
             await self.flush()
             await asyncio.sleep(self._interval_s)
 
     async def flush(self) -> None:
-        """Send what has been collected, once."""
+        """Send one notification about the collected tenants."""
         tenants, self._tenants = self._tenants, set()
         if not tenants:
             return

@@ -1,4 +1,4 @@
-"""What watching needs from the rest of the service; ``server.py`` hands it in."""
+"""The interfaces that watching needs. ``server.py`` passes the implementations."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from deployment_service.domain.events import End, Event
 class EventLog(Protocol):
     """Reads of committed events. Implemented by ``storage.events.event_log.EventLog``.
 
-    Each answer comes with the epoch of the store that gave it, read in the same statement: after a failover the
-    next connection may lead to another history. Any exception means that the store can't be read now.
+    Each result includes the epoch of the store, read in the same statement: after a failover the next connection may
+    lead to another history. Every exception means that the store is unavailable.
     """
 
     async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
-        """The epoch and each tenant's last committed sequence, 0 if it has none."""
+        """Return the epoch and each tenant's last committed sequence, 0 without events."""
 
     async def news(
         self, positions: Mapping[uuid.UUID, int], limit: int
     ) -> tuple[bytes, dict[uuid.UUID, list[Event]]]:
-        """The epoch and the events after each tenant's position, oldest first, at most ``limit`` of each tenant."""
+        """Return the epoch and at most ``limit`` events of each tenant after its position, oldest first."""
 
     async def page(
         self, tenant_id: uuid.UUID, after: int, through: int
     ) -> tuple[bytes, list[Event]]:
-        """The epoch and what is kept of the events in ``(after, through]``, oldest first."""
+        """Return the epoch and the remaining events in ``(after, through]``, oldest first."""
 
     async def ends(
         self, names: Sequence[tuple[uuid.UUID, str]]
     ) -> tuple[bytes, dict[tuple[uuid.UUID, str], End]]:
-        """The epoch and how far each deployment, by tenant and id, has come; all of it at one moment."""
+        """Return the epoch and the end state of each deployment, by tenant and id, in one snapshot."""
 
     async def notify(self, channel: str, payload: str) -> None:
         """Send a notification, outside of any business transaction."""
@@ -42,7 +42,7 @@ class EventLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which deployments: those with these ids (None: any) that have all of these labels."""
+    """The deployments with these ids (None: any) that have all of these labels."""
 
     slugs: frozenset[str] | None = None
     labels: frozenset[tuple[str, str]] = frozenset()
@@ -53,24 +53,24 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPage:
-    """Deployments as they are now, each a serialised ``deployment_service.v1.Deployment``."""
+    """Current deployments, each a serialised ``deployment_service.v1.Deployment``."""
 
     deployments: Sequence[bytes]
     next: str = ""
-    """Where the next page begins, to be handed back as ``after``; empty: this is the last."""
+    """The value of ``after`` for the next page; empty on the last page."""
 
 
 class SnapshotReader(Protocol):
-    """Reads of the present."""
+    """Reads of current deployments."""
 
     async def page(self, tenant: TenantRef, selection: Selection, after: str) -> SnapshotPage:
-        """A page of the deployments that are selected, ordered; ``after`` is "" at first.
+        """Return an ordered page of the selected deployments. ``after`` is "" for the first page.
 
-        Each call reads the present by itself and holds nothing afterwards: between two calls a slow client may
-        let minutes pass.
+        Each call is an independent read that holds no resources afterwards, because a slow client may wait minutes
+        between two pages.
         """
 
 
 class EventSerializer(Protocol):
     def __call__(self, tenant_slug: str, event: Event) -> bytes:
-        """A serialised ``deployment_service.v1.DeploymentEvent``."""
+        """Return a serialised ``deployment_service.v1.DeploymentEvent``."""

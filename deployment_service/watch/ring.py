@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from deployment_service.watch.frames import ResetReason
 
-# What an entry weighs beyond its bytes: objects, the dict's slot.
+# Memory of an entry beyond its bytes: objects and the slot in the dict.
 _OVERHEAD = 256
-# What a label weighs: two texts and their tuple.
+# Memory of a label: two texts and their tuple.
 _PAIR = 250
 
 
@@ -20,8 +20,8 @@ Labels = frozenset[tuple[str, str]]
 class Entry:
     """A committed event, serialised once for all streams.
 
-    ``labels``: what its deployment had then, and before if the event changed them, each as a set of pairs; empty if
-    that is not known.
+    ``labels``: the labels of its deployment, and the old ones if the event changed them, each as a set of pairs; empty
+    if they are unknown.
     """
 
     sequence: int
@@ -36,18 +36,18 @@ class Entry:
         return len(self.shared) + _OVERHEAD + pairs * _PAIR
 
     def has(self, labels: Labels) -> bool:
-        """Whether its deployment has all of these labels, or had them before the event. Unknown counts as yes."""
+        """Return whether its deployment has all of these labels, or had them before the event. Unknown labels match."""
         return not self.labels or any(labels <= one for one in self.labels)
 
 
 class HistoryGap(Exception):
-    """Events that don't follow one another: something was trimmed, or the order was broken."""
+    """The sequences have a gap: events were trimmed, or the order was broken."""
 
 
 class Ring:
     """The events ``base + 1 .. last`` of one epoch, bounded in number and bytes.
 
-    A ring ends, for good, when what follows isn't its continuation: then all who read it must start afresh.
+    A ring ends when the next events do not continue it. All streams that read it must then start again.
     """
 
     def __init__(
@@ -70,7 +70,11 @@ class Ring:
         return self._bytes
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Add what follows; HistoryGap if it doesn't follow. What came before the gap is kept."""
+        """Append the next events. Events before a gap are kept.
+
+        Raises:
+            HistoryGap: a sequence does not follow the one before it.
+        """
         try:
             for entry in entries:
                 if entry.sequence != self.last + 1:
@@ -82,7 +86,7 @@ class Ring:
             self.shrink()
 
     def shrink(self) -> None:
-        """Drop the oldest until the bounds are kept; one event stays whatever its size."""
+        """Drop the oldest events until the ring is within its bounds. One event stays, whatever its size."""
         allowed = self._max_bytes()
         while len(self._entries) > self._max_events or (
             self._bytes > allowed and len(self._entries) > 1
@@ -91,7 +95,7 @@ class Ring:
             self._bytes -= self._entries.pop(self.base).size
 
     def read(self, position: int, *, max_events: int, max_bytes: int) -> list[Entry] | None:
-        """What follows ``position``, bounded but never empty without need; None if the ring begins later."""
+        """Return the events after ``position``, at least one if there is any; None if the ring begins later."""
         if position < self.base:
             return None
         batch: list[Entry] = []
@@ -105,7 +109,7 @@ class Ring:
         return batch
 
     def end(self, reason: ResetReason) -> None:
-        """Everybody who reads this ring must start afresh."""
+        """End the ring: all streams that read it must start again."""
         if self.ended is None:
             self.ended = reason
             self._entries.clear()
@@ -115,7 +119,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was kept of the events ``after + 1 .. through`` when it was read; it may have holes."""
+    """The events ``after + 1 .. through`` that remained when the page was read; it may have gaps."""
 
     after: int
     through: int
@@ -126,10 +130,10 @@ class Page:
         return sum(entry.size for entry in self.entries) + _OVERHEAD
 
     def read(self, position: int, *, max_events: int, max_bytes: int) -> list[Entry]:
-        """What follows ``position`` without a hole; empty if the very next one is gone."""
+        """Return the events after ``position`` up to the next gap; empty if the next event was trimmed."""
         batch: list[Entry] = []
         total = 0
-        # Entries are at or before the place they would have without holes.
+        # Each entry is at or before the index that it would have without gaps.
         first = max(0, position - self.after - (self.through - self.after - len(self.entries)))
         for index in range(first, len(self.entries)):
             entry = self.entries[index]

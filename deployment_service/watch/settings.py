@@ -1,4 +1,4 @@
-"""How watching is dimensioned."""
+"""Limits and intervals of watching."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """The defaults suit a replica with a thousand tenants and a few thousand watchers in about 300 MB."""
+    """The defaults suit a replica with 1,000 tenants and a few thousand watches, in about 300 MB."""
 
     max_silence_s: float = 10.0
-    """What ``start`` promises."""
+    """The maximum silence that ``WatchStart`` promises, in seconds."""
     bookmark_after_s: float = 6.0
-    """Silence after which a bookmark goes out: well before max_silence, for clocks and networks are not exact."""
+    """Silence after which a bookmark is sent. Well below max_silence_s, because timers and networks have delays."""
     poll_interval_s: float = 1.0
     read_timeout_s: float = 8.0
-    """How long a stream that has nothing true to say waits for the store, all its reads together, before it ends:
-    less than max_silence. And how long one read may take."""
+    """How long a stream waits for the store without sending, all its reads together, before it ends. Less than
+    max_silence_s. Also the timeout of one read."""
     streams_per_tenant: int = 1000
     """Per replica."""
     linger_s: float = 30.0
-    """How long a tail outlives its last watcher: those who reconnect find it warm."""
+    """How long a tail is kept after its last stream, for clients that reconnect."""
 
     ring_events: int = 2000
     ring_bytes: int = 4 * 2**20
     rings_total_bytes: int = 128 * 2**20
-    """Shared evenly when the rings of all tenants would exceed it."""
+    """Total of all rings; divided evenly if they would exceed it."""
 
     news_limit: int = 2000
-    """Most events that one read of what is new returns, over all tenants."""
+    """Maximum number of new events per read, over all tenants."""
     history_page: int = 500
     history_cache_bytes: int = 32 * 2**20
     history_readers: int = 3
@@ -37,10 +37,10 @@ class WatchSettings:
     """Concurrent reads of snapshots; at most half of them for the same tenant."""
 
     finality_interval_s: float = 0.1
-    """Least time between two looks at whether what `until` waits for has ended."""
+    """Minimum time between two checks of the ends that streams with ``until`` wait for."""
 
     batch_events: int = 64
-    """What a stream takes from ring or history at a time, and so the most that a stuck client keeps in memory."""
+    """Events that a stream reads at a time: the maximum that a stuck client holds in memory."""
     batch_bytes: int = 64 * 1024
 
     notify_interval_s: float = 0.01

@@ -1,4 +1,4 @@
-"""Reads of the present, shared: a thousand watchers that start afresh must not take the database from others."""
+"""Shared reads of snapshots, so that 1,000 watches that start again do not overload the database."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ _Key = tuple[uuid.UUID, Selection, str]
 class Snapshots:
     """Pages of a tenant's deployments, a few at a time, and fairly between tenants.
 
-    Who asks for a page joins the read of it that is about to begin. One that has begun isn't joined: it may not see
-    what was committed before the question, and the stream has already taken the sequence that its snapshot stands
-    for. So however many ask, a page is read as often as reads of it fit one after the other.
+    A request joins a read of the same page that has not begun (single flight). It does not join a read that has begun:
+    such a read may miss commits from before the request, and the stream has already taken the sequence of its
+    snapshot. So the reads of one page never overlap unnecessarily, however many streams request it.
     """
 
     def __init__(self, reader: SnapshotReader, settings: WatchSettings) -> None:
         self._reader = reader
         self._settings = settings
         self._readers = asyncio.Semaphore(settings.snapshot_readers)
-        # A tenant has a lane as long as somebody is in it.
+        # The semaphore of a tenant exists as long as a read of the tenant uses it.
         self._lanes: WeakValueDictionary[uuid.UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._reads: SingleFlight[_Key, SnapshotPage] = SingleFlight()
 
     async def page(
         self, tenant: TenantRef, selection: Selection, after: str, until: float
     ) -> SnapshotPage:
-        """A page as it now is or later; Unavailable if it can't be read by the loop's time ``until``."""
+        """Return a page from a read that begins after this call.
+
+        Raises:
+            Unavailable: the page could not be read by the loop time ``until``.
+        """
         key = tenant.tenant_id, selection, after
         task = self._reads.task(key, lambda: self._read(tenant, key))
         try:
             async with asyncio.timeout_at(until):
-                # Others wait for it as well.
+                # Not ``await task``: a timeout here must not cancel the read, which other streams wait for.
                 await asyncio.wait((task,))
         except TimeoutError:
             failure = "it takes too long"
@@ -57,7 +61,7 @@ class Snapshots:
         raise Unavailable("STORE_UNAVAILABLE", "The deployments can't be read at the moment.")
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Cancel all reads."""
         await self._reads.close()
 
     async def _read(self, tenant: TenantRef, key: _Key) -> SnapshotPage:

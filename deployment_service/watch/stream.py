@@ -1,4 +1,4 @@
-"""One watcher's stream: what to send next, from where it stands."""
+"""The stream of one watch: a cursor that selects the next message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Messages = AsyncGenerator[bytes, None]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events pass: those of the deployments ``of``, of these types (None: any)."""
+    """Matches events of the deployments ``of`` and of these types (None: any)."""
 
     of: Selection = EVERYTHING
     types: frozenset[str] | None = None
@@ -50,7 +50,7 @@ class _MustReset(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all streams of a replica use."""
+    """The parts that all streams of a replica share."""
 
     follower: Follower
     completion: CompletionWatcher
@@ -64,16 +64,16 @@ class Shared:
 class Stream:
     """A cursor over the tenant's history.
 
-    ``_position``: everything up to it was sent or filtered out. ``_accounted``: the sequence of the last event,
-    bookmark or snapshot that was sent, so what the next one names as its ``prev_sequence``. ``_speak_by``: until when
-    a stream that can't say yet where it stands may wait for the store, however many reads that takes.
+    ``_position``: everything up to this sequence was sent or filtered out.
+    ``_prev_sequence``: the sequence of the last event, bookmark or snapshot that was sent.
+    ``_send_by``: the loop time until which the stream may wait for the store without sending, over all reads.
     """
 
     def __init__(
         self,
         shared: Shared,
         tail: Tail,
-        passing: Filter,
+        event_filter: Filter,
         token: ResumeToken | None,
         token_text: str,
         *,
@@ -87,15 +87,15 @@ class Stream:
         self._counts = shared.counts
         self._closing = shared.closing
         self._tail = tail
-        self._filter = passing
+        self._filter = event_filter
         self._token = token
         self._token_text = token_text
         self._wake = AutoResetEvent()
         self._position = 0
-        self._accounted = 0
+        self._prev_sequence = 0
         self._bookmark_at = 0.0
-        self._speak_by = 0.0
-        self._told_current = False
+        self._send_by = 0.0
+        self._announced_current = False
         self._until = until
         self._waiter: Waiter | None = None
 
@@ -104,7 +104,7 @@ class Stream:
         return self._tail.tenant
 
     async def messages(self) -> Messages:
-        """The messages of the stream, serialised; without end unless it waits for one."""
+        """Yield the serialised messages of the stream; ends only with ``until``."""
         self._tail.attach(self._wake)
         if self._until is not None:
             slugs = self._filter.of.slugs or frozenset()
@@ -113,16 +113,16 @@ class Stream:
             )
         try:
             yield self._start()
-            self._spoke()
-            ring = await self._follower.anchored(self._tail, self._speak_by)
+            self._message_sent()
+            ring = await self._follower.anchored(self._tail, self._send_by)
             reset = await self._join(ring)
             while True:
-                ring = await self._follower.anchored(self._tail, self._speak_by)
+                ring = await self._follower.anchored(self._tail, self._send_by)
                 try:
                     if reset is not None:
                         self._counts.resets[reset.name] += 1
                         yield frames.reset(reset, self._tokens.snapshot(self._tenant.tenant_id))
-                        self._spoke()
+                        self._message_sent()
                     if reset is not None or not self._resumes:
                         async with aclosing(self._snapshot(ring)) as messages:
                             async for message in messages:
@@ -139,7 +139,10 @@ class Stream:
                 self._completion.leave(self._waiter)
 
     def _start(self) -> bytes:
-        """The first message. Its token leads to where this stream begins: a reset that follows must come again."""
+        """Return the first message.
+
+        Its token leads to the beginning of this stream, so that a resumed stream repeats a reset that follows.
+        """
         token = self._token_text or self._tokens.snapshot(self._tenant.tenant_id)
         sequence = self._token.sequence if self._token is not None and self._resumes else 0
         return frames.start(self._settings.max_silence_s, token, sequence)
@@ -149,33 +152,33 @@ class Stream:
         return self._token is not None and self._token.kind is TokenKind.POSITION
 
     async def _join(self, ring: Ring) -> ResetReason | None:
-        """Stand where the token says, if that is a place in the store's history as it now is."""
+        """Set the position from the token; return the reason for a reset if the token is not of the current history."""
         token = self._token
         if token is None or not self._resumes:
             return None
         if token.epoch != ring.epoch or token.sequence > max(ring.last, self._tail.head):
-            # Either the store isn't the token's, or the token was made by a replica that knows more than this one.
-            await self._follower.ask(self._tail, self._speak_by)
-            ring = await self._follower.anchored(self._tail, self._speak_by)
+            # Either the epoch has changed, or another replica that has read more events made the token.
+            await self._follower.ask(self._tail, self._send_by)
+            ring = await self._follower.anchored(self._tail, self._send_by)
             if token.epoch != ring.epoch or token.sequence > self._tail.head:
                 return ResetReason.STORE_CHANGED
-        self._position = self._accounted = token.sequence
+        self._position = self._prev_sequence = token.sequence
         return None
 
     async def _snapshot(self, ring: Ring) -> Messages:
-        """The present, then the sequence it stands for.
+        """Yield the current deployments, then the sequence of the snapshot.
 
-        The sequence is taken before the deployments are read. What is committed in between shows in the deployment
-        and comes again as an event, whose revision tells that it is already contained.
+        The sequence is taken before the deployments are read. A commit in between shows in the deployment and comes
+        again as an event; its revision shows that the deployment already contains it.
         """
         sequence = ring.last
         token = self._tokens.snapshot(self._tenant.tenant_id)
         after = ""
         while True:
-            page = await self._snapshots.page(self._tenant, self._filter.of, after, self._speak_by)
+            page = await self._snapshots.page(self._tenant, self._filter.of, after, self._send_by)
             for deployment in page.deployments:
                 yield frames.snapshot_item(deployment, token)
-                self._spoke()
+                self._message_sent()
             if self._closing.is_set():
                 raise shutting_down()
             after = page.next
@@ -183,15 +186,15 @@ class Stream:
                 break
         if ring.ended is not None:
             raise _MustReset(ring.ended)
-        self._position = self._accounted = sequence
-        self._told_current = True
+        self._position = self._prev_sequence = sequence
+        self._announced_current = True
         yield frames.snapshot_complete(sequence, self._token_at(ring, sequence))
-        self._spoke()
+        self._message_sent()
 
     async def _events(self, ring: Ring) -> Messages:
-        """What follows the position: from the ring, from history while behind it; and bookmarks.
+        """Yield the events after the position, from the ring or from history, and bookmarks.
 
-        Ends, with a bookmark, when all that the stream waits for has ended.
+        With ``until``, end with a bookmark when all deployments have reached their end.
         """
         while True:
             batch = await self._next(ring)
@@ -200,9 +203,9 @@ class Stream:
                 if self._waiter is not None:
                     self._waiter.passed(entry.slug)
                 if self._filter.passes(entry):
-                    yield frames.with_prev_sequence(entry.shared, self._accounted)
-                    self._accounted = entry.sequence
-                    self._spoke()
+                    yield frames.with_prev_sequence(entry.shared, self._prev_sequence)
+                    self._prev_sequence = entry.sequence
+                    self._message_sent()
             if self._waiter is not None and self._waiter.may_end(ring.epoch, self._position):
                 yield self._bookmark(ring)
                 return
@@ -210,25 +213,25 @@ class Stream:
                 yield self._bookmark(ring)
                 raise shutting_down()
             reached = not batch and self._position >= ring.last
-            if self._now() >= self._bookmark_at or (reached and not self._told_current):
-                self._told_current = self._told_current or reached
+            if self._now() >= self._bookmark_at or (reached and not self._announced_current):
+                self._announced_current = self._announced_current or reached
                 yield self._bookmark(ring)
-                self._spoke()
-            # Sending may never have to wait: let others have their turn.
+                self._message_sent()
+            # Yield to other tasks: sending may never block.
             await asyncio.sleep(0)
 
     async def _next(self, ring: Ring) -> Sequence[Entry]:
-        """What follows, after waiting for it; empty when it is time for a bookmark, or to close."""
+        """Wait for the next events and return them; empty if a bookmark is due, or the replica stops."""
         batch = self._read(ring)
         if batch is None:
             return await self._next_of_history(ring)
-        if not batch and self._told_current and not self._closing.is_set():
+        if not batch and self._announced_current and not self._closing.is_set():
             await self._wake.wait(self._bookmark_at)
             batch = self._read(ring)
         return batch or ()
 
     def _read(self, ring: Ring) -> list[Entry] | None:
-        """What the ring has after the position; None if it begins later."""
+        """Return the events after the position from the ring; None if the ring begins later."""
         if ring.ended is not None:
             raise _MustReset(ring.ended)
         return ring.read(
@@ -238,7 +241,11 @@ class Stream:
         )
 
     async def _next_of_history(self, ring: Ring) -> Sequence[Entry]:
-        """The same from shared pages of history; _MustReset if trimming has taken what follows."""
+        """Return the next events from shared pages of history; empty as for ``_next``.
+
+        Raises:
+            _MustReset: the next event was trimmed.
+        """
         history = self._follower.history
         page = history.cached(self._tail, ring, self._position)
         if page is None:
@@ -253,7 +260,7 @@ class Stream:
                 return ()
             page = _result(reading)
             if self._position >= page.through:
-                return ()  # It was begun when history was shorter: that says nothing of what follows. Ask again.
+                return ()  # The read began when the history was shorter. Read again.
         batch = page.read(
             self._position,
             max_events=self._settings.batch_events,
@@ -265,26 +272,29 @@ class Stream:
 
     def _bookmark(self, ring: Ring) -> bytes:
         message = frames.bookmark(
-            self._position, self._accounted, self._token_at(ring, self._position)
+            self._position, self._prev_sequence, self._token_at(ring, self._position)
         )
-        self._accounted = self._position
+        self._prev_sequence = self._position
         return message
 
     def _token_at(self, ring: Ring, sequence: int) -> str:
         return self._tokens.position(self._tenant.tenant_id, ring.epoch, sequence)
 
-    def _spoke(self) -> None:
-        """A message has been taken: what may pass in silence begins anew."""
+    def _message_sent(self) -> None:
+        """Restart the timers of silence after a sent message."""
         now = self._now()
         self._bookmark_at = now + self._settings.bookmark_after_s
-        self._speak_by = now + self._settings.read_timeout_s
+        self._send_by = now + self._settings.read_timeout_s
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
 
 def _result(reading: asyncio.Task[Page]) -> Page:
-    """Like result(), but each stream raises an exception of its own: a shared one would grow with each raise."""
+    """Return the result of a shared read.
+
+    Each stream raises its own exception: the traceback of a shared one would grow with each raise.
+    """
     if reading.cancelled():
         raise shutting_down()
     failure = reading.exception()
@@ -296,7 +306,10 @@ def _result(reading: asyncio.Task[Page]) -> Page:
 
 
 def shutting_down() -> Unavailable:
-    """What ends every stream when the replica stops. The hints are spread: not all shall come back at once."""
+    """Return the error that ends every stream when the replica stops.
+
+    The retry delays are random, so that the clients do not reconnect all at once.
+    """
     return Unavailable(
         "SHUTTING_DOWN",
         "This replica is shutting down: reconnect and resume.",

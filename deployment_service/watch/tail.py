@@ -1,4 +1,4 @@
-"""The tail of one tenant on this replica: its ring, and the streams that wait for more."""
+"""The tail of one tenant on this replica: its ring, and the streams that wait for new events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Entries:
-    """Makes entries of events: each is serialised once, here, for however many streams."""
+    """Serialises each event once, for all streams."""
 
     def __init__(self, serialize: EventSerializer, tokens: ResumeTokens) -> None:
         self._serialize = serialize
@@ -46,8 +46,7 @@ class Entries:
 class Tail:
     """The newest events of a tenant, read once for all its streams.
 
-    ``ring`` is None while it isn't known where the store's history ends: before the first read, and after the
-    store was exchanged.
+    ``ring`` is None until the tenant's head was read: at the beginning, and after a change of the epoch.
     """
 
     def __init__(self, tenant: TenantRef) -> None:
@@ -59,7 +58,7 @@ class Tail:
         self._wakes: set[AutoResetEvent] = set()
 
     def attach(self, wake: AutoResetEvent) -> None:
-        """Have a stream woken when anything happens here."""
+        """Register a stream that is woken by each change of the tail."""
         self._wakes.add(wake)
 
     def detach(self, wake: AutoResetEvent) -> None:
@@ -70,16 +69,16 @@ class Tail:
             wake.set()
 
     def anchor(self, ring: Ring) -> None:
-        """Begin to follow the store from where the ring begins."""
+        """Follow the store from the position of the ring."""
         self.ring = ring
         self.wake_all()
 
     def extend(self, ring: Ring, entries: list[Entry]) -> bool:
-        """Add what was read after the ring's last event; whether it did follow."""
+        """Append events that were read after the ring's last event; return False on a gap."""
         try:
             ring.append(entries)
         except HistoryGap as gap:
-            # A long stall that trimming overtook, or somebody numbers events without holding the tenant's lock.
+            # Trimming overtook a long stall, or a transaction appended events without the tenant's lock.
             _log.error("watch.history_gap", tenant=self.tenant.slug, gap=str(gap))
             self.restart(ResetReason.HISTORY_TRIMMED)
             return False
@@ -87,7 +86,7 @@ class Tail:
         return True
 
     def restart(self, reason: ResetReason) -> None:
-        """What comes next doesn't continue what was sent: every stream gets a reset."""
+        """Send a reset to every stream, because the next events do not continue the sent ones."""
         if self.ring is not None:
             self.ring.end(reason)
             self.ring = None

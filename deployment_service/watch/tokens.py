@@ -1,9 +1,8 @@
 """Resume tokens: opaque, versioned, checksummed positions in one tenant's history.
 
-A token says whose history it speaks of (the tenant's uid, so that a tenant made again under an old name has
-other tokens), which life of the store (the epoch) and how far the holder has come. The checksum is no secret: it
-tells a damaged token from a good one. Whoever builds a token by hand reaches nothing but another place in the
-history of the tenant that they may read anyway.
+A token contains the tenant's uid (a later tenant with the same name has other tokens), the epoch of the store and a
+sequence. The checksum is no secret: it detects damage. A forged token gives access only to another position in the
+history of the tenant, which its holder may read anyway.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _PADDING = "=" * (-_LENGTH % 4)
 
 
 class TokenKind(IntEnum):
-    """What a stream that starts from the token begins with."""
+    """The first content of a stream that starts from the token."""
 
     POSITION = 0
     """Everything after ``sequence``."""
     SNAPSHOT = 1
-    """A snapshot: the holder never got a whole one. Epoch and sequence mean nothing."""
+    """A snapshot: the holder has not received a complete one. Epoch and sequence are unused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +46,47 @@ class ResumeToken:
 
 
 class ResumeTokens:
-    """Writes and reads resume tokens. Holds nothing, so one is as good as another."""
+    """Encodes and decodes resume tokens. Has no state."""
 
     def position(self, tenant_uid: uuid.UUID, epoch: bytes, sequence: int) -> str:
-        """The token after which everything beyond ``sequence`` follows.
+        """Return the token of the position after ``sequence``.
 
-        Take ``epoch`` before the transaction or the read that yields ``sequence``: if the store is exchanged in
-        between, the token then names the old epoch and leads to a reset instead of to a silent gap.
+        Read ``epoch`` before the transaction or read that yields ``sequence``. If the epoch changes in between, the
+        token has the old one and leads to a reset instead of a silent gap.
         """
         return encode(ResumeToken(tenant_uid, epoch, sequence))
 
     def snapshot(self, tenant_uid: uuid.UUID) -> str:
-        """The token with which a snapshot starts again."""
+        """Return the token that starts with a snapshot."""
         return encode(ResumeToken(tenant_uid, bytes(EPOCH_BYTES), 0, TokenKind.SNAPSHOT))
 
     def decode(
         self, text: str, tenant_uid: uuid.UUID, *, field: str = "resume_token"
     ) -> ResumeToken:
-        """Read a token of this tenant; InvalidArgument (RESUME_TOKEN_INVALID) if it is damaged or another's.
+        """Return a token of this tenant. The stream checks its epoch and sequence.
 
-        Whether its epoch is the store's and its sequence exists yet is for the stream to find out.
+        Raises:
+            InvalidArgument: RESUME_TOKEN_INVALID, the token is damaged or belongs to another tenant.
         """
         token = _decode(text)
         if token is None:
-            raise _invalid(field, "is damaged: hand it back exactly as it was received")
+            raise _invalid(field, "is damaged: send it back exactly as it was received")
         if token.tenant_uid != tenant_uid:
-            raise _invalid(field, "belongs to another tenant, or to one of that name since deleted")
+            raise _invalid(
+                field, "belongs to another tenant, or to a deleted one with the same name"
+            )
         return token
 
 
 def encode(token: ResumeToken) -> str:
-    """The text of a token."""
+    """Return the text of a token."""
     body = _BODY.pack(_VERSION, token.kind, token.tenant_uid.bytes, token.epoch, token.sequence)
     checked = body + _CHECKSUM.pack(zlib.crc32(body))
     return base64.urlsafe_b64encode(checked).rstrip(b"=").decode("ascii")
 
 
 def _decode(text: str) -> ResumeToken | None:
-    """The token, or None if the text isn't exactly what `encode` makes."""
+    """Return the token; None if the text is not exactly an output of ``encode``."""
     if len(text) != _LENGTH or not text.isascii():
         return None
     try:
@@ -98,7 +100,7 @@ def _decode(text: str) -> ResumeToken | None:
     if version != _VERSION or kind not in tuple(TokenKind) or sequence > MAX_SEQUENCE:
         return None
     token = ResumeToken(uuid.UUID(bytes=tenant_uid), epoch, sequence, TokenKind(kind))
-    # The last character has bits that decoding ignores: a change there is an alteration too.
+    # Decoding ignores some bits of the last character; a token with other bits there is rejected too.
     return token if encode(token) == text else None
 
 
