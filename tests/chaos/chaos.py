@@ -112,8 +112,11 @@ class Summary:
 
     @property
     def right(self) -> bool:
-        in_time = self.verdict.slowest_s <= self.bound_s
-        return self.verdict.right and in_time and not self.unseen
+        return self.verdict.right and self.in_time and not self.unseen
+
+    @property
+    def in_time(self) -> bool:
+        return self.verdict.slowest_s <= self.bound_s
 
     def __str__(self) -> str:
         verdict = self.verdict

@@ -38,9 +38,19 @@ async def outcome(plan: Plan, stack_class: type[DevStack] = DevStack) -> Summary
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_a_small_round() -> None:
     """P2-P5, P8, and how soon every end is known."""
+    summary = await small_round()
+    if not summary.in_time:
+        # The bound allows for one outage of each kind. Now and then several follow each other so closely that nothing
+        # can be read between them; not twice.
+        summary = await small_round()
+    assert summary.in_time, str(summary)
+
+
+async def small_round() -> Summary:
+    """Play a round in which everything is right, but perhaps known too late."""
     turmoil = Turmoil(
         kill_every_s=8,
         stall_every_s=9,
@@ -54,9 +64,10 @@ async def test_a_small_round() -> None:
     seed = random.randrange(10**6)
     plan = Plan(seed, runs=30, teams=30, builds_last_s=0.6, turmoil=turmoil, storm_s=30)
     summary = await outcome(plan)
-    assert summary.right, str(summary)
-    del summary.blows["queue found empty"]
-    assert sum(summary.blows.values()) >= 5
+    assert summary.verdict.right, str(summary)
+    assert not summary.unseen, str(summary)
+    assert sum(summary.blows.values()) - summary.blows["queue found empty"] >= 5
+    return summary
 
 
 @pytest.mark.full
