@@ -1,4 +1,4 @@
-"""Child processes of the development stack: started as in production, heard, stopped, killed."""
+"""Child processes of the development stack: started as in production, with their log lines, stopped, killed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LEVELS = {"debug": "", "info": "", "warning": "WARNING ", "error": "ERROR ", "c
 
 
 class StackError(RuntimeError):
-    """The stack, or a part of it, doesn't come up or has ended; the message says what to do."""
+    """The stack, or a part of it, does not start or has ended; the message has the remedy."""
 
 
 class Child:
-    """A process that says on stdout, with an event ``listening``, when it is ready.
+    """A process that logs the event ``listening`` on stdout when it is ready.
 
-    It may be started again after ``stop`` or ``kill``; ``records`` and ``lines`` hold what it said last.
+    It may be started again after ``stop`` or ``kill``; ``records`` and ``lines`` have its last output.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Child:
                 return self._ready.result()
             if ended.done():
                 await self._reader
-                raise StackError(self._obituary("ended while starting"))
-            raise StackError(self._obituary(f"isn't ready after {timeout_s:g} s"))
+                raise StackError(self._failure_text("ended while starting"))
+            raise StackError(self._failure_text(f"isn't ready after {timeout_s:g} s"))
         finally:
             ended.cancel()
 
@@ -87,7 +87,7 @@ class Child:
         await self._end(signal.SIGKILL)
 
     async def died(self) -> str:
-        """Wait until it ends without having been told to; return what to tell people."""
+        """Wait until it ends unexpectedly; return a message for the user."""
         while True:
             process = self._process
             if process is not None:
@@ -95,7 +95,7 @@ class Child:
                 if not self._ending:
                     if self._reader:
                         await self._reader
-                    return self._obituary("has ended")
+                    return self._failure_text("has ended")
             await asyncio.sleep(0.2)  # stopped or killed on purpose: until it is started again
 
     async def _end(self, number: signal.Signals) -> int | None:
@@ -127,11 +127,11 @@ class Child:
                 if record.get("event") == "listening" and self._ready and not self._ready.done():
                     self._ready.set_result(record)
 
-    def _obituary(self, what: str) -> str:
+    def _failure_text(self, event: str) -> str:
         code = self._process.returncode if self._process else None
         exit_code = "" if code is None else f" (exit code {code})"
-        said = "\n".join(f"  {line}" for line in list(self.lines)[-20:])
-        return f"{self.name} {what}{exit_code}. Its last words:\n{said or '  (none)'}"
+        output = "\n".join(f"  {line}" for line in list(self.lines)[-20:])
+        return f"{self.name} {event}{exit_code}. Its last output:\n{output or '  (none)'}"
 
 
 def clean_environment(*prefixes: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ from deployment_service.client.cli.output import event_line, status_name
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 from devstack.children import StackError
-from devstack.demo_check import Told, differences
+from devstack.demo_check import StreamResult, differences
 from devstack.demo_view import Board
 from devstack.postgres import PostgresFailed
 from devstack.stack import DevStack
@@ -85,7 +85,7 @@ PLAN = (
 
 
 class DemoFailed(Exception):
-    """The demo didn't go as it should; the message says how."""
+    """The demo failed; the message has the cause."""
 
 
 def read_ledger(stack: DevStack) -> Sequence[LedgerBuild]:
@@ -201,20 +201,20 @@ class Demo:
             for slug, row in rows
             if row.status not in FINAL
         ]
-        return f"the stream has told no end of {', '.join(missing)}."
+        return f"the stream has no end of {', '.join(missing)}."
 
     async def _show_history(self) -> None:
-        self._console.print(Text("\nThe history, as it is kept:", style="bold"))
-        kept = [event async for event in self._client.history()]
-        for event in kept:
+        self._console.print(Text("\nThe stored history:", style="bold"))
+        history = [event async for event in self._client.history()]
+        for event in history:
             self._console.print(event_line(event))
         head = self._events[-1].sequence
-        told = [event.sequence for event in self._events]
-        if told != [event.sequence for event in kept if event.sequence <= head]:
-            raise DemoFailed(f"The stream told events {told}, which isn't what the history holds.")
+        received = [event.sequence for event in self._events]
+        if received != [event.sequence for event in history if event.sequence <= head]:
+            raise DemoFailed(f"The stream has events {received}, which differ from the history.")
 
     async def _ended_builds(self, ledger_reader: LedgerReader) -> Sequence[LedgerBuild]:
-        """The ledger once its builds are over: a result is reported a little before that."""
+        """Return the record of builds once all have ended: a result is reported shortly before that."""
         for _ in range(50):
             builds = ledger_reader(self._stack)
             if all(build.result for build in builds):
@@ -223,22 +223,24 @@ class Demo:
         return ledger_reader(self._stack)
 
     def _compare(self, builds: Sequence[LedgerBuild]) -> None:
-        told = [
-            Told(one.slug, self._runs[one.slug].uid, status_name(row.status), row.build, one.ends)
+        results = [
+            StreamResult(
+                one.slug, self._runs[one.slug].uid, status_name(row.status), row.build, one.ends
+            )
             for one in PLAN
             for row in (self.board.rows[one.slug],)
         ]
-        if problems := differences(told, builds):
+        if problems := differences(results, builds):
             lines = "\n  ".join(problems)
-            raise DemoFailed(f"What the stream said is not what happened:\n  {lines}")
+            raise DemoFailed(f"The stream differs from Jenkins:\n  {lines}")
 
 
 def main(ledger_reader: LedgerReader = read_ledger) -> None:
-    """Play the demo; exit 0 if all went as it should, 1 if not, 130 if interrupted."""
+    """Run the demo; exit 0 on success, 1 on failure, 130 if interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m devstack.demo",
         description="Shows deployments being created, run and followed, on a stack of its own. "
-        "It takes no settings from the environment and never touches a real Jenkins.",
+        "It reads no settings from the environment and never connects to a real Jenkins.",
     )
     parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
@@ -248,7 +250,7 @@ def main(ledger_reader: LedgerReader = read_ledger) -> None:
         console.print(Text(f"\nThe demo failed. {error}", style="bold red"))
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("\nInterrupted; nothing is left running.")
+        console.print("\nInterrupted; all processes have ended.")
         sys.exit(130)
 
 
@@ -257,14 +259,14 @@ async def _main(console: Console, ledger_reader: LedgerReader) -> None:
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    said: list[str] = []
+    output: list[str] = []
 
-    def hear(name: str, line: str) -> None:
+    def record(name: str, line: str) -> None:
         if "code=OK" not in line:
-            said.append(f"{name:>8} │ {line}")
+            output.append(f"{name:>8} │ {line}")
 
     stack = DevStack(
-        sink=hear,
+        sink=record,
         progress=lambda what: console.print(Text(f"{what} …", style="dim")),
     )
     async with stack:
@@ -278,8 +280,8 @@ async def _main(console: Console, ledger_reader: LedgerReader) -> None:
                     raise StackError(failing.result())
                 playing.result()
             except (DemoFailed, StackError, DeploymentServiceError):
-                console.print(Text("\nWhat the processes said last:", style="bold"))
-                for line in said[-40:]:
+                console.print(Text("\nThe last output of the processes:", style="bold"))
+                for line in output[-40:]:
                     console.print(Text(line, style="dim"))
                 raise
             finally:
@@ -287,7 +289,7 @@ async def _main(console: Console, ledger_reader: LedgerReader) -> None:
                     one.cancel()
                 await asyncio.gather(playing, failing, return_exceptions=True)
     console.print(
-        Text("\nWhat the stream said is what happened in Jenkins: ", style="bold green").append(
+        Text("\nThe stream matches the builds in Jenkins: ", style="bold green").append(
             "two completed, one failed, one cancelled; each run one build."
         )
     )

@@ -1,4 +1,4 @@
-"""What the demo shows: a line for each deployment, as the stream tells of it."""
+"""The view of the demo: a line for each deployment, from the events of the stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployment_service.client.cli.output import cause_name, last, status_name, 
 from deployment_service.client.waiting import FINAL
 from deployment_service.v1 import deployment_service_pb2 as pb
 
-_EVENT_WORDS = {
+_EVENT_TEXTS = {
     pb.DeploymentEvent.DEPLOYMENT_CREATED: "created",
     pb.DeploymentEvent.DEPLOYMENT_JOB_UPDATE: "job in Jenkins",
     pb.DeploymentEvent.DEPLOYMENT_JOB_DRIFTED: "job changed in Jenkins",
@@ -26,7 +26,7 @@ _EVENT_WORDS = {
 
 @dataclass
 class Row:
-    """What the stream has said of one deployment so far."""
+    """The state of one deployment by the events so far."""
 
     title: str
     status: pb.DeploymentStatus = pb.DEPLOYMENT_STATUS_PENDING
@@ -38,25 +38,25 @@ class Row:
     statuses: list[str] = field(default_factory=list)
 
     def apply(self, event: pb.DeploymentEvent) -> None:
-        """Take an event into account."""
+        """Apply an event."""
         self.build = event.build_number or self.build
         self.note = (
-            cause_name(event.failure_cause) or event.message or _EVENT_WORDS.get(event.type, "")
+            cause_name(event.failure_cause) or event.message or _EVENT_TEXTS.get(event.type, "")
         )
         self.settled = event.certainty in (pb.CERTAINTY_CONFIRMED, pb.CERTAINTY_UNVERIFIABLE)
         if not event.run:
             return
         self.status = event.run_status
-        word = status_name(event.run_status)
-        if not self.statuses or self.statuses[-1] != word:
-            self.statuses.append(word)
+        status = status_name(event.run_status)
+        if not self.statuses or self.statuses[-1] != status:
+            self.statuses.append(status)
         if self.started is None:
             self.started = time.monotonic()
         self.ended = time.monotonic() if event.run_status in FINAL else None
 
     @property
     def took(self) -> str:
-        """How long it has run, or ran."""
+        """Return the duration of the run so far, as text."""
         if self.started is None:
             return ""
         return f"{(self.ended or time.monotonic()) - self.started:5.1f} s"
@@ -82,7 +82,7 @@ class Board:
             self._live.stop()
 
     def apply(self, event: pb.DeploymentEvent) -> None:
-        """Take an event of the stream into account and show it."""
+        """Apply an event of the stream and show it."""
         row = self.rows.get(last(event.deployment))
         if row is None:
             return
@@ -94,7 +94,7 @@ class Board:
             self._console.print(line.append(f"  {row.note}" if row.note else ""))
 
     def __rich__(self) -> Table:
-        """The table as it now is."""
+        """Return the table in its current state."""
         table = Table("Deployment", "What it does", "Status", "Build", "Time", "", expand=False)
         for slug, row in self.rows.items():
             moving = row.started is not None and row.ended is None

@@ -42,7 +42,7 @@ Environment:
 
 
 def main() -> None:
-    """Run a stack until it is told to stop."""
+    """Run a stack until a signal to stop."""
     parser = argparse.ArgumentParser(
         prog="python -m devstack.stack",
         description=_HELP,
@@ -84,7 +84,7 @@ async def _main(env_file: Path, console: Console) -> int:
         console.print(Text("Stopping …", style="bold"))
         running.cancel()
         await asyncio.wait((running,))
-        console.print(Text("Stopped; nothing is left running.", style="bold"))
+        console.print(Text("Stopped; all processes have ended.", style="bold"))
     stopping.cancel()
     if running.cancelled():
         return 0
@@ -92,7 +92,7 @@ async def _main(env_file: Path, console: Console) -> int:
 
 
 async def _run(stack: DevStack, env_file: Path, console: Console) -> str:
-    """Run a stack until a part dies; return what to tell people."""
+    """Run a stack until a part ends; return a message for the user."""
     async with stack:
         content = "".join(f"{key}={value}\n" for key, value in settings_of(stack).items())
         write_private(env_file, content)
@@ -101,11 +101,11 @@ async def _run(stack: DevStack, env_file: Path, console: Console) -> str:
             return await stack.failure()
         finally:
             if env_file.exists() and env_file.read_text() == content:
-                env_file.unlink()  # what it says isn't true any more
+                env_file.unlink()  # its settings are no longer valid
 
 
 def settings_of(stack: DevStack) -> Mapping[str, str]:
-    """What clients of a stack need to know.
+    """Return the settings for clients of a stack.
 
     In a shell that has taken them up, the next `make run` must not take our simulator for a real Jenkins.
     """
@@ -136,7 +136,7 @@ def write_private(path: Path, content: str) -> None:
 def _on_signals(stop: asyncio.Event) -> None:
     def handle() -> None:
         if stop.is_set():
-            os._exit(130)  # asked twice: at once; our children are told by the kernel
+            os._exit(130)  # second signal: exit at once; the kernel signals the child processes
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

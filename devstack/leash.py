@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-# The user changes first: the kernel forgets the request when credentials change.
+# Change the user first: the kernel drops the request when credentials change.
 _BECOME = """
 import ctypes, os, sys
 parent, number, uid, gid = map(int, sys.argv[1:5])

@@ -14,7 +14,7 @@ from jenkins_simulator import SimulatedUser, SimulatorConfig
 
 JENKINS_VARIABLES = ("DEV_JENKINS_URL", "DEV_JENKINS_USER", "DEV_JENKINS_TOKEN")
 SIMULATOR_VARIABLES = ("DEV_SIMULATOR_URL", "DEV_SIMULATOR_USER", "DEV_SIMULATOR_TOKEN")
-"""What a stack's settings say of a simulated Jenkins: its account isn't one for a real Jenkins."""
+"""Value that marks a stack's settings as those of a simulated Jenkins: its account is not one of a real Jenkins."""
 SIMULATOR_USER = "deployer"
 
 
@@ -64,7 +64,7 @@ def simulator_config(port: int = 0) -> SimulatorConfig:
 
 
 def options_for_run(folder: Path, environ: Mapping[str, str] = os.environ) -> StackOptions:
-    """What ``make run`` starts: default ports, durable, and a real Jenkins or database if told so."""
+    """Options of ``make run``: default ports, durable data, and optionally a real Jenkins or database."""
     database_url = environ.get("DEV_DATABASE_URL") or None
     return StackOptions(
         jenkins=_real_jenkins(environ),

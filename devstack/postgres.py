@@ -1,6 +1,6 @@
 """PostgreSQL for development and tests, from a wheel: nothing needs to be installed.
 
-Only this module knows where the server comes from, so another wheel or a system server can take
+Only this module depends on the origin of the server, so another wheel or a system server can take
 its place. We use the wheel's programs and not its Python API, which creates a system user and
 changes the permissions of parent folders when it runs as root.
 """
@@ -46,7 +46,7 @@ _NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
 
 class PostgresFailed(RuntimeError):
-    """The server could not be set up or started; the message ends with its own words."""
+    """The server could not be set up or started; the message ends with its own output."""
 
 
 class EmbeddedPostgres:
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
         while not await self._start_once(deadline):
             # Someone took the port, or after kill() the dead server's memory isn't released yet.
             if asyncio.get_running_loop().time() > deadline:
-                raise PostgresFailed(f"PostgreSQL doesn't start:\n{self.last_words()}")
+                raise PostgresFailed(f"PostgreSQL doesn't start:\n{self.last_output()}")
             await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
@@ -183,8 +183,8 @@ class EmbeddedPostgres:
                 connection = await asyncpg.connect(self.url(), timeout=5)
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
                 if asyncio.get_running_loop().time() > deadline:
-                    words = self.last_words()
-                    raise PostgresFailed(f"PostgreSQL doesn't answer:\n{words}") from None
+                    output = self.last_output()
+                    raise PostgresFailed(f"PostgreSQL does not answer:\n{output}") from None
                 await asyncio.sleep(0.02)
             else:
                 await connection.close()
@@ -207,15 +207,15 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in a terminal is for whoever runs us
+                start_new_session=True,  # Ctrl-C in a terminal must reach only the parent process
             )
 
     @property
     def has_died(self) -> bool:
-        """Whether it has ended without having been told to."""
+        """Return whether it has ended unexpectedly."""
         return self._process is not None and self._process.poll() is not None
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of the server's log."""
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-20:])
 
@@ -269,14 +269,14 @@ def _open_to_all(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _hold(path: Path) -> Iterator[None]:
-    """Hold a lock that tells, by being free, that whoever made the folder is gone."""
+    """Hold a lock on the folder; if it is free, the process that created the folder has ended."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what processes that were killed hard could not."""
+    """Remove folders of killed processes."""
     for lock in root.glob(f"{_PREFIX}*/lock"):
         with contextlib.suppress(OSError):
             with lock.open("r+") as file:

@@ -1,4 +1,4 @@
-"""What a stack needs in its database before anyone can use it. Every step may be repeated."""
+"""Create the tenant, key and provider of a stack in its database. Every step may be repeated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Seed:
             username=jenkins.user,
             api_token=jenkins.token,
             webhook_base_url=webhook_base_url,
-            # Whoever can look at this Jenkins is whoever started it.
+            # Only the person who started this Jenkins can read its consoles.
             private_console=True,
         )
         fields = ("base_url", "username", "api_token", "webhook_base_url", "private_console")

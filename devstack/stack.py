@@ -137,7 +137,7 @@ class DevStack:
         return replica, target
 
     async def failure(self) -> str:
-        """Wait until a part ends by itself; return what to tell people."""
+        """Wait until a part ends unexpectedly; return a message for the user."""
         waits = [asyncio.create_task(child.died()) for child in self._children]
         if self.postgres is not None:
             waits.append(asyncio.create_task(self._postgres_died(self.postgres)))
@@ -227,7 +227,7 @@ class DevStack:
         self.gateway_url = f"http://127.0.0.1:{port}"
 
     def _webhook_base_url(self) -> str:
-        """Where Jenkins reaches the gateway; empty if we know of no way: then it is polled."""
+        """Return the URL of the gateway for Jenkins; empty if there is none: then Jenkins is polled."""
         host = urlsplit(self.jenkins.url).hostname
         is_here = host in ("127.0.0.1", "localhost", "::1")
         return self.jenkins.webhook_base_url or (self.gateway_url if is_here else "")
@@ -264,13 +264,13 @@ class DevStack:
         return child
 
     async def _postgres_died(self, postgres: EmbeddedPostgres) -> str:
-        while not postgres.has_died:  # noqa: ASYNC110  nothing tells us
+        while not postgres.has_died:  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0.5)
-        return f"PostgreSQL has ended. Its last words:\n{postgres.last_words()}"
+        return f"PostgreSQL has ended. Its last output:\n{postgres.last_output()}"
 
 
 async def _start_somewhere(child: Child, variable: str, anywhere: str) -> Record:
-    """Start a child where it prefers to listen, or elsewhere if somebody was faster to take that port."""
+    """Start a child on its default port, or on another one if that port is in use."""
     try:
         return await child.start()
     except StackError:

@@ -1,4 +1,4 @@
-"""A Jenkins that really speaks HTTP, for development and tests: see docs/reference/simulator.md."""
+"""A simulated Jenkins with a real HTTP interface, for development and tests: see docs/reference/simulator.md."""
 
 from jenkins_simulator.core.clock import Clock
 from jenkins_simulator.core.conditions import Conditions, SeedJob

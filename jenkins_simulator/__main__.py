@@ -28,7 +28,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=8080, help="port to listen on; 0 takes a free one")
-    add("--user", default="admin", help="the one user, who may do everything")
+    add("--user", default="admin", help="the only user, with all permissions")
     add("--password", default=DEFAULT_PASSWORD, help="password of that user (needs crumbs)")
     add("--token", default=DEFAULT_API_TOKEN, help="API token of that user")
     add("--quiet-period", type=float, default=5.0, help="seconds that a new queue item waits")

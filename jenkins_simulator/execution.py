@@ -98,13 +98,13 @@ async def _execute(controller: Controller, build: Build) -> Result:
             return await _hold(build)
         return await _run_freestyle(controller, build)
     except Exception:
-        # A build must end whatever happens in it, or its job would be blocked for ever.
+        # A build must end after any failure in it, or its job would be blocked for ever.
         build.console.line("FATAL: " + traceback.format_exc())
         return Result.FAILURE
 
 
 async def _unless_killed(build: Build, running: Coroutine[Any, Any, Result]) -> Result:
-    """A Pipeline ends by itself even if it is stopped; only killing it does not ask its steps."""
+    """A stopped Pipeline ends by itself, through its steps; only a kill ends it without them."""
     script = asyncio.create_task(running)
     killed = asyncio.create_task(build.killed.wait())
     try:

@@ -1,4 +1,4 @@
-"""The simulator as tests use it: start, restart, hold, release, look behind the scenes."""
+"""The simulator as tests use it: start, restart, hold, release, read its internal state."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class JenkinsSimulator(Backstage):
     async def _stop_listening(self) -> None:
         if self._runner is not None:
             runner, self._runner = self._runner, None
-            # CPython 3.11 forgets a connection whose server is closed right after accepting it, so: stop accepting,
+            # CPython 3.11 loses a connection whose server is closed right after accepting it, so: stop accepting,
             # and let what was accepted reach the server.
             asyncio.get_running_loop().remove_reader(self._listener)
             await asyncio.sleep(0)

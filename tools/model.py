@@ -86,8 +86,8 @@ def run(check: Check) -> CheckResult:
             )
             return done.stdout + done.stderr
 
-        said = call("spin", *defines, "-a", source)
-        said += call(
+        output = call("spin", *defines, "-a", source)
+        output += call(
             "gcc",
             "-w",
             "-O2",
@@ -100,30 +100,30 @@ def run(check: Check) -> CheckResult:
             "pan.c",
         )
         if not (Path(folder) / "pan").exists():
-            return CheckResult(check, "", 0.0, error=f"not built:\n{said}")
-        # -E: the model says itself what must be true where nothing can happen any more.
-        said = call("./pan", "-E", "-m1000000")
+            return CheckResult(check, "", 0.0, error=f"not built:\n{output}")
+        # -E: the model has assertions of its own for end states.
+        output = call("./pan", "-E", "-m1000000")
         trails = list(Path(folder).glob("*.trail"))
         trace = ""
         if trails:
             trails[0].rename(Path(folder) / "pan.trail")
             trace = story(call("spin", "-k", "pan.trail", "-T", *defines, source))
-    found = re.search(r"(\d+) states, stored", said)
+    found = re.search(r"(\d+) states, stored", output)
     states = found.group(1) if found else ""
-    return CheckResult(check, states, time.monotonic() - began, trace, _error(check, said, trace))
+    return CheckResult(check, states, time.monotonic() - began, trace, _error(check, output, trace))
 
 
-def _error(check: Check, said: str, trace: str) -> str:
+def _error(check: Check, output: str, trace: str) -> str:
     if check.rule:
-        if "assertion violated" not in said or not trace:
-            return f"the checker does not miss the rule:\n{said}"
+        if "assertion violated" not in output or not trace:
+            return f"the checker does not miss the rule:\n{output}"
         return ""
     complete = (
-        "errors: 0" in said
-        and "Search not completed" not in said
-        and "max search depth too small" not in said
+        "errors: 0" in output
+        and "Search not completed" not in output
+        and "max search depth too small" not in output
     )
-    return "" if complete else f"{said}\n{trace}"
+    return "" if complete else f"{output}\n{trace}"
 
 
 def story(replay: str) -> str:

@@ -1,4 +1,4 @@
-"""Generates deployment_service/v1 from protos/, or checks that what is committed is what would be generated.
+"""Generate deployment_service/v1 from protos/, or check that the committed files are up to date.
 
 Runs in .venv-protos (see the Makefile), with the oldest generator that we support.
 """
@@ -73,7 +73,7 @@ def main() -> int:
         if sys.argv[1:] == ["check"]:
             for path in sorted(changed):
                 print(
-                    f"{path} is not what protos/ generates: run `make protos`, commit the result."
+                    f"{path} is not up to date with protos/: run `make protos`, commit the result."
                 )
             if not changed:
                 import_core()

@@ -2,7 +2,7 @@
 
     python tools/reference.py [check|write]
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. What stands around it is written by hand.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. The text around it is written by hand.
 """
 
 from __future__ import annotations

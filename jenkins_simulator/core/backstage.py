@@ -43,7 +43,7 @@ class Backstage:
         self.controller.users[name] = user
 
     def set_permissions(self, name: str, permissions: frozenset[Permission]) -> None:
-        """Change what a user may do."""
+        """Change the permissions of a user."""
         user = self.controller.users[name]
         self.controller.users[name] = dataclasses.replace(user, permissions=permissions)
 

@@ -122,7 +122,7 @@ class Controller:
         item.parent.items.pop(item.name, None)
 
     def rotate(self, job: Job) -> None:
-        """Delete old builds as the job's discarder says; the last good ones are always kept."""
+        """Delete old builds by the job's build discarder; the last good ones are always kept."""
         keep = job.config.builds_to_keep
         if keep is None:
             return
@@ -352,7 +352,7 @@ class Controller:
         self.ledger.build_ended(build, self.clock.now(), lost=lost)
 
     def restore(self, *, hard: bool) -> None:
-        """What a new start forgets and restores."""
+        """Drop and restore the state that a restart drops and restores."""
         self._sessions = [_new_session()]
         self.quieting_down = False
         for job in self.root.jobs():
@@ -371,7 +371,7 @@ class Controller:
             build.console.line(f"Ready to run at {when}")
 
     async def close(self) -> None:
-        """End everything for good, processes included."""
+        """End all builds and their processes."""
         self.queue.halt()
         self.faults.clear()
         self.apply_conditions(Conditions())
@@ -384,7 +384,7 @@ class Controller:
 
 
 async def _until_ended(builds: list[Build]) -> None:
-    """Wait for cancelled builds, so that their processes are gone too."""
+    """Wait for cancelled builds, so that their processes have ended too."""
     tasks = [build.task for build in builds if build.task is not None]
     await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -8,7 +8,7 @@ _ESTIMATED_FROM = 6
 
 
 def estimated_duration_ms(job: Job) -> int:
-    """Mean of three builds: successful ones, then failed ones; what was cut off says nothing."""
+    """Return the mean of three builds: successful ones, then failed ones; aborted builds do not count."""
     finished = [b for b in job.builds_newest_first() if not b.building]
     good = [b for b in finished if b.result in (Result.SUCCESS, Result.UNSTABLE)]
     # Jenkins loads no more than six builds, but keeps the last good one at hand.

@@ -1,4 +1,4 @@
-"""Injected faults: what goes wrong with requests to this Jenkins and with its notifications."""
+"""Injected faults of requests to this Jenkins and of its notifications."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Faults:
         return None
 
     async def deliver(self, job: str, phase: str, send: Callable[[], Awaitable[None]]) -> None:
-        """Send a notification, or do to it what a rule says."""
+        """Send a notification, or apply a rule to it."""
         fault = self._for_notification(job, phase)
         if fault is None:
             await send()

@@ -1,4 +1,4 @@
-"""Reading and writing config.xml: what the simulator understands of it, kept beside the original."""
+"""Read and write config.xml: the supported elements, kept beside the original document."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class JobConfig:
-    """What a config.xml says, as far as the simulator acts on it."""
+    """The content of a config.xml that the simulator uses."""
 
     kind: JobKind
     description: str | None = None
@@ -121,7 +121,7 @@ def set_text(root: Element, name: str, text: str) -> None:
 
 
 def parse_config(root: Element) -> JobConfig:
-    """What the document says; unknown elements are kept in the document and mean nothing here."""
+    """Return the content of the document; unknown elements are kept in it and have no effect."""
     kind = JobKind(root.tag)
     properties = root.find("properties")
     found = [] if properties is None else list(properties)

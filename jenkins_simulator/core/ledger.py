@@ -44,7 +44,7 @@ class LedgerBuild:
     retry_of: int | None = None
     """The number of the build that was started again."""
     stopped_by: str | None = None
-    """The account that asked Jenkins to stop it."""
+    """The account that requested its stop."""
     dropped: list[str] = field(default_factory=list)
     """Parameters of the queue item that its job no longer defined when it started."""
     record_gone: bool = False
@@ -100,7 +100,7 @@ class Ledger:
         self._of_build[id(build)] = entry
 
     def build_stopped(self, build: Build, user: str | None) -> None:
-        """A build was asked to stop."""
+        """Record a request to stop a build."""
         self._of_build[id(build)].stopped_by = user
 
     def build_ended(self, build: Build, ended_at: float, *, lost: bool = False) -> None:

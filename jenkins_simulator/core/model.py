@@ -224,7 +224,7 @@ class QueueItem:
     retry_of: Build | None = None
 
     async def started(self) -> Build:
-        """Wait for the build that comes of this item."""
+        """Wait for the build of this item."""
         await self.has_build.wait()
         assert self.build is not None
         return self.build
@@ -313,7 +313,7 @@ class Build:
     waiting_for_input: PendingInput | None = None
     asked_for_input: bool = False
     read_environment: bool = False
-    """Whether a Pipeline's script has looked at `env`, which leaves an action."""
+    """Return whether a Pipeline's script has read `env`, which leaves an action."""
     sleeps_until: float | None = None
     approvers: list[str] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Build parameters: what a job defines, and the values a request makes of it."""
+"""Build parameters: the definitions of a job, and the values of a request."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Submitted:
 def values_from_request(
     definitions: Sequence[ParameterDefinition], submitted: Submitted
 ) -> tuple[ParameterValue, ...]:
-    """One value per definition; whatever the job does not define is dropped silently."""
+    """Return one value for each definition; parameters that the job does not define are dropped silently."""
     values = [submitted.value_of(definition) for definition in definitions]
     return tuple(value for value in values if value is not None)
 

@@ -63,7 +63,7 @@ _TEXTS = (
 
 
 def encrypt(secret: str) -> str:
-    """Return a text that stands for a secret and does not show it."""
+    """Return a placeholder text for a secret."""
     return "{" + base64.b64encode(_ENCRYPTED + secret.encode()[::-1]).decode() + "}"
 
 

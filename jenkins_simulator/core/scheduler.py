@@ -30,7 +30,7 @@ class Executors:
         return None
 
     def release(self, build: Build) -> None:
-        """Free whatever this build occupies."""
+        """Free the executors of this build."""
         self.slots = [None if occupant is build else occupant for occupant in self.slots]
 
     def free(self) -> int:
@@ -145,7 +145,7 @@ class BuildQueue:
         return True
 
     def maintain(self) -> None:
-        """Move every item as far as it can go; called after whatever may unblock one."""
+        """Advance every item as far as possible; called after each change that may unblock one."""
         for item in self.items():
             if item.state is ItemState.WAITING and item.due_at > self._clock.now():
                 continue
@@ -209,7 +209,7 @@ class BuildQueue:
             self._stop_timer(item_id)
 
     def restore(self, *, saved_before: float | None) -> None:
-        """Come back after a restart: left items are forgotten.
+        """Restore the queue after a restart: items that have left it are dropped.
 
         `saved_before` marks a hard kill: what is younger was not saved, and its ids are given out again.
         """
@@ -297,7 +297,7 @@ def _is_same(one: Sequence[ParameterValue] | None, other: Sequence[ParameterValu
 
 
 def time_span(seconds: float) -> str:
-    """A duration in Jenkins' words: `12 min`, `1 min 3 sec`, `44 sec`, `4.9 sec`, `0.12 sec`, `99 ms`."""
+    """Return a duration in Jenkins' format: `12 min`, `1 min 3 sec`, `44 sec`, `4.9 sec`, `0.12 sec`, `99 ms`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devstack.demo_check import Told, differences
+from devstack.demo_check import StreamResult, differences
 from jenkins_simulator import LedgerBuild
 from tests.support.processes import running
 
@@ -31,7 +31,7 @@ async def test_the_demo_shows_completed_failed_and_cancelled_and_leaves_nothing(
         assert demo.left() == []
     for words in ("web        completed", "billing    failed", "search     cancelled"):
         assert words in demo.text
-    assert "What the stream said is what happened in Jenkins" in demo.text
+    assert "The stream matches the builds in Jenkins" in demo.text
     history = demo.text.partition("The history, as it is kept:")[2].splitlines()
     sequences = [int(line.split()[0]) for line in history if line[:6].strip().isdigit()]
     assert sequences == list(range(1, len(sequences) + 1))
@@ -56,7 +56,7 @@ async def test_a_demo_whose_stream_differs_from_what_happened_fails():
     async with running("-c", textwrap.dedent(program)) as demo:
         assert await demo.ends(timeout_s=100) == 1, demo.text
         assert demo.left() == []
-    assert "What the stream said is not what happened" in demo.text
+    assert "The stream differs from Jenkins" in demo.text
     assert "in Jenkins build 1 is result UNSTABLE" in demo.text
 
 
@@ -76,25 +76,25 @@ def build(**fields: Any) -> LedgerBuild:
 @pytest.mark.parametrize(
     ("builds", "says"),
     [
-        ([], "Jenkins made 0 builds"),
-        ([build(), build(number=2)], "Jenkins made 2 builds"),
-        ([build(parameters={})], "Jenkins made 0 builds"),
+        ([], "Jenkins has 0 builds"),
+        ([build(), build(number=2)], "Jenkins has 2 builds"),
+        ([build(parameters={})], "Jenkins has 0 builds"),
         ([build(number=2)], "in Jenkins build 2 is completed"),
         ([build(result="FAILURE")], "in Jenkins build 1 is failed"),
         ([build(result=None)], "in Jenkins build 1 is result None"),
     ],
 )
 def test_each_kind_of_difference_is_found(builds: list[LedgerBuild], says: str):
-    """P3, P4: one build for each run, with the number and the result that the stream told."""
-    told = Told("web", "run-1", "completed", 1, meant="completed")
-    assert differences([told], [build()]) == []
-    (problem,) = differences([told], builds)
+    """P3, P4: one build for each run, with the number and the result that the stream result."""
+    result = StreamResult("web", "run-1", "completed", 1, expected="completed")
+    assert differences([result], [build()]) == []
+    (problem,) = differences([result], builds)
     assert says in problem
 
 
 def test_an_end_that_was_not_meant_is_found():
-    told = Told("web", "run-1", "completed", 1, meant="failed")
-    assert differences([told], [build()]) == ["web ended completed; it was meant to end failed"]
+    result = StreamResult("web", "run-1", "completed", 1, expected="failed")
+    assert differences([result], [build()]) == ["web ended completed; it was meant to end failed"]
 
 
 @pytest.mark.timeout(120)
