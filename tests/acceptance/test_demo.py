@@ -85,16 +85,16 @@ def build(**fields: Any) -> LedgerBuild:
     ],
 )
 def test_each_kind_of_difference_is_found(builds: list[LedgerBuild], says: str):
-    """P3, P4: one build for each run, with the number and the result that the stream result."""
+    """P3, P4: one build for each run, with the number and the result in the stream."""
     result = StreamResult("web", "run-1", "completed", 1, expected="completed")
     assert differences([result], [build()]) == []
     (problem,) = differences([result], builds)
     assert says in problem
 
 
-def test_an_end_that_was_not_meant_is_found():
+def test_an_unexpected_end_is_found():
     result = StreamResult("web", "run-1", "completed", 1, expected="failed")
-    assert differences([result], [build()]) == ["web ended completed; it was meant to end failed"]
+    assert differences([result], [build()]) == ["web ended completed; expected failed"]
 
 
 @pytest.mark.timeout(120)
