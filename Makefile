@@ -117,7 +117,7 @@ check-generated: ## is deployment_service/v1 what protos/ generates, and does th
 ##@ Change
 
 .PHONY: format
-format: .venv/ok ## format the code and mend what ruff can mend
+format: .venv/ok ## format the code, with the automatic fixes of ruff
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 

@@ -2,7 +2,7 @@
 
 There is one before and after every call of the provider port, every transaction and every connection
 that is taken for single statements. They are put there at the two seams, around the provider's client
-and in place of ``Database``, so a new call has its points without anybody's doing. Nothing of this is
+and in place of ``Database``, so a new call has its points automatically. Nothing of this is
 in a service that wasn't started with DEPLOYMENT_SERVICE_FAILPOINTS: its seams are the plain classes.
 
     DEPLOYMENT_SERVICE_FAILPOINTS="provider.trigger.after=crash; commit.steps.TriggerSteps.*=sleep:0.5 once"

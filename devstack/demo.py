@@ -1,6 +1,6 @@
 """``make demo``: deployments are created, run through a simulated Jenkins and followed live to their end.
 
-What is shown is only what the stream of events says. At the end that is compared with what really
+The demo shows only the events of the stream. At the end they are compared with what really
 happened: the simulator's ledger. The exit code is 0 only if both agree.
 """
 
@@ -55,7 +55,7 @@ class Planned:
     job: pb.DeploymentJob
     ends: str
     stopped_after_s: float | None = None
-    """Somebody stops its build in Jenkins so long after it began."""
+    """A user stops its build in Jenkins this many seconds after its start."""
 
 
 PLAN = (

@@ -1,6 +1,6 @@
 """A prefix for commands that must not outlive the process that starts them.
 
-Whoever is killed hard (SIGKILL, a crashed test run) can't stop its children. Linux can: the prefix
+A process that is killed (SIGKILL, a crashed test run) cannot stop its children. Linux can: the prefix
 asks the kernel to signal the command once its parent is gone, then becomes the command, so the
 process id is the command's own. Elsewhere the prefix only becomes the command.
 

@@ -229,7 +229,9 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
             user = pwd.getpwnam(name)
             if user.pw_uid != 0:
                 return user
-    raise PostgresFailed("PostgreSQL doesn't run as root and there is no user 'nobody' to run as.")
+    raise PostgresFailed(
+        "PostgreSQL does not run as root, and there is no unprivileged user to run it."
+    )
 
 
 def _programs(base: Path, user: pwd.struct_passwd | None) -> Path:

@@ -1,6 +1,6 @@
 """Follows a tenant's deployments and never misses an event, even across its own restarts.
 
-It keeps the last resume token in a file: started again, it goes on exactly where it was.
+It keeps the last resume token in a file: started again, it continues exactly where it was.
 Settings: DEPLOYMENT_SERVICE_TARGET, DEPLOYMENT_API_KEY, DEPLOYMENT_TENANT.
 
     python examples/watch.py --token-file token

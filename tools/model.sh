@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the Promela models of docs/explanation/models/ with Debian's spin and a C compiler. Installs what is missing where we may
-# (root and apt-get), otherwise says what is missing and fails. Usage: tools/model.sh PYTHON [options of model.py]
+# (root and apt-get), otherwise prints what is missing and fails. Usage: tools/model.sh PYTHON [options of model.py]
 set -u
 missing=""
 command -v spin >/dev/null || missing="$missing spin"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Provides what tests/node/ runs: Node.js, from Debian where it is missing and we may install (root and apt-get), and the
-# packages of examples/node, from the npm registry, as its lock file says.
+# packages of examples/node, from the npm registry, as in its lock file.
 set -u
 command -v node >/dev/null && command -v npm >/dev/null || {
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then

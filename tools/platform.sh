@@ -1,6 +1,6 @@
 #!/bin/sh
 # Provides the real components that tests/platform/ puts in front of the service: PgBouncer, HAProxy and nginx from
-# Debian. Installs what is missing where we may (root and apt-get), otherwise says what is missing and fails.
+# Debian. Installs what is missing where we may (root and apt-get), otherwise prints what is missing and fails.
 set -u
 missing=""
 for program in pgbouncer haproxy nginx; do

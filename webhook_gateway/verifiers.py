@@ -158,7 +158,7 @@ class VerifierList:
                 log.warning("verifiers.unavailable", code=error.name, jobs=self.count(), **more)
             return False
         except Exception as error:
-            # An answer that makes no sense. Not its text: it may hold secrets.
+            # A malformed answer. Do not log its text: it may contain secrets.
             self._metrics.verifier_reads.labels("MALFORMED_RESPONSE").inc()
             self._cursor, self._fresh = "", None
             log.error("verifiers.malformed", error=type(error).__name__)

@@ -47,7 +47,7 @@ _MAX_METADATA_BYTES = 200
 _MAX_VIOLATIONS = 3
 
 _outage = OutageLog("api")
-# Somebody else changed the same things at the same time, more often than we try.
+# A concurrent change of the same rows, more often than the service retries.
 _CONCURRENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

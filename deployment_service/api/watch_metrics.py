@@ -30,7 +30,7 @@ class WatchMetrics(Collector):
             value=hub.listener_connected,
         )
         yield CounterMetricFamily(
-            "watch_hints_heard", "Hints of other replicas.", value=hub.counts.hints
+            "watch_hints_received", "Hints of other replicas.", value=hub.counts.hints
         )
         resets = CounterMetricFamily(
             "watch_resets", "Streams that had to start afresh.", labels=["reason"]

@@ -148,7 +148,7 @@ class Controller:
         cause: Cause,
         quiet_period_s: float | None = None,
     ) -> tuple[QueueItem, bool]:
-        """Queue a build; the flag says whether the item is new or an old one was reused."""
+        """Queue a build; the flag is true for a new item, false for a reused one."""
         item, created = self._enqueue(job, parameters, [cause], quiet_period_s)
         if created:
             self.ledger.item_accepted(item, cause.user)

@@ -134,7 +134,7 @@ async def _end_on_abort(
 ) -> None:
     await build.abort.wait()
     on_abort()
-    # As Jenkins does, from the leaves to the root: so the shell still says `Terminated`.
+    # As Jenkins does, from the leaves to the root: so the shell still prints `Terminated`.
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in reversed(psutil.Process(process.pid).children(recursive=True)):
             child.terminate()

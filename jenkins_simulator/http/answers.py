@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from jenkins_simulator.core.permissions import Permission
 
 _HUDSON = "1.395"
-# What Jetty holds back before it sends the head, and so knows the length of.
+# The size up to which Jetty buffers a body before it sends the head, and so can send its length.
 _BUFFER_BYTES = 32_768
 # Longer than Jetty's buffer, so that it goes out without a Content-Length, as Jenkins' pages do.
 _FILLER = "<!-- -->" * 200
@@ -26,7 +26,7 @@ class Answer:
 
     `identified` adds the X-Jenkins headers in the given style: "api" or "page". `new_session`
     means that answering needs a session: one is made, and its cookie set, if there is none.
-    `sized` says whether Jetty knows the length before it sends the head.
+    `sized`: whether Jetty has the whole length before it sends the head.
     """
 
     status: int = 200
@@ -206,7 +206,7 @@ class _Exact(web.StreamResponse):
 
 
 class _UntilClosed(_Exact):
-    """A response that says nothing of its length: it ends with the connection."""
+    """A response without a length: it ends with the connection."""
 
     _length_check = False
 

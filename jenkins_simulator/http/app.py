@@ -47,7 +47,7 @@ class Application:
         try:
             response = await self._answer(request, fault)
         except ConnectionResetError:
-            # The client has given up waiting; what it asked for is done all the same.
+            # The client has disconnected; its request is carried out nevertheless.
             response = _reset(request)
         answered = None if response.status == _NO_ANSWER else response.status
         self._requests.add(request.method, path, answered)

@@ -245,7 +245,7 @@ def _config_xml(call: Call, item: Item) -> Answer:
 
 
 def _refuse_for_branch(call: Call, item: Item) -> None:
-    """Jobs of a multibranch project can't be configured by anybody."""
+    """Refuse to configure a job of a multibranch project, as Jenkins does."""
     if isinstance(item, Job) and item.branch is not None:
         raise answers.access_denied(call.caller.name, Permission.ITEM_CONFIGURE)
 

@@ -66,7 +66,7 @@ class Steps:
         raise ScriptFailure(to_text(_first(arguments, named, "message")))
 
     async def step_unstable(self, arguments: list[Any], named: dict[str, Any]) -> None:
-        """`unstable 'text'`: the result is set although the build goes on."""
+        """`unstable 'text'`: the result is set, and the build continues."""
         self._run.build.console.line(f"WARNING: {to_text(_first(arguments, named, 'message'))}")
         self._run.build.worsen(Result.UNSTABLE)
 
@@ -183,7 +183,7 @@ class Steps:
         return None
 
     async def step_catchError(self, arguments: list[Any], named: dict[str, Any]) -> None:  # noqa: N802
-        """`catchError { … }`: the build goes on with a worse result."""
+        """`catchError { … }`: the build continues with a worse result."""
         try:
             await self._run.body(arguments[-1])
         except Interrupted:

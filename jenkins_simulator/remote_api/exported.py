@@ -17,7 +17,7 @@ class MalformedTree(Exception):
 
 @dataclass(frozen=True)
 class Property:
-    """One exported property: `visibility` says from which depth on it is hidden."""
+    """One exported property: `visibility` is the depth from which it is hidden."""
 
     name: str
     get: Callable[[Any, Any], Any]

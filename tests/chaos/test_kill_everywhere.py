@@ -37,7 +37,7 @@ NOT_REACHED = {
         ),
         "comparing a job, a quarter of an hour after it was made, touches no run; the next makes up for it",
     ),
-    "statement.report._TenantWork._try_out": "a trial report: nothing is stored",
+    "statement.report._TenantWork._answer_tests": "a test report: nothing is stored",
     "statement.attempt.undo_creation": "needs a creation that was stalled for longer than lease and quarantine; "
     "tests/integration/test_jobs_faults.py has it",
 }

@@ -71,7 +71,7 @@ async def test_operators_see_streams_tails_hints_and_resets(database_url, unused
 
         await until("watch_listener_connected 1.0")
         other.service._hub.notify(tenant.tenant_id)
-        text = await until("watch_hints_heard_total 1.0")
+        text = await until("watch_hints_received_total 1.0")
         call.cancel()
         assert "watch_streams 1.0" in text
         assert "watch_tails 1.0" in text

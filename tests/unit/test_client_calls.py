@@ -233,7 +233,7 @@ async def test_run_and_wait_waits_no_longer_for_what_can_not_be_settled(
         *[run(status=pb.DEPLOYMENT_STATUS_FAILED, certainty=pb.CERTAINTY_REPORTED)] * 10,
     )
     service.will("WatchDeployments", [Stream(position=4).start(), Hang])
-    monkeypatch.setattr("deployment_service.client.waiting._ASK_ANYWAY_S", 0.1)
+    monkeypatch.setattr("deployment_service.client.waiting._POLL_WATCHED_S", 0.1)
     done = await client.run_and_wait("web", timeout_s=20)
     assert (done.status, done.certainty) == (pb.DEPLOYMENT_STATUS_FAILED, pb.CERTAINTY_REPORTED)
 

@@ -19,7 +19,13 @@ def test_each_replaced_name_is_found_with_its_line_and_replacement(word: str, pl
 @pytest.mark.parametrize(("phrase", "plain"), plain_words.PHRASES.items())
 def test_each_replaced_phrase_is_found_in_any_case(phrase: str, plain: str):
     text = phrase.capitalize()
-    assert found(f"# {text}.\n", "docs/page.md") == [f"docs/page.md:1: {text} -> {plain}"]
+    assert found(f"# {text}.\n", "protos/a.proto") == [f"protos/a.proto:1: {text} -> {plain}"]
+
+
+def test_phrases_are_checked_only_in_folders_without_them():
+    assert found("# Whoever waits.\n", "webhook_gateway/app.py") != []
+    assert found("# Whoever waits.\n", "deployment_service/api/auth.py") != []
+    assert found("# Whoever waits.\n", "deployment_service/v1/a.py") == []
 
 
 @pytest.mark.parametrize(

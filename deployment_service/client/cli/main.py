@@ -105,7 +105,7 @@ def main() -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has had enough.
+        # The reader of the output has closed the pipe (`| head`).
         sys.stderr.close()
         sys.exit(0)
 
