@@ -25,14 +25,14 @@ TRAPS = {
 
 @pytest.mark.timeout(120)
 async def test_the_demo_shows_completed_failed_and_cancelled_and_leaves_nothing():
-    """P3, P5, P8: one build for each run, and the stream says what happened, in order."""
+    """P3, P5, P8: one build for each run, and the stream has its events, in order."""
     async with running(*DEMO, env=TRAPS) as demo:
         assert await demo.ends(timeout_s=100) == 0, demo.text
         assert demo.left() == []
     for words in ("web        completed", "billing    failed", "search     cancelled"):
         assert words in demo.text
     assert "The stream matches the builds in Jenkins" in demo.text
-    history = demo.text.partition("The history, as it is kept:")[2].splitlines()
+    history = demo.text.partition("The stored history:")[2].splitlines()
     sequences = [int(line.split()[0]) for line in history if line[:6].strip().isdigit()]
     assert sequences == list(range(1, len(sequences) + 1))
     assert len(sequences) >= 16
@@ -40,7 +40,7 @@ async def test_the_demo_shows_completed_failed_and_cancelled_and_leaves_nothing(
 
 @pytest.mark.timeout(120)
 async def test_a_demo_whose_stream_differs_from_what_happened_fails():
-    """P4, P5: the demo isn't a show; it finds a difference between stream and ledger."""
+    """P4, P5: the demo finds a difference between stream and ledger."""
     program = """
         import copy
         from devstack.demo import main, read_ledger
