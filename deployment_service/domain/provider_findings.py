@@ -153,7 +153,7 @@ def _root(settings: CheckedSettings, facts: ControllerFacts) -> Iterator[Finding
             Kind.JENKINS,
             Severity.WARNING,
             f"A Jenkins answers at {_shown(settings.base_url)} without saying its version: something in front of it "
-            "removes the header X-Jenkins, so its answers can't be told from Jenkins' answers. Let the header pass.",
+            "removes the header X-Jenkins, so its own answers look like those of Jenkins. Let the header pass.",
             "base_url",
         )
     else:

@@ -1,4 +1,4 @@
-"""What a run waits for, and the event that says so. Pure."""
+"""What a run waits for, and the event of its change. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wait_for(run: Run, what: WaitingFor | None, why: str) -> tuple[Run, list[Tra
 
 
 def waiting_changed(before: Run, after: Run) -> list[Transition]:
-    """Return the transition that says what a run waits for now; none if that is the same, whatever the reason."""
+    """Return the transition to what a run waits for now; none if that is the same, also with another reason."""
     if before.waiting_for is after.waiting_for:
         return []
     message = _WAITING_MESSAGES[after.waiting_for]

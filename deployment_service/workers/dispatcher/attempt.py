@@ -225,7 +225,7 @@ class TriggerAttempts:
         return run.probe_time is not None and run.claim_time - run.probe_time >= between
 
     async def _conclude(self, run: Claimed, queue: QueueView, builds: JobBuilds) -> None:
-        """Settle a run of which two probes found nothing. Send again only if it is proven that no build came of it."""
+        """Settle a run of which two probes found nothing. Send again only if it is proven that it has no build."""
         sent = await self._steps.sent(run)
         if not proves_absence(run, queue, builds, all_named=sent.all_named):
             await self._end_unknown(run, run.last_answer)

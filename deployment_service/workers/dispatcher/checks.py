@@ -158,7 +158,7 @@ def last_answer(text: str | None) -> str:
 
 SERVER_ERRORS = (
     FailureCause.TRIGGER_REJECTED,
-    "Jenkins answered twice with an internal error. Its log says why; bad parameters are the usual cause.",
+    "Jenkins answered twice with an internal error. See its log; bad parameters are the usual cause.",
 )
 REQUESTS_LOST = (
     FailureCause.TRIGGER_DEADLINE,
