@@ -238,6 +238,8 @@ class Pages:
         )
 
 
+@pytest.mark.alone
+@pytest.mark.timeout(180)
 async def test_100_000_jobs_take_little_memory(service: FakeService):
     """P6: at most 500 bytes for each."""
     calls: Any = Pages()
@@ -245,7 +247,7 @@ async def test_100_000_jobs_take_little_memory(service: FakeService):
     gc.collect()
     tracemalloc.start()
     try:
-        await verifiers.start(60)
+        await verifiers.start(150)
         gc.collect()
         size, _ = tracemalloc.get_traced_memory()
     finally:
