@@ -1,6 +1,6 @@
-"""Runs migrations on the connection that ``deployment_service.storage.schema.migrate`` hands over.
+"""Run migrations on the connection that ``deployment_service.storage.schema.migrate`` passes.
 
-There is no offline mode and no alembic.ini: ``deployment-service migrate`` is the one way.
+There is no offline mode and no alembic.ini: ``deployment-service migrate`` is the only entry point.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if connection is None:
         "Run `deployment-service migrate`; to write a migration, copy an existing one."
     )
 
-# One transaction for each migration, so that a later one that fails doesn't undo those before it.
+# One transaction for each migration, so that a failing migration does not roll back the earlier ones.
 context.configure(connection=connection, transaction_per_migration=True)
 with context.begin_transaction():
     context.run_migrations()

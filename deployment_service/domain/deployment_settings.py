@@ -1,6 +1,6 @@
-"""The settings of a deployment: what its callers choose and may change later. Pure.
+"""The settings of a deployment, which callers choose and may change later. Pure.
 
-This is their only definition. ``deployments`` has a column of the name of each field, ``pb.Deployment`` a field.
+This is their only definition. The table ``deployments`` and ``pb.Deployment`` have a column or field for each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSettings:
-    """``declares``, in the methods: the job is created by this service, so it defines the parameters itself."""
+    """The settings. ``declares`` in the methods: the service creates the job, so it defines the parameters there."""
 
     display_name: str = ""
     parameter_definitions: tuple[DeclaredParameter, ...] = ()

@@ -12,7 +12,7 @@ PARTS = ("kind", "subject", "display_name", "on_behalf_of")
 
 
 def actor_in(row: asyncpg.Record, prefix: str) -> Actor | None:
-    """Return the actor of a row; None if it has none. Never fails of a kind that only a newer replica knows."""
+    """Return the actor of a row; None if it has none. An unknown kind (of a newer replica) stays a string."""
     kind = row[f"{prefix}_kind"]
     if kind is None:
         return None
@@ -25,5 +25,5 @@ def actor_in(row: asyncpg.Record, prefix: str) -> Actor | None:
 
 
 def actor_columns(actor: Actor | None, prefix: str) -> dict[str, str | None]:
-    """Return what an actor's columns hold."""
+    """Return the values of an actor's columns."""
     return {f"{prefix}_{part}": getattr(actor, part, None) for part in PARTS}

@@ -1,4 +1,4 @@
-"""API keys: only hashes of their secrets are kept."""
+"""API keys. Only hashes of their secrets are stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployment_service.storage.database.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A row of ``api_keys`` without the hash; ``tenant`` None: all tenants."""
+    """A row of ``api_keys`` without the hash. ``tenant`` is None for a key of all tenants."""
 
     key_id: uuid.UUID
     role: Role
@@ -34,7 +34,7 @@ _SELECT = """
 """
 _VALID_BY_HASH = _SELECT + " WHERE k.secret_sha256 = $1 AND k.revoke_time IS NULL"
 _BY_ID = _SELECT + " WHERE k.key_id = $1 AND ($2::uuid IS NULL OR k.tenant_id = $2)"
-# Newest first. key_id makes the order total; it rises while the time falls, as the index has it.
+# Newest first. key_id makes the order total, in the direction of the index.
 _FILTER = " WHERE ($1::uuid IS NULL OR k.tenant_id = $1)"
 _ORDER = " ORDER BY k.create_time DESC, k.key_id LIMIT $2"
 _FIRST_PAGE = _SELECT + _FILTER + _ORDER
@@ -44,7 +44,7 @@ _LATER_PAGE = (
     + " AND k.create_time <= $3 AND (k.create_time < $3 OR k.key_id > $4)"
     + _ORDER
 )
-# Revoking again keeps the first time.
+# A repeated revocation keeps the first time.
 _REVOKE = """
     UPDATE api_keys SET revoke_time = coalesce(revoke_time, now())
     WHERE key_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
@@ -60,7 +60,7 @@ async def insert(
     role: Role,
     display_name: str,
 ) -> uuid.UUID:
-    """Add a key and return its id."""
+    """Insert a key; return its id."""
     key_id: uuid.UUID = await connection.fetchval(
         _INSERT, tenant_id, secret_sha256, role.value, display_name
     )
@@ -68,7 +68,7 @@ async def insert(
 
 
 async def find_caller(connection: Connection, secret_sha256: bytes) -> Caller | None:
-    """Who holds the secret with this hash; None if no valid key has it."""
+    """Return the caller whose key has this hash; None if no valid key has it."""
     row = await connection.fetchrow(_VALID_BY_HASH, secret_sha256)
     if row is None:
         return None
@@ -79,7 +79,7 @@ async def find_caller(connection: Connection, secret_sha256: bytes) -> Caller | 
 async def by_id(
     connection: Connection, key_id: uuid.UUID, *, of_tenant: uuid.UUID | None
 ) -> ApiKey | None:
-    """A key; with ``of_tenant`` only if it is that tenant's."""
+    """Return a key, with ``of_tenant`` only a key of that tenant; None if there is none."""
     row = await connection.fetchrow(_BY_ID, key_id, of_tenant)
     return _key(row) if row is not None else None
 
@@ -91,7 +91,7 @@ async def page(
     after: tuple[datetime, uuid.UUID] | None,
     limit: int,
 ) -> list[ApiKey]:
-    """Keys, newest first; with ``of_tenant`` only that tenant's."""
+    """Return keys, newest first, with ``of_tenant`` only keys of that tenant."""
     if after is None:
         rows = await connection.fetch(_FIRST_PAGE, of_tenant, limit)
     else:
@@ -100,12 +100,12 @@ async def page(
 
 
 async def revoke(connection: Connection, key_id: uuid.UUID, *, of_tenant: uuid.UUID | None) -> None:
-    """Revoke a key if it is there; with ``of_tenant`` only if it is that tenant's."""
+    """Revoke a key if it exists, with ``of_tenant`` only a key of that tenant."""
     await connection.execute(_REVOKE, key_id, of_tenant)
 
 
 async def valid_of(connection: Connection, key_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of the keys that are still valid."""
+    """Return the keys that are still valid."""
     return {row["key_id"] for row in await connection.fetch(_VALID_OF, list(key_ids))}
 
 

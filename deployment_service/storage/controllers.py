@@ -1,6 +1,6 @@
-"""Whose turn it is to be read: controllers are leased for one cycle.
+"""Leases of controllers, each for one read cycle.
 
-A controller is a provider of a tenant. Nothing that is read with its credential is written to another one.
+A controller is a provider of a tenant. Data that was read with its credential is never written to another controller.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ENROL = """
         SELECT FROM cicd_controllers AS c WHERE c.tenant_id = p.tenant_id AND c.provider_id = p.provider_id)
     ON CONFLICT DO NOTHING
 """
-# A poke makes a controller due at once; but a caller that pokes without end (a printed token allows that) has
-# Jenkins read twice a second at most.
+# A refresh request makes a controller due at once, but at most twice a second: a caller with an exposed token could
+# send requests without end.
 CLAIM = """
     WITH busy AS (
         SELECT tenant_id, count(*) AS leases FROM cicd_controllers WHERE lease_until >= now() GROUP BY tenant_id
     ), ranked AS (
-        -- Tenants take turns: each one's first controller comes before any second one, those that are leased counted.
+        -- Fair between tenants: each tenant's first controller comes before any second one, leased ones included.
         SELECT k.tenant_id, k.provider_id, k.next_cycle_time, coalesce(b.leases, 0)
             + row_number() OVER (PARTITION BY k.tenant_id ORDER BY k.next_cycle_time) AS place
         FROM cicd_controllers AS k LEFT JOIN busy AS b ON b.tenant_id = k.tenant_id
@@ -44,7 +44,7 @@ CLAIM = """
         ORDER BY r.place, r.next_cycle_time LIMIT $3 FOR UPDATE OF k SKIP LOCKED
     )
     UPDATE cicd_controllers AS c SET lease_owner = $1, lease_until = now() + $2::interval, base_url = p.base_url,
-        -- A Jenkins at another address has sessions of its own: that they are new there is no restart.
+        -- A Jenkins at another address has other sessions: that is no restart.
         sessions = CASE WHEN c.base_url = p.base_url THEN c.sessions ELSE '[]' END,
         sessions_alternate = c.sessions_alternate AND c.base_url = p.base_url
     FROM due JOIN cicd_providers AS p ON p.tenant_id = due.tenant_id AND p.provider_id = due.provider_id
@@ -67,7 +67,7 @@ _END_CYCLE = """
 
 @dataclass(frozen=True, slots=True)
 class ControllerLease:
-    """A controller whose cycle is ours. ``now``: when it was claimed, by the database's clock."""
+    """A controller that this replica has leased. ``now``: time of the claim, by the database's clock."""
 
     tenant_id: uuid.UUID
     provider_id: uuid.UUID
@@ -76,15 +76,15 @@ class ControllerLease:
 
     @property
     def key(self) -> tuple[uuid.UUID, uuid.UUID]:
-        """Tenant and provider: what a controller is."""
+        """Return the tenant and provider."""
         return self.tenant_id, self.provider_id
 
 
 async def claim_controllers(
     connection: Connection, owner: uuid.UUID, *, lease_s: float, limit: int, per_tenant: int
 ) -> list[ControllerLease]:
-    """Claim controllers whose cycle is due; ``per_tenant``: how many of one tenant may be leased at once."""
-    # A provider that is being deleted meanwhile: the others are enrolled the next time.
+    """Claim controllers whose cycle is due. ``per_tenant``: maximum number of leases of one tenant."""
+    # A provider was deleted concurrently. The next call inserts the others.
     with contextlib.suppress(asyncpg.ForeignKeyViolationError):
         await connection.execute(_ENROL)
     rows = await connection.fetch(CLAIM, owner, timedelta(seconds=lease_s), limit, per_tenant)
@@ -102,12 +102,12 @@ async def claim_controllers(
 async def renew(
     connection: Connection, lease: ControllerLease, owner: uuid.UUID, *, lease_s: float
 ) -> None:
-    """Keep a controller while its cycle goes on."""
+    """Extend a lease during its cycle."""
     await connection.execute(_RENEW, *lease.key, owner, timedelta(seconds=lease_s))
 
 
 async def give_back_all(connection: Connection, owner: uuid.UUID) -> None:
-    """Give every controller back, so that another replica needn't wait for the leases to run out."""
+    """Release all leases of ``owner``, so that other replicas need not wait until they expire."""
     await connection.execute(_GIVE_BACK_ALL, owner)
 
 
@@ -119,7 +119,7 @@ async def end_cycle(
     next_in_s: float,
     sessions: Sequence[SessionSeen],
 ) -> None:
-    """Give the controller back until its next cycle. ``sessions``: those known by now."""
+    """Release the lease until the next cycle. ``sessions``: the sessions after this cycle."""
     shown = [
         {"session": s.session, "first": s.first.isoformat(), "last": s.last.isoformat()}
         for s in sessions

@@ -1,4 +1,4 @@
-"""What became of calls that carried a request_id: written in the effect's own transaction."""
+"""Idempotency records of calls with a request_id, written in the transaction of the effect."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import asyncpg
 
 from deployment_service.storage.database.pool import Connection
 
-# Waits for a transaction that has claimed the same id and not ended yet: if that one commits, nothing is
-# inserted here and the next statement sees its row; if it rolls back, the id is ours.
-_CLAIM = """
+_INSERT = """
+    -- Waits for a concurrent transaction with the same id. If that commits, nothing is inserted here and the next
+    -- statement sees its row; if it rolls back, this insert succeeds.
     INSERT INTO request_ids (tenant_id, caller, method, request_id, body_sha256)
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING
@@ -25,13 +25,13 @@ _COMPLETE = """
     UPDATE request_ids SET resource_id = $5, sequence = $6
     WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4
 """
-# An id that the cleaning deletes between the two statements is free again.
+# Retention may delete the row between the two statements; then the insert is retried.
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The row of an id that was used before."""
+    """The record of an id that was used before."""
 
     body_sha256: bytes
     resource_id: uuid.UUID | None
@@ -47,15 +47,15 @@ async def begin_request(
     request_id: uuid.UUID,
     body_sha256: bytes,
 ) -> Claimed | None:
-    """Take an id: None if it is ours now, its row if it was used before."""
+    """Insert the record of an id; return None, or the existing record if the id was used before."""
     key = (tenant_id, caller, method, request_id)
     for _ in range(_TRIES):
-        if await connection.fetchval(_CLAIM, *key, body_sha256):
+        if await connection.fetchval(_INSERT, *key, body_sha256):
             return None
         row = await connection.fetchrow(_FIND, *key)
         if row is not None:
             return _claimed(row)
-    raise AssertionError("unreachable: an id was deleted as often as it was claimed")
+    raise AssertionError("unreachable: a request id was deleted after each attempt to insert it")
 
 
 async def find(
@@ -66,7 +66,7 @@ async def find(
     method: str,
     request_id: uuid.UUID,
 ) -> Claimed | None:
-    """Return the row of an id whose call has committed."""
+    """Return the record of an id whose call has committed; None if there is none."""
     row = await connection.fetchrow(_FIND, tenant_id, caller, method, request_id)
     return _claimed(row) if row is not None else None
 
@@ -85,7 +85,7 @@ async def complete(
     resource_id: uuid.UUID | None,
     sequence: int,
 ) -> None:
-    """Store what the first call made. It locks nothing that others hold: the row is our own."""
+    """Store the result of the first call. The row belongs to this transaction, so this never waits for a lock."""
     await connection.execute(
         _COMPLETE, tenant_id, caller, method, request_id, resource_id, sequence
     )

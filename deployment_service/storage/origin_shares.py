@@ -1,8 +1,8 @@
 """The budget of requests of an origin (scheme, host, port), which all tenants share fairly.
 
 Each tenant has a bucket that fills at its share of the origin's rate: the rate divided by the tenants that used the
-origin within a minute. Beyond its share a tenant gets what the others leave. No row is locked by two tenants; two
-that take at the same moment may both get the same remainder, a few requests at most.
+origin within a minute. Beyond its share a tenant gets the unused shares of the others. Tenants never lock
+the same row; two concurrent calls may both get the same remainder, a few requests at most.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from deployment_service.storage.database.pool import Connection
 
 WINDOW_S = 5.0
-"""How far back use counts: an origin gets about the rate times this in so many seconds, whatever the pace."""
+"""Length of the window in which use counts, in seconds. An origin gets at most about the rate times this in it."""
 SMALLEST_BUCKET = 8
-"""Requests that a tenant may send at once after a pause, however many tenants there are."""
+"""Requests that a tenant may send at once after a pause, independent of the number of tenants."""
 _ENROL = "INSERT INTO origin_shares (tenant_id, origin) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-# usage decays: a request counts e^-1 after a window. Ages are capped and the rest is cut off: else it underflows.
+# usage decays: a request counts e^-1 after a window. Ages are capped and tiny values become 0, to avoid underflow.
 TAKE = """
     UPDATE origin_shares AS s SET (tokens, usage, use_time, granted, tenants) = (
         SELECT greatest(mine.tokens - got.n, least(mine.tokens, mine.lowest)), mine.usage + got.n, now(), got.n,
@@ -35,7 +35,7 @@ TAKE = """
         ) AS share, LATERAL (
             SELECT least(share.bucket, s.tokens + share.age_s * share.rate) AS tokens,
                 CASE WHEN s.usage < 0.001 THEN 0 ELSE s.usage * exp(-share.age_s / $5::float8) END AS usage,
-                -- What goes ahead may use up a bucket in advance; what can wait leaves that alone.
+                -- Urgent requests may use a bucket in advance; other requests may not.
                 CASE WHEN $7 THEN -share.bucket ELSE 0 END AS lowest
         ) AS mine, LATERAL (
             SELECT least($3::int, floor(greatest(
@@ -53,7 +53,7 @@ _FORGET = """
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Requests that may be sent, and if they are fewer than wanted how long to wait for the next one."""
+    """The granted requests; ``wait_s``: seconds until the next one, if fewer than wanted were granted."""
 
     granted: int
     wait_s: float
@@ -69,7 +69,7 @@ async def take(
     requests_per_second: float,
     ahead: bool,
 ) -> Taken:
-    """Take up to ``wanted`` requests of a tenant's share. ``ahead``: they go before those that can wait."""
+    """Take up to ``wanted`` requests of a tenant's share. ``ahead``: urgent requests, before all others."""
     arguments = (
         tenant_id,
         origin,
@@ -91,6 +91,6 @@ async def take(
 
 
 async def forget(connection: Connection, limit: int) -> int:
-    """Remove shares that were not used for a day; return how many there were."""
+    """Remove shares that were not used for a day; return how many were removed."""
     status = await connection.execute(_FORGET, limit)
     return int(status.rpartition(" ")[2])

@@ -1,7 +1,7 @@
-"""Page tokens: opaque cursors, bound to the list and the filters that they were made for.
+"""Page tokens: opaque cursors, bound to one list and its filters.
 
-The checksum is no secret: it tells a damaged token, or one of another list, from a good one. Whoever
-builds one by hand reaches nothing but another place in the list that they may read anyway.
+The checksum is no secret: it detects damaged tokens and tokens of other lists. A forged token gives access only to
+another position in a list that its caller may read anyway.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How one list is paged. ``scope`` names the list and its filters; ``kinds`` are the types of the
-    cursor's cells."""
+    """The paging of one list. ``scope``: the list and its filters. ``kinds``: the types of the cursor's cells."""
 
     scope: Sequence[object]
     kinds: Sequence[type[Cell]]
@@ -54,13 +53,13 @@ class Paging:
     max_size: int = 500
 
     def size(self, page_size: int) -> int:
-        """How many rows a page has for the ``page_size`` of a request."""
+        """Return the number of rows of a page for the ``page_size`` of a request."""
         if page_size < 0:
             raise InvalidArgument("page_size", "must not be negative; 0 means the default")
         return min(page_size or self.default_size, self.max_size)
 
     def cursor(self, page_token: str) -> tuple[Cell, ...] | None:
-        """The cells of a token; None for the first page."""
+        """Return the cells of a token; None for the first page."""
         if not page_token:
             return None
         cells = self._decode(page_token)
@@ -75,12 +74,12 @@ class Paging:
     def page(
         self, rows: Sequence[Row], size: int, cells: Callable[[Row], tuple[Cell, ...]]
     ) -> Page[Row]:
-        """Make a page of at most ``size`` rows of one more than that."""
-        kept = list(rows[:size])
-        return Page(kept, self.token(cells(kept[-1])) if len(rows) > size else "")
+        """Return a page of ``size`` rows; ``rows`` has one more if there is another page."""
+        shown = list(rows[:size])
+        return Page(shown, self.token(cells(shown[-1])) if len(rows) > size else "")
 
     def token(self, cells: tuple[Cell, ...]) -> str:
-        """The token of the page that begins after ``cells``."""
+        """Return the token of the page that begins after ``cells``."""
         body = json.dumps([_write(cell) for cell in cells], separators=(",", ":")).encode()
         raw = _VERSION + self._check(body) + body
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
@@ -101,7 +100,7 @@ class Paging:
             )
         except (ValueError, TypeError, RecursionError):
             return None
-        # base64 has spare bits at the end: a change there is an alteration too.
+        # base64 has unused bits at the end; a token with other bits there is rejected too.
         return cells if self.token(cells) == text else None
 
     def _check(self, body: bytes) -> bytes:
@@ -120,7 +119,7 @@ def _write(cell: Cell) -> str | int:
 
 
 def _read(kind: type[Cell], cell: object) -> Cell:
-    """Raises ValueError or TypeError for what the database would not take."""
+    """Return a cell. Raises ValueError or TypeError for a value that the database would reject."""
     if kind is int and isinstance(cell, int) and 0 <= cell <= _MAX_BIGINT:
         return cell
     if not isinstance(cell, str) or "\x00" in cell:

@@ -1,4 +1,4 @@
-"""What keeps Jenkins from being observed, as stored on providers, jobs and runs."""
+"""Observation problems, as stored on providers, jobs and runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployment_service.domain.problems import ObservationProblem, Problem
 from deployment_service.storage.database.pool import Connection
 
 _PARTS = ("since", "reason", "message")
-# A run's own problem goes before its job's, and that before its provider's, as long as the run isn't settled. One whose
+# While a run is not settled: its own problem, else that of its job, else that of its provider. The build of a run whose
 # deployment was deleted may still have to be stopped. The three columns of a problem are set together (CHECK).
 _RUN_PROBLEM = """
     CASE WHEN {run}.settle_time IS NULL AND {run}.run_id IS NOT NULL
@@ -27,7 +27,7 @@ def _run_problem(run: str) -> str:
 
 
 RUN_PROBLEM_COLUMNS = _run_problem("r")
-"""The problem of a run ``r`` with its job ``j`` and its provider ``p``."""
+"""The problem of a run ``r`` with its job ``j`` and provider ``p``."""
 CURRENT_RUN_PROBLEM_COLUMNS = _run_problem("current_run")
 """The same of a run ``current_run``."""
 JOB_PROBLEM_COLUMNS = ", ".join(
@@ -52,7 +52,7 @@ JOBS = """
     SELECT job_id, problem_reason, problem_message FROM cicd_jobs
     WHERE tenant_id = $1 AND provider_id = $2 AND problem_since IS NOT NULL
 """
-# `since` stays the time of the first failure, whatever the later ones are.
+# `since` stays the time of the first failure.
 _NOTE = """
     UPDATE {table} AS t SET problem_reason = n.reason, problem_message = n.message,
         problem_since = CASE WHEN n.reason IS NOT NULL THEN coalesce(t.problem_since, now()) END
@@ -72,9 +72,10 @@ _NOTE_CANCEL_FAILED = """
 
 @dataclass(frozen=True, slots=True)
 class StoredProblems:
-    """The problems of a provider and of its jobs. ``held_up``: it has runs that could not be sent.
+    """The problems of a provider and of its jobs.
 
-    ``events_due``: runs have problems of their own, or a problem was announced that may be over.
+    ``held_up``: the provider has runs that could not be sent.
+    ``events_due``: runs have their own problems, or an announced problem may have ended.
     """
 
     provider: Problem | None = None
@@ -104,14 +105,14 @@ async def note_jobs(
     tenant_id: uuid.UUID,
     problems: Sequence[tuple[uuid.UUID, Problem | None]],
 ) -> None:
-    """Write the problems of locked jobs, or that they have none."""
+    """Write the problems of locked jobs; None removes a problem."""
     await connection.execute(_NOTE_JOBS, tenant_id, *_columns(problems))
 
 
 async def note_provider(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID, problem: Problem | None
 ) -> None:
-    """Write the problem of a provider, or that it has none."""
+    """Write the problem of a provider; None removes it."""
     await connection.execute(_NOTE_PROVIDERS, tenant_id, *_columns([(provider_id, problem)]))
 
 
@@ -123,14 +124,14 @@ async def note_cancel_failed(
     *,
     answered: bool,
 ) -> None:
-    """Write that a cancel request could not be carried out. ``answered``: Jenkins is asked again after a while only."""
+    """Store why a cancel request failed. ``answered``: Jenkins answered, so the next try is delayed."""
     await connection.execute(
         _NOTE_CANCEL_FAILED, tenant_id, run_id, problem.reason, problem.message, answered
     )
 
 
 def problem_in(row: asyncpg.Record, prefix: str = "problem") -> ObservationProblem | None:
-    """The problem in three columns of a row; None if they are NULL."""
+    """Return the problem in three columns of a row; None if they are NULL."""
     since, reason, message = (row[f"{prefix}_{part}"] for part in _PARTS)
     if since is None:
         return None

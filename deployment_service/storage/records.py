@@ -1,4 +1,4 @@
-"""Rows of queries as records, as many as fit into one answer."""
+"""Read rows as records, as many as fit into one answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deployment_service.storage.pages import Chunk
 
 Kind = TypeVar("Kind")
 
-# A definition may have megabytes: a page ends where it would get too large for a client's default limit of 4 MiB.
+# A definition may have megabytes. A page ends before it exceeds the default limit of a gRPC client, 4 MiB.
 MAX_CHUNK_BYTES = 3_500_000
-# What a row becomes on the wire beyond its texts: names and URLs put together of them, numbers, times.
+# Size of a row on the wire beyond its texts: derived names and URLs, numbers, times.
 _ROW_OVERHEAD_BYTES = 2_000
 _ENTRY_OVERHEAD_BYTES = 10
 _ROWS_AT_ONCE = 25
@@ -27,7 +27,10 @@ async def chunk(
     query: str,
     *arguments: object,
 ) -> Chunk[Kind]:
-    """Return at most ``limit`` rows of a query for one more, fewer if they are large, but one at least."""
+    """Return at most ``limit`` rows of a query, fewer if they are large, but at least one.
+
+    The query must select one row more than ``limit``.
+    """
     rows: list[Kind] = []
     room_bytes = MAX_CHUNK_BYTES
     async with connection.transaction():
@@ -40,7 +43,7 @@ async def chunk(
 
 
 def _size_bytes(value: object) -> int:
-    """What a text, or a map or list of texts, takes in UTF-8 on the wire; other values are in the row's overhead."""
+    """Return the UTF-8 size of a text, or of a map or list of texts. The row's overhead covers other values."""
     match value:
         case str():
             return len(value.encode())

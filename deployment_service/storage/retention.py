@@ -1,8 +1,8 @@
-"""Removing what is older than it must be kept, a small batch at a time.
+"""Remove old rows, in small batches.
 
-Events and deliveries of one tenant lie in their primary keys in the order of time. So what is old is found by
-walking each tenant's rows from the oldest on, until one is young: that takes no index by time, which every append
-would pay for. (BRIN costs little, but rows that go leave room that later rows fill: soon each range holds all ages.)
+The primary keys of events and deliveries are in the order of time within a tenant. So each tenant is walked from its
+oldest row until a row is young. That needs no index by time, which would slow down every append. (A BRIN index is
+cheap, but new rows fill the space of removed rows: soon each of its ranges would contain all ages.)
 """
 
 from __future__ import annotations
@@ -14,60 +14,60 @@ from enum import Enum
 
 from deployment_service.storage.database.pool import Connection
 
-# Any number nobody else uses. A lock on the rows would take the right to update events, which nobody has.
+# The key of the advisory lock, unique in the database. Row locks on events need UPDATE, which no role has.
 _LOCK = 7_301_225_104
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 
 _TENANTS = "SELECT tenant_id FROM tenants WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2"
 
-# A row that has been updated since it was looked at is elsewhere: it stays until the next round.
+# A row that is updated concurrently has another ctid: it stays until the next round.
 _TRIM = """
-    WITH looked_at AS MATERIALIZED (
+    WITH oldest AS MATERIALIZED (
         SELECT one.*, one.create_time < now() - make_interval(secs => $4) AS is_old
         FROM unnest($1::uuid[], $2::bigint[]) AS asked (tenant_id, after)
         CROSS JOIN LATERAL (
             SELECT ctid AS place, {columns} FROM {table}
             WHERE tenant_id = asked.tenant_id AND {key} > asked.after ORDER BY {key} LIMIT $3
         ) AS one
-    ), gone AS (
-        DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT place FROM looked_at WHERE is_old AND {may_go}))
+    ), removed AS (
+        DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT place FROM oldest WHERE is_old AND {removable}))
         RETURNING tenant_id
     )
     SELECT tenant_id, max({key}) AS last, count(*) = $3 AND bool_and(is_old) AS more,
-        (SELECT count(*) FROM gone) AS gone
-    FROM looked_at GROUP BY tenant_id
+        (SELECT count(*) FROM removed) AS removed
+    FROM oldest GROUP BY tenant_id
 """
-# Each deployment's newest event stays, also a deleted one's: the fold of what is left is the present. The tenant's
-# newest is always one of them; that the next sequence is numbered from it makes it worth another look.
+# The newest event of each deployment stays, also of a deleted one, so the fold of the remaining events is the current
+# state. The tenant's newest event stays in any case, because the next sequence is computed from it.
 _EVENTS = _TRIM.format(
     table="deployment_events",
     key="sequence",
     columns="tenant_id, sequence, deployment_id, revision, create_time",
-    may_go="""
-        EXISTS (SELECT FROM deployment_events AS newer WHERE newer.tenant_id = looked_at.tenant_id
-            AND newer.deployment_id = looked_at.deployment_id AND newer.revision > looked_at.revision)
+    removable="""
+        EXISTS (SELECT FROM deployment_events AS newer WHERE newer.tenant_id = oldest.tenant_id
+            AND newer.deployment_id = oldest.deployment_id AND newer.revision > oldest.revision)
         AND sequence < (SELECT max(head.sequence) FROM deployment_events AS head
-            WHERE head.tenant_id = looked_at.tenant_id)
+            WHERE head.tenant_id = oldest.tenant_id)
     """,
 )
-# Reports that wait for attribution stay for a day: by then reads of Jenkins have shown their builds.
+# Pending reports stay for a day: by then reads of Jenkins have shown their builds.
 _DELIVERIES = _TRIM.format(
     table="webhook_deliveries",
     key="delivery_id",
     columns="tenant_id, delivery_id, verdict, create_time",
-    may_go="(verdict <> 'PENDING_ATTRIBUTION' OR create_time < now() - interval '1 day')",
+    removable="(verdict <> 'PENDING_ATTRIBUTION' OR create_time < now() - interval '1 day')",
 )
 _REQUEST_IDS = """
     DELETE FROM request_ids WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM request_ids WHERE create_time < now() - interval '24 hours' ORDER BY create_time LIMIT $1))
 """
-# A gateway that was away for longer reads everything anew.
+# A gateway that was offline for longer reads everything again.
 _VERIFIERS = """
     DELETE FROM webhook_verifiers WHERE (tenant_id, job_id) IN (
         SELECT tenant_id, job_id FROM webhook_verifiers WHERE gone AND update_time < now() - interval '7 days'
         ORDER BY update_time LIMIT $1) AND gone
 """
-# A deployment takes its runs along: few in one transaction, as each may have thousands.
+# The runs of a deployment are deleted with it, and may be thousands: so only few deployments in one transaction.
 _MOST_DEPLOYMENTS = 10
 _PURGE = """
     DELETE FROM deployments WHERE (tenant_id, deployment_id) IN (
@@ -76,7 +76,7 @@ _PURGE = """
 
 
 class Retained(Enum):
-    """What is walked, tenant by tenant."""
+    """The tables that are walked, tenant by tenant."""
 
     EVENTS = _EVENTS
     DELIVERIES = _DELIVERIES
@@ -84,52 +84,52 @@ class Retained(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """``positions``: where to go on, for the tenants of which more is old."""
+    """The result of ``trim``. ``positions``: where to continue, for tenants that may have more old rows."""
 
     rows: int
     positions: dict[uuid.UUID, int]
 
 
 async def tenants_after(connection: Connection, after: uuid.UUID, limit: int) -> list[uuid.UUID]:
-    """The next tenants, in an order that doesn't change."""
+    """Return the next tenants, in a stable order."""
     rows = await connection.fetch(_TENANTS, after, limit)
     return [row["tenant_id"] for row in rows]
 
 
 async def is_mine(connection: Connection) -> bool:
-    """Whether nobody else is removing anything right now: then nobody will until this transaction ends."""
+    """Try to get the advisory lock of retention until the end of the transaction; return whether it succeeded."""
     return bool(await connection.fetchval(_TRY_LOCK, _LOCK))
 
 
 async def trim(
     connection: Connection,
-    kept: Retained,
+    table: Retained,
     positions: Mapping[uuid.UUID, int],
     *,
     older_than_s: float,
     each: int,
 ) -> Trimmed:
-    """Look at the next rows of each tenant, at most ``each``, and remove those that may go."""
+    """Remove the old rows among the next ``each`` rows of each tenant."""
     rows = await connection.fetch(
-        kept.value, list(positions), list(positions.values()), each, older_than_s
+        table.value, list(positions), list(positions.values()), each, older_than_s
     )
     more = {row["tenant_id"]: row["last"] for row in rows if row["more"]}
-    return Trimmed(rows[0]["gone"] if rows else 0, more)
+    return Trimmed(rows[0]["removed"] if rows else 0, more)
 
 
 async def forget_request_ids(connection: Connection, limit: int) -> int:
-    """Remove ids that were used more than a day ago; how many there were, at most ``limit``."""
+    """Remove at most ``limit`` request ids that are older than a day; return how many were removed."""
     status = await connection.execute(_REQUEST_IDS, limit)
     return int(status.rpartition(" ")[2])
 
 
 async def forget_verifiers(connection: Connection, limit: int) -> int:
-    """Remove the traces of jobs that went a week ago; return how many there were, at most ``limit``."""
+    """Remove at most ``limit`` rows of jobs that were deleted a week ago; return how many were removed."""
     status = await connection.execute(_VERIFIERS, limit)
     return int(status.rpartition(" ")[2])
 
 
 async def purge_deployments(connection: Connection, limit: int) -> int:
-    """Remove deleted deployments whose purge time is over, with their runs; how many there were."""
+    """Remove deleted deployments after their purge time, with their runs; return how many were removed."""
     status = await connection.execute(_PURGE, min(limit, _MOST_DEPLOYMENTS))
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Waking those who wait, in this process, for a row to change. Only a hint: they read again, and poll too."""
+"""Signals within this process that a row has changed. They are only hints: waiters read the row and also poll."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from deployment_service.storage.database.failures import UNAVAILABLE_ERRORS
 from deployment_service.storage.database.pool import Connection, Database
 
-# This replica's workers say when they are done; another replica's are noticed by looking.
-_LOOK_EVERY_S = 0.25
+# Workers of this replica send a signal; changes by other replicas are found by polling.
+_POLL_INTERVAL_S = 0.25
 
 
 class RowSignals:
-    """Who waits for what. For one event loop."""
+    """The waiters for each row. For one event loop."""
 
     def __init__(self) -> None:
         self._waiting: dict[uuid.UUID, set[asyncio.Event]] = {}
 
     @contextlib.contextmanager
     def subscribe(self, row_id: uuid.UUID) -> Iterator[asyncio.Event]:
-        """An event that is set at each change of the row while the block is entered."""
+        """Return a context manager with an event that is set at each change of the row."""
         event = asyncio.Event()
         self._waiting.setdefault(row_id, set()).add(event)
         try:
@@ -34,7 +34,7 @@ class RowSignals:
                 del self._waiting[row_id]
 
     def notify(self, row_id: uuid.UUID) -> None:
-        """Say that a change of the row has been committed."""
+        """Signal a committed change of the row."""
         for event in self._waiting.get(row_id, ()):
             event.set()
 
@@ -45,7 +45,7 @@ class RowSignals:
         done: Callable[[Connection], Awaitable[bool]],
         wait_s: float,
     ) -> None:
-        """Return when ``done`` is true of the row, the time is over, or the database is away."""
+        """Return when ``done`` is true, after ``wait_s`` seconds, or when the database is unavailable."""
         with (
             self.subscribe(row_id) as changed,
             contextlib.suppress(TimeoutError, *UNAVAILABLE_ERRORS),
@@ -56,6 +56,6 @@ class RowSignals:
                         if await done(connection):
                             return
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK_EVERY_S):
+                        async with asyncio.timeout(_POLL_INTERVAL_S):
                             await changed.wait()
                     changed.clear()

@@ -1,8 +1,7 @@
-"""Find where a range of times lies among rows that are numbered in the order of their creation.
+"""Convert a range of times to a range of keys, for rows that are numbered in the order of their creation.
 
-Run numbers and event sequences rise with ``create_time``, both are given under a lock. A binary search over the key
-finds the numbers of a range of times with some 40 probes of the primary key, where an index on the time would cost
-each write.
+Run numbers and event sequences increase with ``create_time``, because both are assigned under a lock. A binary search
+over the primary key needs about 40 probes. An index on the time would slow down each write.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from datetime import timedelta
 from deployment_service.domain.lists import ALWAYS, NEVER, TimeRange
 from deployment_service.storage.database.pool import Connection
 
-# What a time may lag behind that of the row before: a transaction that waited for the lock, a clock that was set
-# back. The exact filter on the time comes after this search.
+# How much earlier the time of a row may be than that of the row before: its transaction waited for the lock, or the
+# clock was set back. The exact filter on the time comes after this search.
 _MARGIN = timedelta(minutes=5)
 
 _FIRST_AT = """
@@ -35,7 +34,7 @@ _FIRST_AT = """
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Rows with a rising number. ``first_at``: the statement that finds the first number at a time or later."""
+    """A table with increasing keys. ``first_at``: the statement that finds the first key at or after a time."""
 
     first_at: str
     end: int
@@ -54,7 +53,7 @@ EVENT_SEQUENCES = _numbering("deployment_events", "sequence", "tenant_id = $2", 
 async def keys_in(
     connection: Connection, numbering: Numbering, scope: tuple[object, ...], times: TimeRange
 ) -> tuple[int, int]:
-    """Return a first number and an end such that all rows of these times are in between; it may hold others too."""
+    """Return a range of keys (first, end) that contains all rows of these times. It may contain others too."""
     first, end = 0, numbering.end
     if times.start > ALWAYS + _MARGIN:
         first = await connection.fetchval(numbering.first_at, times.start - _MARGIN, *scope)

@@ -1,4 +1,4 @@
-"""A tenant's webhook keys beyond the valid ones, and which jobs still need which."""
+"""All webhook keys of a tenant, and the jobs that still use each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import datetime
 from deployment_service.storage.database.pool import Connection
 
 USE_DAYS = 7
-# In use: a report came with it not long ago, or the endpoint that we wrote still has it. A job may have a sender that
-# reports but seldom, so that it reports with a newer key as well says nothing.
+# A key is in use if a recent report was authenticated by it, or the endpoint that the service wrote has it. A report
+# with a newer key does not end its use: a job may have several senders, and one with the old key may report rarely.
 _RECENT = f"interval '{USE_DAYS} days'"
 _KEYS = f"""
     SELECT k.key_id, k.create_time, k.retire_time,
@@ -27,8 +27,8 @@ _KEYS = f"""
     WHERE k.tenant_id = $1
     ORDER BY k.create_time DESC, k.key_id DESC
 """
-# The raised attempt makes a rewriting with an older key, that may be under way, a stranger to its job.
 _REWRITE = """
+    -- Incrementing attempt fences off a concurrent rewrite with an older key.
     UPDATE cicd_jobs SET next_try_time = now(), attempt = attempt + 1, lease_owner = NULL, lease_until = NULL
     WHERE tenant_id = $1 AND state = 'READY' AND endpoint_key_id IS NOT NULL
 """
@@ -36,7 +36,7 @@ _REWRITING = """
     SELECT full_name FROM cicd_jobs
     WHERE tenant_id = $1 AND state = 'READY' AND next_try_time IS NOT NULL ORDER BY full_name LIMIT 1000
 """
-# Also those whose endpoint is ours but whose builds sign as well: with a secret that somebody put into Jenkins.
+# Includes jobs with our endpoint whose builds also sign, with a secret that a person has stored in Jenkins.
 _OTHERS = f"""
     SELECT j.job_id, j.full_name, p.slug AS provider_slug, p.webhook_base_url, j.signing_since IS NOT NULL AS signs
     FROM cicd_jobs AS j JOIN cicd_providers AS p USING (tenant_id, provider_id)
@@ -57,7 +57,7 @@ _NOTE_SIGNING = """
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """A key, without its secret, and how many jobs it is in use for."""
+    """A key without its secret, and the number of jobs that use it."""
 
     key_id: str
     create_time: datetime
@@ -68,7 +68,7 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class OtherJob:
-    """A job whose endpoint, or whose signing secret, isn't ours to write."""
+    """A job whose endpoint or signing secret the service cannot write."""
 
     job_id: uuid.UUID
     full_name: str
@@ -78,27 +78,27 @@ class OtherJob:
 
 
 async def uses(connection: Connection, tenant_id: uuid.UUID) -> list[KeyUse]:
-    """All keys that the tenant ever had, newest first."""
+    """Return all keys that the tenant ever had, newest first."""
     return [KeyUse(*row) for row in await connection.fetch(_KEYS, tenant_id)]
 
 
 async def rewrite_endpoints(connection: Connection, tenant_id: uuid.UUID) -> None:
-    """Have the keeper bring the newest key into the endpoints that we wrote."""
+    """Let the provisioner write the newest key into the endpoints that the service wrote."""
     await connection.execute(_REWRITE, tenant_id)
 
 
 async def rewriting(connection: Connection, tenant_id: uuid.UUID) -> Sequence[str]:
-    """Full names of the jobs with which the keeper isn't done."""
+    """Return the full names of the jobs whose endpoint must still be rewritten."""
     return [row["full_name"] for row in await connection.fetch(_REWRITING, tenant_id)]
 
 
 async def others(connection: Connection, tenant_id: uuid.UUID, key_id: str) -> list[OtherJob]:
-    """Jobs that don't get the key by themselves."""
+    """Return the jobs whose key must be changed by a person."""
     return [OtherJob(*row) for row in await connection.fetch(_OTHERS, tenant_id, key_id)]
 
 
 async def note_signing(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> None:
-    """Note that a caller has read the job's signing secret."""
+    """Record that a caller has read the job's signing secret."""
     await connection.execute(_NOTE_SIGNING, tenant_id, job_id)
 
 

@@ -1,8 +1,8 @@
-"""Changes of what webhooks are verified with, in an order in which none can be missed.
+"""Changes of webhook verifiers, in an order in which no change can be missed.
 
-Each row carries the id of the transaction that changed it. Transactions do not end in the order of their ids, so a
-walk through the changes remembers the oldest one that was still running when it began (``floor``): the next walk begins
-there. What was changed since then may come twice.
+Each row has the id of the transaction that changed it. Transactions do not commit in the order of their ids. So a walk
+stores the oldest transaction that was open when it began (``floor``), and the next walk begins there. Later changes
+may be returned twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.events.event_log import usable_epoch_source
 
-# Two statements, so that each can use its own index. Within one tenant a position's tenant says nothing.
+# Two statements, so that each can use its own index. Within one tenant the tenant of a position is irrelevant.
 CHANGES_OF_ALL = """
     SELECT tenant_id, job_id, tenant_slug, changed, gone FROM webhook_verifiers
     WHERE (changed, tenant_id, job_id) > ($1::bigint, $2::uuid, $3::uuid)
@@ -25,8 +25,8 @@ CHANGES_OF_TENANT = """
     WHERE tenant_id = $2 AND (changed, job_id) > ($1::bigint, $3::uuid)
     ORDER BY changed, job_id LIMIT $4
 """
-# The epoch and the floor are on the left of the join so that they come even if nothing else does, and in the same
-# statement as the rows, because another one might be answered by another server.
+# The epoch and the floor are on the left of the join, so that they are returned even without rows. They are in the same
+# statement as the rows, because another statement may reach another server.
 _PAGE = """
     WITH store AS MATERIALIZED (
         SELECT {epoch} AS epoch, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS floor)
@@ -46,7 +46,7 @@ _NO_ID = uuid.UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """After which row a page begins."""
+    """The row after which a page begins."""
 
     changed: int = 0
     tenant_id: uuid.UUID = _NO_ID
@@ -65,7 +65,7 @@ class ChangedJob:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A page. ``epoch``: of the store that gave it. ``floor``: where what follows this walk begins."""
+    """A page of changes. ``epoch``: of the store. ``floor``: where the next walk begins."""
 
     epoch: str
     floor: int
@@ -75,7 +75,7 @@ class Changes:
 async def page(
     connection: Connection, tenant_id: uuid.UUID | None, after: Position, limit: int
 ) -> Changes:
-    """Return the next changes after a position, of one tenant or (None) of all."""
+    """Return the next changes after a position, of one tenant, or of all (None)."""
     changes = CHANGES_OF_ALL if tenant_id is None else CHANGES_OF_TENANT
     source = await usable_epoch_source(connection)
     rows = await connection.fetch(
@@ -103,7 +103,7 @@ async def keys_of(
 ) -> dict[uuid.UUID, list[tuple[str, bytes]]]:
     """Return the ids and encrypted secrets of the tenants' valid keys, newest first.
 
-    Ask after ``page``: a key that is added between the two is in both, or its change comes later.
+    Call it after ``page``: a key that is added between the two calls is in the result, and its change comes later.
     """
     found: dict[uuid.UUID, list[tuple[str, bytes]]] = {}
     for row in await connection.fetch(_KEYS, list(tenant_ids)):

@@ -1,1 +1,1 @@
-"""Connections: pools, sessions, the address, and how their failures are told apart."""
+"""Connections: pools, sessions, the URL, and the classification of failures."""

@@ -1,4 +1,4 @@
-"""The one table of database errors: of what kind each is and what remedies it.
+"""The only table of database errors: the kind of each, and its remedy.
 
 Start-up, calls, workers and commands all use it. Texts are ours: what a library says may quote its input, and
 with it a password that is not percent-encoded.
@@ -23,7 +23,7 @@ _REPEAT_S = 60.0
 
 
 class SessionMismatch(Exception):
-    """A session is not what the service needs; the message says in what. The connection is discarded."""
+    """The state of a session is wrong; the message names the difference. The connection is discarded."""
 
 
 class BadDatabaseUrl(Exception):
@@ -31,19 +31,19 @@ class BadDatabaseUrl(Exception):
 
 
 class Kind(StrEnum):
-    """What an error means for the one who meets it."""
+    """The meaning of an error for its caller."""
 
-    UNAVAILABLE = "unavailable"  # wait: it ends by itself
+    UNAVAILABLE = "unavailable"  # temporary: retry
     WRONG_SETTINGS = (
         "wrong settings"  # waiting does not help at start-up; later an operator may correct them
     )
-    MISSING_PRIVILEGE = "missing privilege"  # a DBA has to grant something
+    MISSING_PRIVILEGE = "missing privilege"  # a DBA must grant it
     OURS = "ours"  # a defect
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``what`` happened, in our words, and the ``remedy``."""
+    """``what`` happened, in a text of this service, and the ``remedy``."""
 
     kind: Kind
     what: str
@@ -57,10 +57,10 @@ class Failure:
 class _Row:
     classes: tuple[type[BaseException], ...]
     failure: Failure
-    says: str = ""
+    message_pattern: str = ""
     """A pattern that the server's message must match, where one class stands for several failures."""
     on_connection: bool = False
-    """Whether the connection that met it is of no use any more."""
+    """Whether the connection must not be used again."""
 
 
 _URL = "DEPLOYMENT_SERVICE_DATABASE_URL"
@@ -103,7 +103,7 @@ _ROLE = Failure(
     Kind.MISSING_PRIVILEGE, "The login user may not act in a role of the service", _MIGRATE
 )
 
-# The first row that fits counts.
+# The first matching row counts.
 _TABLE = (
     _Row(
         (BadDatabaseUrl,),
@@ -233,11 +233,11 @@ UNAVAILABLE_ERRORS = (
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what an error from the database or from connecting to it means."""
+    """Return the failure of an error from the database, or from connecting to it."""
     if isinstance(error, BaseExceptionGroup):
         failures = [failure_of(one) for one in error.exceptions]
         return next((one for one in failures if one.kind is Kind.OURS), failures[0])
-    # The library refuses a value of ours.
+    # asyncpg rejects a value of a statement.
     if isinstance(error, asyncpg.InterfaceError) and ValueError in type(error).__mro__:
         return _OURS
     row = _row(error)
@@ -245,13 +245,13 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def is_about_the_connection(error: BaseException) -> bool:
-    """Whether the connection that met the error must not be used again."""
+    """Return whether the connection with this error must not be used again."""
     row = _row(error)
     return row is not None and row.on_connection
 
 
 class OutageLog:
-    """Logs a failure when it begins or changes and once a minute while it lasts; and its end."""
+    """Logs a failure when it begins or changes, once a minute while it lasts, and its end."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
@@ -272,7 +272,7 @@ class OutageLog:
         self._failure = failure
 
     def report_error(self, error: BaseException, event: str, **facts: object) -> None:
-        """Log an error: a defect with its traceback, an expected failure in a line now and then."""
+        """Log an error: a defect with its traceback, an expected failure in one line with a limited rate."""
         failure = failure_of(error)
         if failure.kind is Kind.OURS:
             _log.error(event, exc_info=error, **facts)
@@ -288,6 +288,8 @@ class OutageLog:
 
 def _row(error: BaseException) -> _Row | None:
     for row in _TABLE:
-        if isinstance(error, row.classes) and (not row.says or re.search(row.says, str(error))):
+        if isinstance(error, row.classes) and (
+            not row.message_pattern or re.search(row.message_pattern, str(error))
+        ):
             return row
     return None

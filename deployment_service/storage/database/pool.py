@@ -34,15 +34,15 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 T = TypeVar("T")
 _Begin = Callable[[ServiceConnection], Awaitable[Transaction | None]]
 
-# What a transaction may meet through no fault of its own: run again, it will go through.
+# Errors of a transaction that conflicts with others: a retry succeeds.
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _TRIES = 5
 
-# A connection that was idle for longer is checked before single statements: it may have fallen silent.
+# A connection that was idle for longer is checked before single statements: its peer may no longer answer.
 _UNCHECKED_IDLE_S = 1.0
 _RELEASE_TIMEOUT_S = 2.0
 _SILENT_AFTER_S = 2.0
-# What is wrong with one connection for these is wrong with all that lead to the same server.
+# These errors concern all connections to the same server.
 _OTHERS_TOO = (SessionMismatch, asyncpg.ReadOnlySQLTransactionError, TimeoutError)
 # Of connections that wait for an answer: those of which the server says that it waits for us. Between the messages
 # that prepare a statement and those that execute it the server is 'active' and reads from the client; no timeout of
@@ -53,7 +53,7 @@ _SILENT = """
         OR (activity.state <> 'active' OR activity.wait_event = 'ClientRead')
             AND clock_timestamp() - activity.state_change > interval '2 seconds'
 """
-# Sessions of connections that we have given up: on the server they may wait for a lock, get it and keep it.
+# Sessions of abandoned connections: on the server they may still wait for a lock, get it and hold it.
 _END = """
     SELECT pg_terminate_backend(given_up.pid) FROM unnest($1::int[], $2::timestamptz[]) AS given_up (pid, start_time)
     JOIN pg_stat_activity AS activity ON activity.pid = given_up.pid AND backend_start = given_up.start_time
@@ -88,7 +88,7 @@ class Database:
         acquire_timeout_s: float = 10.0,
         name: str = "",
     ) -> Self:
-        """Open a pool. It connects lazily: a database that is away now is fine once it is back."""
+        """Open a pool. It connects lazily, so the database may be unavailable now."""
         connector = Connector(url, role=role, statement_timeout_s=statement_timeout_s)
         pool = asyncpg.create_pool(
             url,
@@ -107,7 +107,7 @@ class Database:
         )
 
     async def close(self) -> None:
-        """Close every connection; those still in use are cut after a few seconds."""
+        """Close every connection; those in use are terminated after a few seconds."""
         try:
             async with asyncio.timeout(5.0):
                 await self._pool.close()
@@ -122,7 +122,7 @@ class Database:
         return self._acquired()
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run ``work`` in one transaction, again from the start after a deadlock.
+        """Run ``work`` in one transaction, and retry it from the start after a deadlock.
 
         ``work`` must have no effect outside the transaction but through ``after_commit``.
         """
@@ -152,7 +152,7 @@ class Database:
                 async with self._checked_out(_begin) as proxy:
                     await self._clean_up(_raw(proxy))
                 return
-            # Every connection is busy: that is no fault, unless they are silent.
+            # Every connection is busy. That is no failure, unless they do not answer.
             connection = await self._connector.connect()
             try:
                 async with connection.transaction(isolation="read_committed"):
@@ -167,7 +167,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _checked_out(self, begin: _Begin) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
-        """A connection on which ``begin`` has succeeded; one that proves unusable is not used again."""
+        """Return a connection on which ``begin`` has succeeded; unusable connections are closed."""
         proxy, transaction = await self._check_out(begin)
         raw = _raw(proxy)
         try:

@@ -73,7 +73,11 @@ class UnreadableFile(Exception):
 
 
 def check_files(url: str) -> None:
-    """Raise UnreadableFile unless the files for TLS can be read: libraries do not say which one they miss."""
+    """Check that the files for TLS can be read, because errors of the libraries do not name the file.
+
+    Raises:
+        UnreadableFile: a file cannot be read.
+    """
     fields = parse_qs(urlsplit(url).query)
     for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
         path = fields.get(name, [os.environ.get(f"PG{name.upper()}", "")])[-1]

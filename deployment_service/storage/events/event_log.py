@@ -1,4 +1,4 @@
-"""Reading the history: heads of many tenants at once, what is new, pages; and the epoch of the store.
+"""Read events: heads and new events of many tenants, pages, and the epoch of the store.
 
 ``EventLog`` serves the tails of a replica (role worker). The functions at the end serve ``ListEvents`` on the
 caller's own connection.
@@ -21,10 +21,11 @@ from deployment_service.storage.time_bounds import EVENT_SEQUENCES, keys_in
 
 EPOCH_BYTES = 8
 
-# The system identifier changes when a dump is loaded elsewhere, the timeline with a failover or a restore to a point
-# in time, the marker when the restore runbook says so. Where a managed server keeps its functions to itself, what is
-# left must do. The timeline is that of the log being written, not of the last checkpoint, which may lag minutes behind.
-# On a standby these functions fail, and so do we until it is promoted: it may lag behind what was already shown.
+# The system identifier changes when a dump is loaded into another server, the timeline with a failover or a
+# point-in-time recovery, the marker by the restore runbook. Managed servers may deny some functions; then the others
+# must suffice. The timeline is that of the current WAL, not of the last checkpoint, which may lag minutes behind.
+# On a standby these functions fail until it is promoted. That is intended: a standby may lag behind events that were
+# already sent.
 _SYSTEM = "(SELECT system_identifier::text FROM pg_control_system())"
 _TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 _MARKER = "(SELECT marker::text FROM store_epoch)"
@@ -34,8 +35,8 @@ _EPOCH_SOURCES = (
     _MARKER,
 )
 
-# Each statement returns its epoch with the rows: another statement might be answered by another server.
-# The epoch is on the left of the join so that it comes even if nothing else does.
+# Each statement returns the epoch with the rows, because another statement may reach another server. The epoch is on
+# the left of the join, so that it is returned even without rows.
 _HEADS = """
     WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
     SELECT store.epoch, asked.tenant_id, coalesce(head.sequence, 0) AS sequence
@@ -66,7 +67,7 @@ _PAGE = """
     ) AS event ON true
     ORDER BY event.sequence
 """
-# By name, as a watch has it: the deployment of that name; without one, whether the last one was deleted.
+# By name, as in a watch: the deployment with that name, or whether the last deployment with it was deleted.
 _ENDS = """
     WITH store AS MATERIALIZED (SELECT {epoch} AS epoch)
     SELECT store.epoch, asked.tenant_id, asked.slug, coalesce(head.sequence, 0) AS sequence,
@@ -100,18 +101,18 @@ _LIST_DELETED = _LIST.format(subject="deployment_id = $9", order="revision")
 _LIST_RUN = _LIST.format(subject="deployment_id = $9 AND run_number = $10", order="sequence")
 _OLDEST = "SELECT sequence FROM deployment_events WHERE tenant_id = $1 ORDER BY sequence LIMIT 1"
 _NOTIFY = "SELECT pg_notify($1, $2)"
-_MAY_NOT = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)
+_FUNCTION_DENIED = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)
 
 
 class EventLog:
-    """What the tails read (the port ``watch.ports.EventLog``). Raises what asyncpg raises."""
+    """Reads for the tails; implements the port ``watch.ports.EventLog``. Raises the exceptions of asyncpg."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._epoch_source: str | None = None
 
     async def heads(self, tenant_ids: Sequence[uuid.UUID]) -> tuple[bytes, dict[uuid.UUID, int]]:
-        """The epoch and each tenant's last committed sequence, in one statement for all."""
+        """Return the epoch and each tenant's last committed sequence, in one statement."""
         rows = await self._fetch(_HEADS, list(tenant_ids))
         heads = {row["tenant_id"]: row["sequence"] for row in rows if row["tenant_id"] is not None}
         return epoch_of(rows[0]["epoch"]), heads
@@ -119,7 +120,7 @@ class EventLog:
     async def news(
         self, positions: Mapping[uuid.UUID, int], limit: int
     ) -> tuple[bytes, dict[uuid.UUID, list[Event]]]:
-        """The epoch and up to ``limit`` events after each tenant's position, in one statement for all."""
+        """Return the epoch and up to ``limit`` events after each tenant's position, in one statement."""
         rows = await self._fetch(_NEWS, list(positions), list(positions.values()), limit)
         news: dict[uuid.UUID, list[Event]] = {}
         for row in rows:
@@ -130,7 +131,7 @@ class EventLog:
     async def page(
         self, tenant_id: uuid.UUID, after: int, through: int
     ) -> tuple[bytes, list[Event]]:
-        """The epoch and what is kept of the events in ``(after, through]``."""
+        """Return the epoch and the remaining events in ``(after, through]``."""
         rows = await self._fetch(_PAGE, tenant_id, after, through)
         events = [from_row(row) for row in rows if row["sequence"] is not None]
         return epoch_of(rows[0]["epoch"]), events
@@ -138,7 +139,7 @@ class EventLog:
     async def ends(
         self, names: Sequence[tuple[uuid.UUID, str]]
     ) -> tuple[bytes, dict[tuple[uuid.UUID, str], End]]:
-        """The epoch and how far each deployment, by tenant and id, has come; all of it at one moment."""
+        """Return the epoch and the end state of each deployment, by tenant and id, in one snapshot."""
         tenant_ids, slugs = [name[0] for name in names], [name[1] for name in names]
         rows = await self._fetch(_ENDS, tenant_ids, slugs)
         ends = {
@@ -161,27 +162,26 @@ class EventLog:
 
 
 async def usable_epoch_source(connection: Connection) -> str:
-    """The best expression for the epoch that this server lets us use."""
+    """Return the best expression for the epoch that the server permits."""
     for source in _EPOCH_SOURCES[:-1]:
         try:
             await connection.fetchval(f"SELECT {source}")
-        except _MAY_NOT:
+        except _FUNCTION_DENIED:
             continue
         return source
     return _EPOCH_SOURCES[-1]
 
 
 def epoch_of(source: str) -> bytes:
-    """The epoch as tokens carry it: a hash of what identifies the store's life."""
+    """Return the epoch of tokens: a hash of the values that identify the history of the store."""
     return hashlib.blake2b(source.encode(), digest_size=EPOCH_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose events: all of a tenant, those of a name, of exactly one deployment, or of one of its runs.
+    """The subject of a list of events: a tenant, a name, one deployment, or one run.
 
-    By name, the events of deployments that had the name one after the other come in one list; their
-    ``deployment_id`` tells them apart.
+    A name selects the events of all deployments that ever had it; ``deployment_id`` distinguishes them.
     """
 
     slug: str | None = None
@@ -204,7 +204,7 @@ async def list_events(
     subject: Subject | None = None,
     wanted: EventFilter | None = None,
 ) -> list[Event]:
-    """Return what is kept of the events that follow the sequence ``after`` in the order of ``wanted``."""
+    """Return the remaining events after the sequence ``after``, in the order of ``wanted``."""
     subject, wanted = subject or Subject(), wanted or EventFilter()
     first, end = await keys_in(connection, EVENT_SEQUENCES, (tenant_id,), wanted.created)
     low, high = first - 1, end
@@ -237,9 +237,9 @@ def query_of_list(subject: Subject, wanted: EventFilter) -> str:
 
 
 async def oldest_kept(connection: Connection, tenant_id: uuid.UUID) -> int:
-    """The smallest sequence still kept; 0 if the tenant has no events.
+    """Return the smallest remaining sequence; 0 if the tenant has no events.
 
-    Trimming keeps each deployment's newest event, so what follows may have holes: who must not miss any checks
-    that sequences rise by one.
+    Trimming keeps each deployment's newest event, so later sequences may have gaps. A caller that must not miss
+    events checks that sequences increase by one.
     """
     return int(await connection.fetchval(_OLDEST, tenant_id) or 0)

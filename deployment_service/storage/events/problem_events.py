@@ -1,6 +1,6 @@
-"""Which deployments need an event about the beginning or the end of an observation problem.
+"""Select deployments that need an event about the begin or end of an observation problem.
 
-The database decides, so that there is one event of each, with any number of replicas and restarts.
+The database decides, so that each is appended once, with any number of replicas and restarts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deployment_service.domain.problems import ObservationProblem
 from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.problems import RUN_PROBLEM_COLUMNS, problem_in
 
-# What has lasted: since the first failure of run, job or provider. LEAST ignores NULLs.
+# The first failure of run, job or provider. LEAST ignores NULLs.
 _SINCE = "least(r.cancel_problem_since, j.problem_since, p.problem_since)"
 _RUNS = """
     FROM deployment_runs AS r
@@ -38,7 +38,7 @@ TO_END = f"""
     LIMIT $3
 """
 _FIRST_SINCE = f"CASE WHEN r.settle_time IS NULL THEN {_SINCE} END"
-# Of each deployment the run that the event is about: one that is affected, the current one if it is; else the current.
+# The run of the event: an affected run, preferably the current one; else the current run.
 _DECIDE = f"""
     SELECT d.deployment_id, d.slug, d.status AS deployment_status, d.problem_event_time IS NOT NULL AS announced,
         run.number, run.job_id, run.build_number, run.status, run.certainty, run.failure_cause, run.failure_message,
@@ -69,10 +69,10 @@ _REVISE = """
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A deployment with one affected run, else its current run. ``announced``: there was an event about a problem
-    and none about its end.
+    """A deployment with one affected run, else with its current run.
 
-    ``problem``: of that run, while it is not settled. ``lasted``: for longer than was asked for.
+    ``announced``: the last event about a problem has no event about its end yet.
+    ``problem``: the problem of that run, while it is not settled. ``lasted``: whether it lasted longer than ``after``.
     """
 
     deployment_id: uuid.UUID
@@ -89,7 +89,7 @@ class Affected:
     waiting_for: str | None
     waiting_reason: str
     full_name: str
-    """Of its job."""
+    """The full name of its job."""
     base_url: str
     settled: bool
     lasted: bool
@@ -104,7 +104,7 @@ async def candidates(
     after: timedelta,
     limit: int,
 ) -> list[uuid.UUID]:
-    """Deployments of a provider that may need an event. ``decide`` decides, under locks."""
+    """Return deployments of a provider that may need an event. ``decide`` decides, under locks."""
     begun = await connection.fetch(TO_BEGIN, tenant_id, provider_id, after, limit)
     ended = await connection.fetch(TO_END, tenant_id, provider_id, limit)
     return sorted({row["deployment_id"] for row in (*begun, *ended)})
@@ -117,7 +117,7 @@ async def decide(
     *,
     after: timedelta,
 ) -> list[Affected]:
-    """Read how locked deployments are affected now."""
+    """Return how locked deployments are affected now."""
     rows = await connection.fetch(_DECIDE, tenant_id, deployment_ids, after)
     return [_affected(row) for row in rows]
 
@@ -125,7 +125,7 @@ async def decide(
 async def revise(
     connection: Connection, tenant_id: uuid.UUID, deployment_ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, int]:
-    """Note that an event follows for each of these locked deployments; return their revisions."""
+    """Increment the revisions of these locked deployments, for an event of each; return the revisions."""
     rows = await connection.fetch(_REVISE, tenant_id, deployment_ids)
     return {row["deployment_id"]: row["revision"] for row in rows}
 

@@ -1,4 +1,4 @@
-"""The reports that belong to no run: they show why a webhook changed nothing."""
+"""Reports that belong to no run. They show why a webhook changed nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = """
 async def job_of_deployment(
     connection: Connection, tenant_id: uuid.UUID, resource_id: str
 ) -> uuid.UUID | None:
-    """The job that a deployment uses; None if there is no such deployment."""
+    """Return the job of a deployment; None if there is no such deployment."""
     job_id: uuid.UUID | None = await connection.fetchval(_JOB_OF_DEPLOYMENT, tenant_id, resource_id)
     return job_id
 
@@ -34,7 +34,7 @@ async def job_of_deployment(
 async def find_job(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID
 ) -> uuid.UUID | None:
-    """The job's id, if the tenant has that job."""
+    """Return the job's id; None if the tenant has no such job."""
     found: uuid.UUID | None = await connection.fetchval(_JOB, tenant_id, job_id)
     return found
 
@@ -42,6 +42,6 @@ async def find_job(
 async def page(
     connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID, *, before: int, limit: int
 ) -> Chunk[asyncpg.Record]:
-    """Reports of a job that belong to no run and came before ``before`` (a delivery_id), newest first."""
+    """Return reports of a job without a run, with a delivery_id lower than ``before``, newest first."""
     rows = await connection.fetch(PAGE, tenant_id, job_id, before, limit + 1)
     return Chunk(rows[:limit], len(rows) > limit)

@@ -1,4 +1,4 @@
-"""The wish to cancel a run."""
+"""Cancel requests of runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _FIND = """
     JOIN deployment_runs AS r ON r.tenant_id = d.tenant_id AND r.deployment_id = d.deployment_id
     WHERE d.tenant_id = $1 AND d.resource_id = $2 AND d.delete_time IS NULL AND r.number = $3
 """
-# The first wish counts; a repeated one has Jenkins asked again at once.
 _REQUEST = """
+    -- The time of the first request stays. A repeated one sends the cancellation to Jenkins again at once.
     UPDATE deployment_runs SET cancel_request_time = coalesce(cancel_request_time, now()), cancel_sent_time = NULL
     WHERE tenant_id = $1 AND run_id = $2
 """
@@ -21,8 +21,8 @@ _REQUEST_ONCE = """
     UPDATE deployment_runs SET cancel_request_time = now()
     WHERE tenant_id = $1 AND run_id = $2 AND cancel_request_time IS NULL RETURNING true
 """
-# The runs of a deleted deployment have ended: their builds are stopped until Jenkins shows none, for a day at most.
 _REQUEST_STOPS = """
+    -- The runs of a deleted deployment have ended. Their builds are stopped until Jenkins shows none, at most a day.
     UPDATE deployment_runs SET cancel_request_time = coalesce(cancel_request_time, now()), cancel_sent_time = NULL,
         stop_until = now() + interval '1 day'
     WHERE tenant_id = $1 AND run_id = ANY($2)
@@ -41,38 +41,38 @@ _HAS_ENDED = "SELECT end_time IS NOT NULL FROM deployment_runs WHERE tenant_id =
 async def find(
     connection: Connection, tenant_id: uuid.UUID, deployment_slug: str, number: int
 ) -> tuple[uuid.UUID, uuid.UUID] | None:
-    """The ids of a run and of its job."""
+    """Return the ids of a run and of its job; None if there is no such run."""
     row = await connection.fetchrow(_FIND, tenant_id, deployment_slug, number)
     return (row["run_id"], row["job_id"]) if row is not None else None
 
 
 async def request(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Note the wish on a locked run."""
+    """Store a cancel request for a locked run."""
     await connection.execute(_REQUEST, tenant_id, run_id)
 
 
 async def request_once(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
-    """Note the wish on a locked run, unless there is one already."""
+    """Store a cancel request for a locked run; return False if it has one already."""
     return await connection.fetchval(_REQUEST_ONCE, tenant_id, run_id) is not None
 
 
 async def has_ended(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
-    """Whether the run has ended (or is gone)."""
+    """Return whether the run has ended or was deleted."""
     return await connection.fetchval(_HAS_ENDED, tenant_id, run_id) is not False
 
 
 async def request_stops(
     connection: Connection, tenant_id: uuid.UUID, run_ids: Sequence[uuid.UUID]
 ) -> None:
-    """Request that the builds of runs are stopped although the runs themselves end now."""
+    """Request to stop the builds of runs that end without waiting for their builds."""
     await connection.execute(_REQUEST_STOPS, tenant_id, run_ids)
 
 
 async def is_stopping(connection: Connection, tenant_id: uuid.UUID, job_id: uuid.UUID) -> bool:
-    """Whether builds of a job are still to be stopped for runs that have ended."""
+    """Return whether builds of ended runs of a job must still be stopped."""
     return bool(await connection.fetchval(_IS_STOPPING, tenant_id, job_id))
 
 
 async def stopped(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Note that Jenkins has finished the build of a run that was to be stopped."""
+    """Record that Jenkins has finished the build of a run that had to be stopped."""
     await connection.execute(_STOPPED, tenant_id, run_id)

@@ -1,4 +1,4 @@
-"""What the confirmer asks the store: which reported ends are due to be read."""
+"""The reported ends that the confirmer must read from Jenkins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from deployment_service.storage.database.pool import Connection
 from deployment_service.storage.runs.reconcile import WORK_COLUMNS, ReadJob, job_from_row
 from deployment_service.storage.runs.runs import RUN_COLUMNS, from_row
 
-# The claim is the new due time: a claimer that dies leaves the run due again. asked_time is taken after the statement
-# has seen the report, so the read begins after the report's commit.
 _CLAIM = """
+    -- The new due time is the lease: after a crash of the claimer the run is due again.
     UPDATE deployment_runs AS r SET confirm_due_time = now() + $2::interval
     FROM (
         SELECT tenant_id, run_id FROM deployment_runs
@@ -25,6 +24,7 @@ _CLAIM = """
     RETURNING r.tenant_id, r.run_id
 """
 _READ = f"""
+    -- clock_timestamp(): asked_time must be later than the commit of the report, so that the read begins after it.
     SELECT {WORK_COLUMNS.replace("now() AS", "clock_timestamp() AS")},
         {", ".join("r." + name.strip() for name in RUN_COLUMNS.split(",") if name.strip() != "job_id")}
     FROM unnest($1::uuid[], $2::uuid[]) AS due (tenant_id, run_id)
@@ -45,7 +45,7 @@ _OVERDUE = """
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A run whose reported end is to be read. ``job.asked_time``: when the read begins."""
+    """A run whose reported end must be read. ``job.asked_time``: when the read begins."""
 
     run: Run
     job: ReadJob
@@ -68,7 +68,7 @@ async def claim_due(
     lease_s: float,
     without_tenants: Collection[uuid.UUID] = (),
 ) -> list[DueRun]:
-    """Claim reported ends that are due, earliest first. Waits for no lock."""
+    """Claim due reported ends, earliest first. Never waits for a lock."""
     claimed = await connection.fetch(
         _CLAIM, limit, timedelta(seconds=lease_s), list(without_tenants)
     )
@@ -83,18 +83,18 @@ async def claim_due(
 async def put_off(
     connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID, *, retry_in_s: float
 ) -> None:
-    """Have the end of a run read again later, if it is still only reported."""
+    """Read the end of a run again after ``retry_in_s`` seconds, if it is still REPORTED."""
     await connection.execute(_PUT_OFF, tenant_id, run_id, timedelta(seconds=retry_in_s))
 
 
 async def leave(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Leave the run to the cycles of the reconciler, which look for builds that are not found."""
+    """Leave the run to the reconciler, which probes for missing builds."""
     await connection.execute(_LEAVE, tenant_id, run_id)
 
 
 async def overdue(
     connection: Connection, *, after_s: float
 ) -> list[tuple[uuid.UUID, uuid.UUID, uuid.UUID]]:
-    """Tenant, job and id of runs whose reported end no read has settled for so long."""
+    """Return tenant, job and id of runs whose end has been REPORTED for more than ``after_s`` seconds."""
     rows = await connection.fetch(_OVERDUE, timedelta(seconds=after_s))
     return [(row["tenant_id"], row["job_id"], row["run_id"]) for row in rows]

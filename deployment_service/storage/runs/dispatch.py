@@ -1,8 +1,7 @@
-"""The trigger of a run: claiming it, announcing the request, and writing down what came of it.
+"""The trigger of a run: claim it, record the request before it is sent, and record its outcome.
 
-``attempt`` and ``lease_owner`` fence every write: a process that was stopped past its lease changes
-nothing any more. They do not reach Jenkins; ``unclear_until`` is what keeps a late request apart
-from the next one (docs/explanation/runs.md).
+``attempt`` and ``lease_owner`` fence every write: a process that stalled past its lease changes nothing. They do not
+reach Jenkins; the quarantine ``unclear_until`` separates a late request from the next one (docs/explanation/runs.md).
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from deployment_service.domain.parameter_definitions import (
 from deployment_service.domain.secret_values import SplitValues
 from deployment_service.storage.database.pool import Connection
 
-# A run whose announced request may still be on its way (SENDING) is claimed only to be looked for. Nothing new is sent
-# to a job that hasn't been read since the store was restored.
 _CLAIM = """
     WITH due AS (
         SELECT tenant_id, run_id FROM deployment_runs AS r
+        -- SENDING: the request may still be on its way, so the run is claimed only to probe Jenkins.
         WHERE trigger_state IN ('WAITING', 'SENDING') AND next_try_time <= now()
             AND (lease_until IS NULL OR lease_until < now())
+            -- Nothing new is sent to a job that was not read since the store was restored.
             AND (trigger_state = 'SENDING' OR trigger_deadline < now() OR NOT EXISTS (
                 SELECT FROM unread_jobs AS u WHERE u.tenant_id = r.tenant_id AND u.job_id = r.job_id))
             AND tenant_id <> ALL ($5::uuid[])
@@ -90,7 +89,7 @@ _LATEST_ATTEMPT = "SELECT attempt FROM deployment_runs WHERE tenant_id = $1 AND 
 _RELEASE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL,
         failures = CASE WHEN $8 THEN failures + 1 ELSE 0 END,
-        -- The deadline ends a wait, however long an answer asks for it.
+        -- The deadline limits the wait that an answer (Retry-After) requests.
         next_try_time = CASE WHEN $6 = 'SENDING' THEN greatest(now() + $5::interval, unclear_until)
             ELSE least(now() + $5::interval,
                 CASE WHEN trigger_deadline > now() THEN trigger_deadline + interval '10 ms' END) END,
@@ -102,7 +101,7 @@ _DROP_LEASE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4
 """
-_NOTE_LOOK = """
+_NOTE_PROBE = """
     UPDATE deployment_runs SET lease_owner = NULL, lease_until = NULL, failures = 0, probe_count = probe_count + 1,
         probe_time = now(), probe_session = $5, next_try_time = now() + $6::interval
     WHERE tenant_id = $1 AND run_id = $2 AND attempt = $3 AND lease_owner = $4 AND trigger_state = 'SENDING'
@@ -113,8 +112,8 @@ _FENCE = """
         AND trigger_state IN ('WAITING', 'SENDING')
     RETURNING run_id
 """
-# In one session of Jenkins a queue id means one item; after a crash ids are given out again. Where replicas answer by
-# turns, or the session isn't known, a run that still waits for its build has the item.
+# In one session of Jenkins a queue id denotes one item; after a crash ids are reused. If replicas answer in turn, or
+# the session is unknown, the item belongs to a run that still waits for its build.
 _QUEUE_ITEM_OWNER = """
     SELECT number FROM deployment_runs AS r
     WHERE tenant_id = $1 AND job_id = $2 AND queue_id = $3 AND run_id <> $4 AND source = 'SERVICE'
@@ -134,8 +133,8 @@ _SENT = """
     FROM run_attempts WHERE tenant_id = $1 AND run_id = $2
 """
 
-# An attempt that was announced and has no outcome belongs to a process that died or stalled.
 _SENT_ATTEMPTS = """
+    -- An attempt without an outcome belongs to a process that died or stalled.
     SELECT count(*) FILTER (WHERE outcome IN ('', 'UNCLEAR')) AS unanswered,
         count(*) FILTER (WHERE outcome = 'ACCEPTED') AS answered,
         (SELECT count(*) FROM deployment_runs AS e JOIN deployment_runs AS own
@@ -148,7 +147,7 @@ _SENT_ATTEMPTS = """
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run that is ours to trigger (WAITING) or to look for (SENDING)."""
+    """A run that this replica has leased, to trigger it (WAITING) or to probe for its build (SENDING)."""
 
     tenant_id: uuid.UUID
     run_id: uuid.UUID
@@ -161,7 +160,7 @@ class Claimed:
     secret_parameters: Sequence[str]
     secret_values: bytes | None = field(repr=False)
     job_secrets: Sequence[str] | None
-    """The names that the job is known to define as secret; None: it hasn't been read for them."""
+    """The parameters that the job defines as secret; None if they were not read yet."""
     failures: int
     last_answer: str | None
     first_build_number: int | None
@@ -177,24 +176,24 @@ class Claimed:
     correlation: str | None
     generation: int
     defined_secrets: Sequence[str]
-    """The names that the run's deployment defines as secret."""
+    """The parameters that the run's deployment defines as secret."""
     definitions: tuple[DeclaredParameter, ...]
-    """Those of the deployment that owns the job; none for an adopted job."""
+    """The definitions of the deployment that owns the job; none for an adopted job."""
     definition_version: int
     job_kind: str
-    """What the owner made the job from; empty for an adopted job."""
+    """The kind of the owner's definition; empty for an adopted job."""
     job_folder: str = ""
     allowed_folders: Sequence[str] = ()
     allowed_job_kinds: Sequence[str] = ()
     run_job_kind: str = "EXISTING"
     """The kind of the job by the definition of the run's own deployment."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The secret values, decrypted; ``parameters`` has them as well then."""
+    """The decrypted secret values; ``parameters`` contains them too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How often Jenkins has answered a run's requests with a 500, and whether all of them carried its id."""
+    """How many requests of a run Jenkins answered with a 500, and whether all requests carried the run id."""
 
     server_errors: int
     all_named: bool
@@ -209,9 +208,9 @@ async def claim(
     without_providers: Collection[uuid.UUID] = (),
     without_tenants: Collection[uuid.UUID] = (),
 ) -> list[Claimed]:
-    """Claim runs that are due, oldest first; none of these providers and tenants."""
-    full = (list(without_providers), list(without_tenants))
-    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, *full)
+    """Claim due runs, oldest first, except those of the given providers and tenants."""
+    excluded = (list(without_providers), list(without_tenants))
+    rows = await connection.fetch(_CLAIM, owner, _interval(lease_s), limit, *excluded)
     return [
         Claimed(**{**row, "definitions": definitions_from_json(row["definitions"])}) for row in rows
     ]
@@ -226,7 +225,7 @@ async def tell_secrets_apart(
     *,
     job_secrets: Collection[str],
 ) -> bool:
-    """Write which values of a run are secret, as its job defines them. False: the run isn't ours any more."""
+    """Store which values of a run are secret by the job's definitions; return False if the lease is lost."""
     key = (run.tenant_id, run.run_id, run.attempt, owner)
     await connection.execute(_JOB_SECRETS, run.tenant_id, run.job_id, sorted(job_secrets))
     names = sorted(values.secret)
@@ -245,7 +244,7 @@ async def begin_send(
     session: str | None,
     named: bool,
 ) -> bool:
-    """Announce the request, before it is sent. False: the run isn't ours any more, overdue or to be cancelled."""
+    """Record a request before it is sent; return False if the lease is lost, or the run is overdue or cancelled."""
     key = (run.tenant_id, run.run_id, run.attempt)
     unclear = _interval(unclear_s)
     if await connection.fetchval(_BEGIN_SEND, *key, owner, unclear, next_build_number) is None:
@@ -264,7 +263,7 @@ async def note_outcome(
     queue_id: str | None = None,
     message: str = "",
 ) -> None:
-    """Write down how an attempt ended, for whoever asks later what happened."""
+    """Record the outcome of an attempt, for ExplainRun."""
     key = (run.tenant_id, run.run_id, run.attempt)
     await connection.execute(_NOTE_OUTCOME, *key, outcome, http_status, queue_id, message)
 
@@ -285,9 +284,9 @@ async def release(
     reason: str,
     failed: bool = False,
 ) -> None:
-    """Give a run back: WAITING (nothing is in Jenkins) or SENDING (not before the quarantine is over).
+    """Release the lease, as WAITING (nothing is in Jenkins) or SENDING (retry after the quarantine).
 
-    ``failed``: Jenkins could not be asked, so it is asked more and more seldom.
+    ``failed``: Jenkins could not be reached, so the next try backs off.
     """
     key = (run.tenant_id, run.run_id, run.attempt, owner)
     await connection.execute(_RELEASE, *key, _interval(retry_in_s), state, reason, failed)
@@ -301,19 +300,19 @@ async def drop_lease(connection: Connection, run: Claimed, owner: uuid.UUID) -> 
 async def note_probe(
     connection: Connection, run: Claimed, owner: uuid.UUID, *, session: str, next_in_s: float
 ) -> None:
-    """Write down that Jenkins was looked through and nothing was found."""
+    """Record a probe of Jenkins that found no build of the run."""
     key = (run.tenant_id, run.run_id, run.attempt, owner)
-    await connection.execute(_NOTE_LOOK, *key, session, _interval(next_in_s))
+    await connection.execute(_NOTE_PROBE, *key, session, _interval(next_in_s))
 
 
 async def fence(connection: Connection, run: Claimed, owner: uuid.UUID) -> bool:
-    """Lock the run and give up its lease; False: it isn't ours any more. The job must be locked."""
+    """Lock the run and release its lease; return False if the lease was lost. The job must be locked."""
     key = (run.tenant_id, run.run_id, run.attempt, owner)
     return await connection.fetchval(_FENCE, *key) is not None
 
 
 async def queue_item_owner(connection: Connection, run: Claimed, queue_id: str) -> int | None:
-    """The number of another run that waits for the same queue item."""
+    """Return the number of another run that waits for the same queue item; None if there is none."""
     number: int | None = await connection.fetchval(
         _QUEUE_ITEM_OWNER, run.tenant_id, run.job_id, queue_id, run.run_id, run.attempt
     )
@@ -321,7 +320,7 @@ async def queue_item_owner(connection: Connection, run: Claimed, queue_id: str) 
 
 
 async def sent(connection: Connection, run: Claimed) -> Sent:
-    """What has been sent for a run so far."""
+    """Return which requests were sent for a run."""
     (row,) = await connection.fetch(_SENT, run.tenant_id, run.run_id)
     return Sent(**row)
 
@@ -329,7 +328,7 @@ async def sent(connection: Connection, run: Claimed) -> Sent:
 async def sent_attempts(
     connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID
 ) -> SentAttempts:
-    """What became of the requests that were announced for a run."""
+    """Return the counts of the recorded requests of a run."""
     (row,) = await connection.fetch(_SENT_ATTEMPTS, tenant_id, run_id)
     return SentAttempts(**row)
 

@@ -1,4 +1,4 @@
-"""The trail of a run: all that is kept of how it came to be what it is."""
+"""The trail of a run: its attempts, reports, events and resolutions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from deployment_service.storage.events.events import from_row
 from deployment_service.storage.runs import resolutions
 
 _ATTEMPTS = "SELECT * FROM run_attempts WHERE tenant_id = $1 AND run_id = $2 ORDER BY attempt"
-# What was applied to the run, and what spoke of its build without being applied.
 REPORTS = """
+    -- Reports that were applied to the run, and reports about its build that were not.
     SELECT * FROM (
         SELECT w.* FROM deployment_runs AS r
         JOIN webhook_deliveries AS w ON w.tenant_id = r.tenant_id AND w.job_id = r.job_id

@@ -1,4 +1,4 @@
-"""The intent to run: what RunDeployment reads, decides on and commits."""
+"""The intent to run: the statements of RunDeployment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _READ = """
         NOT EXISTS (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.deployment_id = d.deployment_id AND r.settle_time IS NULL AND r.source = 'SERVICE'
             AND r.end_time IS NULL) AS active_has_ended,
-        -- No more are counted than the limit needs.
+        -- Counted only up to the limit.
         (SELECT count(*) FROM (SELECT FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
             AND r.settle_time IS NULL AND r.source = 'SERVICE' LIMIT $3) AS active) AS active_of_tenant,
         (SELECT coalesce(max(r.number), 0) + 1 FROM deployment_runs AS r WHERE r.tenant_id = d.tenant_id
@@ -64,10 +64,10 @@ _IS_TRIGGERED = """
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A deployment as RunDeployment sees it.
+    """The state of a deployment that RunDeployment needs.
 
-    ``active_number``: the first run that was started here and is not settled. ``active_has_ended``: the end of each
-    such run has been reported.
+    ``active_number``: the number of the first unsettled run that the service started.
+    ``active_has_ended``: the end of each such run was reported.
     """
 
     deployment_id: uuid.UUID
@@ -81,7 +81,7 @@ class Runnable:
     job_state: str
     state_message: str
     job_secrets: Sequence[str] | None
-    """The names that the job defines in Jenkins as secret; None: it hasn't been read for them."""
+    """The parameters that the job defines in Jenkins as secret; None if they were not read yet."""
     active_number: int | None
     active_has_ended: bool
     active_of_tenant: int
@@ -90,7 +90,7 @@ class Runnable:
 
 @dataclass(frozen=True, slots=True)
 class RunValues:
-    """What a run was started with. ``secret_parameters``: names only."""
+    """The parameters of a run. ``secret_parameters``: names only."""
 
     parameters: Mapping[str, str]
     secret_parameters: Sequence[str]
@@ -100,7 +100,7 @@ class RunValues:
 async def read(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, *, count_to: int
 ) -> Runnable | None:
-    """Read a locked deployment; the tenant's active runs are counted up to ``count_to``."""
+    """Read a locked deployment. The tenant's active runs are counted up to ``count_to``."""
     row = await connection.fetchrow(_READ, tenant_id, deployment_id, count_to)
     if row is None:
         return None
@@ -111,7 +111,7 @@ async def read(
 async def read_values(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID, number: int
 ) -> RunValues | None:
-    """Read what an earlier run was started with; None if there is none."""
+    """Return the parameters of an earlier run; None if there is no such run."""
     row = await connection.fetchrow(_READ_VALUES, tenant_id, deployment_id, number)
     return RunValues(**row) if row is not None else None
 
@@ -128,7 +128,7 @@ async def insert(
     retry_of: int | None,
     trigger_deadline_s: float,
 ) -> None:
-    """Add a pending run and make it the current one. ``retry_of``: the number of the run that it repeats."""
+    """Insert a pending run and make it the current one. ``retry_of``: the number of the run that it repeats."""
     await connection.execute(
         _INSERT,
         tenant_id,
@@ -149,12 +149,12 @@ async def insert(
 
 
 async def is_triggered(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> bool:
-    """Whether the dispatcher is done with a run, one way or the other (or it is gone)."""
+    """Return whether the trigger of a run has an outcome, or the run was deleted."""
     return await connection.fetchval(_IS_TRIGGERED, tenant_id, run_id) is not False
 
 
 async def is_settled(
     connection: Connection, tenant_id: uuid.UUID, deployment_id: uuid.UUID
 ) -> bool:
-    """Whether every run that was started here is settled."""
+    """Return whether every run that the service started is settled."""
     return bool(await connection.fetchval(_IS_SETTLED, tenant_id, deployment_id))

@@ -1,4 +1,4 @@
-"""What the reconciler reads from the store: unconfirmed runs, and jobs to read."""
+"""The statements of the reconciler: unconfirmed runs, and jobs to read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORK_COLUMNS = """
     CASE p.reporting WHEN 'AUTO' THEN NOT coalesce(j.sends_webhooks, false) OR p.webhook_base_url = ''
         ELSE p.reporting = 'POLLING' END AS polled
 """
-# An end that no read has confirmed is read during a day; without success, less often the longer ago it ended.
+# An end that no read has confirmed is read again for a day, at increasing intervals.
 _UNCONFIRMED_HEAD = f"""
     SELECT {WORK_COLUMNS}, r.probe_count, r.probe_time, r.stop_until IS NOT NULL AS to_stop,
         r.cancel_request_time IS NOT NULL
@@ -42,7 +42,7 @@ UNCONFIRMED = (
     ORDER BY r.last_observed_time NULLS FIRST LIMIT 5000
 """
 )
-# Builds of deleted deployments that are to be stopped.
+# Builds of deleted deployments that must be stopped.
 TO_STOP = (
     _UNCONFIRMED_HEAD
     + """
@@ -59,7 +59,7 @@ JOBS_TO_READ = f"""
         AND (j.refresh_request_time IS NOT NULL OR j.next_sweep_time <= now())
     ORDER BY j.refresh_request_time NULLS LAST, j.next_sweep_time LIMIT 50
 """
-# An AUTO provider is polled where Jenkins hasn't kept our endpoint; its bound is that of a job where it has.
+# An AUTO provider is polled for jobs without our endpoint. Its detection bound is that of a job with our endpoint.
 _PROVIDERS = """
     SELECT 'tenants/' || t.slug || '/providers/' || p.slug AS name, p.reporting = 'POLLING' AS polled
     FROM cicd_providers AS p JOIN tenants AS t ON t.tenant_id = p.tenant_id ORDER BY name
@@ -70,7 +70,7 @@ JOBS_NAMED = f"""
     JOIN cicd_providers AS p ON p.tenant_id = j.tenant_id AND p.provider_id = j.provider_id
     WHERE j.tenant_id = $1 AND j.provider_id = $2 AND j.state = 'READY' AND j.full_name = ANY($3)
 """
-# The slow sweep is spread by chance, so that jobs that were made together aren't read together for ever.
+# Random jitter spreads the slow sweep of jobs that were created together.
 _JOB_WAS_READ = """
     UPDATE cicd_jobs SET
         refresh_request_time = CASE WHEN refresh_request_time <= $3 THEN NULL ELSE refresh_request_time END,
@@ -83,8 +83,8 @@ _JOB_WAS_NOT_READ = """
 """
 # After a restore: see restore.py.
 _READ_AGAIN = "DELETE FROM unread_jobs WHERE tenant_id = $1 AND job_id = $2"
-# The numbers start again when a job is deleted and made anew: then the next number is one that has been seen. Only
-# numbers that Jenkins gave count (anybody may say one), and only if they were known before it was asked.
+# Numbers start again when a job is deleted and created again: then a run has the next number already. Only numbers
+# that Jenkins has shown count (a report may contain any number), and only if they were stored before the read began.
 _NOTE_NUMBER = """
     UPDATE cicd_jobs AS j SET next_build_number = $3, number_time = now(), generation = generation + (
         EXISTS (
@@ -98,15 +98,15 @@ _MADE_AGAIN = """
     UPDATE cicd_jobs SET next_build_number = $3, number_time = now(), generation = generation + 1
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $4
 """
-# External builds that somebody spoke of before Jenkins was asked, with numbers that it hasn't issued. If the numbers
-# have fallen they may have been issued in the job as it was before.
+# External builds that were reported before the read began, with numbers that Jenkins has not issued. After a fall of
+# the next number they are excluded: the job before may have issued them.
 _NEVER_ISSUED = """
     SELECT run_id FROM deployment_runs
     WHERE tenant_id = $1 AND job_id = $2 AND generation = $3 AND build_number >= $4 AND source = 'EXTERNAL'
         AND build_timestamp_ms IS NULL AND create_time < $5
         AND $4 >= (SELECT coalesce(next_build_number, 0) FROM cicd_jobs WHERE tenant_id = $1 AND job_id = $2)
 """
-# Never changes what a run waits for: that takes an event. A webhook may have changed it since it was read.
+# Never changes waiting_for, because each change needs an event. A webhook may have changed it since the read.
 _NOTE_SEEN = """
     UPDATE deployment_runs AS r SET last_observed_time = now(), waiting_reason = n.waiting_reason, probe_count = 0
     FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (run_id, waiting_for, waiting_reason)
@@ -128,7 +128,7 @@ _NOTE_CANCEL_SENT = """
 
 @dataclass(frozen=True, slots=True)
 class ReadJob:
-    """A job to be read. ``polled``: no webhooks come from it. ``asked_time``: before Jenkins is asked."""
+    """A job to read. ``polled``: the job sends no webhooks. ``asked_time``: a time before the read begins."""
 
     tenant_id: uuid.UUID
     job_id: uuid.UUID
@@ -143,22 +143,22 @@ class ReadJob:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """A run of which Jenkins is asked, and how often it was looked for in vain."""
+    """A run to read from Jenkins, with the number of probes that did not find it."""
 
     run: Run
     job: ReadJob
     probe_count: int
     probe_time: datetime | None
     to_cancel: bool = False
-    """Jenkins is to be asked to cancel it, and hasn't been for a while."""
+    """Whether a cancel request must be sent to Jenkins now."""
     to_stop: bool = False
-    """Its deployment was deleted: only its build is to be stopped."""
+    """Whether only its build must be stopped, because its deployment was deleted."""
 
 
 async def unconfirmed(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
 ) -> list[Unconfirmed]:
-    """The runs of a controller whose end is not certain yet, longest unobserved first; then those to be stopped."""
+    """Return the unconfirmed runs of a controller, longest unobserved first, then the runs to stop."""
     rows = await connection.fetch(UNCONFIRMED, tenant_id, provider_id)
     rows += await connection.fetch(TO_STOP, tenant_id, provider_id)
     return [
@@ -177,13 +177,13 @@ async def unconfirmed(
 async def jobs_to_read(
     connection: Connection, tenant_id: uuid.UUID, provider_id: uuid.UUID
 ) -> list[tuple[ReadJob, datetime | None]]:
-    """Poked jobs of a controller, with the time of the poke, and those whose slow sweep is due."""
+    """Return jobs with a refresh request, with its time, and jobs whose slow sweep is due."""
     rows = await connection.fetch(JOBS_TO_READ, tenant_id, provider_id)
     return [(job_from_row(row), row["refresh_request_time"]) for row in rows]
 
 
 async def providers(connection: Connection) -> list[tuple[str, bool]]:
-    """All providers, and whether all their jobs are polled."""
+    """Return the names of all providers, and whether all their jobs are polled."""
     return [(row["name"], row["polled"]) for row in await connection.fetch(_PROVIDERS)]
 
 
@@ -193,7 +193,7 @@ async def jobs_named(
     provider_id: uuid.UUID,
     full_names: Collection[str],
 ) -> list[ReadJob]:
-    """The jobs of a controller that have one of these names."""
+    """Return the jobs of a controller that have one of these names."""
     rows = await connection.fetch(JOBS_NAMED, tenant_id, provider_id, list(full_names))
     return [job_from_row(row) for row in rows]
 
@@ -201,7 +201,7 @@ async def jobs_named(
 async def job_was_read(
     connection: Connection, job: ReadJob, refresh_request_time: datetime | None, *, sweep_s: float
 ) -> None:
-    """Take back the poke that was there when the reading began, and put off the sweep."""
+    """Remove the refresh request that existed when the read began, and postpone the sweep."""
     await connection.execute(
         _JOB_WAS_READ, job.tenant_id, job.job_id, refresh_request_time, timedelta(seconds=sweep_s)
     )
@@ -209,7 +209,7 @@ async def job_was_read(
 
 
 async def job_was_not_read(connection: Connection, job: ReadJob, *, again_in_s: float) -> None:
-    """Put off the reading of a job that can't be read, so that others have their turn."""
+    """Postpone the read of a job that cannot be read, so that other jobs are read first."""
     await connection.execute(
         _JOB_WAS_NOT_READ, job.tenant_id, job.job_id, timedelta(seconds=again_in_s)
     )
@@ -224,9 +224,9 @@ async def note_number(
     generation: int,
     asked_time: datetime,
 ) -> None:
-    """Write down the next number of a locked job; a new generation begins if it has fallen.
+    """Store the next build number of a locked job. If it has fallen, a new generation begins.
 
-    ``asked_time``: before Jenkins was asked, by the database's clock. ``generation``: the one known then.
+    ``asked_time``: a time before the read, by the database's clock. ``generation``: the generation at that time.
     """
     await connection.execute(
         _NOTE_NUMBER, tenant_id, job_id, next_build_number, generation, asked_time
@@ -241,7 +241,7 @@ async def made_again(
     *,
     generation: int,
 ) -> None:
-    """Begin a new generation of a locked job, unless that has been done."""
+    """Begin a new generation of a locked job, unless it has begun already."""
     await connection.execute(_MADE_AGAIN, tenant_id, job_id, next_build_number, generation)
 
 
@@ -254,7 +254,7 @@ async def never_issued(
     generation: int,
     asked_time: datetime,
 ) -> list[uuid.UUID]:
-    """External runs of a locked job whose builds Jenkins can't have. The rest as for `note_number`."""
+    """Return external runs of a locked job whose builds Jenkins has not issued. Arguments as for ``note_number``."""
     rows = await connection.fetch(
         _NEVER_ISSUED, tenant_id, job_id, generation, next_build_number, asked_time
     )
@@ -266,26 +266,26 @@ async def note_seen(
     tenant_id: uuid.UUID,
     seen: Sequence[tuple[uuid.UUID, str | None, str]],
 ) -> None:
-    """Runs that go on as they were: (run_id, waiting_for, waiting_reason)."""
+    """Record a read of unchanged runs: (run_id, waiting_for, waiting_reason)."""
     columns = [[row[place] for row in seen] for place in range(3)]
     await connection.execute(_NOTE_SEEN, tenant_id, *columns)
 
 
 async def note_asked(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Jenkins was asked about a run that has ended, and doesn't know its build."""
+    """Record a probe of an ended run whose build Jenkins does not show."""
     await connection.execute(_NOTE_ASKED, tenant_id, run_id)
 
 
 async def note_cancel_sent(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """Jenkins was asked to cancel a run."""
+    """Record that a cancel request was sent to Jenkins."""
     await connection.execute(_NOTE_CANCEL_SENT, tenant_id, run_id)
 
 
 async def note_missing(connection: Connection, tenant_id: uuid.UUID, run_id: uuid.UUID) -> None:
-    """A run was in neither list."""
+    """Record a probe that did not find a run in the queue, the executors or the builds."""
     await connection.execute(_NOTE_MISSING, tenant_id, run_id)
 
 
 def job_from_row(row: asyncpg.Record) -> ReadJob:
-    """A job of a row that has WORK_COLUMNS."""
+    """Return the job of a row that has WORK_COLUMNS."""
     return ReadJob(**{name: row[name] for name in ReadJob.__slots__})

@@ -1,4 +1,4 @@
-"""Runs as callers see them. What changes them is in ``storage.runs.runs``."""
+"""Read runs for the API. ``storage.runs.runs`` writes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SELECT_BASIC = _SELECT.replace("r.parameters", "'{}'::jsonb AS parameters").rep
 )
 _SELECTS = {View.BASIC: _SELECT_BASIC, View.FULL: _SELECT}
 _BY_NUMBER = _SELECT + " WHERE r.tenant_id = $1 AND d.resource_id = $2 AND r.number = $3"
-# OFFSET 0 keeps the look-up by the whole key: without it the planner reads all runs of each deployment.
+# OFFSET 0 forces the lookup by the whole key: without it the planner reads all runs of each deployment.
 _NAMED = """
     (SELECT named.* FROM unnest($2::text[], $3::int[]) AS asked (resource_id, number)
     JOIN deployments AS owner ON owner.tenant_id = $1 AND owner.resource_id = asked.resource_id
@@ -57,7 +57,7 @@ _BY_ID = _SELECT + " WHERE r.tenant_id = $1 AND r.run_id = $2"
 
 
 def _page(runs: str, order: str, deployments: str = "d.tenant_id = $1") -> dict[View, str]:
-    """The runs of a page, chosen before anything is joined to them: so no plan reads more than their own rows."""
+    """Return the statements of a page. The LIMIT comes before the joins, so that they read only rows of the page."""
     page = f"({runs} ORDER BY {order} LIMIT $2)"
     joined = f" WHERE {deployments} ORDER BY {order}"
     return {
@@ -99,7 +99,7 @@ _LOWEST, _HIGHEST = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as callers see it."""
+    """A run, for the API."""
 
     run_id: uuid.UUID
     deployment_id: uuid.UUID
@@ -129,13 +129,13 @@ class RunRecord:
     annotations: Mapping[str, str]
     retry_of: int | None
     requested_by: Actor | None
-    """None: it was requested before requesters were kept, or Jenkins has not shown its cause."""
+    """None for runs from before requesters were stored, or if Jenkins has not shown the cause."""
     job_full_name: str | None
     base_url: str
     problem: ObservationProblem | None
-    """Its own, else its job's or its provider's, while it is not settled."""
+    """The problem of the run, else of its job or provider, while the run is not settled."""
     job_problem: ObservationProblem | None
-    """Of its job or of its whole provider."""
+    """The problem of its job or provider."""
 
 
 async def by_number(
@@ -155,7 +155,7 @@ async def by_id(
 async def by_names(
     connection: Connection, tenant_id: uuid.UUID, names: Collection[tuple[str, int]], view: View
 ) -> Chunk[RunRecord]:
-    """Return the runs of these resource ids and numbers that exist, in no order, as many as fit into an answer."""
+    """Return the existing runs with these resource ids and numbers, unordered, as many as fit into an answer."""
     distinct = list(set(names))
     ids, numbers = [name[0] for name in distinct], [name[1] for name in distinct]
     query = query_of_names(view)
@@ -218,7 +218,7 @@ async def of_all(
 
 
 def _common(tenant_id: uuid.UUID, wanted: RunFilter, limit: int) -> tuple[object, ...]:
-    """The first six arguments of both statements."""
+    """Return the first six arguments of both statements."""
     filters = (list(wanted.statuses) or None, list(wanted.sources) or None)
     return tenant_id, limit + 1, wanted.created.start, wanted.created.end, *filters
 
@@ -237,7 +237,7 @@ def _variant(query: str, wanted: RunFilter) -> str:
     if not wanted.newest_first:
         query = query.replace(" DESC", "")
     if wanted.statuses and _NOT_ENDED.issuperset(wanted.statuses):
-        # They are few, and an index has them: the many that ended are not read.
+        # Unsettled runs are few and have an index, so ended runs are not read.
         query = query.replace(
             "WHERE r.tenant_id = $1", "WHERE r.tenant_id = $1 AND r.settle_time IS NULL"
         )

@@ -1,4 +1,4 @@
-"""The current run of a deployment, in short: read with the deployment, in the same statement."""
+"""The summary of a deployment's current run, read in the same statement as the deployment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ACTOR = (
     "requested_by_display_name",
     "requested_by_on_behalf_of",
 )
-# Of the table alias `current_run`, under names that no column of a deployment has.
+# Columns of the table alias `current_run`, with names that differ from the columns of a deployment.
 SUMMARY_COLUMNS = ", ".join(
     f"current_run.{name} AS current_run_{name}" for name in (*_COLUMNS, *_ACTOR)
 )
@@ -40,7 +40,7 @@ SUMMARY_COLUMNS = ", ".join(
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What callers see of the current run without reading it."""
+    """The summary of a run, for the API."""
 
     number: int
     status: str

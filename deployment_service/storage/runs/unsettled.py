@@ -1,10 +1,10 @@
-"""Unsettled runs of all tenants, by what keeps them from being settled."""
+"""Counts of unsettled runs of all tenants, by the reason that prevents settling."""
 
 from __future__ import annotations
 
 from deployment_service.storage.database.pool import Connection
 
-# Without a problem, runs that Jenkins doesn't have yet have no age: they wait at most until their trigger deadline.
+# Runs without a problem that are not in Jenkins yet have no age: their trigger deadline limits the wait.
 BY_REASON = """
     SELECT coalesce(r.cancel_problem_reason, j.problem_reason, p.problem_reason, 'NONE') AS reason, count(*) AS runs,
         coalesce(max(extract(epoch FROM now() - coalesce(

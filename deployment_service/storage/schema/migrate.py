@@ -27,7 +27,7 @@ from deployment_service.storage.schema.revisions import SchemaProblem, quoted, r
 
 _log = structlog.get_logger(__name__)
 
-# Any number nobody else uses: advisory locks of a database share one space of numbers.
+# Unique in the database: all its advisory locks share one key space.
 _LOCK = 0x64657031
 _LOCK_POLL_S = 0.2
 _TELL_EVERY_S = 10.0
@@ -145,7 +145,7 @@ async def _run(
         async with engine.connect() as connection:
             await connection.run_sync(run)
     except DBAPIError as error:
-        # SQLAlchemy's text quotes the statement; the table of failures knows the database's own error.
+        # SQLAlchemy's text contains the statement; the table of failures classifies the original error.
         cause = error.orig.__cause__ if error.orig is not None else None
         raise (cause if isinstance(cause, Exception) else error) from None
     finally:

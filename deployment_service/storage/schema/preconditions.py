@@ -189,7 +189,7 @@ async def _check_roles(
 
 
 async def ensure_roles(connection: asyncpg.Connection) -> None:
-    """Create the roles and take them, as far as that is not done; `check_preconditions` has said that we may."""
+    """Create missing roles and memberships. ``check_preconditions`` must have passed."""
     for role in ROLES:
         if not await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", role):
             await connection.execute(_CREATE.format(role=role))

@@ -31,7 +31,7 @@ class MigrationsMissing(RuntimeError):
 
 
 class SchemaProblem(Exception):
-    """The database is not prepared for the service; the message says what to do."""
+    """The database is not prepared for the service; the message names the next step."""
 
 
 class RolesMissing(SchemaProblem):
