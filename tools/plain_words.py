@@ -97,7 +97,7 @@ PHRASES: Mapping[str, str] = {
 # Phrases are checked here. Add a folder once it is clean.
 PHRASES_CHECKED_IN = re.compile(
     r"(?:protos|webhook_gateway|jenkins_simulator|devstack|tools|examples)/"
-    r"|deployment_service/(?:actions|api|client|domain|runtime|unit_of_work|watch|webhook_auth|workers)/|deployment_service/[^/]+\.py$|pyproject\.toml$"
+    r"|deployment_service/(?:actions|api|client|domain|runtime|storage|unit_of_work|watch|webhook_auth|workers)/|deployment_service/[^/]+\.py$|pyproject\.toml$"
 )
 
 

@@ -1,7 +1,7 @@
 """The only table of database errors: the kind of each, and its remedy.
 
-Start-up, calls, workers and commands all use it. Texts are ours: what a library says may quote its input, and
-with it a password that is not percent-encoded.
+Start-up, calls, workers and commands use it. It has its own texts, because the text of a library may contain its
+input, and with it a password that is not percent-encoded.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _RELEASE_TIMEOUT_S = 2.0
 _SILENT_AFTER_S = 2.0
 # These errors concern all connections to the same server.
 _OTHERS_TOO = (SessionMismatch, asyncpg.ReadOnlySQLTransactionError, TimeoutError)
-# Of connections that wait for an answer: those of which the server says that it waits for us. Between the messages
+# Of connections that wait for an answer: those for which the server waits for the client. Between the messages
 # that prepare a statement and those that execute it the server is 'active' and reads from the client; no timeout of
 # the server applies then (PostgreSQL 16, tcop/postgres.c: timers of idle sessions begin at ReadyForQuery).
 _SILENT = """
@@ -115,7 +115,7 @@ class Database:
             self._pool.terminate()
 
     def acquire(self) -> contextlib.AbstractAsyncContextManager[Connection]:
-        """A connection for reading: ``async with database.acquire() as connection``.
+        """Return a connection for reading: ``async with database.acquire() as connection``.
 
         Behind a transaction pooler its statements share a transaction.
         """
@@ -124,7 +124,7 @@ class Database:
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, and retry it from the start after a deadlock.
 
-        ``work`` must have no effect outside the transaction but through ``after_commit``.
+        ``work`` must have no effect outside the transaction, except through ``after_commit``.
         """
         for attempt in range(1, _TRIES + 1):
             actions: list[Callable[[], None]] = []
@@ -244,7 +244,7 @@ class Database:
         connection.terminate()
 
     async def _clean_up(self, connection: ServiceConnection) -> None:
-        """Close connections that wait for an answer in vain, and end the sessions of those given up."""
+        """Close connections that will get no answer, and end the sessions of connections that were closed before."""
         longest = _now() - _SILENT_AFTER_S
         waiting = {
             one.server_pid: one
@@ -252,7 +252,7 @@ class Database:
             if one.waiting_since is not None and one.waiting_since < longest and not one.is_closed()
         }
         if connection.pooled:
-            # The process ids are the pooler's own, so others of the same age must do as the evidence.
+            # The process ids are those of the pooler, so connections of the same age are the evidence.
             silent = [one for one in waiting.values() if one.born < self._valid_from]
         elif waiting or self._orphans:
             # The sessions are the login user's.
@@ -266,7 +266,7 @@ class Database:
         for one in silent:
             self._close(one)
         if self._orphans:
-            # Their transactions would hold their locks.
+            # Their transactions would keep their locks.
             orphans = self._orphans
             await connection.execute(_END, list(orphans), list(orphans.values()))
             self._orphans = {}

@@ -1,9 +1,9 @@
-"""Connections whose session state is ensured: by one statement that begins each transaction.
+"""Connections that ensure their session state by the statement that begins each transaction.
 
-A pooler refuses or drops startup parameters and lends a server's session to others between two transactions, and
-``ALTER DATABASE … SET`` changes defaults. So nothing is assumed: the statement that begins a transaction sets the
-role, the timeouts and the schema for this transaction, and checks user, isolation and read-only. Without a pooler
-the same is also set once for the session, for single statements.
+A pooler rejects or drops startup parameters and gives a server's session to other clients between two transactions,
+and ``ALTER DATABASE … SET`` changes defaults. So the statement that begins a transaction sets the role, the timeouts
+and the schema for this transaction, and checks user, isolation and read-only. Without a pooler the same is also set
+once for the session, for single statements.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from deployment_service.storage.database.url import check_files, single_hosts, t
 _log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
-# Beginning a transaction waits for no lock: without an answer by then, the connection is dead or the server stalls.
+# BEGIN never waits for a lock: without an answer within this time the connection is dead or the server stalls.
 BEGIN_TIMEOUT_S = 2.5
-# How much longer than the server's own limit the client waits for a statement.
+# How much longer than the server's statement_timeout the client waits for a statement.
 _CLIENT_MARGIN_S = 2.0
-# A connection that fell silent within a transaction holds its locks until the server ends the transaction.
+# A connection whose peer vanished during a transaction holds its locks until the server ends the transaction.
 _IDLE_IN_TRANSACTION_S = 5
 _STATEMENT_CACHE = 100
 _LISTENER_TIMEOUT_S = 5.0
-# The server too gives up a peer that does not acknowledge: sessions of a host that has gone would keep their locks.
+# The server closes the connection of a peer that does not acknowledge. Otherwise sessions of a dead host keep locks.
 _SERVER_KEEPALIVE = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
@@ -68,7 +68,7 @@ class ServiceConnection(asyncpg.Connection):
         self.pooled = False
         self.server_pid = 0
         self.start_time: datetime | None = None
-        """When the session on the server began: with the process id, what it can be found by."""
+        """When the session on the server began. It identifies the session together with the process id."""
         # Until the state is known.
         self.begin = "BEGIN; SET LOCAL statement_timeout = '5s'; SELECT WHERE true"
         self.check = ""
@@ -76,10 +76,10 @@ class ServiceConnection(asyncpg.Connection):
         self.fresh = True
         self.silent = False
         self.waiting_since: float | None = None
-        """Since when an answer is due; None while no statement is under way."""
+        """Since when an answer is due, as loop time; None while no statement runs."""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """As asyncpg's; the statement that begins a transaction also ensures the session's state."""
+        """Execute a statement as asyncpg does; BEGIN also ensures the session state."""
         with self._waiting():
             if not query.startswith("BEGIN"):
                 return await super().execute(query, *args, timeout=timeout)
@@ -90,7 +90,11 @@ class ServiceConnection(asyncpg.Connection):
         return "BEGIN"
 
     async def ensure(self) -> None:
-        """Check the state of the session outside of a transaction. Raises SessionMismatch."""
+        """Check the session state outside of a transaction.
+
+        Raises:
+            SessionMismatch: the state is wrong.
+        """
         with self._waiting(), self.closed_after(BEGIN_TIMEOUT_S):
             ensured = await super().execute(self.check) == "SELECT 1"
         if not ensured:
@@ -108,7 +112,7 @@ class ServiceConnection(asyncpg.Connection):
 
     @contextlib.contextmanager
     def closed_after(self, seconds: float) -> Iterator[None]:
-        """Close the connection unless the block ends in time: what waits for an answer then fails at once."""
+        """Close the connection unless the block ends in time; a pending statement then fails at once."""
         timer = asyncio.get_running_loop().call_later(seconds, self._close_as_silent)
         try:
             yield
