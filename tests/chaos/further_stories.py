@@ -9,6 +9,7 @@ from deployment_service.client.errors import DeploymentServiceError
 from deployment_service.v1 import deployment_service_pb2 as pb
 from deployment_service.v1 import gateway_service_pb2 as gateway_pb
 from jenkins_simulator import RequestFault, Result
+from jenkins_simulator.core.model import Decision
 from tests.chaos.telling import (
     JOB,
     Story,
@@ -205,7 +206,22 @@ async def a_cancel_request_is_refused_once(w: World) -> list[Told]:
     return [Told(uid, 1, "CANCELLED", "CANCELLED_IN_JENKINS")]
 
 
+async def a_person_is_asked(w: World) -> list[Told]:
+    """Once the person has answered, the run waits for nothing any more: that is an event."""
+    await w.create(pipeline_script="node { input 'Go?'\nsleep 600 }")
+    uid = await w.run()
+    await w.until_run(uid, waiting_for="INPUT")
+    asked = build_of(w, 1).waiting_for_input
+    assert asked is not None
+    asked.decision.set_result(Decision("admin", proceeds=True))
+    await w.until_run(uid, waiting_for=None)
+    await cancel(w, 1)
+    await w.until_run(uid, certainty="CONFIRMED")
+    return [Told(uid, 1, "CANCELLED", "CANCELLED_IN_JENKINS")]
+
+
 FURTHER: tuple[Story, ...] = (
+    a_person_is_asked,
     deleted_with_its_build,
     a_value_with_blanks,
     the_next_run_waits_for_the_read_of_an_end,
