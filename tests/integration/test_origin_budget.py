@@ -47,6 +47,10 @@ class Shares:
         )
 
 
+# Shares are counted by the database's clock.
+pytestmark = pytest.mark.alone
+
+
 @pytest_asyncio.fixture
 async def shares(databases: Databases) -> AsyncIterator[Shares]:
     async with databases.worker.acquire() as connection:
@@ -239,7 +243,6 @@ async def test_three_hundred_tenants_on_one_jenkins_keep_to_its_budget(
             assert requests <= per_second * (elapsed_s + WINDOW)
 
 
-@pytest.mark.alone
 async def test_a_flood_of_one_tenant_delays_no_run_of_another(databases: Databases) -> None:
     """P3, P4, P6: at the same origin, with a small budget: triggers, reads of ends and cycles of alpha go on."""
     async with (

@@ -197,6 +197,7 @@ async def test_what_became_known_since_a_read_began_outweighs_the_absence_that_i
     assert (row["status"], row["certainty"], row["build_number"]) == ("COMPLETED", "REPORTED", 1)
 
 
+@pytest.mark.alone  # each call waits 0.3 s for its jobs at the most
 async def test_a_batch_and_a_single_report_of_several_jobs_never_deadlock(runs: Runs) -> None:
     """P2: many writers over the same jobs in different orders."""
     for name in ("a", "b", "c"):

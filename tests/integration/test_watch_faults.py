@@ -28,6 +28,7 @@ from tests.integration.watch_harness import (
     history,
     new_tenant,
     replica,
+    until_readable,
     wait_for,
 )
 
@@ -326,7 +327,7 @@ async def test_who_cannot_be_told_the_truth_in_time_is_sent_elsewhere(databases)
                 await Watcher(tenant).follow(one, lambda _: False)
             assert caught.value.reason == "STORE_UNAVAILABLE"
         one.snapshots.before_page = None
-        await Watcher(tenant).follow(one, lambda w: w.snapshots)
+        await until_readable(one, tenant)
 
 
 @pytest.mark.parametrize("sequence", [None, 4])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -23,6 +22,7 @@ from tests.integration.watch_harness import (
     history,
     new_tenant,
     replica,
+    until_readable,
     wait_for,
 )
 
@@ -211,12 +211,7 @@ async def test_who_gave_up_asking_a_store_that_is_away_is_forgotten(databases):
         await wait_for(lambda: one.log.statements["heads"] > failed + 1)
         assert one.hub._follower._asking == []
         one.log.away = False
-        async with asyncio.timeout(20):
-            while True:
-                # A read may take longer than 0.2 s: then the client comes again.
-                with contextlib.suppress(Unavailable):
-                    await Watcher(tenant).follow(one, lambda w: w.snapshots)
-                    break
+        await until_readable(one, tenant)
 
 
 async def test_shutdown_ends_streams_with_a_bookmark_and_a_hint(databases):

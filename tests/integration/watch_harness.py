@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from deployment_service.api.event_messages import to_bytes
 from deployment_service.domain.access import TenantRef
+from deployment_service.domain.errors import Unavailable
 from deployment_service.domain.events import End, Event, EventSource, EventType, NewEvent, Until
 from deployment_service.domain.status import DeploymentStatus
 from deployment_service.storage.database.pool import Connection, Database
@@ -296,3 +298,12 @@ async def following(
             group.create_task(watcher.follow(replica, until))
         await wait_for(lambda: all(one.kinds for one in watchers))
         yield group
+
+
+async def until_readable(one: Replica, tenant: TenantRef) -> None:
+    """Follow until a snapshot arrives. A read may exceed a short ``read_timeout_s``: then a client reconnects."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(Unavailable):
+                await Watcher(tenant).follow(one, lambda watcher: watcher.snapshots)
+                return
