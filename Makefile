@@ -75,7 +75,7 @@ chaos: .venv/ok ## kill, delay and lose everything for some minutes; the same ro
 		|| { status=$$?; echo "make chaos: FAILED, see above."; exit $$status; }
 
 .PHONY: model
-model: .venv/ok ## check the models of docs/explanation/models/ exhaustively with spin, installed where allowed
+model: .venv/ok ## check the models of docs/models/ exhaustively with spin, installed where allowed
 	@tools/model.sh $(BIN)/python $(ARGS)
 
 .PHONY: soak

@@ -1,8 +1,8 @@
-"""Check the Promela models of docs/explanation/models/ with spin: the rules hold, and each removed rule is missed.
+"""Check the Promela models of docs/models/ with spin: the rules hold, and each removed rule is missed.
 
     python tools/model.py [--large] [--write] [NAME ...]
 
-docs/explanation/models/checks.txt lists the checks. A removed rule must make the checker find a trace, and the
+docs/models/checks.txt lists the checks. A removed rule must make the checker find a trace, and the
 page must show the shortest one; --write puts today's traces into the page. NAME selects checks by a part of what
 they define.
 """
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-MODELS = Path(__file__).parents[1] / "docs" / "explanation" / "models"
+MODELS = Path(__file__).parents[1] / "docs" / "models"
 PAGE = MODELS / "README.md"
 WORKERS = 2
 CHECK_TIMEOUT_S = 170
@@ -192,7 +192,7 @@ def main() -> int:
     ).stdout.strip()
     if different and version in PAGE.read_text():
         print(
-            f"docs/explanation/models/README.md shows other traces: {' '.join(different)}; "
+            f"docs/models/README.md shows other traces: {' '.join(different)}; "
             "to write them: make model ARGS=--write"
         )
     else:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks the Promela models of docs/explanation/models/ with Debian's spin and a C compiler. Installs what is missing where we may
+# Checks the Promela models of docs/models/ with Debian's spin and a C compiler. Installs what is missing where we may
 # (root and apt-get), otherwise prints what is missing and fails. Usage: tools/model.sh PYTHON [options of model.py]
 set -u
 missing=""

@@ -1,11 +1,11 @@
-"""Every check of docs/explanation/models names a model and rules that exist; the page shows all traces."""
+"""Every check of docs/models names a model and rules that exist; the page shows all traces."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-MODELS = Path(__file__).parents[2] / "docs" / "explanation" / "models"
+MODELS = Path(__file__).parents[2] / "docs" / "models"
 CHECKS = [
     [cell.strip() for cell in line.split("|")]
     for line in (MODELS / "checks.txt").read_text().splitlines()

@@ -1,6 +1,6 @@
 /* The trigger protocol: one run, two dispatchers, one reconciler, and a Jenkins with all that may happen around it.
  *
- * Checked exhaustively by `make model` (docs/explanation/models/README.md):
+ * Checked exhaustively by `make model` (docs/models/README.md):
  *   P3  at most one request of a run becomes a build, except when a request outlived its quarantine; such a build
  *       is stopped or shown; a run without a build has ended with a cause; a certain end is one.
  *   P9  only a build that a request of ours made is stopped as a duplicate; only what is the run's is cancelled.
@@ -507,7 +507,7 @@ end_loop:
         :: skip
         fi;
         /* A queue.xml from before the item had left. Together with a request of ours that is unaccounted for nobody
-         * could tell the two apart: then the model leaves it out (docs/explanation/models/README.md). */
+         * could tell the two apart: then the model leaves it out (docs/models/README.md). */
         if
         :: was_built && find_queued == ITEMS && free_place < ITEMS && unanswered <= matched + stops ->
             enqueue(RESTORED); printf("Jenkins loads an old queue: the run's item is queued again\n")

@@ -1,6 +1,6 @@
 /* Certainty: one run that Jenkins has accepted, its build, reports true and forged, and two readers.
  *
- * Checked exhaustively by `make model` (docs/explanation/models/README.md):
+ * Checked exhaustively by `make model` (docs/models/README.md):
  *   P7  a report alone makes no end certain; CONFIRMED is what Jenkins has; a build that Jenkins has not shown
  *       decides nothing for good.
  *   P2  whatever the order of reports and reads: where nothing can happen any more, the run shows what Jenkins has.
