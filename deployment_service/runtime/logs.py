@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -13,15 +14,21 @@ import structlog
 _UNCLEAN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_MAX_CHARS = 2000
 
 log = cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
 
 
 def configure(
-    level: str, style: Literal["auto", "json", "console"], stream: TextIO | None = None
+    level: str,
+    style: Literal["auto", "json", "console"],
+    stream: TextIO | None = None,
+    *,
+    max_chars: int = 2000,
 ) -> None:
-    """Send all log events, those of libraries too, to ``stream`` (stdout) in one form."""
+    """Send all log events, those of libraries too, to ``stream`` (stdout) in one form.
+
+    ``max_chars``: how much of a text is logged; tracebacks are logged whole.
+    """
     stream = stream or sys.stdout
     console = style == "console" or (style == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -32,7 +39,7 @@ def configure(
     last: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
-        _clean,
+        partial(_clean, max_chars),
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
     ]
     structlog.configure(
@@ -54,10 +61,10 @@ def configure(
 
 
 def _clean(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
+    max_chars: int, _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
         # Only tracebacks, which do not come from a request, may have several lines.
         if isinstance(value, str) and key != "exception":
-            event[key] = _UNCLEAN.sub("\ufffd", value[:_MAX_CHARS])
+            event[key] = _UNCLEAN.sub("\ufffd", value[:max_chars])
     return event
