@@ -3,15 +3,15 @@
 Used by every action that changes something, inside its transaction::
 
     async def work(connection):
-        known = await claim(connection, key)          # first statement
+        known = await begin_request(connection, key)  # first statement
         if known is not None:
             return known.resource_id, known.sequence  # answer with the resource as it now is
         ...                                           # the effect
         sequence = await events.append(...)           # last to lock
         await remember(connection, key, resource_id, sequence)
 
-Because claim and effect commit together, only committed effects are remembered; a second call that
-comes while the first is under way waits for its outcome.
+The key and the effect commit together, so only committed effects are stored. A second call during the
+first waits for its outcome.
 """
 
 from __future__ import annotations

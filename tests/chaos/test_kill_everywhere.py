@@ -152,9 +152,9 @@ async def kill_all(postgres: EmbeddedPostgres, template: str, kills: Iterable[Ki
             return w.deaths
 
     async def one(kill: Kill) -> None:
-        # Where a race leads, a story may for once go another way: then another one that leads there is told. Where
-        # idling leads now and then, it may be over before that. Then the process dies when it idles there first, and
-        # the story is told by the next one.
+        # A race may lead a story past the point: then run another story that reaches it. A point that only idling
+        # reaches may come too late in the story: then kill the process when it first idles there, and let the next
+        # process run the story.
         for way in (*kill.ways, kill.ways[0], replace(kill.ways[0], nth=1)):
             if await once(kill.point, way) == 1:
                 return

@@ -1,4 +1,4 @@
-"""What a run waits for is told by an event whenever it changes and no other event says it."""
+"""A change of what a run waits for is an event of its own, unless another event has it."""
 
 from __future__ import annotations
 
