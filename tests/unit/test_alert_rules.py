@@ -49,8 +49,8 @@ def test_each_rule_waits_and_says_what_to_do(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+m", rule["for"])
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"]["summary"]
-    assert "docs/how-to/operations.md" in rule["annotations"]["description"]
-    assert f"`{rule['alert']}`" in (ROOT / "docs" / "how-to" / "operations.md").read_text()
+    assert "docs/operations.md" in rule["annotations"]["description"]
+    assert f"`{rule['alert']}`" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_a_rule_that_names_an_unknown_metric_is_noticed() -> None:

@@ -58,7 +58,7 @@ def test_every_quoted_log_event_exists(name: str):
 def test_every_message_in_operations_exists():
     quoted = {
         one
-        for one in MESSAGE.findall(PAGES["docs/how-to/operations.md"])
+        for one in MESSAGE.findall(PAGES["docs/operations.md"])
         if not one.startswith(("deployctl ", "deployment-service "))
     }
     assert len(quoted) > 8
